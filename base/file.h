@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files: whole reads with a limit, maps, and writes that survive a crash.
+ *
+ * Everything opened here is close-on-exec, and only regular files are read
+ * (no FIFO, device or directory). */
+#ifndef BASE_FILE_H
+#define BASE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+/* The whole file, NUL-terminated beyond *len; mem_free().  ST_NOTFOUND,
+ * ST_LIMIT (longer than `limit`), ST_IO. */
+status file_read(char **out, size_t *len, const char *path,
+                 size_t limit) MUST_USE;
+
+typedef struct file_map {
+    const void *data;
+    size_t len;
+} file_map;
+status file_map_open(file_map *out, const char *path) MUST_USE;
+void file_map_close(file_map *map); /* zeroed is fine */
+
+/* Writes path.tmp, fsyncs, renames, fsyncs the directory. */
+status file_write(const char *path, const void *data, size_t len) MUST_USE;
+
+/* Streamed version of file_write: nothing is seen at `path` before finish. */
+typedef struct file_writer {
+    char *path, *tmp;
+    int fd;
+} file_writer;
+status file_writer_open(file_writer *w, const char *path) MUST_USE;
+status file_writer_add(file_writer *w, const void *data, size_t len) MUST_USE;
+/* `durable`: fsync of file and directory. */
+status file_writer_finish(file_writer *w, bool durable) MUST_USE;
+void file_writer_close(file_writer *w); /* drops what was not finished */
+
+bool file_exists(const char *path);
+status file_remove(const char *path) MUST_USE; /* absent is fine */
+/* Creates a directory (and parents) with mode 0700 if it is not there.  An
+ * existing last part must belong to this user and be closed to others when
+ * `strict`. */
+status file_mkdir(const char *path, bool strict) MUST_USE;
+/* "a/b" from "a" and "b"; mem_free(). */
+status file_join(char **out, const char *dir, const char *name) MUST_USE;
+
+/* The user's runtime directory: $XDG_RUNTIME_DIR/longwave, else
+ * /tmp/longwave-UID; created 0700 and checked. */
+status file_runtime_dir(char **out) MUST_USE;
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Reading JSON that comes from outside, with typed and bounded access.
+ *
+ * The owner of jansson; absent from an engine-only build.  A `json` is
+ * borrowed from its document and lives as long as it. */
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct json_doc json_doc;
+typedef struct json json; /* a value inside a document */
+
+/* Parses `len` bytes; duplicate keys are refused, nesting is bounded.
+ * ST_ARG: "`what`: line n: reason". */
+status json_parse(json_doc **out, const char *text, size_t len,
+                  const char *what) MUST_USE;
+void json_free(json_doc *doc);
+const json *json_root(const json_doc *doc);
+
+bool json_is_object(const json *v);
+bool json_is_array(const json *v);
+bool json_is_string(const json *v);
+bool json_is_number(const json *v);
+bool json_is_integer(const json *v);
+bool json_is_bool(const json *v);
+bool json_is_null(const json *v); /* also for NULL: absent */
+
+/* Member of an object; NULL when absent or not an object. */
+const json *json_get(const json *object, const char *key);
+size_t json_size(const json *v); /* elements or members; 0 for others */
+const json *json_at(const json *array, size_t i);
+/* Members in file order.  i < json_size; key is NUL-terminated. */
+const json *json_member(const json *object, size_t i, const char **key);
+
+/* Text of a string (may hold NUL) and its length; "" for others. */
+const char *json_text(const json *v, size_t *len);
+double json_number(const json *v); /* 0 for others */
+int64_t json_integer(const json *v);
+bool json_bool(const json *v);
+
+#endif

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One group of cells as a straight list of kernel calls.
+ *
+ * Three phases per cell, in this order (Rodkin et al. 2024,
+ * arXiv:2407.04841, section 3):
+ *   read   x += f(Wq x) A / (z . f(Wq x) + 1e-5)          associative memory
+ *   block  x  = decoder layer (norm, attention, norm, MLP, residuals)
+ *   write  A, z from the last n_mem rows of the block's output
+ * The hidden state x of a cell stays in place: item `slot` of the buffer
+ * `x`, rows of d_model; the layer's output replaces its input. */
+#ifndef MODEL_MODEL_H
+#define MODEL_MODEL_H
+
+#include "kernels/kernel.h"
+#include "model/config.h"
+#include "model/weights.h"
+
+typedef struct model model;
+
+enum {
+    MODEL_READ = 1,
+    MODEL_BLOCK = 2,
+    MODEL_WRITE = 4,
+    MODEL_ALL = 7
+};
+
+/* The buffers that survive a group; the caller owns them. */
+typedef struct model_buffers {
+    kernel_view x;     /* by slot, compute type, ld d_model */
+    kernel_view state; /* by state, F32: A[d_key, d_model] then z[d_key] */
+    kernel_view kv;    /* by kv, compute type: K[cap, d_kv] then V[cap, d_kv],
+                          ld d_kv; buf NULL when no cell is frozen */
+    size_t kv_cap;     /* rows of each cache */
+} model_buffers;
+
+/* Takes over `w` on success.  Scratch for groups of at most max_cell cells of
+ * at most max_row rows is allocated here. */
+status model_new(model **out, kernel_device *dev, const model_config *cfg,
+                 weights *w, uint32_t max_cell, uint32_t max_row) MUST_USE;
+void model_free(model *m);
+
+const model_config *model_config_of(const model *m);
+const weights_part *model_part_of(const model *m);
+size_t model_scratch_bytes(const model *m);
+
+/* x of each cell from ids (I32 by slot) and the memory tokens.  A group of
+ * its own. */
+status model_embed(model *m, kernel_queue *q, const model_buffers *buf,
+                   kernel_view ids, const kernel_cell *cells,
+                   uint32_t n_cell) MUST_USE;
+
+/* The phases named in `phases` for every cell, as one group.  cell.layer
+ * counts from the part's first layer.  A cell with n_mem = 0 and pos or kv in
+ * use is *frozen*: `frozen` holds for the whole group; its keys and values go
+ * to the cache and it attends there, and it never writes. */
+status model_run(model *m, kernel_queue *q, const model_buffers *buf,
+                 const kernel_cell *cells, uint32_t n_cell, bool frozen,
+                 unsigned phases) MUST_USE;
+
+/* logits[n_row, n_vocab] F32 by cell = head(final norm(x rows row0 ..)), and
+ * with `sample` not NULL the next id of each cell into item `slot` of
+ * `next_ids` (I32).  A group of its own; x is not changed. */
+status model_head(model *m, kernel_queue *q, const model_buffers *buf,
+                  const kernel_cell *cells, uint32_t n_cell,
+                  kernel_view logits, const kernel_sample_args *sample,
+                  kernel_view next_ids) MUST_USE;
+
+#endif

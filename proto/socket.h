@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ZeroMQ sockets of the project, with the limits that belong on all of them.
+ *
+ * The owner of ZeroMQ and CZMQ.  A socket belongs to one thread at a time.
+ * A message is a control frame and at most one raw frame.  Every socket has
+ * LINGER 0 at close (after socket_flush), a maximum message size, bounded
+ * high-water marks, heartbeats on TCP and, on a ROUTER, mandatory routing. */
+#ifndef PROTO_SOCKET_H
+#define PROTO_SOCKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct zcontext zcontext;
+typedef struct zsocket zsocket;
+
+enum { ZSOCKET_MAX_PEER = 64 };
+
+/* Identity of a peer on a ROUTER. */
+typedef struct zsocket_peer {
+    uint8_t len;
+    uint8_t id[ZSOCKET_MAX_PEER];
+} zsocket_peer;
+
+typedef struct zsocket_message {
+    zsocket_peer peer; /* ROUTER only */
+    uint8_t *control;  /* owned: zsocket_message_fini() */
+    size_t control_len;
+    uint8_t *raw; /* NULL: no second frame */
+    size_t raw_len;
+} zsocket_message;
+void zsocket_message_fini(zsocket_message *m); /* zeroed is fine */
+
+status zcontext_new(zcontext **out) MUST_USE;
+void zcontext_free(zcontext *z); /* after all its sockets */
+
+/* Binds a ROUTER.  `endpoint` ipc://PATH or tcp://HOST:PORT (port 0 or '*':
+ * any).  A stale ipc path is taken over, a living one is ST_STATE "in use".
+ * ST_ARG: not an endpoint, or an address that needs keys: TCP is loopback
+ * only, and only with `allow_local_users`.  An ipc path is mode 0600. */
+status zsocket_router(zsocket **out, zcontext *z, const char *endpoint,
+                      bool allow_local_users, size_t max_message) MUST_USE;
+/* Where it is bound, with the port that was given. */
+const char *zsocket_endpoint(const zsocket *s);
+
+/* Connects a DEALER (in the background; nothing is known of the peer yet). */
+status zsocket_dealer(zsocket **out, zcontext *z, const char *endpoint,
+                      size_t max_message) MUST_USE;
+void zsocket_close(zsocket *s);
+
+/* Never blocks.  ST_TIMEOUT: the queue is full (try again later); ST_NOTFOUND:
+ * the peer is gone (ROUTER).  `raw` NULL: one frame.  Data is copied. */
+status zsocket_send(zsocket *s, const zsocket_peer *peer, const void *control,
+                    size_t control_len, const void *raw,
+                    size_t raw_len) MUST_USE;
+/* Waits at most `timeout_ms` (0: not at all, -1: for ever).  ST_TIMEOUT:
+ * nothing came.  A message of other shape than one or two frames is dropped
+ * and ST_WIRE. */
+status zsocket_recv(zsocket *s, zsocket_message *out,
+                    int timeout_ms) MUST_USE;
+/* Gives queued messages up to `timeout_ms` to leave, then closes. */
+void zsocket_flush_close(zsocket *s, int timeout_ms);
+
+/* A readable descriptor for poll(); after it fires (edge-triggered, as
+ * ZeroMQ's are) receive until ST_TIMEOUT. */
+int zsocket_fd(zsocket *s);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which rank runs which cell.  Pure.
+ *
+ *   layers    rank r holds a run of neighbouring layers and runs them for
+ *             every segment: hidden states hop from rank to rank
+ *   segments  every rank holds all layers; rank s mod R runs segment s: memory
+ *             states hop round the ring, one layer at a time
+ *
+ * With layers there are at most n_layer working ranks; with more ranks the
+ * surplus holds nothing and sleeps. */
+#ifndef SCHED_PLACE_H
+#define SCHED_PLACE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef enum place_kind { PLACE_LAYERS = 0, PLACE_SEGMENTS } place_kind;
+
+typedef struct place {
+    place_kind kind;
+    uint32_t n_layer; /* of the model */
+    uint32_t size;    /* ranks */
+    uint32_t rank;    /* this one */
+} place;
+
+const char *place_name(place_kind kind); /* "layers", "segments" */
+/* "layers", "segments", "auto" (for now: segments up to n_layer ranks). */
+status place_parse(place_kind *out, const char *name, uint32_t n_layer,
+                   uint32_t size) MUST_USE;
+
+/* Ranks that have work: min(size, n_layer) with layers, else size. */
+uint32_t place_active(const place *p);
+/* The run of layers that `rank` holds; *n = 0 for a surplus rank.  Layers are
+ * divided as evenly as whole layers allow, longer runs first. */
+void place_layers(const place *p, uint32_t rank, uint32_t *first, uint32_t *n);
+/* The rank that runs cell (seg, layer). */
+uint32_t place_owner(const place *p, uint64_t seg, uint32_t layer);
+
+#endif
