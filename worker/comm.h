@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ranks and messages between them: the owner of MPI.
+ *
+ * Only non-blocking point-to-point after start-up; the few collectives are
+ * for start and end and say so.  Only the main thread calls
+ * (MPI_THREAD_FUNNELED).  Alone (no launcher, or a build without MPI) there is
+ * one rank and nothing of MPI is touched. */
+#ifndef WORKER_COMM_H
+#define WORKER_COMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct comm comm;
+
+/* Pieces below INT_MAX that a long message is cut into. */
+enum { COMM_MAX_PIECE = 16 };
+
+typedef struct comm_request {
+    uint32_t n_piece; /* 0: idle */
+    uint32_t n_done;
+    void *piece[COMM_MAX_PIECE];
+} comm_request;
+
+/* Starts MPI when a launcher (mpirun, srun) started this process; the
+ * launcher's arguments are taken out of argv. */
+status comm_open(comm **out, int *argc, char ***argv) MUST_USE;
+/* Ends MPI; collective.  NULL is fine. */
+void comm_close(comm *c);
+/* Ends all ranks now with this exit status: only when they cannot be brought
+ * to an orderly end.  Does not return where there is MPI. */
+void comm_abort(comm *c, int exit_status);
+
+uint32_t comm_rank(const comm *c);
+uint32_t comm_size(const comm *c);
+uint32_t comm_local_rank(const comm *c); /* among the ranks of this host */
+uint32_t comm_local_size(const comm *c);
+
+/* Collective, blocking, for start-up.  Every rank gets ST_OK if all gave
+ * ST_OK, else the status and sentence of the lowest failing rank. */
+status comm_agree(comm *c, status st) MUST_USE;
+/* Collective: ST_ARG naming `what` and the first other rank unless all ranks
+ * have the same bytes. */
+status comm_same(comm *c, const char *what, const void *data,
+                 size_t len) MUST_USE;
+
+/* Enqueue-only.  `sync`: complete only once the receiver has posted (so a
+ * sender is never further ahead than its receiver allows).  Memory stays
+ * untouched until comm_test() says done.  Messages of one (peer, tag) arrive
+ * in order; sender and receiver name the same length. */
+status comm_isend(comm *c, comm_request *req, uint32_t peer, int tag,
+                  const void *data, size_t len, bool sync) MUST_USE;
+status comm_irecv(comm *c, comm_request *req, uint32_t peer, int tag,
+                  void *data, size_t len) MUST_USE;
+/* Never blocks; makes progress.  An idle request is done. */
+status comm_test(comm *c, comm_request *req, bool *done) MUST_USE;
+/* Cancels a receive that nothing has matched; for the end only. */
+void comm_cancel(comm *c, comm_request *req);
+
+#endif

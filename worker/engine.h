@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One rank's share of the grid: streams, their states, and groups of cells.
+ *
+ * The engine knows which cells are its own (a run of layers, or every R-th
+ * segment), runs them in groups as their inputs come in, and tells what is
+ * done.  It knows nothing of messages: whoever moves hidden states and memory
+ * states between ranks (world.h) asks for their places and says when they
+ * arrived.  With one rank nothing needs moving.  One thread.
+ *
+ * A *stream* is one job: segments in order, first any number that read and
+ * write the memory, then (for an answer) *frozen* ones that only read: the
+ * prompt, and one row for every token drawn.  Nothing is allocated after
+ * engine_new(). */
+#ifndef WORKER_ENGINE_H
+#define WORKER_ENGINE_H
+
+#include "kernels/kernel.h"
+#include "model/model.h"
+#include "sched/place.h"
+#include "sched/wavefront.h"
+
+typedef struct engine engine;
+
+typedef struct engine_config {
+    place place;
+    wavefront_order order;
+    uint32_t n_stream; /* open at once */
+    uint32_t n_slot;   /* segments in flight a stream; 0: what the grid needs */
+    uint32_t kv_cap;   /* rows of a frozen run: prompt and answer; 0: none */
+} engine_config;
+
+/* What is wanted of a segment's output (flags). */
+enum {
+    ENGINE_LOGITS = 1,      /* logits of every token row */
+    ENGINE_LAST_LOGITS = 2, /* logits of the last row */
+    ENGINE_TOKEN = 4        /* a token drawn from the last row */
+};
+
+typedef struct engine_segment {
+    uint64_t seg;     /* number in the document; 0 finds a fresh memory */
+    uint32_t n_token; /* 1 .. S; frozen steps: 1 */
+    uint32_t pos;     /* frozen: rows already in the cache */
+    uint32_t frozen;  /* 1: reads only; 0: reads and writes */
+    uint32_t want;    /* flags above */
+    kernel_sample_args sample;
+} engine_segment;
+
+/* Where bytes of a stream live, for a transport. */
+typedef struct engine_place {
+    kernel_buf *buf;
+    size_t offset; /* bytes */
+    size_t len;    /* bytes */
+} engine_place;
+
+/* A cell that a collected group has done. */
+typedef struct engine_done {
+    uint32_t stream;
+    uint32_t layer;     /* of this rank, from 0 */
+    uint64_t local_seg; /* in the order fed on this rank, from 0 */
+    engine_segment segment;
+} engine_done;
+
+/* Called from engine_collect().  logits[n_row, n_vocab]; row0: the first row's
+ * token in the segment. */
+typedef void engine_logits_fn(void *ctx, uint32_t stream,
+                              const engine_segment *segment, uint32_t row0,
+                              uint32_t n_row, const float *logits);
+typedef void engine_token_fn(void *ctx, uint32_t stream,
+                             const engine_segment *segment, int32_t id);
+/* Inner rows, for tests: after the memory read (point 0) and after the
+ * decoder layer (point 1); rows[n_row, d_model] F32, layer of the model. */
+typedef void engine_rows_fn(void *ctx, uint32_t stream,
+                            const engine_segment *segment, uint32_t layer,
+                            int point, uint32_t n_row, const float *rows);
+
+typedef struct engine_sink {
+    void *ctx;
+    engine_logits_fn *logits;
+    engine_token_fn *token;
+    engine_rows_fn *rows; /* not NULL makes groups slower */
+} engine_sink;
+
+/* Takes over `m` on success; the device outlives the engine. */
+status engine_new(engine **out, kernel_device *dev, model *m,
+                  const engine_config *cfg) MUST_USE;
+void engine_free(engine *e);
+void engine_sink_set(engine *e, const engine_sink *sink);
+kernel_queue *engine_queue(engine *e);
+const model *engine_model(const engine *e);
+/* Bytes of device memory beside the weights. */
+size_t engine_bytes(const engine *e);
+
+/* Opens stream `id` < n_stream (closed until then) with a fresh memory.
+ * `state_here`: the first segment fed finds its state on this rank (fresh, or
+ * put there through engine_state_place()); otherwise, where states hop, every
+ * layer waits for engine_state_arrived(). */
+status engine_open(engine *e, uint32_t id, bool state_here,
+                   int32_t priority) MUST_USE;
+/* Forgets the stream; no group may be running. */
+void engine_close(engine *e, uint32_t id);
+
+/* Segments that can be fed now. */
+uint32_t engine_room(const engine *e, uint32_t id);
+/* The next segment of this rank.  ids[n_token] are copied (checked against
+ * the vocabulary: ST_ARG) on the rank that embeds; elsewhere NULL, and the
+ * hidden state is already in its place. */
+status engine_feed(engine *e, uint32_t id, const engine_segment *segment,
+                   const int32_t *ids) MUST_USE;
+
+/* The rows of local segment `local_seg` at this rank's border: input before
+ * the first layer, output after the last.  n_row rows of d_model. */
+void engine_x_place(const engine *e, uint32_t id, uint64_t local_seg,
+                    uint32_t n_row, engine_place *out);
+/* Rows of a segment: n_token, and the memory tokens unless frozen. */
+uint32_t engine_rows(const engine *e, const engine_segment *segment);
+/* The output of local_seg has been taken away; in order.  Only on ranks that
+ * hand hidden states on; others release by themselves. */
+void engine_release(engine *e, uint32_t id, uint64_t local_seg);
+
+/* The state of one layer of this rank. */
+void engine_state_place(const engine *e, uint32_t id, uint32_t layer,
+                        engine_place *out);
+/* The state that the next waiting segment needs at `layer` has arrived. */
+void engine_state_arrived(engine *e, uint32_t id, uint32_t layer);
+
+/* Enqueues the next group of every cell that can run; *n_cell = 0: nothing can.
+ * One group at a time.  A CPU device computes inside, running the queue's
+ * hook. */
+status engine_launch(engine *e, uint32_t *n_cell) MUST_USE;
+/* Whether the launched group is done; never blocks. */
+status engine_poll(engine *e, bool *reached) MUST_USE;
+/* Waits for the group, calls the sink, and gives its cells (valid until the
+ * next launch). */
+status engine_collect(engine *e, const engine_done **cells,
+                      uint32_t *n_cell) MUST_USE;
+
+/* Blocking copies between a place and host memory; no group running. */
+status engine_read(engine *e, const engine_place *from, void *to) MUST_USE;
+status engine_write(engine *e, const engine_place *to,
+                    const void *from) MUST_USE;
+
+/* Groups, cells and useful FLOPs (config_cell_flops) so far. */
+typedef struct engine_counts {
+    uint64_t n_group, n_cell;
+    double flops;
+} engine_counts;
+void engine_counts_get(const engine *e, engine_counts *out);
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A world: ranks that share one model and run jobs together.
+ *
+ * Rank 0, the lead, opens streams, feeds their segments and hears what comes
+ * out; all other ranks call world_serve() until the lead stops the world.
+ * Hidden states or memory states travel between neighbours as the placement
+ * says, non-blocking and in bounded buffers.  Main thread only.
+ *
+ * The lead's loop is: world_turn(), which moves messages, runs at most one
+ * group and calls back; then whatever the caller has to do; again. */
+#ifndef WORKER_WORLD_H
+#define WORKER_WORLD_H
+
+#include "worker/comm.h"
+#include "worker/engine.h"
+
+typedef struct world world;
+
+typedef enum world_event_kind {
+    WORLD_EVENT_SEGMENT = 0, /* segment `seg` is done at every layer */
+    WORLD_EVENT_LOGITS,      /* in token order within a stream */
+    WORLD_EVENT_TOKEN,
+    WORLD_EVENT_SNAPSHOT,    /* states of all layers, in layer order */
+    WORLD_EVENT_CLOSED       /* the stream's id may be used again */
+} world_event_kind;
+
+typedef struct world_event {
+    world_event_kind kind;
+    uint32_t stream;
+    uint64_t seg;
+    union {
+        struct {
+            uint32_t row0, n_row;
+            const float *values; /* [n_row, n_vocab], valid in the callback */
+        } logits;
+        int32_t token;
+        struct {
+            const float *states; /* [n_layer, config_state_size] */
+            size_t len;          /* bytes */
+        } snapshot;
+    } u;
+} world_event;
+
+typedef void world_event_fn(void *ctx, const world_event *ev);
+
+/* Collective.  Takes over nothing; `c` and `e` outlive the world. */
+status world_new(world **out, comm *c, engine *e, const place *p) MUST_USE;
+void world_free(world *w);
+
+/* ---- the lead ---- */
+void world_on_event(world *w, world_event_fn *fn, void *ctx);
+
+typedef struct world_stream {
+    uint64_t first_seg;   /* segments already in the memory */
+    uint64_t n_write;     /* segments that will be read and written */
+    bool prompt;          /* a frozen run follows */
+    int32_t priority;
+    const float *states;  /* [n_layer, state size] after first_seg segments;
+                             NULL: fresh.  Copied. */
+} world_stream;
+
+/* Opens a stream on all ranks.  ST_STATE: all ids are in use. */
+status world_open(world *w, uint32_t *id, const world_stream *s) MUST_USE;
+/* Segments that may be fed now (bounded by credits of the ranks). */
+uint32_t world_room(const world *w, uint32_t id);
+/* The next segment of the stream; ids are copied.  `seg` numbers follow
+ * first_seg without a gap; frozen steps after the prompt keep the prompt's
+ * number. */
+status world_feed(world *w, uint32_t id, const engine_segment *segment,
+                  const int32_t *ids) MUST_USE;
+/* Asks for the states after the last written segment, all of which must be
+ * done; WORLD_EVENT_SNAPSHOT follows. */
+status world_snapshot(world *w, uint32_t id) MUST_USE;
+/* Ends the stream, finished or not; WORLD_EVENT_CLOSED follows within one
+ * group. */
+void world_close(world *w, uint32_t id);
+uint32_t world_streams_open(const world *w);
+
+/* Moves messages, runs at most one group, delivers events.  *busy: something
+ * happened, call again at once; otherwise the caller may sleep. */
+status world_turn(world *w, bool *busy) MUST_USE;
+/* Tells the other ranks to return from world_serve(). */
+status world_stop(world *w) MUST_USE;
+
+/* ---- the other ranks ---- */
+/* Runs until the lead stops the world.  Without work it sleeps in growing
+ * steps of at most 1.5 ms. */
+status world_serve(world *w) MUST_USE;
+
+/* Sums over all ranks, on the lead after world_stop(): groups of the lead's
+ * own, cells of all, useful FLOPs of all, the largest peak RSS.  Collective. */
+typedef struct world_totals {
+    uint64_t n_group, n_cell, peak_rss_bytes;
+    double flops;
+} world_totals;
+status world_totals_get(world *w, world_totals *out) MUST_USE;
+
+#endif
