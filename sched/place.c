@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which rank runs which cell, by runs of layers or by turns of segments. */
+#include "sched/place.h"
+
+#include <string.h>
+
+const char *
+place_name(place_kind kind)
+{
+    return kind == PLACE_LAYERS ? "layers" : "segments";
+}
+
+status
+place_parse(place_kind *out, const char *name, uint32_t n_layer, uint32_t size)
+{
+    if (strcmp(name, "layers") == 0)
+        *out = PLACE_LAYERS;
+    else if (strcmp(name, "segments") == 0)
+        *out = PLACE_SEGMENTS;
+    else if (strcmp(name, "auto") == 0)
+        /* A diagonal has n_layer cells: more ranks than that cannot all work
+         * on one stream, and with layers the surplus holds no weights. */
+        *out = size <= n_layer ? PLACE_SEGMENTS : PLACE_LAYERS;
+    else
+        return status_fail(
+            ST_ARG, "placement \"%s\" is none of auto, layers, segments", name);
+    return ST_OK;
+}
+
+uint32_t
+place_active(const place *p)
+{
+    if (p->kind == PLACE_LAYERS && p->n_layer < p->size)
+        return p->n_layer;
+    return p->size;
+}
+
+void
+place_layers(const place *p, uint32_t rank, uint32_t *first, uint32_t *n)
+{
+    if (p->kind == PLACE_SEGMENTS) {
+        *first = 0;
+        *n = p->n_layer;
+        return;
+    }
+    uint32_t base = p->n_layer / p->size;
+    uint32_t n_longer = p->n_layer % p->size;
+    *first = rank * base + (rank < n_longer ? rank : n_longer);
+    *n = base + (rank < n_longer);
+}
+
+uint32_t
+place_owner(const place *p, uint64_t seg, uint32_t layer)
+{
+    ASSERT(layer < p->n_layer);
+    if (p->kind == PLACE_SEGMENTS)
+        return (uint32_t)(seg % p->size);
+    uint32_t base = p->n_layer / p->size;
+    uint32_t n_longer = p->n_layer % p->size;
+    uint32_t in_longer = n_longer * (base + 1);
+    if (layer < in_longer)
+        return layer / (base + 1);
+    return n_longer + (layer - in_longer) / base;
+}
