@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* ROUTER and DEALER on libzmq, with limits. */
+#include "proto/socket.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include <zmq.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "proto/endpoint.h"
+#include "proto/socket_raw.h"
+
+enum {
+    /* Messages a peer may have waiting.  They bound memory together with the
+     * size of a message; credits keep honest peers far below. */
+    QUEUE_IN = 64,
+    QUEUE_OUT = 128,
+    HANDSHAKE_MS = 3000,
+    HEARTBEAT_MS = 5000,
+    HEARTBEAT_TTL_MS = 15000,
+    RECONNECT_MS = 100,
+    RECONNECT_MAX_MS = 1000
+};
+
+struct zcontext {
+    void *zmq;
+};
+
+struct zsocket {
+    void *zmq;
+    bool router;
+    char endpoint[ENDPOINT_MAX];
+};
+
+static status
+zmq_status(const char *what)
+{
+    int code = zmq_errno();
+
+    return status_fail(code == ENOMEM ? ST_NOMEM : ST_IO, "%s: %s", what,
+                       zmq_strerror(code));
+}
+
+void
+zsocket_message_fini(zsocket_message *m)
+{
+    if (!m)
+        return;
+    mem_free(m->control);
+    mem_free(m->raw);
+    *m = (zsocket_message){.raw = NULL};
+}
+
+status
+zcontext_new(zcontext **out)
+{
+    zcontext *z = NULL;
+    status st;
+
+    TRY(mem_new(&z, 1, sizeof(*z)));
+    z->zmq = zmq_ctx_new();
+    if (!z->zmq)
+        TRY(zmq_status("no ZeroMQ context"));
+    *out = z;
+    return ST_OK;
+fail:
+    mem_free(z);
+    return st;
+}
+
+void
+zcontext_free(zcontext *z)
+{
+    if (!z)
+        return;
+    while (zmq_ctx_term(z->zmq) != 0 && zmq_errno() == EINTR)
+        ;
+    mem_free(z);
+}
+
+typedef struct setting {
+    int option, value;
+} setting;
+
+static status
+set(zsocket *s, const setting *table, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (zmq_setsockopt(s->zmq, table[i].option, &table[i].value,
+                           sizeof(int)) != 0)
+            return zmq_status("a socket option is refused");
+    return ST_OK;
+}
+
+static status
+configure(zsocket *s, const endpoint *e, size_t max_message)
+{
+    const setting every[] = {
+        {ZMQ_LINGER, 0},         {ZMQ_RCVHWM, QUEUE_IN},
+        {ZMQ_SNDHWM, QUEUE_OUT}, {ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS},
+        {ZMQ_IPV6, e->ipv6},
+    };
+    const setting tcp[] = {
+        {ZMQ_HEARTBEAT_IVL, HEARTBEAT_MS},
+        {ZMQ_HEARTBEAT_TTL, HEARTBEAT_TTL_MS},
+        {ZMQ_HEARTBEAT_TIMEOUT, HEARTBEAT_TTL_MS},
+    };
+    const setting router[] = {{ZMQ_ROUTER_MANDATORY, 1}};
+    const setting dealer[] = {
+        {ZMQ_RECONNECT_IVL, RECONNECT_MS},
+        {ZMQ_RECONNECT_IVL_MAX, RECONNECT_MAX_MS},
+    };
+    int64_t max = (int64_t)max_message;
+    status st;
+
+    TRY(set(s, every, sizeof(every) / sizeof(*every)));
+    if (!e->path)
+        TRY(set(s, tcp, sizeof(tcp) / sizeof(*tcp)));
+    if (s->router)
+        TRY(set(s, router, 1));
+    else
+        TRY(set(s, dealer, 2));
+    if (zmq_setsockopt(s->zmq, ZMQ_MAXMSGSIZE, &max, sizeof(max)) != 0)
+        TRY(zmq_status("a socket option is refused"));
+fail:
+    return st;
+}
+
+static status
+socket_new(zsocket **out, zcontext *z, bool router)
+{
+    zsocket *s = NULL;
+    status st;
+
+    TRY(mem_new(&s, 1, sizeof(*s)));
+    s->router = router;
+    s->zmq = zmq_socket(z->zmq, router ? ZMQ_ROUTER : ZMQ_DEALER);
+    if (!s->zmq)
+        TRY(zmq_status("no ZeroMQ socket"));
+    *out = s;
+    return ST_OK;
+fail:
+    mem_free(s);
+    return st;
+}
+
+static status
+bind_to(zsocket *s, const endpoint *e)
+{
+    size_t len = sizeof(s->endpoint);
+
+    if (zmq_bind(s->zmq, e->text) != 0) {
+        if (zmq_errno() == EADDRINUSE)
+            return status_fail(ST_STATE, "%s is in use", e->text);
+        return zmq_status(e->text);
+    }
+    if (zmq_getsockopt(s->zmq, ZMQ_LAST_ENDPOINT, s->endpoint, &len) != 0)
+        return zmq_status(e->text);
+    if (e->path && chmod(e->path, S_IRUSR | S_IWUSR) != 0)
+        return status_fail(ST_IO, "%s: %s", e->path, strerror(errno));
+    return ST_OK;
+}
+
+status
+zsocket_router(zsocket **out, zcontext *z, const char *text,
+               bool allow_local_users, size_t max_message)
+{
+    zsocket *s = NULL;
+    endpoint e;
+    int lock = -1;
+    status st;
+
+    TRY(endpoint_parse(&e, text, ENDPOINT_BIND));
+    if (!e.path && !allow_local_users)
+        TRY(status_fail(ST_ARG,
+                        "%s is open to everybody who is logged in here: that "
+                        "needs --allow-local-users, or keys, which this "
+                        "version does not have",
+                        text));
+    TRY(socket_new(&s, z, true));
+    TRY(configure(s, &e, max_message));
+    TRY(endpoint_claim(&lock, &e));
+    TRY(bind_to(s, &e));
+    endpoint_release(lock);
+    *out = s;
+    return ST_OK;
+fail:
+    endpoint_release(lock);
+    zsocket_close(s);
+    return st;
+}
+
+const char *
+zsocket_endpoint(const zsocket *s)
+{
+    return s->endpoint;
+}
+
+status
+zsocket_dealer(zsocket **out, zcontext *z, const char *text, size_t max_message)
+{
+    zsocket *s = NULL;
+    endpoint e;
+    status st;
+
+    TRY(endpoint_parse(&e, text, ENDPOINT_CONNECT));
+    TRY(socket_new(&s, z, false));
+    TRY(configure(s, &e, max_message));
+    if (zmq_connect(s->zmq, e.text) != 0)
+        TRY(zmq_status(e.text));
+    memcpy(s->endpoint, e.text, sizeof(s->endpoint));
+    *out = s;
+    return ST_OK;
+fail:
+    zsocket_close(s);
+    return st;
+}
+
+static void
+close_lingering(zsocket *s, int linger_ms)
+{
+    if (!s)
+        return;
+    (void)zmq_setsockopt(s->zmq, ZMQ_LINGER, &linger_ms, sizeof(linger_ms));
+    (void)zmq_close(s->zmq);
+    mem_free(s);
+}
+
+void
+zsocket_close(zsocket *s)
+{
+    close_lingering(s, 0);
+}
+
+void
+zsocket_flush_close(zsocket *s, int timeout_ms)
+{
+    close_lingering(s, timeout_ms);
+}
+
+static status
+frame(zmq_msg_t *out, const void *data, size_t len)
+{
+    if (zmq_msg_init_size(out, len) != 0)
+        return zmq_status("a message");
+    if (len > 0)
+        memcpy(zmq_msg_data(out), data, len);
+    return ST_OK;
+}
+
+/* Only the first frame can fail for reasons of the peer; the others then
+ * belong to the same message and are always taken. */
+static status
+send_frames(zsocket *s, zmq_msg_t *part, int n)
+{
+    for (int i = 0; i < n; i++) {
+        int flags = ZMQ_DONTWAIT | (i + 1 < n ? ZMQ_SNDMORE : 0);
+        int done;
+
+        do
+            done = zmq_msg_send(&part[i], s->zmq, flags);
+        while (done < 0 && zmq_errno() == EINTR);
+        if (done >= 0)
+            continue;
+        if (zmq_errno() == EAGAIN)
+            return status_fail(ST_TIMEOUT, "the peer's queue is full");
+        if (zmq_errno() == EHOSTUNREACH)
+            return status_fail(ST_NOTFOUND, "the peer is gone");
+        return zmq_status("a message is not sent");
+    }
+    return ST_OK;
+}
+
+status
+zsocket_send(zsocket *s, const zsocket_peer *peer, const void *control,
+             size_t control_len, const void *raw, size_t raw_len)
+{
+    zmq_msg_t part[3];
+    int n = 0;
+    status st;
+
+    if (s->router) {
+        TRY(frame(&part[n], peer->id, peer->len));
+        n++;
+    }
+    TRY(frame(&part[n], control, control_len));
+    n++;
+    if (raw) {
+        TRY(frame(&part[n], raw, raw_len));
+        n++;
+    }
+    TRY(send_frames(s, part, n));
+fail:
+    for (int i = 0; i < n; i++)
+        (void)zmq_msg_close(&part[i]); /* sent ones are empty by now */
+    return st;
+}
+
+/* All frames of the next message; those beyond `max` are dropped but counted.
+ * ST_TIMEOUT: there is no message. */
+static status
+receive_frames(zsocket *s, zmq_msg_t *part, int max, int *n)
+{
+    int count = 0;
+    bool more = true;
+    status st = ST_OK;
+
+    while (more) {
+        zmq_msg_t extra, *to = count < max ? &part[count] : &extra;
+        int got;
+
+        (void)zmq_msg_init(to);
+        do
+            got = zmq_msg_recv(to, s->zmq, ZMQ_DONTWAIT);
+        while (got < 0 && zmq_errno() == EINTR);
+        if (got < 0) {
+            st = zmq_errno() == EAGAIN
+                     ? status_fail(ST_TIMEOUT, "no message came")
+                     : zmq_status("no message");
+            (void)zmq_msg_close(to);
+            break;
+        }
+        more = zmq_msg_more(to);
+        if (to == &extra)
+            (void)zmq_msg_close(to);
+        count++;
+    }
+    *n = count;
+    return st;
+}
+
+static status
+copy(uint8_t **out, size_t *len, zmq_msg_t *part)
+{
+    size_t n = zmq_msg_size(part);
+    status st = mem_new(out, n, 1);
+
+    if (st != ST_OK)
+        return st;
+    memcpy(*out, zmq_msg_data(part), n);
+    *len = n;
+    return ST_OK;
+}
+
+static status
+take(zsocket_message *m, zmq_msg_t *part, int n, bool router)
+{
+    status st;
+
+    if (n < router + 1 || n > router + 2 ||
+        (router && zmq_msg_size(part) > ZSOCKET_MAX_PEER))
+        return status_fail(ST_WIRE,
+                           "a message has %d frames, or a peer's name is too "
+                           "long",
+                           n);
+    if (router) {
+        m->peer.len = (uint8_t)zmq_msg_size(part);
+        memcpy(m->peer.id, zmq_msg_data(part), m->peer.len);
+    }
+    TRY(copy(&m->control, &m->control_len, &part[router]));
+    if (n > router + 1)
+        TRY(copy(&m->raw, &m->raw_len, &part[router + 1]));
+    return ST_OK;
+fail:
+    zsocket_message_fini(m);
+    return st;
+}
+
+static status
+receive(zsocket *s, zsocket_message *out)
+{
+    zsocket_message m = {.raw = NULL};
+    int max = s->router + 2, n = 0;
+    zmq_msg_t part[3];
+    status st = receive_frames(s, part, max, &n);
+
+    if (st == ST_OK)
+        st = take(&m, part, n, s->router);
+    if (st == ST_OK)
+        *out = m;
+    for (int i = 0; i < n && i < max; i++)
+        (void)zmq_msg_close(&part[i]);
+    return st;
+}
+
+/* Milliseconds until `deadline_ns`, rounded up; -1 for ever. */
+static long
+remaining(uint64_t deadline_ns)
+{
+    uint64_t now = clock_ns();
+
+    if (deadline_ns == UINT64_MAX)
+        return -1;
+    return now >= deadline_ns ? 0
+                              : (long)((deadline_ns - now + 999999) / 1000000);
+}
+
+status
+zsocket_recv(zsocket *s, zsocket_message *out, int timeout_ms)
+{
+    uint64_t deadline = timeout_ms < 0
+                            ? UINT64_MAX
+                            : clock_ns() + (uint64_t)timeout_ms * 1000000;
+    status st = receive(s, out);
+
+    while (st == ST_TIMEOUT && timeout_ms != 0 && remaining(deadline) != 0) {
+        zmq_pollitem_t item = {.socket = s->zmq, .events = ZMQ_POLLIN};
+
+        if (zmq_poll(&item, 1, remaining(deadline)) < 0 && zmq_errno() != EINTR)
+            return zmq_status("waiting for a message");
+        st = receive(s, out);
+    }
+    return st;
+}
+
+int
+zsocket_fd(zsocket *s)
+{
+    int fd = -1;
+    size_t len = sizeof(fd);
+
+    (void)zmq_getsockopt(s->zmq, ZMQ_FD, &fd, &len);
+    return fd;
+}
+
+void *
+zsocket_raw(zsocket *s)
+{
+    return s->zmq;
+}

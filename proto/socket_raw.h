@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What proto/ itself sees of a socket. */
+#ifndef PROTO_SOCKET_RAW_H
+#define PROTO_SOCKET_RAW_H
+
+#include "proto/socket.h"
+
+/* The ZeroMQ socket inside. */
+void *zsocket_raw(zsocket *s);
+
+#endif
