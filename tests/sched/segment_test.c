@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Segments cover an input once, in order, the remainder last. */
+#include "sched/segment.h"
+
+#include "tests/expect.h"
+
+static void
+covers(void **state)
+{
+    (void)state;
+    for (uint32_t size = 1; size <= 17; size++) {
+        for (uint64_t n_token = 0; n_token <= 70; n_token++) {
+            uint64_t n = segment_count(n_token, size), next = 0;
+            for (uint64_t seg = 0; seg < n; seg++) {
+                assert_int_equal(segment_start(seg, size), next);
+                uint32_t len = segment_tokens(seg, n_token, size);
+                assert_true(len >= 1 && len <= size);
+                assert_true(len == size || seg == n - 1);
+                next += len;
+            }
+            assert_int_equal(next, n_token);
+            assert_int_equal(segment_tokens(n, n_token, size), 0);
+            assert_int_equal(segment_tokens(n + 5, n_token, size), 0);
+        }
+    }
+}
+
+static void
+large(void **state)
+{
+    (void)state;
+    uint64_t n_token = UINT64_MAX;
+    assert_int_equal(segment_count(n_token, 1), n_token);
+    assert_int_equal(segment_count(n_token, 2), UINT64_C(1) << 63);
+    assert_int_equal(segment_tokens((UINT64_C(1) << 63) - 1, n_token, 2), 1);
+    assert_int_equal(segment_start(UINT64_C(1) << 40, 1024), UINT64_C(1) << 50);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(covers),
+        cmocka_unit_test(large),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
