@@ -34,13 +34,14 @@ bool json_is_null(const json *v); /* also for NULL: absent */
 const json *json_get(const json *object, const char *key);
 size_t json_size(const json *v); /* elements or members; 0 for others */
 const json *json_at(const json *array, size_t i);
-/* Members in file order.  i < json_size; key is NUL-terminated. */
-const json *json_member(const json *object, size_t i, const char **key);
+/* Members in file order, until fn returns false. */
+typedef bool json_each_fn(void *ctx, const char *key, const json *value);
+void json_each(const json *object, json_each_fn *fn, void *ctx);
 
 /* Text of a string (may hold NUL) and its length; "" for others. */
-const char *json_text(const json *v, size_t *len);
-double json_number(const json *v); /* 0 for others */
-int64_t json_integer(const json *v);
+const char *json_text(const json *v, size_t *len); /* len may be NULL */
+double json_number(const json *v);                 /* 0 for others */
+int64_t json_int(const json *v);                   /* 0 for others */
 bool json_bool(const json *v);
 
 #endif

@@ -14,7 +14,7 @@
 #include "base/status.h"
 
 typedef struct jsonout {
-    char *text; /* NUL-terminated after jsonout_end() */
+    char *text; /* NUL-terminated; NULL before the first value */
     size_t len, cap;
     bool comma;
     status st; /* first failure; later calls do nothing */

@@ -30,7 +30,7 @@ typedef struct option_list {
 typedef struct option_entry {
     const char *name; /* without "--" */
     option_kind kind;
-    void *value;         /* holds the default on entry */
+    void *value;          /* holds the default on entry */
     const char *argument; /* name of the value in --help, NULL for flags */
     const char *help;
     double min, max; /* for numbers; both 0: any */

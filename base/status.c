@@ -13,8 +13,8 @@ const char *
 status_name(status st)
 {
     static const char *const names[ST_COUNT] = {
-        "ok",      "nomem",    "arg",   "io",    "wire",
-        "device",  "mpi",      "state", "limit", "unsupported",
+        "ok",      "nomem",    "arg",      "io",     "wire",
+        "device",  "mpi",      "state",    "limit",  "unsupported",
         "timeout", "canceled", "notfound", "denied",
     };
     return (unsigned)st < ST_COUNT ? names[st] : "unknown";

@@ -29,7 +29,7 @@ typedef enum status {
     ST_COUNT
 } status;
 
-#define MUST_USE       __attribute__((warn_unused_result))
+#define MUST_USE          __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
 
 /* Evaluates `expr` into the local `st` and leaves by `fail` on failure. */

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One JSON object on one line. */
+#include "base/jsonout.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+void
+jsonout_init(jsonout *j)
+{
+    memset(j, 0, sizeof(*j));
+}
+
+void
+jsonout_fini(jsonout *j)
+{
+    mem_free(j->text);
+    jsonout_init(j);
+}
+
+static void
+put(jsonout *j, const char *bytes, size_t n)
+{
+    size_t cap = j->cap > 0 ? j->cap : 256;
+
+    if (j->st != ST_OK)
+        return;
+    while (cap < j->len + n + 1)
+        cap *= 2;
+    if (cap != j->cap) {
+        j->st = mem_resize(&j->text, cap, 1);
+        if (j->st != ST_OK)
+            return;
+        j->cap = cap;
+    }
+    memcpy(j->text + j->len, bytes, n);
+    j->len += n;
+    j->text[j->len] = '\0';
+}
+
+static void
+put_text(jsonout *j, const char *text)
+{
+    put(j, text, strlen(text));
+}
+
+/* Length of the valid UTF-8 character at s[0 .. n), 0 if there is none. */
+static size_t
+character(const unsigned char *s, size_t n)
+{
+    static const unsigned char low[5] = {0, 0, 0x80, 0xa0, 0x90};
+    size_t len = s[0] < 0x80   ? 1
+                 : s[0] < 0xc2 ? 0
+                 : s[0] < 0xe0 ? 2
+                 : s[0] < 0xf0 ? 3
+                 : s[0] < 0xf5 ? 4
+                               : 0;
+
+    if (len == 0 || len > n)
+        return 0;
+    for (size_t i = 1; i < len; i++) {
+        if ((s[i] & 0xc0) != 0x80)
+            return 0;
+    }
+    /* Overlong forms, surrogates, and what lies beyond U+10FFFF. */
+    if ((s[0] == 0xe0 || s[0] == 0xf0) && s[1] < low[len])
+        return 0;
+    if ((s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f))
+        return 0;
+    return len;
+}
+
+static void
+put_escape(jsonout *j, unsigned char c)
+{
+    char text[8];
+
+    switch (c) {
+    case '"':
+        put_text(j, "\\\"");
+        return;
+    case '\\':
+        put_text(j, "\\\\");
+        return;
+    case '\n':
+        put_text(j, "\\n");
+        return;
+    case '\t':
+        put_text(j, "\\t");
+        return;
+    default:
+        (void)snprintf(text, sizeof(text), "\\u%04x", c);
+        put_text(j, text);
+    }
+}
+
+static void
+put_string(jsonout *j, const char *text, size_t len)
+{
+    const unsigned char *s = (const unsigned char *)text;
+
+    put(j, "\"", 1);
+    for (size_t i = 0; i < len;) {
+        size_t n = character(s + i, len - i);
+
+        if (n == 0) {
+            put_text(j, "\\ufffd");
+            i++;
+        } else if (s[i] < 0x20 || s[i] == 0x7f || s[i] == '"' || s[i] == '\\') {
+            put_escape(j, s[i]);
+            i++;
+        } else {
+            put(j, text + i, n);
+            i += n;
+        }
+    }
+    put(j, "\"", 1);
+}
+
+static void
+key_of(jsonout *j, const char *key)
+{
+    if (j->comma)
+        put(j, ", ", 2);
+    j->comma = true;
+    if (key != NULL) {
+        put_string(j, key, strlen(key));
+        put(j, ": ", 2);
+    }
+}
+
+static void
+open_bracket(jsonout *j, const char *key, const char *bracket)
+{
+    key_of(j, key);
+    put(j, bracket, 1);
+    j->comma = false;
+}
+
+static void
+close_bracket(jsonout *j, const char *bracket)
+{
+    put(j, bracket, 1);
+    j->comma = true;
+}
+
+void
+jsonout_object(jsonout *j, const char *key)
+{
+    open_bracket(j, key, "{");
+}
+
+void
+jsonout_array(jsonout *j, const char *key)
+{
+    open_bracket(j, key, "[");
+}
+
+void
+jsonout_close_object(jsonout *j)
+{
+    close_bracket(j, "}");
+}
+
+void
+jsonout_close_array(jsonout *j)
+{
+    close_bracket(j, "]");
+}
+
+void
+jsonout_bytes(jsonout *j, const char *key, const char *text, size_t len)
+{
+    key_of(j, key);
+    put_string(j, text, len);
+}
+
+void
+jsonout_text(jsonout *j, const char *key, const char *text)
+{
+    jsonout_bytes(j, key, text, strlen(text));
+}
+
+void
+jsonout_u64(jsonout *j, const char *key, uint64_t value)
+{
+    char text[24];
+
+    key_of(j, key);
+    (void)snprintf(text, sizeof(text), "%" PRIu64, value);
+    put_text(j, text);
+}
+
+void
+jsonout_i64(jsonout *j, const char *key, int64_t value)
+{
+    char text[24];
+
+    key_of(j, key);
+    (void)snprintf(text, sizeof(text), "%" PRId64, value);
+    put_text(j, text);
+}
+
+void
+jsonout_f64(jsonout *j, const char *key, double value)
+{
+    char text[40];
+
+    key_of(j, key);
+    if (!isfinite(value)) {
+        put_text(j, "null");
+        return;
+    }
+    (void)snprintf(text, sizeof(text), "%.9g", value);
+    put_text(j, text);
+}
+
+void
+jsonout_bool(jsonout *j, const char *key, bool value)
+{
+    key_of(j, key);
+    put_text(j, value ? "true" : "false");
+}
+
+status
+jsonout_print(jsonout *j, FILE *file)
+{
+    if (j->st != ST_OK)
+        return j->st;
+    put(j, "\n", 1);
+    if (j->st != ST_OK)
+        return j->st;
+    if (fwrite(j->text, 1, j->len, file) != j->len || fflush(file) != 0)
+        return status_fail(ST_IO, "cannot write the result");
+    return ST_OK;
+}
