@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Snapshots: every damage is found. */
+#include "proto/snapshot.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "tests/expect.h"
+
+enum { N_LAYER = 2, N_FLOAT = 5 };
+
+/* Numbers as another implementation must write them. */
+static const uint8_t HEAD[32] = {'L', 'W', 'S', 'N', 'A', 'P', 0, 1, 1, 0, 0,
+                                 0,   2,   0,   0,   0,   5,   0, 0, 0, 0, 0,
+                                 0,   0,   7,   1,   0,   0,   0, 0, 0, 0};
+
+static uint8_t *
+a_snapshot(size_t *len)
+{
+    snapshot_info info = {
+        .n_layer = N_LAYER, .layer_floats = N_FLOAT, .n_segment = 263};
+    float value[N_LAYER * N_FLOAT];
+    uint8_t *data;
+
+    for (int i = 0; i < N_LAYER * N_FLOAT; i++)
+        value[i] = (float)i - 0.5F;
+    memset(info.fingerprint, 0x5A, sizeof(info.fingerprint));
+    EXPECT_OK(snapshot_bytes(len, N_LAYER, N_FLOAT));
+    assert_int_equal(*len, SNAPSHOT_HEADER + sizeof(value));
+    EXPECT_OK(mem_new(&data, *len, 1));
+    memcpy(data + SNAPSHOT_HEADER, value, sizeof(value));
+    EXPECT_OK(snapshot_seal(data, *len, &info));
+    return data;
+}
+
+static void
+what_was_sealed_is_read(void **state)
+{
+    snapshot_info info;
+    size_t len;
+    uint8_t *data = a_snapshot(&len);
+
+    (void)state;
+    assert_memory_equal(data, HEAD, sizeof(HEAD));
+    EXPECT_OK(snapshot_check(&info, data, len));
+    assert_int_equal(info.n_layer, N_LAYER);
+    assert_int_equal(info.layer_floats, N_FLOAT);
+    assert_int_equal(info.n_segment, 263);
+    assert_int_equal(info.fingerprint[31], 0x5A);
+    mem_free(data);
+}
+
+static void
+every_flipped_bit_is_found(void **state)
+{
+    snapshot_info info;
+    size_t len;
+    uint8_t *data = a_snapshot(&len);
+
+    (void)state;
+    for (size_t i = 0; i < 8 * len; i++) {
+        data[i / 8] ^= (uint8_t)(1u << i % 8);
+        assert_int_not_equal(snapshot_check(&info, data, len), ST_OK);
+        data[i / 8] ^= (uint8_t)(1u << i % 8);
+    }
+    EXPECT_OK(snapshot_check(&info, data, len));
+    mem_free(data);
+}
+
+static void
+every_cut_is_found(void **state)
+{
+    snapshot_info info;
+    size_t len;
+    uint8_t *data = a_snapshot(&len);
+
+    (void)state;
+    for (size_t i = 0; i < len; i++)
+        EXPECT_ST(snapshot_check(&info, data, i), ST_WIRE);
+    mem_free(data);
+}
+
+static void
+versions_are_told(void **state)
+{
+    snapshot_info info;
+    size_t len;
+    uint8_t *data = a_snapshot(&len);
+
+    (void)state;
+    data[8] = 2;
+    EXPECT_ST(snapshot_check(&info, data, len), ST_UNSUPPORTED);
+    mem_free(data);
+}
+
+static void
+numbers_are_finite(void **state)
+{
+    const float bad[] = {NAN, INFINITY, -INFINITY};
+    snapshot_info info;
+    size_t len;
+    uint8_t *data = a_snapshot(&len);
+
+    (void)state;
+    EXPECT_OK(snapshot_check(&info, data, len));
+    for (int i = 0; i < 3; i++) {
+        memcpy(data + len - sizeof(float), &bad[i], sizeof(float));
+        EXPECT_OK(snapshot_seal(data, len, &info));
+        EXPECT_ST(snapshot_check(&info, data, len), ST_WIRE);
+    }
+    mem_free(data);
+}
+
+static void
+sizes_are_checked(void **state)
+{
+    snapshot_info info = {.n_layer = 2, .layer_floats = UINT64_MAX / 4};
+    uint8_t data[SNAPSHOT_HEADER] = {0};
+    size_t len = 0;
+
+    (void)state;
+    EXPECT_ST(snapshot_bytes(&len, 2, UINT64_MAX / 4), ST_LIMIT);
+    EXPECT_ST(snapshot_bytes(&len, 1, (UINT64_MAX - 90) / 4), ST_LIMIT);
+    assert_int_equal(len, 0);
+    EXPECT_ST(snapshot_seal(data, sizeof(data), &info), ST_LIMIT);
+    info.layer_floats = 1;
+    EXPECT_ST(snapshot_seal(data, sizeof(data), &info), ST_WIRE);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_sealed_is_read),
+        cmocka_unit_test(every_flipped_bit_is_found),
+        cmocka_unit_test(every_cut_is_found),
+        cmocka_unit_test(versions_are_told),
+        cmocka_unit_test(numbers_are_finite),
+        cmocka_unit_test(sizes_are_checked),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,354 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sockets over ipc and loopback TCP: frames, limits, endpoints in use. */
+#include "proto/socket.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "tests/expect.h"
+
+enum { MAX = 1 << 20, WAIT_MS = 5000 };
+
+typedef struct bench {
+    zcontext *z;
+    char directory[32], path[64], endpoint[72];
+} bench;
+
+static int
+setup(void **state)
+{
+    bench *b = calloc(1, sizeof(*b));
+
+    assert_non_null(b);
+    EXPECT_OK(zcontext_new(&b->z));
+    snprintf(b->directory, sizeof(b->directory), "/tmp/lw-socket-XXXXXX");
+    assert_non_null(mkdtemp(b->directory));
+    snprintf(b->path, sizeof(b->path), "%s/s", b->directory);
+    snprintf(b->endpoint, sizeof(b->endpoint), "ipc://%s", b->path);
+    *state = b;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    bench *b = *state;
+
+    zcontext_free(b->z);
+    unlink(b->path);
+    assert_int_equal(rmdir(b->directory), 0); /* nothing else is left */
+    free(b);
+    return 0;
+}
+
+static void
+expect_frames(const zsocket_message *m, const char *control, const char *raw)
+{
+    assert_int_equal(m->control_len, strlen(control));
+    assert_memory_equal(m->control, control, m->control_len);
+    if (!raw) {
+        assert_null(m->raw);
+        return;
+    }
+    assert_non_null(m->raw);
+    assert_int_equal(m->raw_len, strlen(raw));
+    assert_memory_equal(m->raw, raw, m->raw_len);
+}
+
+/* One and two frames in both directions. */
+static void
+exchange(bench *b, const char *endpoint)
+{
+    zsocket *router, *dealer;
+    zsocket_message m;
+    zsocket_peer peer;
+
+    EXPECT_OK(zsocket_router(&router, b->z, endpoint, true, MAX));
+    EXPECT_OK(zsocket_dealer(&dealer, b->z, zsocket_endpoint(router), MAX));
+    EXPECT_ST(zsocket_recv(router, &m, 0), ST_TIMEOUT);
+    EXPECT_OK(zsocket_send(dealer, NULL, "one", 3, NULL, 0));
+    EXPECT_OK(zsocket_send(dealer, NULL, "two", 3, "raw", 3));
+    EXPECT_OK(zsocket_send(dealer, NULL, "", 0, "", 0));
+    EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
+    expect_frames(&m, "one", NULL);
+    zsocket_message_fini(&m);
+    EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
+    expect_frames(&m, "two", "raw");
+    peer = m.peer;
+    assert_true(peer.len > 0);
+    zsocket_message_fini(&m);
+    EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
+    expect_frames(&m, "", "");
+    zsocket_message_fini(&m);
+    zsocket_message_fini(&m);
+    EXPECT_OK(zsocket_send(router, &peer, "back", 4, "more", 4));
+    EXPECT_OK(zsocket_recv(dealer, &m, WAIT_MS));
+    expect_frames(&m, "back", "more");
+    zsocket_message_fini(&m);
+    assert_true(zsocket_fd(router) >= 0);
+    zsocket_close(dealer);
+    zsocket_close(router);
+}
+
+static void
+ipc_carries_messages(void **state)
+{
+    bench *b = *state;
+
+    exchange(b, b->endpoint);
+}
+
+static void
+tcp_carries_messages(void **state)
+{
+    exchange(*state, "tcp://127.0.0.1:*");
+    exchange(*state, "tcp://localhost:0");
+}
+
+static void
+endpoints_are_checked(void **state)
+{
+    const char *bad[] = {"",
+                         "ipc://",
+                         "ipc://@abstract",
+                         "ipc://*",
+                         "inproc://x",
+                         "tcp://127.0.0.1",
+                         "tcp://127.0.0.1:",
+                         "tcp://127.0.0.1:65536",
+                         "tcp://127.0.0.1:80x",
+                         "tcp://:80",
+                         "127.0.0.1:80",
+                         "tcp://*:80",
+                         "tcp://0.0.0.0:80",
+                         "tcp://10.0.0.1:80",
+                         "tcp://example.org:80",
+                         "tcp://eth0:80",
+                         "tcp://127.0.0.1.example.org:80"};
+    bench *b = *state;
+    zsocket *s = NULL;
+    char longest[200] = "ipc://";
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        EXPECT_ST(zsocket_router(&s, b->z, bad[i], true, MAX), ST_ARG);
+        EXPECT_ST(zsocket_dealer(&s, b->z, bad[i], MAX), ST_ARG);
+    }
+    EXPECT_ST(zsocket_router(&s, b->z, "tcp://10.0.0.1:80", true, MAX), ST_ARG);
+    assert_non_null(strstr(status_text(), "keys"));
+    EXPECT_ST(zsocket_router(&s, b->z, "tcp://127.0.0.1:*", false, MAX),
+              ST_ARG);
+    assert_non_null(strstr(status_text(), "--allow-local-users"));
+    EXPECT_ST(zsocket_dealer(&s, b->z, "tcp://127.0.0.1:*", MAX), ST_ARG);
+    memset(longest + 6, 'p', 150);
+    EXPECT_ST(zsocket_router(&s, b->z, longest, true, MAX), ST_ARG);
+    EXPECT_ST(zsocket_router(&s, b->z, "ipc:///nowhere/at/all", true, MAX),
+              ST_IO);
+    assert_null(s);
+}
+
+static void
+an_endpoint_in_use_is_refused(void **state)
+{
+    bench *b = *state;
+    zsocket *first, *second = NULL, *dealer;
+    zsocket_message m;
+
+    EXPECT_OK(zsocket_router(&first, b->z, b->endpoint, false, MAX));
+    EXPECT_ST(zsocket_router(&second, b->z, b->endpoint, false, MAX), ST_STATE);
+    assert_non_null(strstr(status_text(), "in use"));
+    EXPECT_OK(zsocket_dealer(&dealer, b->z, b->endpoint, MAX));
+    EXPECT_OK(zsocket_send(dealer, NULL, "x", 1, NULL, 0));
+    EXPECT_OK(zsocket_recv(first, &m, WAIT_MS)); /* the first one lives on */
+    zsocket_message_fini(&m);
+    zsocket_close(first);
+    EXPECT_OK(zsocket_router(&first, b->z, "tcp://127.0.0.1:*", true, MAX));
+    EXPECT_ST(zsocket_router(&second, b->z, zsocket_endpoint(first), true, MAX),
+              ST_STATE);
+    assert_null(second);
+    zsocket_close(dealer);
+    zsocket_close(first);
+}
+
+static void
+a_stale_path_is_taken_over(void **state)
+{
+    bench *b = *state;
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat found;
+    zsocket *s = NULL;
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", b->path);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    EXPECT_ST(zsocket_router(&s, b->z, b->endpoint, false, MAX), ST_STATE);
+    close(fd); /* as a killed daemon leaves it */
+    EXPECT_OK(zsocket_router(&s, b->z, b->endpoint, false, MAX));
+    assert_int_equal(stat(b->path, &found), 0);
+    assert_int_equal(found.st_mode & 0777, 0600);
+    zsocket_close(s);
+}
+
+static void
+a_file_is_not_taken_over(void **state)
+{
+    bench *b = *state;
+    zsocket *s = NULL;
+    int fd = open(b->path, O_CREAT | O_WRONLY, 0600);
+
+    close(fd);
+    EXPECT_ST(zsocket_router(&s, b->z, b->endpoint, false, MAX), ST_STATE);
+    assert_null(s);
+    assert_int_equal(access(b->path, F_OK), 0);
+}
+
+static void
+oversized_frames_are_dropped(void **state)
+{
+    bench *b = *state;
+    zsocket *router, *loud, *good;
+    zsocket_message m;
+    char *big = calloc(1, 2048);
+
+    assert_non_null(big);
+    EXPECT_OK(zsocket_router(&router, b->z, b->endpoint, false, 1024));
+    EXPECT_OK(zsocket_dealer(&loud, b->z, b->endpoint, MAX));
+    EXPECT_OK(zsocket_dealer(&good, b->z, b->endpoint, MAX));
+    EXPECT_OK(zsocket_send(loud, NULL, "control", 7, big, 2048));
+    EXPECT_ST(zsocket_recv(router, &m, 300), ST_TIMEOUT);
+    EXPECT_OK(zsocket_send(good, NULL, "fits", 4, big, 1024));
+    EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
+    assert_int_equal(m.raw_len, 1024);
+    zsocket_message_fini(&m);
+    zsocket_close(loud);
+    zsocket_close(good);
+    zsocket_close(router);
+    free(big);
+}
+
+static void
+lost_peers_are_told(void **state)
+{
+    bench *b = *state;
+    zsocket *router, *dealer;
+    zsocket_message m;
+    zsocket_peer stranger = {.len = 3, .id = {1, 2, 3}}, peer;
+    status st = ST_OK;
+
+    EXPECT_OK(zsocket_router(&router, b->z, b->endpoint, false, MAX));
+    EXPECT_ST(zsocket_send(router, &stranger, "x", 1, "y", 1), ST_NOTFOUND);
+    EXPECT_OK(zsocket_dealer(&dealer, b->z, b->endpoint, MAX));
+    EXPECT_OK(zsocket_send(dealer, NULL, "x", 1, NULL, 0));
+    EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
+    peer = m.peer;
+    zsocket_message_fini(&m);
+    zsocket_close(dealer);
+    for (int i = 0; i < 500 && st == ST_OK; i++) {
+        st = zsocket_send(router, &peer, "x", 1, NULL, 0);
+        clock_sleep_us(10000);
+    }
+    assert_int_equal(st, ST_NOTFOUND);
+    zsocket_close(router);
+}
+
+static void
+full_queues_are_told(void **state)
+{
+    bench *b = *state;
+    zsocket *router, *dealer;
+    zsocket_message m;
+    int sent = 0, received = 0;
+
+    EXPECT_OK(zsocket_router(&router, b->z, b->endpoint, false, MAX));
+    EXPECT_OK(zsocket_dealer(&dealer, b->z, b->endpoint, MAX));
+    while (sent < 100000 &&
+           zsocket_send(dealer, NULL, "n", 1, "0123456789", 10) == ST_OK)
+        sent++;
+    assert_true(sent < 100000);
+    EXPECT_ST(zsocket_send(dealer, NULL, "n", 1, NULL, 0), ST_TIMEOUT);
+    while (zsocket_recv(router, &m, received < sent ? WAIT_MS : 0) == ST_OK) {
+        expect_frames(&m, "n", "0123456789");
+        zsocket_message_fini(&m);
+        received++;
+    }
+    assert_int_equal(received, sent);
+    zsocket_close(dealer);
+    zsocket_close(router);
+}
+
+static void
+closing_can_flush(void **state)
+{
+    bench *b = *state;
+    zsocket *router, *dealer;
+    zsocket_message m;
+
+    EXPECT_OK(zsocket_router(&router, b->z, b->endpoint, false, MAX));
+    EXPECT_OK(zsocket_dealer(&dealer, b->z, b->endpoint, MAX));
+    for (int i = 0; i < 20; i++)
+        EXPECT_OK(zsocket_send(dealer, NULL, "last", 4, NULL, 0));
+    zsocket_flush_close(dealer, WAIT_MS);
+    for (int i = 0; i < 20; i++) {
+        EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
+        zsocket_message_fini(&m);
+    }
+    zsocket_close(router);
+}
+
+/* mpirun is started by the daemon and must inherit nothing of this. */
+static void
+descriptors_close_on_exec(void **state)
+{
+    bench *b = *state;
+    zsocket *router, *dealer;
+    zsocket_message m;
+
+    EXPECT_OK(zsocket_router(&router, b->z, b->endpoint, false, MAX));
+    EXPECT_OK(zsocket_dealer(&dealer, b->z, b->endpoint, MAX));
+    EXPECT_OK(zsocket_send(dealer, NULL, "x", 1, NULL, 0));
+    EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
+    zsocket_message_fini(&m);
+    for (int fd = 3; fd < 256; fd++) {
+        char link[32], target[64] = "";
+        int flags = fcntl(fd, F_GETFD);
+
+        snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+        if (flags < 0 || readlink(link, target, sizeof(target) - 1) < 0)
+            continue;
+        if (strstr(target, "socket:") || strstr(target, "anon_inode:"))
+            assert_true(flags & FD_CLOEXEC);
+    }
+    zsocket_close(dealer);
+    zsocket_close(router);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(ipc_carries_messages, setup, teardown),
+        cmocka_unit_test_setup_teardown(tcp_carries_messages, setup, teardown),
+        cmocka_unit_test_setup_teardown(endpoints_are_checked, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_endpoint_in_use_is_refused, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_stale_path_is_taken_over, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_file_is_not_taken_over, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(oversized_frames_are_dropped, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(lost_peers_are_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(full_queues_are_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(closing_can_flush, setup, teardown),
+        cmocka_unit_test_setup_teardown(descriptors_close_on_exec, setup,
+                                        teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
