@@ -106,28 +106,37 @@ endpoint_parse(endpoint *out, const char *text, endpoint_use use)
 
 /* The kernel refuses a connection to a socket file whose owner is gone. */
 static status
-look(const char *path)
+connects(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    struct stat found;
-    int fd, failed;
+    bool refused;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-    if (lstat(path, &found) != 0)
-        return errno == ENOENT
-                   ? ST_OK
-                   : status_fail(ST_IO, "%s: %s", path, strerror(errno));
-    if (!S_ISSOCK(found.st_mode))
-        return status_fail(ST_STATE, "%s is there and is not a socket", path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0)
         return status_fail(ST_IO, "no socket: %s", strerror(errno));
     memcpy(address.sun_path, path, strlen(path) + 1);
-    failed = connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 &&
-             (errno == ECONNREFUSED || errno == ENOENT);
+    refused = connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 &&
+              (errno == ECONNREFUSED || errno == ENOENT);
     close(fd);
-    if (!failed)
-        return status_fail(ST_STATE, "ipc://%s is in use", path);
-    return ST_OK;
+    return refused
+               ? status_fail(ST_NOTFOUND, "nobody listens at ipc://%s", path)
+               : ST_OK;
+}
+
+status
+endpoint_probe(const endpoint *e)
+{
+    struct stat found;
+
+    if (!e->path)
+        return ST_OK;
+    if (lstat(e->path, &found) != 0)
+        return status_fail(errno == ENOENT ? ST_NOTFOUND : ST_IO, "%s: %s",
+                           e->path, strerror(errno));
+    if (!S_ISSOCK(found.st_mode))
+        return status_fail(ST_STATE, "%s is there and is not a socket",
+                           e->path);
+    return connects(e->path);
 }
 
 /* The directory itself is the lock: nothing is left behind. */
@@ -164,7 +173,11 @@ endpoint_claim(int *lock, const endpoint *e)
 
     if (e->path) {
         TRY(lock_directory(&fd, e->path));
-        TRY(look(e->path));
+        st = endpoint_probe(e);
+        if (st == ST_OK)
+            st = status_fail(ST_STATE, "%s is in use", e->text);
+        if (st != ST_NOTFOUND)
+            goto fail;
     }
     *lock = fd;
     return ST_OK;

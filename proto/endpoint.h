@@ -23,6 +23,9 @@ typedef enum endpoint_use { ENDPOINT_BIND, ENDPOINT_CONNECT } endpoint_use;
 status endpoint_parse(endpoint *out, const char *text,
                       endpoint_use use) MUST_USE;
 
+/* ST_NOTFOUND: nobody listens at an ipc path; ST_OK for tcp, unseen. */
+status endpoint_probe(const endpoint *e) MUST_USE;
+
 /* Makes sure that nobody listens at an ipc path (ST_STATE), and that what lies
  * there is a socket if anything (ST_STATE).  *lock keeps a second daemon out
  * of the moment between this look and the bind; endpoint_release() it then. */

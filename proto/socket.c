@@ -219,6 +219,18 @@ fail:
     return st;
 }
 
+status
+zsocket_probe(const char *text)
+{
+    endpoint e;
+    status st;
+
+    TRY(endpoint_parse(&e, text, ENDPOINT_CONNECT));
+    TRY(endpoint_probe(&e));
+fail:
+    return st;
+}
+
 static void
 close_lingering(zsocket *s, int linger_ms)
 {

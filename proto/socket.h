@@ -51,6 +51,10 @@ status zsocket_dealer(zsocket **out, zcontext *z, const char *endpoint,
                       size_t max_message) MUST_USE;
 void zsocket_close(zsocket *s);
 
+/* ST_NOTFOUND when it is certain that nobody listens at `endpoint` now (known
+ * for ipc only); ST_ARG: no endpoint.  Other failures mean "perhaps". */
+status zsocket_probe(const char *endpoint) MUST_USE;
+
 /* Never blocks.  ST_TIMEOUT: the queue is full (try again later); ST_NOTFOUND:
  * the peer is gone (ROUTER).  `raw` NULL: one frame.  Data is copied. */
 status zsocket_send(zsocket *s, const zsocket_peer *peer, const void *control,

@@ -159,6 +159,7 @@ an_endpoint_in_use_is_refused(void **state)
     zsocket *first, *second = NULL, *dealer;
     zsocket_message m;
 
+    EXPECT_ST(zsocket_probe(b->endpoint), ST_NOTFOUND);
     EXPECT_OK(zsocket_router(&first, b->z, b->endpoint, false, MAX));
     EXPECT_ST(zsocket_router(&second, b->z, b->endpoint, false, MAX), ST_STATE);
     assert_non_null(strstr(status_text(), "in use"));
@@ -188,7 +189,9 @@ a_stale_path_is_taken_over(void **state)
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(listen(fd, 1), 0);
     EXPECT_ST(zsocket_router(&s, b->z, b->endpoint, false, MAX), ST_STATE);
+    EXPECT_OK(zsocket_probe(b->endpoint));
     close(fd); /* as a killed daemon leaves it */
+    EXPECT_ST(zsocket_probe(b->endpoint), ST_NOTFOUND);
     EXPECT_OK(zsocket_router(&s, b->z, b->endpoint, false, MAX));
     assert_int_equal(stat(b->path, &found), 0);
     assert_int_equal(found.st_mode & 0777, 0600);
