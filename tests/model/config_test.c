@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* config.json: the golden cases, defaults, refusals by name, and limits. */
+#include "model/config.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/expect.h"
+
+#define BASE                                                                   \
+    "\"model_type\":\"llama\",\"vocab_size\":100,\"hidden_size\":48,"          \
+    "\"intermediate_size\":56,\"num_hidden_layers\":3,"                        \
+    "\"num_attention_heads\":4"
+
+/* A configuration with `top` and `base` added to the least that is needed. */
+static const char *
+config_text(const char *top, const char *base)
+{
+    static char text[4096];
+
+    (void)snprintf(
+        text, sizeof(text),
+        "{\"model_type\":\"armt\",\"base_model_config\":{" BASE "%s%s}%s%s}",
+        base[0] != '\0' ? "," : "", base, top[0] != '\0' ? "," : "", top);
+    return text;
+}
+
+static status
+parse(model_config *cfg, const char *top, const char *base)
+{
+    const char *text = config_text(top, base);
+
+    return config_parse(cfg, text, strlen(text), "config.json");
+}
+
+static void
+expect_named(status st, status code, const char *name)
+{
+    if (st != code || strstr(status_text(), name) == NULL)
+        fail_msg("got %s (%s), expected %s naming %s", status_name(st),
+                 status_text(), status_name(code), name);
+}
+
+static void
+golden_cases_parse(void **state)
+{
+    static const struct {
+        const char *dir;
+        uint32_t d_head, d_ffn, segment, n_mem;
+        bool correction, l2_norm, tied;
+        config_dtype dtype;
+    } cases[] = {
+        {"armt-llama", 12, 56, 16, 4, true, false, false, CONFIG_F32},
+        {"armt-llama-ragged", 12, 36, 20, 3, true, false, false, CONFIG_F32},
+        {"armt-llama-tied-llama3rope", 16, 56, 24, 4, true, false, true,
+         CONFIG_F32},
+        {"armt-llama-nocorrection", 12, 56, 16, 4, false, false, false,
+         CONFIG_F32},
+        {"armt-llama-bf16", 16, 96, 16, 4, true, false, false, CONFIG_BF16},
+        {"armt-llama-keynorm", 12, 56, 16, 4, true, true, false, CONFIG_F32},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        model_config cfg;
+        char dir[256];
+
+        (void)snprintf(dir, sizeof(dir), "golden/%s", cases[i].dir);
+        EXPECT_OK(config_load(&cfg, dir));
+        assert_int_equal(cfg.n_layer, 3);
+        assert_int_equal(cfg.d_head, cases[i].d_head);
+        assert_int_equal(cfg.d_ffn, cases[i].d_ffn);
+        assert_int_equal(cfg.segment_size, cases[i].segment);
+        assert_int_equal(cfg.n_mem, cases[i].n_mem);
+        assert_int_equal(cfg.d_mem, 8);
+        assert_int_equal(cfg.correction, cases[i].correction);
+        assert_int_equal(cfg.l2_norm, cases[i].l2_norm);
+        assert_int_equal(cfg.tied_head, cases[i].tied);
+        assert_int_equal(cfg.dtype, cases[i].dtype);
+        assert_true(cfg.rope.theta == 500000.0);
+        assert_int_equal(cfg.rope.llama3, i == 2);
+        assert_true(cfg.norm_eps == 1e-5f);
+        assert_int_equal(cfg.n_eos, 0);
+        assert_int_equal(cfg.bos, -1);
+    }
+}
+
+static void
+golden_cases_refused_by_name(void **state)
+{
+    static const struct {
+        const char *dir;
+        const char *name;
+    } cases[] = {
+        {"armt-gpt2", "gpt2"},
+        {"armt-gpt2-plainpos", "gpt2"},
+        {"armt-qwen2", "qwen2"},
+        {"rmt-llama", "rmt"},
+        {"rmt-gpt2", "rmt"},
+        {"armt-llama-heads-gating", "gating"},
+        {"armt-llama-nodenom", "use_denom"},
+        {"armt-llama-inner", "generation"},
+        {"armt-llama-sliding-sink", "sliding_window"},
+        {"armt-llama-outer-sliding-sink", "sliding_window"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        model_config cfg;
+        char dir[256];
+
+        (void)snprintf(dir, sizeof(dir), "golden/%s", cases[i].dir);
+        expect_named(config_load(&cfg, dir), ST_UNSUPPORTED, cases[i].name);
+    }
+}
+
+static void
+defaults(void **state)
+{
+    model_config cfg;
+
+    (void)state;
+    EXPECT_OK(parse(&cfg, "", ""));
+    assert_int_equal(cfg.n_mem, 16);
+    assert_int_equal(cfg.d_mem, 512);
+    assert_int_equal(cfg.segment_size, 512);
+    assert_true(cfg.correction);
+    assert_true(cfg.l2_norm);
+    assert_false(cfg.tied_head);
+    assert_int_equal(cfg.dtype, CONFIG_F32);
+    assert_int_equal(cfg.n_kv_head, 4);
+    assert_int_equal(cfg.d_head, 12);
+    assert_true(cfg.norm_eps == 1e-6f);
+    assert_true(cfg.rope.theta == 10000.0);
+    assert_false(cfg.rope.llama3);
+    assert_int_equal(config_d_key(&cfg), 3072);
+    assert_int_equal(config_state_size(&cfg), 3072 * 49);
+}
+
+/* Without model_type the checkpoint is of the first wrapper: plain keys. */
+static void
+key_norm(void **state)
+{
+    static const char raw[] = "{\"base_model_config\":{" BASE "}}";
+    model_config cfg;
+
+    (void)state;
+    EXPECT_OK(config_parse(&cfg, raw, strlen(raw), "x"));
+    assert_false(cfg.l2_norm);
+    EXPECT_OK(parse(&cfg, "\"key_norm\":\"none\"", ""));
+    assert_false(cfg.l2_norm);
+    EXPECT_OK(parse(&cfg, "\"key_norm\":\"l2\"", ""));
+    assert_true(cfg.l2_norm);
+    expect_named(parse(&cfg, "\"key_norm\":\"l1\"", ""), ST_UNSUPPORTED,
+                 "key_norm");
+}
+
+#define SCALING                                                                \
+    "\"factor\":8,\"low_freq_factor\":1,\"high_freq_factor\":4,"               \
+    "\"original_max_position_embeddings\":64"
+
+static void
+rope_scaling(void **state)
+{
+    static const char *const plain[] = {
+        "\"rope_scaling\":null", "\"rope_scaling\":{\"rope_type\":\"default\"}",
+        "\"rope_scaling\":{\"type\":null,\"factor\":8}",
+        "\"rope_parameters\":{\"rope_type\":\"default\"}"};
+    static const char *const llama3[] = {
+        "\"rope_theta\":7,\"rope_scaling\":{\"rope_type\":\"llama3\"," SCALING
+        "}",
+        "\"rope_theta\":7,\"rope_scaling\":{\"type\":\"llama3\"," SCALING "}",
+        "\"rope_parameters\":{\"rope_theta\":7,\"rope_type\":"
+        "\"llama3\"," SCALING "}"};
+    model_config cfg;
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        EXPECT_OK(parse(&cfg, "", plain[i]));
+        assert_false(cfg.rope.llama3);
+    }
+    for (size_t i = 0; i < 3; i++) {
+        EXPECT_OK(parse(&cfg, "", llama3[i]));
+        assert_true(cfg.rope.llama3);
+        assert_true(cfg.rope.theta == 7 && cfg.rope.factor == 8);
+        assert_true(cfg.rope.low_freq_factor == 1);
+        assert_true(cfg.rope.high_freq_factor == 4);
+        assert_true(cfg.rope.original_max_position == 64);
+    }
+    expect_named(parse(&cfg, "", "\"rope_scaling\":{\"rope_type\":\"yarn\"}"),
+                 ST_UNSUPPORTED, "yarn");
+    expect_named(parse(&cfg, "", "\"rope_scaling\":{\"type\":\"llama3\"}"),
+                 ST_ARG, "factor");
+}
+
+static void
+options_refused_by_name(void **state)
+{
+    static const struct {
+        const char *top, *base, *name;
+    } cases[] = {
+        {"\"sliding_window\":true", "", "sliding_window"},
+        {"\"sliding_window_enabled\":true", "", "sliding_window_enabled"},
+        {"\"use_sink\":true", "", "use_sink"},
+        {"\"gating\":true", "", "gating"},
+        {"\"n_heads\":2", "", "n_heads"},
+        {"\"use_denom\":false", "", "use_denom"},
+        {"\"act_on\":true", "", "act_on"},
+        {"\"attend_to_previous_input\":true", "", "attend_to_previous_input"},
+        {"\"wrap_pos\":true", "", "wrap_pos"},
+        {"\"wrap_layers\":[true,false,true]", "", "wrap_layers"},
+        {"\"segment_alignment\":\"right\"", "", "segment_alignment"},
+        {"\"generation\":\"rollover\"", "", "generation"},
+        {"\"architectures\":[\"InnerLoopARMTForCausalLM\"]", "", "generation"},
+        {"\"layers_attr\":\"transformer.h\"", "", "layers_attr"},
+        {"\"dtype\":\"int8\"", "", "dtype"},
+        {"", "\"attention_bias\":true", "attention_bias"},
+        {"", "\"mlp_bias\":true", "mlp_bias"},
+        {"", "\"hidden_act\":\"gelu\"", "hidden_act"},
+    };
+    static const char *const whole[][2] = {
+        {"{\"model_type\":\"rmt\",\"base_model_config\":{" BASE "}}", "rmt"},
+        {"{" BASE ",\"base_model_config\":{}}", "model_type"},
+        {"{\"model_type\":\"armt\",\"base_model_name\":\"some/model\"}",
+         "base_model_name"},
+    };
+    model_config cfg;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        expect_named(parse(&cfg, cases[i].top, cases[i].base), ST_UNSUPPORTED,
+                     cases[i].name);
+    for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++)
+        expect_named(config_parse(&cfg, whole[i][0], strlen(whole[i][0]), "x"),
+                     ST_UNSUPPORTED, whole[i][1]);
+}
+
+/* What the options say when they are off, or say nothing that matters. */
+static void
+harmless_options(void **state)
+{
+    static const char *const tops[] = {
+        "\"sliding_window\":null,\"sliding_window_enabled\":false",
+        "\"wrap_layers\":[true,true,true]",
+        "\"wrap_layers\":null",
+        "\"memory_dtype\":\"float32\"",
+        "\"memory_dtype\":\"bfloat16\",\"freeze_mem\":true",
+        "\"architectures\":[\"InnerLoopARMTForCausalLM\"],"
+        "\"generation\":\"frozen\"",
+        "\"max_hop\":9,\"noisy_halting\":true,\"auto_map\":{\"a\":[1]}",
+    };
+    model_config cfg;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(tops) / sizeof(tops[0]); i++)
+        EXPECT_OK(parse(&cfg, tops[i], ""));
+    EXPECT_OK(parse(&cfg, "\"torch_dtype\":\"torch.bfloat16\"", ""));
+    assert_int_equal(cfg.dtype, CONFIG_BF16);
+    EXPECT_OK(parse(&cfg, "\"model_dtype\":\"float16\"", ""));
+    assert_int_equal(cfg.dtype, CONFIG_F16);
+}
+
+static void
+bad_values(void **state)
+{
+    static const struct {
+        const char *top, *base;
+    } cases[] = {
+        {"\"segment_size\":0", ""},
+        {"\"segment_size\":-1", ""},
+        {"\"segment_size\":1048577", ""},
+        {"\"segment_size\":99999999999999999999", ""},
+        {"\"segment_size\":16.0", ""},
+        {"\"segment_size\":\"16\"", ""},
+        {"\"num_mem_tokens\":0", ""},
+        {"\"num_mem_tokens\":65537", ""},
+        {"\"d_mem\":0", ""},
+        {"\"d_mem\":1000000", ""},
+        {"\"correction\":1", ""},
+        {"\"wrap_layers\":[true]", ""},
+        {"\"wrap_layers\":[1,1,1]", ""},
+        {"\"architectures\":\"ARMTForCausalLM\"", ""},
+        {"\"eos_token_id\":100", ""},
+        {"\"eos_token_id\":-1", ""},
+        {"\"eos_token_id\":[1,\"2\"]", ""},
+        {"\"eos_token_id\":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1]", ""},
+        {"\"bos_token_id\":100", ""},
+        {"\"bos_token_id\":[1]", ""},
+        {"", "\"num_key_value_heads\":3"},
+        {"", "\"num_key_value_heads\":0"},
+        {"", "\"num_key_value_heads\":8"},
+        {"", "\"head_dim\":7"},
+        {"", "\"head_dim\":0"},
+        {"", "\"head_dim\":1000000"},
+        {"", "\"rms_norm_eps\":0"},
+        {"", "\"rms_norm_eps\":\"x\""},
+        {"", "\"rope_theta\":0"},
+        {"", "\"rope_theta\":-1"},
+        {"", "\"rope_scaling\":[]"},
+        {"", "\"rope_scaling\":{\"type\":3}"},
+        {"", "\"vocab_size\":100"}, /* twice */
+    };
+    static const char *const whole[] = {
+        "",
+        "[]",
+        "{",
+        "nul",
+        "{\"model_type\":\"armt\"}",
+        "{\"model_type\":\"armt\",\"base_model_config\":[]}",
+        "{\"model_type\":\"armt\",\"base_model_config\":{}}",
+        "{\"model_type\":\"armt\",\"base_model_config\":"
+        "{\"model_type\":\"llama\"}}",
+        "{\"model_type\":\"armt\",\"base_model_config\":"
+        "{\"model_type\":\"llama\",\"vocab_size\":10,\"hidden_size\":48,"
+        "\"intermediate_size\":5,\"num_hidden_layers\":1,"
+        "\"num_attention_heads\":5}}"};
+    model_config cfg = {.n_layer = 77};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        EXPECT_ST(parse(&cfg, cases[i].top, cases[i].base), ST_ARG);
+    for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++)
+        EXPECT_ST(config_parse(&cfg, whole[i], strlen(whole[i]), "x"), ST_ARG);
+    assert_int_equal(cfg.n_layer, 77); /* nothing is written on failure */
+}
+
+static void
+write_text(const char *dir, const char *name, const char *text)
+{
+    char path[512];
+    FILE *file;
+
+    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
+    file = fopen(path, "w");
+    assert_non_null(file);
+    assert_true(fputs(text, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void
+end_tokens(void **state)
+{
+    char dir[] = "/tmp/longwave-config-XXXXXX";
+    char path[512];
+    model_config cfg;
+
+    (void)state;
+    EXPECT_OK(parse(&cfg, "", "\"eos_token_id\":5,\"bos_token_id\":6"));
+    assert_true(cfg.n_eos == 1 && cfg.eos[0] == 5 && cfg.bos == 6);
+    EXPECT_OK(parse(&cfg, "\"eos_token_id\":[7,8]", "\"eos_token_id\":5"));
+    assert_true(cfg.n_eos == 2 && cfg.eos[0] == 7 && cfg.eos[1] == 8);
+
+    assert_non_null(mkdtemp(dir));
+    EXPECT_ST(config_load(&cfg, dir), ST_NOTFOUND);
+    write_text(dir, "config.json", config_text("\"eos_token_id\":1", ""));
+    EXPECT_OK(config_load(&cfg, dir));
+    assert_true(cfg.n_eos == 1 && cfg.eos[0] == 1);
+    write_text(dir, "generation_config.json", "{\"eos_token_id\":[2,3]}");
+    EXPECT_OK(config_load(&cfg, dir));
+    assert_true(cfg.n_eos == 2 && cfg.eos[0] == 2 && cfg.eos[1] == 3);
+    write_text(dir, "generation_config.json", "{\"eos_token_id\":[2000]}");
+    EXPECT_ST(config_load(&cfg, dir), ST_ARG);
+
+    (void)snprintf(path, sizeof(path), "%s/config.json", dir);
+    assert_int_equal(unlink(path), 0);
+    (void)snprintf(path, sizeof(path), "%s/generation_config.json", dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0);
+    EXPECT_ST(config_load(&cfg, dir), ST_NOTFOUND);
+}
+
+static void
+presets(void **state)
+{
+    model_config cfg;
+
+    (void)state;
+    EXPECT_OK(config_preset(&cfg, "s512"));
+    assert_true(cfg.d_model == 512 && cfg.n_layer == 8 && cfg.d_ffn == 1408);
+    assert_true(cfg.n_head == 8 && cfg.n_kv_head == 8 && cfg.d_head == 64);
+    assert_true(cfg.segment_size == 1024 && cfg.n_mem == 128);
+    EXPECT_OK(config_preset(&cfg, "armt-llama-1b"));
+    assert_int_equal(config_state_size(&cfg), 786816);
+    EXPECT_OK(config_preset(&cfg, "armt-llama-3b"));
+    assert_int_equal(config_state_size(&cfg), 1180032);
+    EXPECT_OK(config_preset(&cfg, "armt-llama-8b"));
+    assert_int_equal(config_state_size(&cfg), 1573248);
+    expect_named(config_preset(&cfg, "huge"), ST_NOTFOUND, "armt-llama-160m");
+}
+
+/* A model small enough to count by hand: every width is 2, one head. */
+static void
+cell_flops(void **state)
+{
+    model_config cfg = {.n_layer = 1,
+                        .d_model = 2,
+                        .n_head = 1,
+                        .n_kv_head = 1,
+                        .d_head = 2,
+                        .d_ffn = 2,
+                        .d_mem = 1};
+    double block = 3 * (2 * 2 * 3 * 2 + 2 * 2 * 2 + 6 * 2 * 2) + 2 * 12 * 2;
+    double read = 3 * (2 * 2 * 1 + 2 * 6 * 2 + 2 * 6);
+    double write = 2 * 2 * 1 + 2 * 2 * 2 + 2 * 2 + 4 * 6 * 2 + 4 * 6;
+
+    (void)state;
+    assert_true(config_cell_flops(&cfg, 3, 0, true) == block);
+    assert_true(config_cell_flops(&cfg, 3, 0, false) == block + read);
+    assert_true(config_cell_flops(&cfg, 3, 1, false) == block + read + write);
+}
+
+int
+main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(golden_cases_parse),
+        cmocka_unit_test(golden_cases_refused_by_name),
+        cmocka_unit_test(defaults),
+        cmocka_unit_test(key_norm),
+        cmocka_unit_test(rope_scaling),
+        cmocka_unit_test(options_refused_by_name),
+        cmocka_unit_test(harmless_options),
+        cmocka_unit_test(bad_values),
+        cmocka_unit_test(end_tokens),
+        cmocka_unit_test(presets),
+        cmocka_unit_test(cell_flops),
+    };
+
+    return cmocka_run_group_tests_name("config", tests, NULL, NULL);
+}
