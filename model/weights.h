@@ -13,27 +13,26 @@
 
 typedef enum weights_kind {
     /* one item a layer */
-    WEIGHTS_NORM1 = 0, /* [d] before attention */
-    WEIGHTS_QKV,       /* [(nh + 2 nkv) hd, d] rows: q, k, v */
-    WEIGHTS_OUT,       /* [d, nh hd] */
-    WEIGHTS_NORM2,     /* [d] before the MLP */
-    WEIGHTS_GATE_UP,   /* [2 ff, d] rows: gate, up */
-    WEIGHTS_DOWN,      /* [d, ff] */
-    WEIGHTS_MEM_Q,     /* [dm, d] */
-    WEIGHTS_MEM_K,     /* [dm, d] */
-    WEIGHTS_MEM_V,     /* [d, d] */
-    WEIGHTS_MEM_B,     /* [1, d] */
+    WEIGHTS_NORM1 = 0,  /* [d] before attention */
+    WEIGHTS_QKV,        /* [(nh + 2 nkv) hd, d] rows: q, k, v */
+    WEIGHTS_OUT,        /* [d, nh hd] */
+    WEIGHTS_NORM2,      /* [d] before the MLP */
+    WEIGHTS_GATE_UP,    /* [2 ff, d] rows: gate, up */
+    WEIGHTS_DOWN,       /* [d, ff] */
+    WEIGHTS_MEM_Q,      /* [dm, d] */
+    WEIGHTS_MEM_K,      /* [dm, d] */
+    WEIGHTS_MEM_V,      /* [d, d] */
+    WEIGHTS_MEM_B,      /* [1, d] */
     WEIGHTS_MEM_B_BIAS, /* [1] */
     /* one item in all */
-    WEIGHTS_EMBED,     /* [n_vocab, d] */
-    WEIGHTS_MEMORY,    /* [M, d] */
-    WEIGHTS_NORM_F,    /* [d] */
-    WEIGHTS_HEAD,      /* [n_vocab, d]; tied: the same buffer as EMBED */
-    WEIGHTS_ROPE,      /* F32 [d_head / 2] frequencies */
-    WEIGHTS_N_KIND
+    WEIGHTS_EMBED,  /* [n_vocab, d] */
+    WEIGHTS_MEMORY, /* [M, d] */
+    WEIGHTS_NORM_F, /* [d] */
+    WEIGHTS_HEAD,   /* [n_vocab, d]; tied: the same buffer as EMBED */
+    WEIGHTS_ROPE,   /* F32 [d_head / 2] frequencies */
+    WEIGHTS_N_KIND,
+    WEIGHTS_N_LAYER_KIND = WEIGHTS_EMBED
 } weights_kind;
-
-enum { WEIGHTS_N_LAYER_KIND = WEIGHTS_EMBED };
 
 /* Which part of a model a rank holds. */
 typedef struct weights_part {
@@ -56,6 +55,7 @@ status weights_new(weights **out, kernel_device *dev, const model_config *cfg,
                    const weights_part *part) MUST_USE;
 void weights_free(weights *w);
 
+const model_config *weights_config_of(const weights *w);
 const weights_part *weights_part_of(const weights *w);
 
 /* rows first_row .. first_row + n_row - 1 of a kind, item = layer index in the
@@ -65,9 +65,9 @@ status weights_put(weights *w, weights_kind kind, uint32_t layer,
                    size_t first_row, size_t n_row,
                    const float *values) MUST_USE;
 
-/* Every kind from a seeded generator: normal / sqrt(fan in), norms 1, value
- * projection x 0.1, gate bias -4 (states stay bounded).  The values depend on
- * (seed, kind, layer) alone, so every part of a model agrees. */
+/* Every kind from a seeded generator: close to normal / sqrt(fan in), norms 1,
+ * value projection x 0.1, gate bias -4 (states stay bounded).  A value depends
+ * on (seed, kind, layer, index) alone, so every part of a model agrees. */
 status weights_randomize(weights *w, uint64_t seed) MUST_USE;
 
 /* The view of a kind: by layer, or item 0 for the single ones (by cell with
@@ -80,8 +80,9 @@ kernel_view weights_view(const weights *w, weights_kind kind);
  * tensors, the first ten by name and how many more. */
 status weights_load(weights *w, const char *dir) MUST_USE;
 
-/* Fingerprint of a checkpoint: BLAKE2b-256 over config.json and the headers
- * of the safetensors files, with their sizes; 32 bytes. */
+/* Fingerprint of a checkpoint: BLAKE2b-256 over config.json and, of every
+ * safetensors file in name order, its size, its header and samples of its data
+ * (fine-tuned models of one shape differ in nothing else); 32 bytes. */
 status weights_fingerprint(uint8_t out[32], const char *dir) MUST_USE;
 
 #endif

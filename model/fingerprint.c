@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The fingerprint of a checkpoint: what tells one model from another without
+ * reading all of it. */
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/hash.h"
+#include "base/mem.h"
+#include "model/weights.h"
+
+/* Samples of each file; about a megabyte, however large it is. */
+enum { N_SAMPLE = 256, SAMPLE = 4096, MAX_CONFIG = 1 << 20 };
+
+static int
+is_weights(const struct dirent *e)
+{
+    const char *end = ".safetensors";
+    size_t len = strlen(e->d_name), len_end = strlen(end);
+    return len > len_end && strcmp(e->d_name + len - len_end, end) == 0;
+}
+
+/* Byte order, whatever the locale. */
+static int
+by_name(const struct dirent **a, const struct dirent **b)
+{
+    return strcmp((*a)->d_name, (*b)->d_name);
+}
+
+static status
+add_config(hash *h, const char *dir)
+{
+    char *path = NULL, *text = NULL;
+    size_t len = 0;
+    status st = ST_OK;
+
+    TRY(file_join(&path, dir, "config.json"));
+    TRY(file_read(&text, &len, path, MAX_CONFIG));
+    uint64_t size = len;
+    hash_add(h, &size, sizeof size);
+    hash_add(h, text, len);
+fail:
+    mem_free(text);
+    mem_free(path);
+    return st;
+}
+
+/* Size, header (its length is in the first 8 bytes), evenly spaced samples. */
+static void
+add_map(hash *h, const file_map *map)
+{
+    const unsigned char *data = map->data;
+    uint64_t size = map->len, n_head = 0;
+    hash_add(h, &size, sizeof size);
+    for (size_t i = 0; i < 8 && map->len >= 8; i++)
+        n_head |= (uint64_t)data[i] << 8 * i;
+    n_head = n_head <= size ? n_head : size;
+    hash_add(h, data, n_head);
+    for (uint64_t i = 0; i < N_SAMPLE; i++) {
+        uint64_t at = size / N_SAMPLE * i;
+        hash_add(h, data + at, size - at < SAMPLE ? size - at : SAMPLE);
+    }
+}
+
+static status
+add_file(hash *h, const char *dir, const char *name)
+{
+    file_map map = {0};
+    char *path = NULL;
+    status st = ST_OK;
+
+    TRY(file_join(&path, dir, name));
+    TRY(file_map_open(&map, path));
+    add_map(h, &map);
+fail:
+    file_map_close(&map);
+    mem_free(path);
+    return st;
+}
+
+status
+weights_fingerprint(uint8_t out[32], const char *dir)
+{
+    struct dirent **entry = NULL;
+    hash h;
+    status st = ST_OK;
+
+    hash_init(&h);
+    int n = scandir(dir, &entry, is_weights, by_name);
+    if (n < 0)
+        return status_fail(ST_NOTFOUND, "cannot list %s: %s", dir,
+                           strerror(errno));
+    TRY(add_config(&h, dir));
+    for (int i = 0; i < n; i++)
+        TRY(add_file(&h, dir, entry[i]->d_name));
+    hash_end(&h, out);
+fail:
+    for (int i = 0; i < n; i++)
+        free(entry[i]);
+    free((void *)entry);
+    return st;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The composition of a layer, and the two ends of the model. */
+#include "model/model.h"
+
+#include "base/mem.h"
+#include "model/block.h"
+#include "model/memory.h"
+
+struct model {
+    model_config cfg;
+    weights *w;
+    const block *block;
+    const memory *memory;
+    kernel_type compute;
+    kernel_buf *scratch;
+    size_t item; /* bytes of scratch of one cell */
+    uint32_t max_cell, max_row;
+};
+
+static const block *const blocks[] = {[CONFIG_BLOCK_LLAMA] = &block_llama};
+static const memory *const memories[] = {[CONFIG_MEMORY_ASSOC] = &memory_assoc};
+
+static phase
+phase_of(const model *m, const model_buffers *buf, bool frozen)
+{
+    return (phase){.cfg = &m->cfg,
+                   .w = m->w,
+                   .buf = buf,
+                   .frozen = frozen,
+                   .compute = m->compute,
+                   .scratch = m->scratch,
+                   .item = m->item,
+                   .max_row = m->max_row};
+}
+
+static kernel_view
+normed_of(phase *p)
+{
+    return phase_take(p, p->compute, p->max_row, p->cfg->d_model);
+}
+
+static void
+measure_head(phase *p)
+{
+    (void)normed_of(p);
+}
+
+/* The largest phase's scratch is everybody's. */
+static size_t
+item_bytes(const model *m)
+{
+    void (*const measure[])(phase *) = {m->memory->measure_read,
+                                        m->block->measure,
+                                        m->memory->measure_write, measure_head};
+    size_t most = 0;
+    for (size_t i = 0; i < sizeof measure / sizeof *measure; i++) {
+        phase p = phase_of(m, NULL, false);
+        measure[i](&p);
+        if (p.used > most)
+            most = p.used;
+    }
+    return most;
+}
+
+status
+model_new(model **out, kernel_device *dev, const model_config *cfg, weights *w,
+          uint32_t max_cell, uint32_t max_row)
+{
+    model *m = NULL;
+    kernel_info info;
+    status st = ST_OK;
+
+    kernel_info_get(dev, &info);
+    TRY(mem_new(&m, 1, sizeof *m));
+    m->cfg = *cfg;
+    m->block = blocks[cfg->block];
+    m->memory = memories[cfg->memory];
+    m->compute = info.compute;
+    m->max_cell = max_cell;
+    m->max_row = max_row;
+    m->item = item_bytes(m);
+    TRY(kernel_buf_new(&m->scratch, dev, KERNEL_SCRATCH, m->item, max_cell));
+    m->w = w;
+    *out = m;
+    return ST_OK;
+fail:
+    model_free(m);
+    return st;
+}
+
+void
+model_free(model *m)
+{
+    if (m == NULL)
+        return;
+    weights_free(m->w);
+    kernel_buf_free(m->scratch);
+    mem_free(m);
+}
+
+const model_config *
+model_config_of(const model *m)
+{
+    return &m->cfg;
+}
+
+const weights_part *
+model_part_of(const model *m)
+{
+    return weights_part_of(m->w);
+}
+
+size_t
+model_scratch_bytes(const model *m)
+{
+    return kernel_buf_bytes(m->scratch);
+}
+
+static status
+begin(const model *m, kernel_queue *q, const kernel_cell *cells,
+      uint32_t n_cell)
+{
+    ASSERT(n_cell > 0 && n_cell <= m->max_cell);
+    for (uint32_t i = 0; i < n_cell; i++)
+        ASSERT(cells[i].n_row <= m->max_row && cells[i].n_mem <= m->cfg.n_mem);
+    return kernel_begin(q, cells, n_cell);
+}
+
+/* Ends the group also after a failure, so that the queue can be used. */
+static status
+end(kernel_queue *q, status st)
+{
+    status ended = kernel_end(q);
+    return st != ST_OK ? st : ended;
+}
+
+status
+model_embed(model *m, kernel_queue *q, const model_buffers *buf,
+            kernel_view ids, const kernel_cell *cells, uint32_t n_cell)
+{
+    status st = begin(m, q, cells, n_cell);
+    if (st != ST_OK)
+        return st;
+    st = kernel_embed(q, buf->x, ids, weights_view(m->w, WEIGHTS_EMBED),
+                      weights_view(m->w, WEIGHTS_MEMORY), m->cfg.d_model);
+    return end(q, st);
+}
+
+static status
+run_phases(const model *m, kernel_queue *q, const model_buffers *buf,
+           bool frozen, unsigned phases)
+{
+    phase p = phase_of(m, buf, frozen);
+    status st = ST_OK;
+
+    if (phases & MODEL_READ)
+        TRY(m->memory->read(&p, q));
+    p.used = 0;
+    if (phases & MODEL_BLOCK)
+        TRY(m->block->run(&p, q));
+    p.used = 0;
+    if (phases & MODEL_WRITE && !frozen)
+        TRY(m->memory->write(&p, q));
+    return ST_OK;
+fail:
+    return st;
+}
+
+status
+model_run(model *m, kernel_queue *q, const model_buffers *buf,
+          const kernel_cell *cells, uint32_t n_cell, bool frozen,
+          unsigned phases)
+{
+    ASSERT(!frozen || buf->kv.buf != NULL);
+    status st = begin(m, q, cells, n_cell);
+    if (st != ST_OK)
+        return st;
+    return end(q, run_phases(m, q, buf, frozen, phases));
+}
+
+status
+model_head(model *m, kernel_queue *q, const model_buffers *buf,
+           const kernel_cell *cells, uint32_t n_cell, kernel_view logits,
+           const kernel_sample_args *sample, kernel_view next_ids)
+{
+    phase p = phase_of(m, buf, false);
+    kernel_view normed = normed_of(&p);
+    kernel_linear_args a = {.out = logits,
+                            .x = normed,
+                            .w = weights_view(m->w, WEIGHTS_HEAD),
+                            .n = m->cfg.n_vocab,
+                            .k = m->cfg.d_model};
+    status st = begin(m, q, cells, n_cell);
+    if (st != ST_OK)
+        return st;
+    TRY(kernel_rmsnorm(q, normed, buf->x, weights_view(m->w, WEIGHTS_NORM_F),
+                       m->cfg.d_model, m->cfg.norm_eps));
+    TRY(kernel_linear(q, &a));
+    if (sample != NULL)
+        TRY(kernel_sample(q, next_ids, logits, m->cfg.n_vocab, sample));
+fail:
+    return end(q, st);
+}
