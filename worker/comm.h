@@ -34,6 +34,10 @@ void comm_close(comm *c);
  * to an orderly end.  Does not return where there is MPI. */
 void comm_abort(comm *c, int exit_status);
 
+/* Bytes of a piece (at most and by default 2^30), the same on all ranks; for
+ * tests. */
+void comm_piece_set(comm *c, size_t bytes);
+
 uint32_t comm_rank(const comm *c);
 uint32_t comm_size(const comm *c);
 uint32_t comm_local_rank(const comm *c); /* among the ranks of this host */

@@ -87,6 +87,8 @@ void engine_free(engine *e);
 void engine_sink_set(engine *e, const engine_sink *sink);
 kernel_queue *engine_queue(engine *e);
 const model *engine_model(const engine *e);
+/* As given, with n_slot resolved. */
+const engine_config *engine_config_of(const engine *e);
 /* Bytes of device memory beside the weights. */
 size_t engine_bytes(const engine *e);
 

@@ -17,7 +17,8 @@
 typedef struct world world;
 
 typedef enum world_event_kind {
-    WORLD_EVENT_SEGMENT = 0, /* segment `seg` is done at every layer */
+    WORLD_EVENT_SEGMENT = 0, /* segment `seg`, or a frozen step of it, is done
+                                at every layer */
     WORLD_EVENT_LOGITS,      /* in token order within a stream */
     WORLD_EVENT_TOKEN,
     WORLD_EVENT_SNAPSHOT,    /* states of all layers, in layer order */
@@ -41,9 +42,12 @@ typedef struct world_event {
     } u;
 } world_event;
 
+/* Must not call back into the world, except for world_close().  Of one segment
+ * LOGITS and TOKEN come before SEGMENT; segments come in order. */
 typedef void world_event_fn(void *ctx, const world_event *ev);
 
-/* Collective.  Takes over nothing; `c` and `e` outlive the world. */
+/* Collective.  Takes over nothing; `c` and `e` outlive the world.  A rank that
+ * holds no layers (sched/place.h) gives NULL for `e`. */
 status world_new(world **out, comm *c, engine *e, const place *p) MUST_USE;
 void world_free(world *w);
 
