@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <zmq.h>
 
@@ -32,7 +33,7 @@ struct zcontext {
 struct zsocket {
     void *zmq;
     bool router;
-    char endpoint[ENDPOINT_MAX];
+    char endpoint[ENDPOINT_MAX]; /* "" until bound or connected */
 };
 
 static status
@@ -231,11 +232,21 @@ fail:
     return st;
 }
 
+/* While this socket still listens nobody else takes the path over, so it is
+ * ours to remove; ZeroMQ leaves it. */
+static void
+remove_path(const zsocket *s)
+{
+    if (s->router && strncmp(s->endpoint, "ipc://", 6) == 0)
+        (void)unlink(s->endpoint + 6);
+}
+
 static void
 close_lingering(zsocket *s, int linger_ms)
 {
     if (!s)
         return;
+    remove_path(s);
     (void)zmq_setsockopt(s->zmq, ZMQ_LINGER, &linger_ms, sizeof(linger_ms));
     (void)zmq_close(s->zmq);
     mem_free(s);

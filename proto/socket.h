@@ -40,7 +40,8 @@ void zcontext_free(zcontext *z); /* after all its sockets */
 /* Binds a ROUTER.  `endpoint` ipc://PATH or tcp://HOST:PORT (port 0 or '*':
  * any).  A stale ipc path is taken over, a living one is ST_STATE "in use".
  * ST_ARG: not an endpoint, or an address that needs keys: TCP is loopback
- * only, and only with `allow_local_users`.  An ipc path is mode 0600. */
+ * only, and only with `allow_local_users`.  An ipc path is mode 0600, and gone
+ * when the socket is closed. */
 status zsocket_router(zsocket **out, zcontext *z, const char *endpoint,
                       bool allow_local_users, size_t max_message) MUST_USE;
 /* Where it is bound, with the port that was given. */

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opens, spools and reads what is to be sent. */
+#include "client/feed.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "client/ids.h"
+
+enum { BLOCK = 64 << 10, WIDE_IDS = 4096 };
+
+void
+feed_init_text(feed *f, const char *text)
+{
+    *f = (feed){
+        .kind = CLIENT_TEXT, .bytes = strlen(text), .text = text, .fd = -1};
+}
+
+void
+feed_close(feed *f)
+{
+    if (!f->text && f->fd >= 0)
+        close(f->fd);
+    f->fd = -1;
+}
+
+static status
+io_failed(const char *path)
+{
+    return status_fail(errno == ENOENT ? ST_NOTFOUND : ST_IO, "%s: %s", path,
+                       strerror(errno));
+}
+
+static status
+copy(int to, int from, const char *path)
+{
+    char block[BLOCK];
+
+    for (;;) {
+        ssize_t n = read(from, block, sizeof(block));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return io_failed(path);
+        if (n == 0)
+            return ST_OK;
+        for (ssize_t done = 0; done < n;) {
+            ssize_t m = write(to, block + done, (size_t)(n - done));
+
+            if (m < 0 && errno != EINTR)
+                return io_failed("a temporary file");
+            done += m > 0 ? m : 0;
+        }
+    }
+}
+
+/* A file without a name that holds what `from` had. */
+static status
+spool(int *out, int from, const char *path)
+{
+    FILE *file = tmpfile();
+    int fd = -1;
+    status st;
+
+    if (!file)
+        return io_failed("a temporary file");
+    fd = fcntl(fileno(file), F_DUPFD_CLOEXEC, 3);
+    if (fd < 0)
+        TRY(io_failed("a temporary file"));
+    TRY(copy(fd, from, path));
+    *out = fd;
+    fclose(file);
+    return ST_OK;
+fail:
+    if (fd >= 0)
+        close(fd);
+    fclose(file);
+    return st;
+}
+
+status
+feed_open_file(feed *f, const char *path)
+{
+    bool standard = strcmp(path, "-") == 0;
+    int fd = -1, spooled = -1;
+    struct stat found;
+    status st;
+
+    *f = (feed){.kind = CLIENT_TEXT, .fd = -1};
+    fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fstat(fd, &found) != 0)
+        TRY(io_failed(path));
+    if (S_ISDIR(found.st_mode))
+        TRY(status_fail(ST_ARG, "%s is a directory", path));
+    if (standard || !S_ISREG(found.st_mode)) {
+        TRY(spool(&spooled, fd, path));
+        if (!standard)
+            close(fd);
+        fd = spooled;
+        if (fstat(fd, &found) != 0)
+            TRY(io_failed(path));
+    }
+    f->fd = fd;
+    f->bytes = (uint64_t)found.st_size;
+    return ST_OK;
+fail:
+    if (fd > STDIN_FILENO)
+        close(fd);
+    return st;
+}
+
+status
+feed_open_ids(feed *f, const char *path)
+{
+    ids_place place;
+    status st;
+
+    TRY(feed_open_file(f, path));
+    TRY(ids_find(&place, f->fd, f->bytes));
+    f->kind = CLIENT_IDS;
+    f->start = place.start;
+    f->wide = place.wide;
+    f->bytes = place.n * sizeof(int32_t);
+    return ST_OK;
+fail:
+    feed_close(f);
+    return st;
+}
+
+static status
+read_fd(const feed *f, void *out, size_t len, uint64_t at)
+{
+    for (size_t done = 0; done < len;) {
+        ssize_t n =
+            pread(f->fd, (char *)out + done, len - done, (off_t)(at + done));
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return status_fail(ST_IO, "the input: %s", strerror(errno));
+        if (n == 0)
+            return status_fail(ST_IO, "the input became shorter meanwhile");
+        done += (size_t)n;
+    }
+    return ST_OK;
+}
+
+static uint64_t
+little_endian(const uint8_t *p)
+{
+    uint64_t value = 0;
+
+    for (int i = 7; i >= 0; i--)
+        value = value << 8 | p[i];
+    return value;
+}
+
+static status
+read_wide(const feed *f, uint8_t *out, size_t n, uint64_t first)
+{
+    uint8_t wide[8 * WIDE_IDS];
+
+    for (size_t done = 0; done < n;) {
+        size_t part = n - done < WIDE_IDS ? n - done : WIDE_IDS;
+        status st = read_fd(f, wide, 8 * part, f->start + 8 * (first + done));
+
+        if (st != ST_OK)
+            return st;
+        for (size_t i = 0; i < part; i++, out += 4) {
+            uint64_t id = little_endian(wide + 8 * i);
+
+            if (id > INT32_MAX)
+                return status_fail(ST_ARG, "token %llu: the id %lld is not one",
+                                   (unsigned long long)(first + done + i),
+                                   (long long)id);
+            for (int k = 0; k < 4; k++)
+                out[k] = (uint8_t)(id >> 8 * k);
+        }
+        done += part;
+    }
+    return ST_OK;
+}
+
+status
+feed_read(const feed *f, void *out, size_t len, uint64_t offset)
+{
+    if (f->text) {
+        memcpy(out, f->text + offset, len);
+        return ST_OK;
+    }
+    if (f->wide)
+        return read_wide(f, out, len / 4, offset / 4);
+    return read_fd(f, out, len, f->start + offset);
+}
