@@ -450,17 +450,20 @@ static void
 many_tensors(void **state)
 {
     enum { N = 100000 };
-    char *header = malloc((size_t)N * 96);
-    char *at = header;
+    size_t cap = (size_t)N * 96;
+    size_t at = 0;
+    char *header = malloc(cap);
     safetensors *s;
     char name[32];
 
     (void)state;
     assert_non_null(header);
     for (unsigned i = 0; i < N; i++)
-        at += sprintf(at, "%c\"layers.%u.weight\":" T("U8", "2", "%u,%u"),
-                      i == 0 ? '{' : ',', i * 7919 % N, 2 * i, 2 * i + 2);
-    (void)strcpy(at, "}");
+        at += (size_t)snprintf(header + at, cap - at,
+                               "%c\"layers.%u.weight\":" T("U8", "2", "%u,%u"),
+                               i == 0 ? '{' : ',', i * 7919 % N, 2 * i,
+                               2 * i + 2);
+    (void)snprintf(header + at, cap - at, "}");
     write_file("many", header, 2 * (size_t)N);
     EXPECT_OK(safetensors_open(&s, in_dir("many")));
     assert_int_equal(safetensors_count(s), N);
@@ -474,8 +477,9 @@ many_tensors(void **state)
     }
     safetensors_close(s);
 
-    (void)sprintf(
-        at, ",\"x\":" T("U8", "0", "0,0") ",\"y\":" T("U8", "0", "0,0") "}");
+    (void)snprintf(
+        header + at, cap - at,
+        ",\"x\":" T("U8", "0", "0,0") ",\"y\":" T("U8", "0", "0,0") "}");
     write_file("many", header, 2 * (size_t)N);
     expect_refused(in_dir("many"), "100002", "over 100000");
     free(header);
