@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "proto/prescan.h"
+#include "proto/wiretext.h"
 
 /* `bytes`, with a NUL behind them for those who print. */
 static status
@@ -84,7 +85,7 @@ refused(client_message *m, const Longwave__Client__Refused *p)
     status st;
 
     TRY(mem_strdup(&m->u.refused.code, p->code));
-    TRY(mem_strdup(&m->u.refused.text, p->text));
+    TRY(wiretext_sentence(&m->u.refused.text, p->text));
     m->u.refused.retry_after_s = p->retry_after_s;
     m->u.refused.job = p->job;
     return ST_OK;
@@ -173,7 +174,7 @@ job(client_job *to, const Longwave__Client__Job *from)
     TRY(mem_strdup(&to->kind, from->kind));
     TRY(mem_strdup(&to->document, from->document));
     TRY(mem_strdup(&to->code, from->code));
-    TRY(mem_strdup(&to->text, from->text));
+    TRY(wiretext_sentence(&to->text, from->text));
     to->job = from->job;
     to->state = (client_state)from->state;
     to->created_ms = from->created_ms;
@@ -207,7 +208,7 @@ world(client_world *to, const Longwave__Client__World *from)
     TRY(mem_strdup(&to->model, from->model));
     TRY(mem_strdup(&to->placement, from->placement));
     TRY(mem_strdup(&to->device, from->device));
-    TRY(mem_strdup(&to->state, from->state));
+    TRY(wiretext_sentence(&to->state, from->state));
     to->incarnation = from->incarnation;
     to->ranks = from->ranks;
     to->threads = from->threads;
@@ -230,7 +231,7 @@ daemon_status(client_message *m, const Longwave__Client__Status *p)
     m->u.status.documents = p->documents;
     m->u.status.longest_turn_ms = p->longest_turn_ms;
     TRY(mem_strdup(&m->u.status.version, p->version));
-    TRY(mem_strdup(&m->u.status.last_error, p->last_error));
+    TRY(wiretext_sentence(&m->u.status.last_error, p->last_error));
     TRY(mem_new(&m->u.status.world, p->n_world, sizeof(*m->u.status.world)));
     m->u.status.n_world = p->n_world;
     for (size_t i = 0; i < p->n_world; i++)

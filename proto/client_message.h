@@ -169,7 +169,7 @@ typedef struct client_message {
 /* *out = wire bytes, mem_free().  Held to what decoding accepts: ST_ARG, and
  * ST_LIMIT when it does not fit: 1 MiB, 4,096 fields (lists of documents and
  * jobs 65,536).  Sentences (refused.text, a job's text, a world's state,
- * last_error) may quote anything: they are cleaned, not refused. */
+ * last_error) may quote anything: both ways they are cleaned, not refused. */
 status client_message_encode(uint8_t **out, size_t *len,
                              const client_message *m) MUST_USE;
 /* ST_WIRE: malformed; ST_UNSUPPORTED: another major version (both named) or an

@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "proto/prescan.h"
+#include "proto/wiretext.h"
 
 /* Exactly the 32 bytes of a hash. */
 static status
@@ -87,7 +88,7 @@ failed(world_message *m, const char *code, const char *text)
     status st;
 
     TRY(mem_strdup(&m->u.failed.code, code));
-    TRY(mem_strdup(&m->u.failed.text, text));
+    TRY(wiretext_sentence(&m->u.failed.text, text));
 fail:
     return st;
 }

@@ -325,13 +325,18 @@ refusals_can_always_be_sent(void **state)
                                       .text = "bad \xFF name\x1B[2J\xC3",
                                       .retry_after_s = 4,
                                       .job = 5}};
+    const uint8_t raw[] = {0x08, 1, 0xCA, 0x02, 5, 0x12, 3, 0x1B, '[', 'm'};
     client_message got = copy_of(&m);
+    uint64_t request;
 
     (void)state;
     assert_string_equal(got.u.refused.code, "arg");
     assert_string_equal(got.u.refused.text, "bad ? name [2J?");
     assert_int_equal(got.u.refused.retry_after_s, 4);
     assert_int_equal(got.u.refused.job, 5);
+    client_message_fini(&got);
+    EXPECT_OK(client_message_decode(&got, &request, raw, sizeof(raw)));
+    assert_string_equal(got.u.refused.text, " [m"); /* as a peer may send it */
     client_message_fini(&got);
 }
 
