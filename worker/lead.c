@@ -1,0 +1,552 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Sharing a stream's segments out to the ranks, and gathering what they say.
+ *
+ * Reports about a segment are taken when all segments before it are done, so
+ * that callers hear of a stream in order.  A report so waits only for things
+ * that happened before it, on whatever rank, and these are on their way:
+ * waiting cannot end in a circle, not even inside a group of the lead's own. */
+#include "worker/lead.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "worker/idle.h"
+#include "worker/member.h"
+#include "worker/order.h"
+#include "worker/report.h"
+
+enum { LOGITS_BYTES = 1 << 20 }; /* of one report, about */
+
+typedef struct stream {
+    bool open;
+    bool close_wanted, closing;  /* asked for; sent to the ranks */
+    uint32_t n_closed;           /* ranks that are through with it */
+    uint64_t first_seg, end_seg; /* the written segments: [first, end) */
+    uint64_t next_seg, done_seg; /* to be fed, to be reported next */
+    bool prompt;
+    uint32_t n_cached;    /* rows of the frozen run so far */
+    float *restore;       /* states on their way to the ranks */
+    float *snapshot;      /* states on their way back */
+    uint32_t n_state_due; /* layers missing in it */
+    uint32_t *n_ahead;    /* [n_active] segments given to a rank, not done */
+} stream;
+
+struct lead {
+    comm *c;
+    engine *e;
+    place place;
+    uint32_t n_active, n_stream, n_slot;
+    uint32_t max_token, n_vocab;
+    size_t state_floats, state_bytes; /* of one layer */
+    member *member;
+    report_in *in;    /* NULL: this rank is alone */
+    order_out *order; /* likewise */
+    stream *stream;
+    uint32_t *n_ahead; /* what n_ahead of all streams point into */
+    world_event_fn *fn;
+    void *ctx;
+    bool in_turn;
+};
+
+/* -------------------------------------------------------------- events --- */
+
+static void
+tell(lead *w, const world_event *ev)
+{
+    if (w->fn != NULL)
+        w->fn(w->ctx, ev);
+}
+
+static bool
+turn(void *ctx, const report *r)
+{
+    const lead *w = ctx;
+    if (r->stream >= w->n_stream || r->kind == REPORT_CLOSED ||
+        r->kind == REPORT_STATE)
+        return true;
+    const stream *s = &w->stream[r->stream];
+    return s->closing || r->seg == s->done_seg;
+}
+
+static void
+take_done(lead *w, const report *r)
+{
+    stream *s = &w->stream[r->stream];
+    world_event ev = {
+        .kind = WORLD_EVENT_SEGMENT, .stream = r->stream, .seg = r->seg};
+    s->n_ahead[r->rank]--;
+    if (!r->frozen)
+        s->done_seg++;
+    tell(w, &ev);
+}
+
+static void
+take_state(lead *w, const report *r, const void *data)
+{
+    stream *s = &w->stream[r->stream];
+    memcpy(s->snapshot + r->layer * w->state_floats, data, w->state_bytes);
+    if (--s->n_state_due > 0)
+        return;
+    world_event ev = {
+        .kind = WORLD_EVENT_SNAPSHOT,
+        .stream = r->stream,
+        .seg = s->done_seg,
+        .u.snapshot = {s->snapshot, w->place.n_layer * w->state_bytes}};
+    tell(w, &ev);
+    mem_free(s->snapshot);
+    s->snapshot = NULL;
+}
+
+static void
+take_closed(lead *w, const report *r)
+{
+    stream *s = &w->stream[r->stream];
+    world_event ev = {.kind = WORLD_EVENT_CLOSED, .stream = r->stream};
+    if (++s->n_closed < w->n_active)
+        return;
+    mem_free(s->snapshot);
+    mem_free(s->restore);
+    *s = (stream){.n_ahead = s->n_ahead};
+    tell(w, &ev);
+}
+
+static status
+take(void *ctx, const report *r, const void *data)
+{
+    lead *w = ctx;
+    if (r->stream >= w->n_stream || !w->stream[r->stream].open ||
+        r->rank >= w->n_active || r->layer >= w->place.n_layer)
+        return status_fail(ST_WIRE, "rank %u reports of stream %u", r->rank,
+                           r->stream);
+    const stream *s = &w->stream[r->stream];
+    world_event ev = {.stream = r->stream, .seg = r->seg};
+    if (r->kind == REPORT_CLOSED) {
+        take_closed(w, r);
+    } else if (s->closing) {
+        ; /* nobody waits for it any more */
+    } else if (r->kind == REPORT_DONE) {
+        take_done(w, r);
+    } else if (r->kind == REPORT_LOGITS) {
+        ev.kind = WORLD_EVENT_LOGITS;
+        ev.u.logits.row0 = r->row0;
+        ev.u.logits.n_row = r->n_row;
+        ev.u.logits.values = data;
+        tell(w, &ev);
+    } else if (r->kind == REPORT_TOKEN) {
+        ev.kind = WORLD_EVENT_TOKEN;
+        ev.u.token = r->token;
+        tell(w, &ev);
+    } else if (s->snapshot != NULL && r->len == w->state_bytes) {
+        take_state(w, r, data);
+    }
+    return ST_OK;
+}
+
+/* What the lead's own member reports, which may be too early. */
+static status
+take_own(void *ctx, const report *r, const void *data)
+{
+    lead *w = ctx;
+    status st = ST_OK;
+    idle wait = {0};
+    while (!turn(w, r)) {
+        bool busy = false;
+        TRY(report_in_poll(w->in, &busy));
+        if (!busy)
+            idle_wait(&wait, true);
+    }
+    TRY(take(w, r, data));
+fail:
+    return st;
+}
+
+/* -------------------------------------------------------------- set-up --- */
+
+size_t
+lead_report_bytes(const engine *e)
+{
+    const model_config *cfg = model_config_of(engine_model(e));
+    size_t row = (size_t)cfg->n_vocab * sizeof(float);
+    size_t logits = row > LOGITS_BYTES ? row : LOGITS_BYTES / row * row;
+    size_t state = config_state_size(cfg) * sizeof(float);
+    return state > logits ? state : logits;
+}
+
+static status
+open_channels(lead *w)
+{
+    status st = ST_OK;
+    uint32_t size = comm_size(w->c);
+    report_in_config rc = {.n_rank = w->n_active,
+                           .max_data = lead_report_bytes(w->e),
+                           .turn = turn,
+                           .take = take,
+                           .ctx = w};
+    uint32_t n_segment = w->n_stream * w->n_slot;
+    order_out_config oc = {.n_rank = size,
+                           .n_queue = n_segment +
+                                      w->n_stream * (w->place.n_layer + 3) + 1,
+                           .n_segment = n_segment,
+                           .max_token = w->max_token};
+    if (size == 1)
+        return ST_OK;
+    TRY(report_in_new(&w->in, w->c, &rc));
+    TRY(order_out_new(&w->order, w->c, &oc));
+fail:
+    return st;
+}
+
+status
+lead_new(lead **out, comm *c, engine *e)
+{
+    lead *w = NULL;
+    status st = ST_OK;
+    const engine_config *cfg = engine_config_of(e);
+    const model_config *shape = model_config_of(engine_model(e));
+
+    TRY(mem_new(&w, 1, sizeof *w));
+    w->c = c;
+    w->e = e;
+    w->place = cfg->place;
+    w->n_active = place_active(&cfg->place);
+    w->n_stream = cfg->n_stream;
+    w->n_slot = cfg->n_slot;
+    w->max_token = shape->segment_size;
+    w->n_vocab = shape->n_vocab;
+    w->state_floats = config_state_size(shape);
+    w->state_bytes = w->state_floats * sizeof(float);
+    TRY(mem_new(&w->stream, w->n_stream, sizeof *w->stream));
+    TRY(mem_new(&w->n_ahead, (size_t)w->n_stream * w->n_active,
+                sizeof *w->n_ahead));
+    for (uint32_t id = 0; id < w->n_stream; id++)
+        w->stream[id].n_ahead = w->n_ahead + (size_t)id * w->n_active;
+    TRY(open_channels(w));
+    TRY(member_new(&w->member, c, e, take_own, w));
+    *out = w;
+    return ST_OK;
+fail:
+    lead_free(w);
+    return st;
+}
+
+void
+lead_free(lead *w)
+{
+    if (w == NULL)
+        return;
+    member_free(w->member);
+    order_out_free(w->order);
+    report_in_free(w->in);
+    for (uint32_t id = 0; w->stream != NULL && id < w->n_stream; id++) {
+        mem_free(w->stream[id].restore);
+        mem_free(w->stream[id].snapshot);
+    }
+    mem_free(w->n_ahead);
+    mem_free(w->stream);
+    mem_free(w);
+}
+
+void
+lead_on_event(lead *w, world_event_fn *fn, void *ctx)
+{
+    w->fn = fn;
+    w->ctx = ctx;
+}
+
+/* ------------------------------------------------------------- streams --- */
+
+static status
+send(lead *w, uint32_t rank, const command *cmd, const void *data)
+{
+    if (rank == 0)
+        return member_command(w->member, cmd, data);
+    return order_send(w->order, rank, cmd, data);
+}
+
+/* The layers whose states `rank` keeps at segment `seg`. */
+static void
+states_of(const lead *w, uint32_t rank, uint64_t seg, uint32_t *first,
+          uint32_t *n)
+{
+    place_layers(&w->place, rank, first, n);
+    if (w->place.kind == PLACE_SEGMENTS &&
+        place_owner(&w->place, seg, 0) != rank)
+        *n = 0;
+}
+
+static status
+open_on(lead *w, uint32_t id, uint32_t rank, const world_stream *in)
+{
+    status st = ST_OK;
+    const stream *s = &w->stream[id];
+    uint32_t first = 0;
+    uint32_t n = 0;
+    if (s->restore != NULL)
+        states_of(w, rank, s->first_seg, &first, &n);
+    command open = {.kind = COMMAND_OPEN,
+                    .stream = id,
+                    .first_seg = s->first_seg,
+                    .end_seg = s->end_seg,
+                    .prompt = s->prompt,
+                    .n_state = n,
+                    .priority = in->priority};
+    TRY(send(w, rank, &open, NULL));
+    for (uint32_t layer = first; layer < first + n; layer++) {
+        command put = {.kind = COMMAND_STATE,
+                       .stream = id,
+                       .len = w->state_bytes,
+                       .layer = layer};
+        TRY(send(w, rank, &put, s->restore + layer * w->state_floats));
+    }
+fail:
+    return st;
+}
+
+static status
+check_stream(const world_stream *s)
+{
+    if ((s->first_seg > 0) != (s->states != NULL))
+        return status_fail(ST_ARG, "a stream that starts at segment %llu %s",
+                           (unsigned long long)s->first_seg,
+                           s->states != NULL ? "has no states before it"
+                                             : "needs the states before it");
+    if (s->first_seg + s->n_write < s->first_seg ||
+        (s->n_write == 0 && !s->prompt))
+        return status_fail(ST_ARG, "a stream without segments");
+    return ST_OK;
+}
+
+static status
+find_free(const lead *w, uint32_t *out)
+{
+    for (uint32_t id = 0; id < w->n_stream; id++) {
+        if (!w->stream[id].open) {
+            *out = id;
+            return ST_OK;
+        }
+    }
+    return status_fail(ST_STATE, "all %u streams are in use", w->n_stream);
+}
+
+status
+lead_open(lead *w, uint32_t *id, const world_stream *in)
+{
+    status st = ST_OK;
+    uint32_t free_id = 0;
+    size_t len = w->place.n_layer * w->state_bytes;
+    float *copy = NULL;
+
+    if (w->in_turn)
+        return status_fail(ST_STATE, "the world is in the middle of a turn");
+    TRY(check_stream(in));
+    TRY(find_free(w, &free_id));
+    if (in->states != NULL) {
+        TRY(mem_new(&copy, len, 1));
+        memcpy(copy, in->states, len);
+    }
+    stream *s = &w->stream[free_id];
+    *s = (stream){.open = true,
+                  .first_seg = in->first_seg,
+                  .end_seg = in->first_seg + in->n_write,
+                  .next_seg = in->first_seg,
+                  .done_seg = in->first_seg,
+                  .prompt = in->prompt,
+                  .restore = copy,
+                  .n_ahead = s->n_ahead};
+    memset(s->n_ahead, 0, w->n_active * sizeof *s->n_ahead);
+    for (uint32_t rank = 0; rank < w->n_active; rank++)
+        TRY(open_on(w, free_id, rank, in));
+    *id = free_id;
+fail:
+    return st;
+}
+
+/* The rank that is given segment `seg`. */
+static uint32_t
+entry(const lead *w, uint64_t seg)
+{
+    return w->place.kind == PLACE_LAYERS ? 0 : place_owner(&w->place, seg, 0);
+}
+
+uint32_t
+lead_room(const lead *w, uint32_t id)
+{
+    const stream *s = &w->stream[id];
+    if (!s->open || s->close_wanted || s->closing || s->snapshot != NULL)
+        return 0;
+    if (s->next_seg == s->end_seg && !s->prompt)
+        return 0;
+    if (w->place.kind == PLACE_LAYERS)
+        return engine_room(w->e, id);
+    return w->n_slot - s->n_ahead[entry(w, s->next_seg)];
+}
+
+static status
+check_segment(const lead *w, uint32_t id, const engine_segment *seg,
+              const int32_t *ids)
+{
+    const stream *s = &w->stream[id];
+    bool frozen = s->next_seg == s->end_seg;
+    if (w->in_turn || id >= w->n_stream || lead_room(w, id) == 0)
+        return status_fail(ST_STATE, "stream %u takes no segment now", id);
+    if (seg->seg != s->next_seg || (seg->frozen != 0) != frozen ||
+        seg->pos != (frozen ? s->n_cached : 0))
+        return status_fail(ST_ARG, "segment %llu is out of order",
+                           (unsigned long long)seg->seg);
+    if (seg->n_token == 0 || seg->n_token > w->max_token ||
+        (s->n_cached > 0 && seg->n_token != 1))
+        return status_fail(ST_ARG, "a segment of %u tokens", seg->n_token);
+    for (uint32_t i = 0; i < seg->n_token; i++) {
+        if (ids[i] < 0 || (uint32_t)ids[i] >= w->n_vocab)
+            return status_fail(ST_ARG, "token id %d is not below %u", ids[i],
+                               w->n_vocab);
+    }
+    return ST_OK;
+}
+
+status
+lead_feed(lead *w, uint32_t id, const engine_segment *segment,
+          const int32_t *ids)
+{
+    status st = ST_OK;
+    TRY(check_segment(w, id, segment, ids));
+    stream *s = &w->stream[id];
+    uint32_t rank = entry(w, segment->seg);
+    command cmd = {.kind = COMMAND_SEGMENT,
+                   .stream = id,
+                   .len = segment->n_token * sizeof *ids,
+                   .segment = *segment};
+    TRY(send(w, rank, &cmd, ids));
+    s->n_ahead[rank]++;
+    if (segment->frozen)
+        s->n_cached += segment->n_token;
+    else
+        s->next_seg++;
+fail:
+    return st;
+}
+
+status
+lead_snapshot(lead *w, uint32_t id)
+{
+    status st = ST_OK;
+    stream *s = &w->stream[id];
+    command cmd = {.kind = COMMAND_SNAPSHOT, .stream = id};
+
+    if (w->in_turn || !s->open || s->close_wanted || s->closing ||
+        s->snapshot != NULL || s->done_seg != s->next_seg || s->done_seg == 0)
+        return status_fail(ST_STATE, "stream %u has no states to give now", id);
+    TRY(mem_new(&s->snapshot, w->place.n_layer, w->state_bytes));
+    s->n_state_due = w->place.n_layer;
+    uint64_t seg = s->done_seg == s->first_seg ? s->first_seg : s->done_seg - 1;
+    for (uint32_t rank = 0; rank < w->n_active; rank++) {
+        uint32_t first = 0;
+        uint32_t n = 0;
+        states_of(w, rank, seg, &first, &n);
+        if (n > 0)
+            TRY(send(w, rank, &cmd, NULL));
+    }
+fail:
+    return st;
+}
+
+void
+lead_close(lead *w, uint32_t id)
+{
+    if (id < w->n_stream && w->stream[id].open)
+        w->stream[id].close_wanted = true;
+}
+
+static status
+send_closes(lead *w, bool *busy)
+{
+    status st = ST_OK;
+    for (uint32_t id = 0; id < w->n_stream; id++) {
+        stream *s = &w->stream[id];
+        if (!s->close_wanted || s->closing)
+            continue;
+        command cmd = {.kind = COMMAND_CLOSE, .stream = id};
+        s->closing = true;
+        *busy = true;
+        for (uint32_t rank = 0; rank < w->n_active; rank++)
+            TRY(send(w, rank, &cmd, NULL));
+    }
+fail:
+    return st;
+}
+
+uint32_t
+lead_streams_open(const lead *w)
+{
+    uint32_t n = 0;
+    for (uint32_t id = 0; id < w->n_stream; id++)
+        n += w->stream[id].open;
+    return n;
+}
+
+/* ---------------------------------------------------------------- loop --- */
+
+/* States that have reached their ranks need no copy here. */
+static status
+push_orders(lead *w)
+{
+    status st = ST_OK;
+    uint32_t n_left = 0;
+    if (w->order != NULL)
+        TRY(order_push(w->order, &n_left));
+    for (uint32_t id = 0; n_left == 0 && id < w->n_stream; id++) {
+        mem_free(w->stream[id].restore);
+        w->stream[id].restore = NULL;
+    }
+fail:
+    return st;
+}
+
+status
+lead_turn(lead *w, bool *busy)
+{
+    status st = ST_OK;
+    bool any = false;
+
+    w->in_turn = true;
+    TRY(send_closes(w, &any));
+    if (w->in != NULL)
+        TRY(report_in_poll(w->in, &any));
+    TRY(member_turn(w->member, &any));
+    TRY(push_orders(w));
+    *busy = any;
+fail:
+    w->in_turn = false;
+    return st;
+}
+
+status
+lead_stop(lead *w)
+{
+    status st = ST_OK;
+    idle wait = {0};
+    command cmd = {.kind = COMMAND_STOP};
+    uint32_t n_left = 1;
+
+    for (uint32_t id = 0; id < w->n_stream; id++)
+        lead_close(w, id);
+    while (lead_streams_open(w) > 0) {
+        bool busy = false;
+        TRY(lead_turn(w, &busy));
+        if (busy)
+            idle_reset(&wait);
+        else
+            idle_wait(&wait, true);
+    }
+    if (w->order == NULL)
+        return ST_OK;
+    for (uint32_t rank = 1; rank < comm_size(w->c); rank++)
+        TRY(order_send(w->order, rank, &cmd, NULL));
+    while (n_left > 0) {
+        TRY(order_push(w->order, &n_left));
+        if (n_left > 0)
+            idle_wait(&wait, true);
+    }
+fail:
+    return st;
+}

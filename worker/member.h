@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A member of a world: obeys commands, computes, hands on, reports.
+ *
+ * Internal to the world.  The lead has one too; its commands come by call, the
+ * others' by message.  Between calls no group is running. */
+#ifndef WORKER_MEMBER_H
+#define WORKER_MEMBER_H
+
+#include "worker/comm.h"
+#include "worker/engine.h"
+#include "worker/world_wire.h"
+
+typedef struct member member;
+
+/* `data`: r->len bytes, for LOGITS r->n_row rows of any number. */
+typedef status member_report_fn(void *ctx, const report *r, const void *data);
+
+/* Sets the engine's sink and hook. */
+status member_new(member **out, comm *c, engine *e, member_report_fn *fn,
+                  void *ctx) MUST_USE;
+void member_free(member *m);
+
+/* `data`: cmd->len bytes. */
+status member_command(member *m, const command *cmd, const void *data) MUST_USE;
+/* Moves hops, runs at most one group. */
+status member_turn(member *m, bool *busy) MUST_USE;
+uint32_t member_streams_open(const member *m);
+
+/* Bytes of the largest hop, and of one layer's state. */
+size_t member_max_hop(const engine *e);
+size_t member_state_bytes(const engine *e);
+
+#endif

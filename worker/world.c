@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A world: the lead's part, or that of a rank that serves it. */
+#include "worker/world.h"
+
+#include <sys/resource.h>
+
+#include "base/mem.h"
+#include "worker/idle.h"
+#include "worker/lead.h"
+#include "worker/member.h"
+#include "worker/order.h"
+#include "worker/report.h"
+
+struct world {
+    comm *c;
+    engine *e;  /* NULL: this rank holds nothing */
+    lead *lead; /* rank 0 only; the rest is of the others */
+    member *member;
+    report_out *out;
+    order_in *in;
+    size_t report_bytes;
+};
+
+/* A report of this rank; logits in pieces of whole rows. */
+static status
+send_report(void *ctx, const report *r, const void *data)
+{
+    world *w = ctx;
+    status st = ST_OK;
+    if (r->kind != REPORT_LOGITS || r->len <= w->report_bytes)
+        return report_send(w->out, r, data);
+    size_t row = (size_t)r->len / r->n_row;
+    uint32_t n_each = (uint32_t)(w->report_bytes / row);
+    for (uint32_t i = 0; i < r->n_row; i += n_each) {
+        report piece = *r;
+        piece.row0 = r->row0 + i;
+        piece.n_row = r->n_row - i < n_each ? r->n_row - i : n_each;
+        piece.len = piece.n_row * row;
+        TRY(report_send(w->out, &piece, (const char *)data + i * row));
+    }
+fail:
+    return st;
+}
+
+static status
+join(world *w)
+{
+    status st = ST_OK;
+    size_t max_data = 0;
+    if (w->e != NULL) {
+        const model_config *cfg = model_config_of(engine_model(w->e));
+        size_t ids = cfg->segment_size * sizeof(int32_t);
+        max_data = member_state_bytes(w->e);
+        max_data = max_data > ids ? max_data : ids;
+        w->report_bytes = lead_report_bytes(w->e);
+        TRY(report_out_new(&w->out, w->c, w->report_bytes));
+        TRY(member_new(&w->member, w->c, w->e, send_report, w));
+    }
+    TRY(order_in_new(&w->in, w->c, max_data));
+fail:
+    return st;
+}
+
+status
+world_new(world **out, comm *c, engine *e, const place *p)
+{
+    world *w = NULL;
+    status st = ST_OK;
+    uint32_t shape[3] = {p->kind, p->n_layer, p->size};
+
+    TRY(mem_new(&w, 1, sizeof *w));
+    w->c = c;
+    w->e = e;
+    ASSERT(p->rank == comm_rank(c) && p->size == comm_size(c));
+    ASSERT((e == NULL) == (p->rank >= place_active(p)));
+    TRY(comm_same(c, "placement", shape, sizeof shape));
+    st = p->rank == 0 ? lead_new(&w->lead, c, e) : join(w);
+    TRY(comm_agree(c, st));
+    *out = w;
+    return ST_OK;
+fail:
+    world_free(w);
+    return st;
+}
+
+void
+world_free(world *w)
+{
+    if (w == NULL)
+        return;
+    order_in_free(w->in);
+    member_free(w->member);
+    report_out_free(w->out);
+    lead_free(w->lead);
+    mem_free(w);
+}
+
+/* ------------------------------------------------------------ the lead --- */
+
+void
+world_on_event(world *w, world_event_fn *fn, void *ctx)
+{
+    lead_on_event(w->lead, fn, ctx);
+}
+
+status
+world_open(world *w, uint32_t *id, const world_stream *s)
+{
+    return lead_open(w->lead, id, s);
+}
+
+uint32_t
+world_room(const world *w, uint32_t id)
+{
+    return lead_room(w->lead, id);
+}
+
+status
+world_feed(world *w, uint32_t id, const engine_segment *segment,
+           const int32_t *ids)
+{
+    return lead_feed(w->lead, id, segment, ids);
+}
+
+status
+world_snapshot(world *w, uint32_t id)
+{
+    return lead_snapshot(w->lead, id);
+}
+
+void
+world_close(world *w, uint32_t id)
+{
+    lead_close(w->lead, id);
+}
+
+uint32_t
+world_streams_open(const world *w)
+{
+    return lead_streams_open(w->lead);
+}
+
+status
+world_turn(world *w, bool *busy)
+{
+    return lead_turn(w->lead, busy);
+}
+
+status
+world_stop(world *w)
+{
+    return lead_stop(w->lead);
+}
+
+/* ----------------------------------------------------- the other ranks --- */
+
+/* Obeys every command that has come. */
+static status
+obey(world *w, bool *busy, bool *stop)
+{
+    status st = ST_OK;
+    const command *cmd = NULL;
+    const void *data = NULL;
+    for (;;) {
+        TRY(order_poll(w->in, &cmd, &data));
+        if (cmd == NULL)
+            return ST_OK;
+        *busy = true;
+        *stop = cmd->kind == COMMAND_STOP;
+        if (*stop)
+            return ST_OK;
+        if (w->member == NULL)
+            return status_fail(ST_WIRE, "a command to a rank that holds "
+                                        "nothing");
+        TRY(member_command(w->member, cmd, data));
+        TRY(order_next(w->in));
+    }
+fail:
+    return st;
+}
+
+status
+world_serve(world *w)
+{
+    status st = ST_OK;
+    idle wait = {0};
+    bool stop = false;
+    for (;;) {
+        bool busy = false;
+        TRY(obey(w, &busy, &stop));
+        if (stop)
+            return ST_OK;
+        if (w->member != NULL)
+            TRY(member_turn(w->member, &busy));
+        if (busy)
+            idle_reset(&wait);
+        else
+            idle_wait(&wait,
+                      w->member != NULL && member_streams_open(w->member) > 0);
+    }
+fail:
+    return st;
+}
+
+/* -------------------------------------------------------------- totals --- */
+
+static status
+wait_for(comm *c, comm_request *req)
+{
+    status st = ST_OK;
+    idle wait = {0};
+    bool done = false;
+    for (;;) {
+        TRY(comm_test(c, req, &done));
+        if (done)
+            return ST_OK;
+        idle_wait(&wait, true);
+    }
+fail:
+    return st;
+}
+
+static void
+own_totals(const world *w, world_totals *out)
+{
+    engine_counts counts = {0};
+    struct rusage usage = {0};
+    if (w->e != NULL)
+        engine_counts_get(w->e, &counts);
+    getrusage(RUSAGE_SELF, &usage);
+    *out = (world_totals){.n_group = counts.n_group,
+                          .n_cell = counts.n_cell,
+                          .peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024,
+                          .flops = counts.flops};
+}
+
+status
+world_totals_get(world *w, world_totals *out)
+{
+    status st = ST_OK;
+    comm_request req = {0};
+    world_totals sum;
+
+    own_totals(w, &sum);
+    if (comm_rank(w->c) != 0) {
+        TRY(comm_isend(w->c, &req, 0, TAG_TOTALS, &sum, sizeof sum, false));
+        TRY(wait_for(w->c, &req));
+    }
+    for (uint32_t rank = 1; w->lead != NULL && rank < comm_size(w->c); rank++) {
+        world_totals one = {0};
+        TRY(comm_irecv(w->c, &req, rank, TAG_TOTALS, &one, sizeof one));
+        TRY(wait_for(w->c, &req));
+        sum.n_cell += one.n_cell;
+        sum.flops += one.flops;
+        if (one.peak_rss_bytes > sum.peak_rss_bytes)
+            sum.peak_rss_bytes = one.peak_rss_bytes;
+    }
+    *out = sum;
+fail:
+    return st;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What ranks of one world say to each other: fixed-size headers and tags.
+ *
+ * Internal to the world.  All ranks run the same program on machines of one
+ * kind, so headers travel as they lie in memory.
+ *
+ *   command  lead -> rank     header, then `len` bytes on TAG_COMMAND_DATA
+ *   report   rank -> lead     header, then `len` bytes on TAG_REPORT_DATA
+ *   hop      rank -> its successor: header, then `len` bytes on TAG_HOP_DATA
+ */
+#ifndef WORKER_WORLD_WIRE_H
+#define WORKER_WORLD_WIRE_H
+
+#include <stdint.h>
+
+#include "worker/engine.h"
+
+enum {
+    TAG_COMMAND = 1,
+    TAG_COMMAND_DATA,
+    TAG_REPORT,
+    TAG_REPORT_DATA,
+    TAG_HOP,
+    TAG_HOP_DATA,
+    TAG_TOTALS
+};
+
+typedef enum command_kind {
+    COMMAND_OPEN = 1,
+    COMMAND_STATE,    /* data: the state of `layer` */
+    COMMAND_SEGMENT,  /* data: segment.n_token ids */
+    COMMAND_SNAPSHOT, /* answered by REPORT_STATE for each layer */
+    COMMAND_CLOSE,    /* answered by REPORT_CLOSED */
+    COMMAND_STOP
+} command_kind;
+
+typedef struct command {
+    uint32_t kind, stream;
+    uint64_t len;
+    uint64_t first_seg, end_seg; /* OPEN: written segments, [first, end) */
+    uint32_t prompt;             /* OPEN: a frozen run follows */
+    uint32_t n_state;            /* OPEN: STATE commands that follow */
+    int32_t priority;
+    uint32_t layer; /* STATE: of the model */
+    engine_segment segment;
+} command;
+
+typedef enum report_kind {
+    REPORT_DONE = 1, /* a segment is done at every layer */
+    REPORT_LOGITS,   /* data: n_row rows */
+    REPORT_TOKEN,
+    REPORT_STATE, /* data: the state of `layer` */
+    REPORT_CLOSED
+} report_kind;
+
+typedef struct report {
+    uint32_t kind, stream;
+    uint64_t len;
+    uint64_t seg;
+    uint32_t row0, n_row;
+    int32_t token;
+    uint32_t frozen;
+    uint32_t layer; /* of the model */
+    uint32_t rank;  /* that reports */
+} report;
+
+typedef enum hop_kind {
+    HOP_X = 1, /* data: hidden rows of `segment` */
+    HOP_STATE, /* data: the state of `layer` */
+    HOP_FIN    /* nothing more of this stream */
+} hop_kind;
+
+typedef struct hop_header {
+    uint32_t kind, stream;
+    uint64_t len;
+    uint32_t layer; /* of the model */
+    uint32_t unused;
+    engine_segment segment;
+} hop_header;
+
+#endif
