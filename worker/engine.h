@@ -27,6 +27,8 @@ typedef struct engine_config {
     uint32_t n_stream; /* open at once */
     uint32_t n_slot;   /* segments in flight a stream; 0: what the grid needs */
     uint32_t kv_cap;   /* rows of a frozen run: prompt and answer; 0: none */
+    uint32_t max_cell; /* largest group, not above the model's; 0: a cell of
+                          every layer and stream */
 } engine_config;
 
 /* What is wanted of a segment's output (flags). */
@@ -67,8 +69,9 @@ typedef void engine_logits_fn(void *ctx, uint32_t stream,
                               uint32_t n_row, const float *logits);
 typedef void engine_token_fn(void *ctx, uint32_t stream,
                              const engine_segment *segment, int32_t id);
-/* Inner rows, for tests: after the memory read (point 0) and after the
- * decoder layer (point 1); rows[n_row, d_model] F32, layer of the model. */
+/* Inner rows, for tests, called from engine_launch(): after the memory read
+ * (point 0) and after the decoder layer (point 1); rows[n_row, d_model] F32,
+ * layer of the model. */
 typedef void engine_rows_fn(void *ctx, uint32_t stream,
                             const engine_segment *segment, uint32_t layer,
                             int point, uint32_t n_row, const float *rows);

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Streams on one rank: opening, feeding, what is where, and what is done. */
+#include "worker/engine.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+#include "worker/engine_impl.h"
+
+/* Cells of one stream run on one slot each; two more slots hold what was fed
+ * ahead and what is being taken away.  With segments dealt out to R ranks, only
+ * every R-th of a diagonal's cells is here. */
+static uint32_t
+slots_needed(const engine_config *cfg, uint32_t n_layer)
+{
+    uint32_t n_rank = cfg->place.kind == PLACE_SEGMENTS ? cfg->place.size : 1;
+    return (n_layer + n_rank - 1) / n_rank + 2;
+}
+
+static engine_config
+resolve(const engine_config *cfg, const weights_part *part)
+{
+    engine_config c = *cfg;
+    if (c.n_slot == 0)
+        c.n_slot = slots_needed(&c, part->n_layer);
+    if (c.max_cell == 0)
+        c.max_cell = c.n_stream * part->n_layer;
+    return c;
+}
+
+static status
+make_wavefront(engine *e)
+{
+    wavefront_config cfg = {.n_stream = e->config.n_stream,
+                            .n_layer = e->part->n_layer,
+                            .n_slot = e->config.n_slot,
+                            .max_cell = e->config.max_cell,
+                            .order = e->config.order,
+                            .remote_state = e->remote_state};
+    return wavefront_new(&e->w, &cfg);
+}
+
+static status
+make_buffers(engine *e, kernel_device *dev)
+{
+    kernel_info info;
+    kernel_info_get(dev, &info);
+    engine_buffers_shape shape = {.n_stream = e->config.n_stream,
+                                  .n_slot = e->config.n_slot,
+                                  .n_layer = e->part->n_layer,
+                                  .max_token = e->cfg->segment_size,
+                                  .max_row =
+                                      e->cfg->segment_size + e->cfg->n_mem,
+                                  .d_model = e->cfg->d_model,
+                                  .d_kv = e->cfg->n_kv_head * e->cfg->d_head,
+                                  .n_vocab = e->cfg->n_vocab,
+                                  .kv_cap = e->config.kv_cap,
+                                  .state_len = config_state_size(e->cfg),
+                                  .compute = info.compute,
+                                  .embed = e->part->embed,
+                                  .head = e->part->head};
+    return engine_buffers_init(&e->buf, dev, &shape);
+}
+
+static status
+make_streams(engine *e)
+{
+    size_t n_slot = 0, n_state = 0;
+    status st = ST_OK;
+
+    TRY(size_mul(&n_slot, e->config.n_stream, e->config.n_slot));
+    TRY(size_mul(&n_state, e->config.n_stream, e->part->n_layer));
+    if (n_slot > UINT32_MAX || n_state > UINT32_MAX)
+        TRY(status_fail(ST_LIMIT, "too many streams and segments in flight"));
+    TRY(mem_new(&e->fed, n_slot, sizeof *e->fed));
+    TRY(mem_new(&e->arrived, n_state, sizeof *e->arrived));
+fail:
+    return st;
+}
+
+status
+engine_new(engine **out, kernel_device *dev, model *m, const engine_config *cfg)
+{
+    engine *e = NULL;
+    status st = ST_OK;
+
+    TRY(mem_new(&e, 1, sizeof *e));
+    e->cfg = model_config_of(m);
+    e->part = model_part_of(m);
+    e->config = resolve(cfg, e->part);
+    e->remote_state = cfg->place.kind == PLACE_SEGMENTS && cfg->place.size > 1;
+    TRY(make_wavefront(e));
+    TRY(make_streams(e));
+    TRY(make_buffers(e, dev));
+    TRY(engine_group_init(&e->group, e->config.max_cell));
+    TRY(engine_head_init(&e->head, e->config.n_stream));
+    TRY(kernel_event_new(&e->event, dev));
+    TRY(kernel_queue_new(&e->q, dev));
+    e->m = m;
+    *out = e;
+    return ST_OK;
+fail:
+    engine_free(e);
+    return st;
+}
+
+void
+engine_free(engine *e)
+{
+    if (e == NULL)
+        return;
+    kernel_queue_free(e->q); /* waits for what still runs */
+    kernel_event_free(e->event);
+    engine_head_fini(&e->head);
+    engine_group_fini(&e->group);
+    engine_buffers_fini(&e->buf);
+    mem_free(e->arrived);
+    mem_free(e->fed);
+    wavefront_free(e->w);
+    model_free(e->m);
+    mem_free(e);
+}
+
+void
+engine_sink_set(engine *e, const engine_sink *sink)
+{
+    e->sink = *sink;
+}
+
+kernel_queue *
+engine_queue(engine *e)
+{
+    return e->q;
+}
+
+const model *
+engine_model(const engine *e)
+{
+    return e->m;
+}
+
+const engine_config *
+engine_config_of(const engine *e)
+{
+    return &e->config;
+}
+
+size_t
+engine_bytes(const engine *e)
+{
+    return e->buf.bytes + model_scratch_bytes(e->m);
+}
+
+uint32_t
+engine_slot(const engine *e, uint32_t id, uint64_t local_seg)
+{
+    return id * e->config.n_slot + (uint32_t)(local_seg % e->config.n_slot);
+}
+
+/* ------------------------------------------------------------- states --- */
+
+void
+engine_state_place(const engine *e, uint32_t id, uint32_t layer,
+                   engine_place *out)
+{
+    ASSERT(id < e->config.n_stream && layer < e->part->n_layer);
+    const kernel_view *view = &e->buf.model.state;
+    size_t item = (size_t)id * e->part->n_layer + layer;
+    *out = (engine_place){.buf = view->buf,
+                          .offset = engine_buffers_offset(view, item),
+                          .len = e->buf.shape.state_len * sizeof(float)};
+}
+
+/* Marks the states that need no message as arrived. */
+static void
+states_settle(engine *e, uint32_t id, uint32_t layer)
+{
+    uint64_t *n = &e->arrived[(size_t)id * e->part->n_layer + layer];
+    while (*n < wavefront_fed(e->w, id) &&
+           e->fed[engine_slot(e, id, *n)].state_stays)
+        wavefront_state(e->w, id, layer, (*n)++);
+}
+
+void
+engine_state_arrived(engine *e, uint32_t id, uint32_t layer)
+{
+    ASSERT(e->remote_state);
+    uint64_t *n = &e->arrived[(size_t)id * e->part->n_layer + layer];
+    wavefront_state(e->w, id, layer, (*n)++);
+    states_settle(e, id, layer);
+}
+
+/* ------------------------------------------------------------ streams --- */
+
+/* Streams are opened and closed between groups: the memory of a fresh one is
+ * zeroed in place. */
+status
+engine_open(engine *e, uint32_t id, bool state_here, int32_t priority)
+{
+    size_t n_layer = e->part->n_layer;
+    const kernel_view *view = &e->buf.model.state;
+    size_t bytes = view->stride * n_layer * sizeof(float);
+    status st = ST_OK;
+
+    TRY(kernel_zero(e->q, view->buf, id * bytes, bytes));
+    /* A transport may write there as soon as this returns. */
+    TRY(kernel_sync(e->q));
+    wavefront_open(e->w, id, priority);
+    memset(e->arrived + id * n_layer, 0, n_layer * sizeof *e->arrived);
+    if (e->remote_state && state_here) {
+        for (uint32_t layer = 0; layer < n_layer; layer++)
+            engine_state_arrived(e, id, layer);
+    }
+fail:
+    return st;
+}
+
+void
+engine_close(engine *e, uint32_t id)
+{
+    wavefront_close(e->w, id);
+}
+
+uint32_t
+engine_room(const engine *e, uint32_t id)
+{
+    return wavefront_room(e->w, id);
+}
+
+uint32_t
+engine_rows(const engine *e, const engine_segment *segment)
+{
+    return segment->n_token + (segment->frozen ? 0 : e->cfg->n_mem);
+}
+
+/* Whether the segment fed last is of a frozen run. */
+static bool
+follows_frozen(const engine *e, uint32_t id)
+{
+    uint64_t n_fed = wavefront_fed(e->w, id);
+    return n_fed > 0 &&
+           e->fed[engine_slot(e, id, n_fed - 1)].segment.frozen != 0;
+}
+
+static status
+check_segment(const engine *e, uint32_t id, const engine_segment *s)
+{
+    if (wavefront_room(e->w, id) == 0)
+        return status_fail(ST_STATE, "the stream has no room for a segment");
+    if (s->n_token == 0 || s->n_token > e->cfg->segment_size)
+        return status_fail(ST_ARG, "a segment has %u tokens, not 1 to %u",
+                           s->n_token, e->cfg->segment_size);
+    if (!s->frozen && follows_frozen(e, id))
+        return status_fail(ST_ARG, "nothing is written after a prompt");
+    if (!s->frozen)
+        return ST_OK;
+    if (s->pos > e->config.kv_cap || s->n_token > e->config.kv_cap - s->pos)
+        return status_fail(ST_LIMIT, "prompt and answer need more than %u rows",
+                           e->config.kv_cap);
+    return ST_OK;
+}
+
+static status
+check_ids(const engine *e, const int32_t *ids, uint32_t n)
+{
+    for (uint32_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || (uint32_t)ids[i] >= e->cfg->n_vocab)
+            return status_fail(ST_ARG,
+                               "token id %d is outside the vocabulary of %u",
+                               ids[i], e->cfg->n_vocab);
+    }
+    return ST_OK;
+}
+
+/* The staging copy stays untouched until the slot is used again, which is
+ * after a group that ran behind this copy. */
+static status
+put_ids(engine *e, uint32_t slot, const int32_t *ids, uint32_t n)
+{
+    int32_t *host = e->buf.host_ids + (size_t)slot * e->buf.shape.max_token;
+    memcpy(host, ids, n * sizeof *host);
+    return kernel_copy_in(e->q, e->buf.ids.buf,
+                          engine_buffers_offset(&e->buf.ids, slot), host,
+                          n * sizeof *host);
+}
+
+status
+engine_feed(engine *e, uint32_t id, const engine_segment *segment,
+            const int32_t *ids)
+{
+    status st = ST_OK;
+
+    TRY(check_segment(e, id, segment));
+    uint32_t slot = engine_slot(e, id, wavefront_fed(e->w, id));
+    if (e->part->embed) {
+        TRY(check_ids(e, ids, segment->n_token));
+        TRY(put_ids(e, slot, ids, segment->n_token));
+    }
+    /* A frozen run changes no state: its later steps find the states where
+     * the first one read them. */
+    e->fed[slot].state_stays = follows_frozen(e, id);
+    e->fed[slot].segment = *segment;
+    wavefront_feed(e->w, id);
+    for (uint32_t layer = 0; e->remote_state && layer < e->part->n_layer;
+         layer++)
+        states_settle(e, id, layer);
+fail:
+    return st;
+}
+
+void
+engine_x_place(const engine *e, uint32_t id, uint64_t local_seg, uint32_t n_row,
+               engine_place *out)
+{
+    const kernel_view *view = &e->buf.model.x;
+    uint32_t slot = engine_slot(e, id, local_seg);
+    ASSERT(n_row <= e->buf.shape.max_row);
+    *out = (engine_place){.buf = view->buf,
+                          .offset = engine_buffers_offset(view, slot),
+                          .len = engine_buffers_x_bytes(&e->buf, n_row)};
+}
+
+void
+engine_release(engine *e, uint32_t id, uint64_t local_seg)
+{
+    wavefront_release(e->w, id, local_seg);
+}
+
+/* ------------------------------------------------------------- groups --- */
+
+status
+engine_launch(engine *e, uint32_t *n_cell)
+{
+    status st = ST_OK;
+    ASSERT(!e->group.running);
+    uint32_t n = wavefront_pick(e->w, e->group.picked);
+    if (n > 0) {
+        e->group.running = true;
+        TRY(engine_group_run(e, n));
+        TRY(engine_head_launch(e));
+        TRY(kernel_event_record(e->event, e->q));
+    }
+    *n_cell = n;
+fail:
+    return st;
+}
+
+status
+engine_poll(engine *e, bool *reached)
+{
+    return kernel_event_query(e->event, reached);
+}
+
+/* A rank that ends the model needs the rows no more. */
+static void
+release_done(engine *e)
+{
+    for (uint32_t i = 0; i < e->group.n_cell; i++) {
+        const engine_done *d = &e->group.done[i];
+        if (e->part->head && d->layer + 1 == e->part->n_layer)
+            wavefront_release(e->w, d->stream, d->local_seg);
+    }
+}
+
+status
+engine_collect(engine *e, const engine_done **cells, uint32_t *n_cell)
+{
+    status st = ST_OK;
+
+    ASSERT(e->group.running);
+    TRY(kernel_event_wait(e->event));
+    TRY(engine_head_collect(e));
+    wavefront_done(e->w);
+    release_done(e);
+    e->group.running = false;
+    *cells = e->group.done;
+    *n_cell = e->group.n_cell;
+fail:
+    return st;
+}
+
+/* ------------------------------------------------------------- copies --- */
+
+status
+engine_read(engine *e, const engine_place *from, void *to)
+{
+    status st = ST_OK;
+    TRY(kernel_copy_out(e->q, to, from->buf, from->offset, from->len));
+    TRY(kernel_sync(e->q));
+fail:
+    return st;
+}
+
+status
+engine_write(engine *e, const engine_place *to, const void *from)
+{
+    status st = ST_OK;
+    TRY(kernel_copy_in(e->q, to->buf, to->offset, from, to->len));
+    TRY(kernel_sync(e->q));
+fail:
+    return st;
+}
+
+void
+engine_counts_get(const engine *e, engine_counts *out)
+{
+    *out = e->counts;
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One group: picked cells become cells of the device, in at most three calls
+ * of the model: rows that enter, cells that write, cells that are frozen. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "worker/engine_impl.h"
+
+status
+engine_group_init(engine_group *g, uint32_t max_cell)
+{
+    status st = ST_OK;
+    TRY(mem_new(&g->picked, max_cell, sizeof *g->picked));
+    TRY(mem_new(&g->done, max_cell, sizeof *g->done));
+    TRY(mem_new(&g->cells, max_cell, sizeof *g->cells));
+    TRY(mem_new(&g->embed, max_cell, sizeof *g->embed));
+    TRY(mem_new(&g->done_of, max_cell, sizeof *g->done_of));
+fail:
+    return st;
+}
+
+void
+engine_group_fini(engine_group *g)
+{
+    mem_free(g->picked);
+    mem_free(g->done);
+    mem_free(g->cells);
+    mem_free(g->embed);
+    mem_free(g->done_of);
+    *g = (engine_group){0};
+}
+
+static kernel_cell
+cell_of(const engine *e, const engine_done *d)
+{
+    const engine_segment *s = &d->segment;
+    uint32_t item = d->stream * e->part->n_layer + d->layer;
+    return (kernel_cell){.layer = d->layer,
+                         .slot = engine_slot(e, d->stream, d->local_seg),
+                         .state = item,
+                         .kv = item,
+                         .row0 = 0,
+                         .n_row = engine_rows(e, s),
+                         .n_mem = s->frozen ? 0 : e->cfg->n_mem,
+                         .pos = s->frozen ? s->pos : 0,
+                         .fresh = s->seg == 0};
+}
+
+static void
+count(engine *e, const kernel_cell *c)
+{
+    e->counts.n_cell++;
+    e->counts.flops +=
+        config_cell_flops(e->cfg, c->n_row, c->n_mem, c->fresh != 0);
+}
+
+/* Appends the cells that write, or the frozen ones, in the order picked. */
+static void
+append(engine *e, uint32_t n_cell, bool frozen)
+{
+    engine_group *g = &e->group;
+    for (uint32_t i = 0; i < n_cell; i++) {
+        if ((g->done[i].segment.frozen != 0) != frozen)
+            continue;
+        kernel_cell c = cell_of(e, &g->done[i]);
+        if (e->part->embed && c.layer == 0)
+            g->embed[g->n_embed++] = c;
+        count(e, &c);
+        g->done_of[g->n_cell] = i;
+        g->cells[g->n_cell++] = c;
+    }
+}
+
+static void
+build(engine *e, uint32_t n_cell)
+{
+    engine_group *g = &e->group;
+    for (uint32_t i = 0; i < n_cell; i++) {
+        const wavefront_cell *p = &g->picked[i];
+        uint32_t slot = engine_slot(e, p->stream, p->seg);
+        g->done[i] = (engine_done){.stream = p->stream,
+                                   .layer = p->layer,
+                                   .local_seg = p->seg,
+                                   .segment = e->fed[slot].segment};
+    }
+    g->n_cell = 0;
+    g->n_embed = 0;
+    append(e, n_cell, false);
+    g->n_write = g->n_cell;
+    append(e, n_cell, true);
+    e->counts.n_group++;
+}
+
+/* n values of the device's compute type at `rows`, widened in place. */
+static void
+widen(float *rows, kernel_type type, size_t n)
+{
+    if (type != KERNEL_BF16)
+        return;
+    const uint16_t *half = (const uint16_t *)(const void *)rows;
+    for (size_t i = n; i-- > 0;) {
+        uint32_t bits = (uint32_t)half[i] << 16;
+        memcpy(&rows[i], &bits, sizeof bits);
+    }
+}
+
+/* Shows the rows of cells first .. end - 1 as they are now. */
+static status
+observe(engine *e, uint32_t first, uint32_t end, int point)
+{
+    const engine_buffers *b = &e->buf;
+    size_t max = (size_t)b->shape.max_row * b->shape.d_model;
+    float *rows = NULL;
+    status st = ST_OK;
+
+    TRY(mem_new(&rows, max, sizeof *rows));
+    for (uint32_t i = first; i < end; i++) {
+        const kernel_cell *c = &e->group.cells[i];
+        const engine_done *d = &e->group.done[e->group.done_of[i]];
+        TRY(kernel_copy_out(e->q, rows, b->model.x.buf,
+                            engine_buffers_offset(&b->model.x, c->slot),
+                            engine_buffers_x_bytes(b, c->n_row)));
+        TRY(kernel_sync(e->q));
+        widen(rows, b->shape.compute, (size_t)c->n_row * b->shape.d_model);
+        e->sink.rows(e->sink.ctx, d->stream, &d->segment,
+                     e->part->layer_first + d->layer, point, c->n_row, rows);
+    }
+fail:
+    mem_free(rows);
+    return st;
+}
+
+/* Cells first .. end - 1, all of one kind, as one group of the device, or as
+ * one for each phase when somebody looks at what is between them. */
+static status
+run(engine *e, uint32_t first, uint32_t end, bool frozen)
+{
+    const kernel_cell *cells = e->group.cells + first;
+    uint32_t n = end - first;
+    status st = ST_OK;
+
+    if (n == 0)
+        return ST_OK;
+    if (e->sink.rows == NULL)
+        return model_run(e->m, e->q, &e->buf.model, cells, n, frozen,
+                         MODEL_ALL);
+    TRY(model_run(e->m, e->q, &e->buf.model, cells, n, frozen, MODEL_READ));
+    TRY(observe(e, first, end, 0));
+    TRY(model_run(e->m, e->q, &e->buf.model, cells, n, frozen, MODEL_BLOCK));
+    TRY(observe(e, first, end, 1));
+    TRY(model_run(e->m, e->q, &e->buf.model, cells, n, frozen, MODEL_WRITE));
+fail:
+    return st;
+}
+
+status
+engine_group_run(engine *e, uint32_t n_cell)
+{
+    engine_group *g = &e->group;
+    status st = ST_OK;
+
+    build(e, n_cell);
+    if (g->n_embed > 0)
+        TRY(model_embed(e->m, e->q, &e->buf.model, e->buf.ids, g->embed,
+                        g->n_embed));
+    TRY(run(e, 0, g->n_write, false));
+    TRY(run(e, g->n_write, g->n_cell, true));
+fail:
+    return st;
+}

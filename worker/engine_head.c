@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What comes out at the last layer: drawn tokens, and logits in tiles. */
+#include "base/mem.h"
+#include "worker/engine_impl.h"
+
+status
+engine_head_init(engine_head *h, uint32_t n_stream)
+{
+    status st = ST_OK;
+    TRY(mem_new(&h->cells, n_stream, sizeof *h->cells));
+    TRY(mem_new(&h->sample, n_stream, sizeof *h->sample));
+    TRY(mem_new(&h->done_of, n_stream, sizeof *h->done_of));
+fail:
+    return st;
+}
+
+void
+engine_head_fini(engine_head *h)
+{
+    mem_free(h->cells);
+    mem_free(h->sample);
+    mem_free(h->done_of);
+    *h = (engine_head){0};
+}
+
+static bool
+is_last_layer(const engine *e, const engine_done *d)
+{
+    return e->part->head && d->layer + 1 == e->part->n_layer;
+}
+
+/* Logits of the whole segment include those of the last row. */
+static bool
+wants_last(const engine_segment *s)
+{
+    return (s->want & (ENGINE_LAST_LOGITS | ENGINE_LOGITS)) ==
+           ENGINE_LAST_LOGITS;
+}
+
+/* The cells that want their last row; whether any of them wants a token. */
+static bool
+gather(engine *e)
+{
+    engine_head *h = &e->head;
+    const engine_group *g = &e->group;
+    bool draw = false;
+
+    h->n_cell = 0;
+    for (uint32_t i = 0; i < g->n_cell; i++) {
+        const engine_done *d = &g->done[g->done_of[i]];
+        const engine_segment *s = &d->segment;
+        bool token = (s->want & ENGINE_TOKEN) != 0;
+        if (!is_last_layer(e, d) || !(token || wants_last(s)))
+            continue;
+        kernel_cell c = g->cells[i];
+        c.row0 = s->n_token - 1;
+        c.n_row = 1;
+        c.n_mem = 0;
+        h->cells[h->n_cell] = c;
+        h->sample[h->n_cell] =
+            token ? s->sample : (kernel_sample_args){.top_p = 1};
+        h->done_of[h->n_cell++] = g->done_of[i];
+        draw = draw || token;
+    }
+    return draw;
+}
+
+/* Copies to the host what engine_head_collect() hands out. */
+static status
+fetch(engine *e, bool draw)
+{
+    const engine_buffers *b = &e->buf;
+    const engine_head *h = &e->head;
+    size_t row = b->shape.n_vocab * sizeof(float);
+    status st = ST_OK;
+
+    for (uint32_t i = 0; i < h->n_cell; i++) {
+        if (wants_last(&e->group.done[h->done_of[i]].segment))
+            TRY(kernel_copy_out(e->q,
+                                b->host_logits + (size_t)i * b->shape.n_vocab,
+                                b->logits.buf, i * row, row));
+    }
+    if (draw)
+        TRY(kernel_copy_out(e->q, b->host_next, b->next.buf, 0,
+                            kernel_buf_bytes(b->next.buf)));
+fail:
+    return st;
+}
+
+status
+engine_head_launch(engine *e)
+{
+    engine_head *h = &e->head;
+    status st = ST_OK;
+    bool draw = gather(e);
+
+    if (h->n_cell == 0)
+        return ST_OK;
+    TRY(model_head(e->m, e->q, &e->buf.model, h->cells, h->n_cell,
+                   e->buf.logits, draw ? h->sample : NULL, e->buf.next));
+    TRY(fetch(e, draw));
+fail:
+    return st;
+}
+
+/* The last rows, which came with the group. */
+static void
+hand_out_last(engine *e)
+{
+    const engine_head *h = &e->head;
+    const engine_sink *sink = &e->sink;
+    for (uint32_t i = 0; i < h->n_cell; i++) {
+        const engine_done *d = &e->group.done[h->done_of[i]];
+        const float *row =
+            e->buf.host_logits + (size_t)i * e->buf.shape.n_vocab;
+        if (wants_last(&d->segment) && sink->logits != NULL)
+            sink->logits(sink->ctx, d->stream, &d->segment,
+                         d->segment.n_token - 1, 1, row);
+    }
+}
+
+static void
+hand_out_tokens(engine *e)
+{
+    const engine_head *h = &e->head;
+    const engine_sink *sink = &e->sink;
+    for (uint32_t i = 0; i < h->n_cell; i++) {
+        const engine_done *d = &e->group.done[h->done_of[i]];
+        if ((d->segment.want & ENGINE_TOKEN) && sink->token != NULL)
+            sink->token(sink->ctx, d->stream, &d->segment,
+                        e->buf.host_next[h->cells[i].slot]);
+    }
+}
+
+/* All token rows of one cell, tile by tile. */
+static status
+hand_out_segment(engine *e, kernel_cell c, const engine_done *d)
+{
+    const engine_buffers *b = &e->buf;
+    kernel_view none = {0};
+    status st = ST_OK;
+
+    c.n_mem = 0;
+    for (uint32_t row = 0; row < d->segment.n_token; row += c.n_row) {
+        uint32_t left = d->segment.n_token - row;
+        c.row0 = row;
+        c.n_row = left < ENGINE_BUFFERS_TILE ? left : ENGINE_BUFFERS_TILE;
+        TRY(model_head(e->m, e->q, &b->model, &c, 1, b->logits, NULL, none));
+        TRY(kernel_copy_out(e->q, b->host_logits, b->logits.buf, 0,
+                            (size_t)c.n_row * b->shape.n_vocab *
+                                sizeof *b->host_logits));
+        TRY(kernel_sync(e->q));
+        if (e->sink.logits != NULL)
+            e->sink.logits(e->sink.ctx, d->stream, &d->segment, row, c.n_row,
+                           b->host_logits);
+    }
+fail:
+    return st;
+}
+
+status
+engine_head_collect(engine *e)
+{
+    const engine_group *g = &e->group;
+    status st = ST_OK;
+
+    hand_out_last(e); /* before tiles overwrite them */
+    for (uint32_t i = 0; i < g->n_cell; i++) {
+        const engine_done *d = &g->done[g->done_of[i]];
+        if (is_last_layer(e, d) && (d->segment.want & ENGINE_LOGITS))
+            TRY(hand_out_segment(e, g->cells[i], d));
+    }
+    hand_out_tokens(e);
+fail:
+    return st;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside the engine: what its files share.  Not for anybody else.
+ *
+ *   engine.c          streams: opening, feeding, places, what is done
+ *   engine_buffers.c  memory
+ *   engine_group.c    one group: from picked cells to kernel calls
+ *   engine_head.c     what comes out at the last layer: logits and tokens */
+#ifndef WORKER_ENGINE_IMPL_H
+#define WORKER_ENGINE_IMPL_H
+
+#include "worker/engine.h"
+#include "worker/engine_buffers.h"
+
+/* A segment in flight. */
+typedef struct engine_fed {
+    engine_segment segment;
+    bool state_stays; /* its states are where the segment before it left them */
+} engine_fed;
+
+/* The group being run.  Arrays have room for the largest group. */
+typedef struct engine_group {
+    wavefront_cell *picked;
+    engine_done *done;  /* in the order picked */
+    kernel_cell *cells; /* those that write first, then the frozen ones */
+    kernel_cell *embed; /* cells of the model's first layer */
+    uint32_t *done_of;  /* cell -> its place in `done` */
+    uint32_t n_cell, n_write, n_embed;
+    bool running;
+} engine_group;
+
+/* One row for each cell of the group that ends in a drawn token or in the
+ * logits of its last row.  At most one a stream. */
+typedef struct engine_head {
+    kernel_cell *cells;
+    kernel_sample_args *sample;
+    uint32_t *done_of; /* cell -> its place in group.done */
+    uint32_t n_cell;
+} engine_head;
+
+struct engine {
+    kernel_queue *q;
+    kernel_event *event; /* behind the launched group */
+    model *m;
+    const model_config *cfg;
+    const weights_part *part;
+    engine_config config;
+    wavefront *w;
+    engine_buffers buf;
+    engine_sink sink;
+    bool remote_state; /* states come from other ranks */
+    engine_fed *fed;   /* [n_stream, n_slot] in flight */
+    uint64_t *arrived; /* [n_stream, n_layer] states that came */
+    engine_group group;
+    engine_head head;
+    engine_counts counts;
+};
+
+/* The slot of a local segment: an index of `fed` and of the slots' items. */
+uint32_t engine_slot(const engine *e, uint32_t id, uint64_t local_seg);
+
+status engine_group_init(engine_group *g, uint32_t max_cell) MUST_USE;
+void engine_group_fini(engine_group *g);
+/* Turns group.picked[n_cell] into cells and enqueues them. */
+status engine_group_run(engine *e, uint32_t n_cell) MUST_USE;
+
+status engine_head_init(engine_head *h, uint32_t n_stream) MUST_USE;
+void engine_head_fini(engine_head *h);
+/* Enqueues the rows that answer cells of the group want, and the copies to
+ * the host.  Behind the group. */
+status engine_head_launch(engine *e) MUST_USE;
+/* The group is done: calls the sink with them, and computes and hands out the
+ * logits of whole segments, tile by tile.  Blocks. */
+status engine_head_collect(engine *e) MUST_USE;
+
+#endif
