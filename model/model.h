@@ -17,12 +17,7 @@
 
 typedef struct model model;
 
-enum {
-    MODEL_READ = 1,
-    MODEL_BLOCK = 2,
-    MODEL_WRITE = 4,
-    MODEL_ALL = 7
-};
+enum { MODEL_READ = 1, MODEL_BLOCK = 2, MODEL_WRITE = 4, MODEL_ALL = 7 };
 
 /* The buffers that survive a group; the caller owns them. */
 typedef struct model_buffers {
@@ -61,8 +56,8 @@ status model_run(model *m, kernel_queue *q, const model_buffers *buf,
  * with `sample` not NULL the next id of each cell into item `slot` of
  * `next_ids` (I32).  A group of its own; x is not changed. */
 status model_head(model *m, kernel_queue *q, const model_buffers *buf,
-                  const kernel_cell *cells, uint32_t n_cell,
-                  kernel_view logits, const kernel_sample_args *sample,
+                  const kernel_cell *cells, uint32_t n_cell, kernel_view logits,
+                  const kernel_sample_args *sample,
                   kernel_view next_ids) MUST_USE;
 
 #endif
