@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Flags and connection of a subcommand. */
+#include "client/command.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+#include "base/log.h"
+
+static volatile sig_atomic_t stop_asked;
+
+static void
+ask_to_stop(int signal_number)
+{
+    (void)signal_number;
+    stop_asked = 1;
+}
+
+/* A reader of our output that left ends the job as Ctrl-C does. */
+static bool
+interrupted(void *ctx)
+{
+    (void)ctx;
+    return stop_asked || ferror(stdout);
+}
+
+void
+command_init(command *c)
+{
+    *c = (command){.timeout_s = 10};
+}
+
+status
+command_parse(command *c, const option_set *set, size_t min, int argc,
+              char **argv, bool *done)
+{
+    status st =
+        option_parse(set, argc, argv, c->argument, &c->n_argument, done);
+
+    if (st != ST_OK || *done)
+        return st;
+    log_init("longwave", c->verbose ? LOG_LEVEL_DEBUG : LOG_LEVEL_INFO);
+    if (c->n_argument < min)
+        return status_fail(ST_ARG, "an argument is missing; see %s --help",
+                           set->program);
+    return ST_OK;
+}
+
+/* The second signal has its usual effect. */
+static void
+catch_signals(void)
+{
+    struct sigaction action = {.sa_handler = ask_to_stop,
+                               .sa_flags = (int)SA_RESETHAND};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
+
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGPIPE, &ignore, NULL);
+}
+
+status
+command_open(command *c)
+{
+    client_config config = {.endpoint = c->endpoint,
+                            .timeout_ms = (uint32_t)c->timeout_s * 1000,
+                            .interrupted = interrupted};
+    status st;
+
+    catch_signals();
+    st = client_open(&c->c, &config);
+    if (st == ST_OK)
+        log_debug("connected to %s", client_endpoint(c->c));
+    return st;
+}
+
+void
+command_close(command *c)
+{
+    client_close(c->c);
+}
+
+status
+command_print(jsonout *j)
+{
+    return jsonout_print(j, stdout);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The subcommands of `longwave`, and what they share: flags, the connection,
+ * interruption. */
+#ifndef CLIENT_COMMAND_H
+#define CLIENT_COMMAND_H
+
+#include "base/jsonout.h"
+#include "base/option.h"
+#include "client/client.h"
+
+typedef struct command {
+    const char *endpoint;
+    uint64_t timeout_s;
+    bool json, verbose;
+    const char *argument[2];
+    size_t n_argument;
+    client *c;
+} command;
+
+/* The flags that every subcommand has; `c` is its command. */
+#define COMMAND_FLAGS(c)                                                       \
+    {.name = "Common flags", .kind = OPTION_HEAD},                             \
+        {.name = "connect",                                                    \
+         .kind = OPTION_TEXT,                                                  \
+         .value = &(c).endpoint,                                               \
+         .argument = "ENDPOINT",                                               \
+         .help = "daemon to talk to; the default is the socket client.sock "   \
+                 "in the user's runtime directory"},                           \
+        {.name = "endpoint",                                                   \
+         .kind = OPTION_TEXT,                                                  \
+         .value = &(c).endpoint,                                               \
+         .argument = "ENDPOINT",                                               \
+         .help = "the same as --connect, for LONGWAVE_ENDPOINT"},              \
+        {.name = "timeout",                                                    \
+         .kind = OPTION_U64,                                                   \
+         .value = &(c).timeout_s,                                              \
+         .argument = "SECONDS",                                                \
+         .help = "silence after which the daemon counts as gone",              \
+         .min = 1,                                                             \
+         .max = 86400},                                                        \
+        {.name = "json",                                                       \
+         .kind = OPTION_FLAG,                                                  \
+         .value = &(c).json,                                                   \
+         .help = "print one JSON object on one line"},                         \
+    {                                                                          \
+        .name = "verbose", .kind = OPTION_FLAG, .value = &(c).verbose,         \
+        .help = "say more on stderr"                                           \
+    }
+
+void command_init(command *c);
+/* Parses the flags; `min` arguments are needed.  *done: nothing is left to do
+ * (--help). */
+status command_parse(command *c, const option_set *set, size_t min, int argc,
+                     char **argv, bool *done) MUST_USE;
+/* Connects; SIGINT and SIGTERM then cancel what runs, once. */
+status command_open(command *c) MUST_USE;
+void command_close(command *c);
+/* Prints a line of JSON.  ST_IO when stdout does not take it. */
+status command_print(jsonout *j) MUST_USE;
+
+typedef status command_fn(int argc, char **argv);
+command_fn command_add, command_ask;
+command_fn command_list, command_show, command_rm, command_jobs, command_cancel,
+    command_status, command_shutdown;
+
+#endif

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* `longwave add` and `longwave ask`. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "client/bar.h"
+#include "client/command.h"
+#include "client/screen.h"
+
+/* What is on the screen while a job runs. */
+typedef struct display {
+    bar bar;
+    screen text; /* the answer, on stdout */
+    bool quiet;  /* --json: the answer is printed at the end */
+    uint32_t n_token;
+    size_t n_text; /* bytes of the answer that are printed */
+    bool gap;      /* a token is missing: the rest comes at the end */
+} display;
+
+static void
+on_accepted(void *ctx, uint64_t job)
+{
+    (void)ctx;
+    log_debug("job %" PRIu64, job);
+}
+
+static void
+on_sent(void *ctx, uint64_t bytes, uint64_t total)
+{
+    bar_sent(&((display *)ctx)->bar, bytes, total);
+}
+
+static void
+on_progress(void *ctx, const client_message *m)
+{
+    display *d = ctx;
+
+    if (d->n_token == 0)
+        bar_progress(&d->bar, m);
+}
+
+/* The daemon drops tokens for a client that does not read fast enough; the
+ * whole answer comes with the end of the job. */
+static void
+on_token(void *ctx, const client_message *m)
+{
+    display *d = ctx;
+
+    if (d->n_token == 0)
+        bar_clear(&d->bar);
+    d->gap = d->gap || m->u.token.index != d->n_token;
+    d->n_token++;
+    if (d->gap || d->quiet)
+        return;
+    screen_write(&d->text, stdout, m->u.token.text, m->u.token.text_len);
+    fflush(stdout);
+    d->n_text += m->u.token.text_len;
+}
+
+static client_events
+display_init(display *d, const command *c, const char *title)
+{
+    *d = (display){.quiet = c->json};
+    bar_init(&d->bar, stderr, title);
+    screen_init(&d->text, stdout);
+    return (client_events){.accepted = on_accepted,
+                           .sent = on_sent,
+                           .progress = on_progress,
+                           .token = on_token,
+                           .ctx = d};
+}
+
+static status
+print_add_json(const client_message *m)
+{
+    jsonout j;
+    status st;
+
+    jsonout_init(&j);
+    jsonout_object(&j, NULL);
+    jsonout_u64(&j, "job", m->u.done.job);
+    jsonout_text(&j, "document", m->u.done.document);
+    jsonout_u64(&j, "tokens", m->u.done.tokens);
+    jsonout_u64(&j, "segments", m->u.done.segments);
+    jsonout_f64(&j, "seconds", m->u.done.seconds);
+    jsonout_f64(&j, "tokens_per_second", m->u.done.tokens_per_second);
+    jsonout_u64(&j, "snapshot_bytes", m->u.done.snapshot_bytes);
+    jsonout_close_object(&j);
+    st = command_print(&j);
+    jsonout_fini(&j);
+    return st;
+}
+
+static status
+print_add(const client_message *m, bool json)
+{
+    char tokens[SCREEN_NUMBER], segments[SCREEN_NUMBER], rate[SCREEN_NUMBER],
+        bytes[SCREEN_NUMBER], seconds[SCREEN_NUMBER];
+
+    if (json)
+        return print_add_json(m);
+    screen_text(stdout, m->u.done.document);
+    printf(": %s tokens in %s segments, %s, %s tokens/s, snapshot %s\n",
+           screen_count(tokens, m->u.done.tokens),
+           screen_count(segments, m->u.done.segments),
+           screen_duration(seconds, m->u.done.seconds),
+           screen_count(rate, (uint64_t)m->u.done.tokens_per_second),
+           screen_bytes(bytes, m->u.done.snapshot_bytes));
+    return ST_OK;
+}
+
+status
+command_add(int argc, char **argv)
+{
+    command c;
+    const char *name = NULL;
+    bool ids = false, done = false;
+    const option_entry entry[] = {
+        {.name = "name",
+         .kind = OPTION_TEXT,
+         .value = &name,
+         .argument = "NAME",
+         .help = "what the document is called from now on: up to 255 bytes "
+                 "without '/'"},
+        {.name = "ids",
+         .kind = OPTION_FLAG,
+         .value = &ids,
+         .help = "FILE is safetensors with a tensor input_ids (I32 or I64, "
+                 "shape [n])"},
+        COMMAND_FLAGS(c)};
+    const option_set set = {
+        .program = "longwave add",
+        .summary = "Usage: longwave add FILE|- --name NAME [--ids]\n"
+                   "Reads a document in: UTF-8 text from FILE or stdin.",
+        .entry = entry,
+        .n_entry = sizeof(entry) / sizeof(*entry),
+        .max_argument = 1};
+    client_message m = {.request = 0};
+    client_events events;
+    display d;
+    feed input = {.fd = -1};
+    status st;
+
+    command_init(&c);
+    TRY(command_parse(&c, &set, 1, argc, argv, &done));
+    if (done)
+        return ST_OK;
+    if (!name)
+        TRY(status_fail(ST_ARG, "--name is missing: what is the document "
+                                "called?"));
+    TRY(ids ? feed_open_ids(&input, c.argument[0])
+            : feed_open_file(&input, c.argument[0]));
+    TRY(command_open(&c));
+    events = display_init(&d, &c, name);
+    st = client_add(c.c, &m, name, &input, &events);
+    if (st != ST_OK)
+        bar_clear(&d.bar);
+    TRY(st);
+    bar_finish(&d.bar);
+    TRY(print_add(&m, c.json));
+fail:
+    client_message_fini(&m);
+    command_close(&c);
+    feed_close(&input);
+    return st;
+}
+
+/* Flags of ask that are not numbers of the wire's width yet. */
+typedef struct question {
+    const char *ids;
+    uint64_t generate, top_k, seed;
+    double temperature, top_p;
+    bool ignore_eos;
+    option_list stop;
+} question;
+
+static status
+print_ask_json(const client_message *m)
+{
+    jsonout j;
+    status st;
+
+    jsonout_init(&j);
+    jsonout_object(&j, NULL);
+    jsonout_u64(&j, "job", m->u.done.job);
+    jsonout_text(&j, "document", m->u.done.document);
+    jsonout_array(&j, "generated_ids");
+    for (size_t i = 0; i < m->u.done.n_id; i++)
+        jsonout_i64(&j, NULL, m->u.done.ids[i]);
+    jsonout_close_array(&j);
+    jsonout_bytes(&j, "text", m->u.done.text, m->u.done.text_len);
+    jsonout_text(&j, "finish", m->u.done.finish);
+    jsonout_u64(&j, "tokens", m->u.done.tokens);
+    jsonout_f64(&j, "seconds", m->u.done.seconds);
+    jsonout_f64(&j, "seconds_to_first_token", m->u.done.seconds_to_first_token);
+    jsonout_f64(&j, "tokens_per_second", m->u.done.tokens_per_second);
+    jsonout_u64(&j, "skipped_tokens", m->u.done.skipped_tokens);
+    jsonout_close_object(&j);
+    st = command_print(&j);
+    jsonout_fini(&j);
+    return st;
+}
+
+/* What the stream did not bring; ids alone where there is no tokenizer. */
+static status
+print_answer(display *d, const client_message *m, bool json)
+{
+    size_t len = m->u.done.text_len;
+
+    if (json)
+        return print_ask_json(m);
+    if (len > d->n_text)
+        screen_write(&d->text, stdout, m->u.done.text + d->n_text,
+                     len - d->n_text);
+    for (size_t i = 0; len == 0 && i < m->u.done.n_id; i++)
+        printf("%s%" PRId32, i ? " " : "", m->u.done.ids[i]);
+    if (len == 0 || m->u.done.text[len - 1] != '\n')
+        putchar('\n');
+    if (m->u.done.skipped_tokens > 0)
+        log_warn("%" PRIu64 " tokens of the input were skipped",
+                 m->u.done.skipped_tokens);
+    return fflush(stdout) == 0 ? ST_OK : status_fail(ST_IO, "stdout is closed");
+}
+
+static status
+run_ask(command *c, const question *q)
+{
+    client_sampling sampling = {.max_tokens = (uint32_t)q->generate,
+                                .temperature = (float)q->temperature,
+                                .top_k = (uint32_t)q->top_k,
+                                .top_p = (float)q->top_p,
+                                .seed = q->seed,
+                                .ignore_eos = q->ignore_eos,
+                                .n_stop = (uint32_t)q->stop.n};
+    client_message m = {.request = 0};
+    client_events events;
+    display d;
+    feed text = {.fd = -1};
+    status st = ST_OK;
+
+    for (size_t i = 0; i < q->stop.n; i++)
+        sampling.stop[i] = (char *)(uintptr_t)q->stop.item[i];
+    if (q->ids)
+        TRY(feed_open_ids(&text, q->ids));
+    else
+        feed_init_text(&text, c->argument[1]);
+    TRY(command_open(c));
+    events = display_init(&d, c, c->argument[0]);
+    st = client_ask(c->c, &m, c->argument[0], &text, &sampling, &events);
+    bar_clear(&d.bar);
+    if (st != ST_OK && d.n_text > 0)
+        putchar('\n');
+    TRY(st);
+    TRY(print_answer(&d, &m, c->json));
+fail:
+    client_message_fini(&m);
+    feed_close(&text);
+    return st;
+}
+
+static status
+check_ask(const command *c, const question *q)
+{
+    if ((c->n_argument == 2) == (q->ids != NULL))
+        return status_fail(ST_ARG, "a question is either TEXT or --ids FILE; "
+                                   "see longwave ask --help");
+    return ST_OK;
+}
+
+status
+command_ask(int argc, char **argv)
+{
+    command c;
+    question q = {.generate = 128, .top_p = 1};
+    bool done = false;
+    const option_entry entry[] = {
+        {.name = "ids",
+         .kind = OPTION_TEXT,
+         .value = &q.ids,
+         .argument = "FILE",
+         .help = "the question's token ids: safetensors with a tensor "
+                 "input_ids (I32 or I64, shape [n])"},
+        {.name = "generate",
+         .kind = OPTION_U64,
+         .value = &q.generate,
+         .argument = "N",
+         .help = "tokens the answer has at most",
+         .min = 1,
+         .max = CLIENT_MAX_GENERATE},
+        {.name = "temperature",
+         .kind = OPTION_F64,
+         .value = &q.temperature,
+         .argument = "T",
+         .help = "0: the most probable token each time",
+         .min = 0,
+         .max = 100},
+        {.name = "top-k",
+         .kind = OPTION_U64,
+         .value = &q.top_k,
+         .argument = "K",
+         .help = "draw from the K most probable tokens; 0: all",
+         .min = 0,
+         .max = INT32_MAX},
+        {.name = "top-p",
+         .kind = OPTION_F64,
+         .value = &q.top_p,
+         .argument = "P",
+         .help = "draw from the tokens that make up this probability",
+         .min = 0,
+         .max = 1},
+        {.name = "seed",
+         .kind = OPTION_U64,
+         .value = &q.seed,
+         .argument = "N",
+         .help = "the same seed draws the same answer"},
+        {.name = "stop",
+         .kind = OPTION_LIST,
+         .value = &q.stop,
+         .argument = "TEXT",
+         .help = "end the answer before this text; up to 16 times"},
+        {.name = "ignore-eos",
+         .kind = OPTION_FLAG,
+         .value = &q.ignore_eos,
+         .help = "go on past an end token"},
+        COMMAND_FLAGS(c)};
+    const option_set set = {
+        .program = "longwave ask",
+        .summary = "Usage: longwave ask NAME TEXT|--ids FILE\n"
+                   "Asks a question about the document NAME; the answer's "
+                   "text is printed as it comes.",
+        .entry = entry,
+        .n_entry = sizeof(entry) / sizeof(*entry),
+        .max_argument = 2};
+    status st;
+
+    command_init(&c);
+    TRY(command_parse(&c, &set, 1, argc, argv, &done));
+    if (done)
+        return ST_OK;
+    TRY(check_ask(&c, &q));
+    TRY(run_ask(&c, &q));
+fail:
+    command_close(&c);
+    return st;
+}

@@ -1,0 +1,454 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The subcommands that have one answer: list, show, rm, jobs, cancel, status,
+ * shutdown. */
+#include <ctype.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "client/command.h"
+#include "client/screen.h"
+
+typedef struct usage {
+    const char *program, *summary;
+    size_t n_argument;
+} usage;
+
+typedef status action_fn(command *c);
+
+/* Parses, connects, acts. */
+static status
+run(const usage *u, action_fn *act, int argc, char **argv)
+{
+    command c;
+    const option_entry entry[] = {COMMAND_FLAGS(c)};
+    const option_set set = {.program = u->program,
+                            .summary = u->summary,
+                            .entry = entry,
+                            .n_entry = sizeof(entry) / sizeof(*entry),
+                            .max_argument = u->n_argument};
+    bool done = false;
+    status st;
+
+    command_init(&c);
+    TRY(command_parse(&c, &set, u->n_argument, argc, argv, &done));
+    if (done)
+        return ST_OK;
+    TRY(command_open(&c));
+    TRY(act(&c));
+fail:
+    command_close(&c);
+    return st;
+}
+
+static void
+json_document(jsonout *j, const client_document *d)
+{
+    jsonout_object(j, NULL);
+    jsonout_text(j, "document", d->name);
+    jsonout_u64(j, "tokens", d->tokens);
+    jsonout_u64(j, "segments", d->segments);
+    jsonout_u64(j, "pending_tokens", d->pending_tokens);
+    jsonout_u64(j, "snapshot_bytes", d->snapshot_bytes);
+    jsonout_text(j, "model", d->model);
+    jsonout_i64(j, "created_ms", d->created_ms);
+    jsonout_close_object(j);
+}
+
+static status
+print_list(const client_message *m, bool json)
+{
+    char tokens[SCREEN_NUMBER], segments[SCREEN_NUMBER], bytes[SCREEN_NUMBER],
+        moment[SCREEN_NUMBER];
+    jsonout j;
+    status st;
+
+    if (!json) {
+        printf("%15s %10s %10s  %-16s  %s\n", "TOKENS", "SEGMENTS", "SNAPSHOT",
+               "ADDED", "NAME");
+        for (size_t i = 0; i < m->u.documents.n; i++) {
+            const client_document *d = &m->u.documents.item[i];
+
+            printf("%15s %10s %10s  %-16s  ", screen_count(tokens, d->tokens),
+                   screen_count(segments, d->segments),
+                   screen_bytes(bytes, d->snapshot_bytes),
+                   screen_moment(moment, d->created_ms));
+            screen_text(stdout, d->name);
+            putchar('\n');
+        }
+        return ST_OK;
+    }
+    jsonout_init(&j);
+    jsonout_object(&j, NULL);
+    jsonout_array(&j, "documents");
+    for (size_t i = 0; i < m->u.documents.n; i++)
+        json_document(&j, &m->u.documents.item[i]);
+    jsonout_close_array(&j);
+    jsonout_close_object(&j);
+    st = command_print(&j);
+    jsonout_fini(&j);
+    return st;
+}
+
+static status
+list(command *c)
+{
+    client_message m = {.request = 0};
+    status st;
+
+    TRY(client_list(c->c, &m));
+    TRY(print_list(&m, c->json));
+fail:
+    client_message_fini(&m);
+    return st;
+}
+
+static status
+print_show(const client_document *d, bool json)
+{
+    char tokens[SCREEN_NUMBER], bytes[SCREEN_NUMBER], moment[SCREEN_NUMBER];
+    jsonout j;
+    status st;
+
+    if (json) {
+        jsonout_init(&j);
+        json_document(&j, d);
+        st = command_print(&j);
+        jsonout_fini(&j);
+        return st;
+    }
+    printf("document  ");
+    screen_text(stdout, d->name);
+    printf("\ntokens    %s\nsegments  %" PRIu64
+           ", the last one pending with %" PRIu32 " tokens\n"
+           "snapshot  %s\nadded     %s\nmodel     ",
+           screen_count(tokens, d->tokens), d->segments, d->pending_tokens,
+           screen_bytes(bytes, d->snapshot_bytes),
+           screen_moment(moment, d->created_ms));
+    screen_text(stdout, d->model);
+    putchar('\n');
+    return ST_OK;
+}
+
+static status
+show(command *c)
+{
+    client_message m = {.request = 0};
+    status st;
+
+    TRY(client_show(c->c, &m, c->argument[0]));
+    TRY(print_show(&m.u.documents.item[0], c->json));
+fail:
+    client_message_fini(&m);
+    return st;
+}
+
+/* {"KEY": "text"} of an order that was carried out; nothing for people. */
+static status
+print_text(const command *c, const char *key, const char *text)
+{
+    jsonout j;
+    status st;
+
+    if (!c->json)
+        return ST_OK;
+    jsonout_init(&j);
+    jsonout_object(&j, NULL);
+    jsonout_text(&j, key, text);
+    jsonout_close_object(&j);
+    st = command_print(&j);
+    jsonout_fini(&j);
+    return st;
+}
+
+static status
+rm(command *c)
+{
+    status st;
+
+    TRY(client_remove(c->c, c->argument[0]));
+    TRY(print_text(c, "removed", c->argument[0]));
+fail:
+    return st;
+}
+
+static void
+print_job(const client_job *job)
+{
+    char moment[SCREEN_NUMBER], segments[2 * SCREEN_NUMBER];
+
+    snprintf(segments, sizeof(segments), "%" PRIu64 "/%" PRIu64,
+             job->segments_done, job->segments_total);
+    printf("%6" PRIu64 " %-4s %-9s %13s  %-16s  ", job->job, job->kind,
+           client_state_name(job->state), segments,
+           screen_moment(moment, job->created_ms));
+    screen_text(stdout, job->document);
+    if (*job->code) {
+        fputs(": ", stdout);
+        screen_text(stdout, job->text);
+    }
+    putchar('\n');
+}
+
+static void
+json_job(jsonout *j, const client_job *job)
+{
+    jsonout_object(j, NULL);
+    jsonout_u64(j, "job", job->job);
+    jsonout_text(j, "kind", job->kind);
+    jsonout_text(j, "document", job->document);
+    jsonout_text(j, "state", client_state_name(job->state));
+    jsonout_text(j, "code", job->code);
+    jsonout_text(j, "text", job->text);
+    jsonout_i64(j, "created_ms", job->created_ms);
+    jsonout_u64(j, "tokens", job->tokens);
+    jsonout_u64(j, "segments_done", job->segments_done);
+    jsonout_u64(j, "segments_total", job->segments_total);
+    jsonout_close_object(j);
+}
+
+static status
+print_jobs(const client_message *m, bool json)
+{
+    jsonout j;
+    status st;
+
+    if (!json) {
+        printf("%6s %-4s %-9s %13s  %-16s  %s\n", "JOB", "KIND", "STATE",
+               "SEGMENTS", "STARTED", "DOCUMENT");
+        for (size_t i = 0; i < m->u.jobs.n; i++)
+            print_job(&m->u.jobs.item[i]);
+        return ST_OK;
+    }
+    jsonout_init(&j);
+    jsonout_object(&j, NULL);
+    jsonout_array(&j, "jobs");
+    for (size_t i = 0; i < m->u.jobs.n; i++)
+        json_job(&j, &m->u.jobs.item[i]);
+    jsonout_close_array(&j);
+    jsonout_close_object(&j);
+    st = command_print(&j);
+    jsonout_fini(&j);
+    return st;
+}
+
+static status
+jobs(command *c)
+{
+    client_message m = {.request = 0};
+    status st;
+
+    TRY(client_jobs(c->c, &m));
+    TRY(print_jobs(&m, c->json));
+fail:
+    client_message_fini(&m);
+    return st;
+}
+
+static status
+cancel(command *c)
+{
+    const char *text = c->argument[0];
+    uint64_t job;
+    char *end;
+    status st;
+
+    errno = 0;
+    job = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)*text) || *end || errno || job == 0)
+        TRY(status_fail(ST_ARG, "'%s' is not the number of a job", text));
+    TRY(client_cancel(c->c, job));
+    TRY(print_text(c, "canceled", text));
+fail:
+    return st;
+}
+
+static void
+json_world(jsonout *j, const client_world *w)
+{
+    jsonout_object(j, NULL);
+    jsonout_u64(j, "incarnation", w->incarnation);
+    jsonout_text(j, "model", w->model);
+    jsonout_u64(j, "ranks", w->ranks);
+    jsonout_text(j, "placement", w->placement);
+    jsonout_text(j, "device", w->device);
+    jsonout_u64(j, "threads", w->threads);
+    jsonout_u64(j, "streams", w->streams);
+    jsonout_u64(j, "streams_busy", w->streams_busy);
+    jsonout_f64(j, "tokens_per_second", w->tokens_per_second);
+    jsonout_text(j, "state", w->state);
+    jsonout_close_object(j);
+}
+
+static status
+print_status_json(const client_message *m)
+{
+    jsonout j;
+    status st;
+
+    jsonout_init(&j);
+    jsonout_object(&j, NULL);
+    jsonout_text(&j, "version", m->u.status.version);
+    jsonout_f64(&j, "uptime_seconds", m->u.status.uptime_seconds);
+    jsonout_u64(&j, "jobs_queued", m->u.status.jobs_queued);
+    jsonout_u64(&j, "jobs_running", m->u.status.jobs_running);
+    jsonout_u64(&j, "documents", m->u.status.documents);
+    jsonout_f64(&j, "longest_turn_ms", m->u.status.longest_turn_ms);
+    jsonout_array(&j, "worlds");
+    for (size_t i = 0; i < m->u.status.n_world; i++)
+        json_world(&j, &m->u.status.world[i]);
+    jsonout_close_array(&j);
+    jsonout_text(&j, "last_error", m->u.status.last_error);
+    jsonout_close_object(&j);
+    st = command_print(&j);
+    jsonout_fini(&j);
+    return st;
+}
+
+static void
+print_world(const client_world *w)
+{
+    char rate[SCREEN_NUMBER];
+
+    printf("world %-5" PRIu64 "  ", w->incarnation);
+    screen_text(stdout, w->state);
+    fputs(", ", stdout);
+    screen_text(stdout, w->model);
+    if (w->ranks > 0) {
+        printf(", %" PRIu32 " ranks, ", w->ranks);
+        screen_text(stdout, w->placement);
+        fputs(", ", stdout);
+        screen_text(stdout, w->device);
+        printf(", %" PRIu32 " threads, %" PRIu32 " of %" PRIu32
+               " streams busy, %s tokens/s",
+               w->threads, w->streams_busy, w->streams,
+               screen_count(rate, (uint64_t)w->tokens_per_second));
+    }
+    putchar('\n');
+}
+
+static status
+print_status(const client_message *m, bool json)
+{
+    char up[SCREEN_NUMBER];
+
+    if (json)
+        return print_status_json(m);
+    fputs("longwaved    ", stdout);
+    screen_text(stdout, m->u.status.version);
+    printf(", up %s\n"
+           "jobs         %" PRIu32 " running, %" PRIu32 " queued\n"
+           "documents    %" PRIu32 "\n"
+           "event loop   longest turn %.1f ms\n",
+           screen_duration(up, m->u.status.uptime_seconds),
+           m->u.status.jobs_running, m->u.status.jobs_queued,
+           m->u.status.documents, m->u.status.longest_turn_ms);
+    for (size_t i = 0; i < m->u.status.n_world; i++)
+        print_world(&m->u.status.world[i]);
+    if (m->u.status.n_world == 0)
+        puts("world        none");
+    if (*m->u.status.last_error) {
+        fputs("last error   ", stdout);
+        screen_text(stdout, m->u.status.last_error);
+        putchar('\n');
+    }
+    return ST_OK;
+}
+
+static status
+show_status(command *c)
+{
+    client_message m = {.request = 0};
+    status st;
+
+    TRY(client_status(c->c, &m));
+    TRY(print_status(&m, c->json));
+fail:
+    client_message_fini(&m);
+    return st;
+}
+
+static status
+shut_down(command *c)
+{
+    status st;
+
+    TRY(client_shutdown(c->c));
+    TRY(print_text(c, "shutdown", client_endpoint(c->c)));
+fail:
+    return st;
+}
+
+status
+command_list(int argc, char **argv)
+{
+    const usage u = {.program = "longwave list",
+                     .summary = "Usage: longwave list\n"
+                                "Shows the documents that were read."};
+
+    return run(&u, list, argc, argv);
+}
+
+status
+command_show(int argc, char **argv)
+{
+    const usage u = {.program = "longwave show",
+                     .summary = "Usage: longwave show NAME\n"
+                                "Shows one document.",
+                     .n_argument = 1};
+
+    return run(&u, show, argc, argv);
+}
+
+status
+command_rm(int argc, char **argv)
+{
+    const usage u = {.program = "longwave rm",
+                     .summary = "Usage: longwave rm NAME\n"
+                                "Forgets a document.",
+                     .n_argument = 1};
+
+    return run(&u, rm, argc, argv);
+}
+
+status
+command_jobs(int argc, char **argv)
+{
+    const usage u = {.program = "longwave jobs",
+                     .summary = "Usage: longwave jobs\n"
+                                "Shows jobs, those that ended too."};
+
+    return run(&u, jobs, argc, argv);
+}
+
+status
+command_cancel(int argc, char **argv)
+{
+    const usage u = {.program = "longwave cancel",
+                     .summary = "Usage: longwave cancel JOB\n"
+                                "Cancels a job.",
+                     .n_argument = 1};
+
+    return run(&u, cancel, argc, argv);
+}
+
+status
+command_status(int argc, char **argv)
+{
+    const usage u = {.program = "longwave status",
+                     .summary = "Usage: longwave status\n"
+                                "Shows the daemon and its worlds."};
+
+    return run(&u, show_status, argc, argv);
+}
+
+status
+command_shutdown(int argc, char **argv)
+{
+    const usage u = {.program = "longwave shutdown",
+                     .summary = "Usage: longwave shutdown\n"
+                                "Stops the daemon."};
+
+    return run(&u, shut_down, argc, argv);
+}
