@@ -224,3 +224,17 @@ fail:
     mem_free(path);
     return st;
 }
+
+status
+file_state_dir(char **out)
+{
+    const char *state = getenv("XDG_STATE_HOME");
+    const char *home = getenv("HOME");
+
+    if (state != NULL && state[0] == '/')
+        return file_join(out, state, "longwave");
+    if (home == NULL || home[0] != '/')
+        return status_fail(ST_ARG, "no home directory is known: HOME is not "
+                                   "set");
+    return file_join(out, home, ".local/state/longwave");
+}

@@ -50,5 +50,8 @@ status file_join(char **out, const char *dir, const char *name) MUST_USE;
 /* The user's runtime directory: $XDG_RUNTIME_DIR/longwave, else
  * /tmp/longwave-UID; created 0700 and checked. */
 status file_runtime_dir(char **out) MUST_USE;
+/* Where the user's programs keep what they know: $XDG_STATE_HOME/longwave,
+ * else ~/.local/state/longwave.  Only the path: nothing is created. */
+status file_state_dir(char **out) MUST_USE;
 
 #endif
