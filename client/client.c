@@ -25,7 +25,7 @@ struct client {
 /* A job as seen from here. */
 typedef struct job {
     uint64_t request, id; /* id 0: not accepted yet */
-    const feed *feed;     /* NULL: nothing to send */
+    const upload *input;  /* NULL: nothing to send */
     uint64_t sent, credit;
     const client_events *events;
     client_message *done;
@@ -85,10 +85,10 @@ client_endpoint(const client *c)
 /* Sends as much as there is credit for and the queue takes.  *idle: there is
  * nothing to send until a message comes. */
 static status
-upload(client *c, job *j, bool *idle)
+push(client *c, job *j, bool *idle)
 {
     client_message m = {.kind = CLIENT_CHUNK, .request = j->request};
-    uint64_t end = j->feed ? j->feed->bytes : 0;
+    uint64_t end = j->input ? j->input->bytes : 0;
     size_t n;
     status st;
 
@@ -98,17 +98,17 @@ upload(client *c, job *j, bool *idle)
     if (*idle)
         return ST_OK;
     n = end - j->sent < CHUNK ? (size_t)(end - j->sent) : CHUNK;
-    if (j->feed->kind == CLIENT_IDS)
+    if (j->input->kind == CLIENT_IDS)
         n -= n % sizeof(int32_t);
     *idle = n == 0;
     if (*idle)
         return ST_OK;
     m.u.chunk.offset = j->sent;
-    TRY(feed_read(j->feed, c->chunk, n, j->sent));
+    TRY(upload_read(j->input, c->chunk, n, j->sent));
     TRY(connection_try(&c->conn, &m, c->chunk, n));
     j->sent += n;
     if (j->events->sent)
-        j->events->sent(j->events->ctx, j->sent, j->feed->bytes);
+        j->events->sent(j->events->ctx, j->sent, j->input->bytes);
 fail:
     return st;
 }
@@ -195,7 +195,7 @@ run(client *c, job *j, client_message *request)
     while (!j->ended) {
         bool idle = false;
 
-        st = upload(c, j, &idle);
+        st = push(c, j, &idle);
         if (st != ST_OK && st != ST_TIMEOUT)
             goto fail;
         st = connection_receive(&c->conn, &m,
@@ -228,10 +228,10 @@ fail:
 static const client_events NO_EVENTS = {.ctx = NULL};
 
 status
-client_add(client *c, client_message *done, const char *name, const feed *input,
-           const client_events *events)
+client_add(client *c, client_message *done, const char *name,
+           const upload *input, const client_events *events)
 {
-    job j = {.feed = input, .events = events ? events : &NO_EVENTS};
+    job j = {.input = input, .events = events ? events : &NO_EVENTS};
     client_message m = {.kind = CLIENT_ADD};
     status st;
 
@@ -247,10 +247,10 @@ fail:
 
 status
 client_ask(client *c, client_message *done, const char *document,
-           const feed *question, const client_sampling *sampling,
+           const upload *question, const client_sampling *sampling,
            const client_events *events)
 {
-    job j = {.feed = question, .events = events ? events : &NO_EVENTS};
+    job j = {.input = question, .events = events ? events : &NO_EVENTS};
     client_message m = {.kind = CLIENT_ASK};
     status st;
 

@@ -8,7 +8,7 @@
 #ifndef CLIENT_CLIENT_H
 #define CLIENT_CLIENT_H
 
-#include "client/feed.h"
+#include "client/upload.h"
 #include "proto/client_message.h"
 
 typedef struct client client;
@@ -42,10 +42,10 @@ const char *client_endpoint(const client *c);
 
 /* Reads a document in: *done is a CLIENT_DONE. */
 status client_add(client *c, client_message *done, const char *name,
-                  const feed *input, const client_events *events) MUST_USE;
+                  const upload *input, const client_events *events) MUST_USE;
 /* Asks a question about a document: *done is a CLIENT_DONE with the answer. */
 status client_ask(client *c, client_message *done, const char *document,
-                  const feed *question, const client_sampling *sampling,
+                  const upload *question, const client_sampling *sampling,
                   const client_events *events) MUST_USE;
 /* Waits for a job that somebody started, as add and ask do from then on; an
  * interruption ends the call and not the job. */

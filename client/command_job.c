@@ -140,7 +140,7 @@ command_add(int argc, char **argv)
     client_message m = {.request = 0};
     client_events events;
     display d;
-    feed input = {.fd = -1};
+    upload input = {.fd = -1};
     status st;
 
     command_init(&c);
@@ -150,8 +150,8 @@ command_add(int argc, char **argv)
     if (!name)
         TRY(status_fail(ST_ARG, "--name is missing: what is the document "
                                 "called?"));
-    TRY(ids ? feed_open_ids(&input, c.argument[0])
-            : feed_open_file(&input, c.argument[0]));
+    TRY(ids ? upload_open_ids(&input, c.argument[0])
+            : upload_open_file(&input, c.argument[0]));
     TRY(command_open(&c));
     events = display_init(&d, &c, name);
     st = client_add(c.c, &m, name, &input, &events);
@@ -163,7 +163,7 @@ command_add(int argc, char **argv)
 fail:
     client_message_fini(&m);
     command_close(&c);
-    feed_close(&input);
+    upload_close(&input);
     return st;
 }
 
@@ -237,15 +237,15 @@ run_ask(command *c, const question *q)
     client_message m = {.request = 0};
     client_events events;
     display d;
-    feed text = {.fd = -1};
+    upload text = {.fd = -1};
     status st = ST_OK;
 
     for (size_t i = 0; i < q->stop.n; i++)
         sampling.stop[i] = (char *)(uintptr_t)q->stop.item[i];
     if (q->ids)
-        TRY(feed_open_ids(&text, q->ids));
+        TRY(upload_open_ids(&text, q->ids));
     else
-        feed_init_text(&text, c->argument[1]);
+        upload_init_text(&text, c->argument[1]);
     TRY(command_open(c));
     events = display_init(&d, c, c->argument[0]);
     st = client_ask(c->c, &m, c->argument[0], &text, &sampling, &events);
@@ -256,7 +256,7 @@ run_ask(command *c, const question *q)
     TRY(print_answer(&d, &m, c->json));
 fail:
     client_message_fini(&m);
-    feed_close(&text);
+    upload_close(&text);
     return st;
 }
 

@@ -119,7 +119,7 @@ add_honours_credit(void **state)
     client_events events = events_of(&s);
     char *text = malloc(BIG + 1);
     client_message done;
-    feed input;
+    upload input;
     client *c;
 
     (void)state;
@@ -129,7 +129,7 @@ add_honours_credit(void **state)
     text[BIG] = 0;
     fake_start(&f, reader);
     c = connect_to(&f, NULL, 5000);
-    feed_init_text(&input, text);
+    upload_init_text(&input, text);
     EXPECT_OK(client_add(c, &done, "book", &input, &events));
     assert_int_equal(done.u.done.tokens, BIG);
     assert_string_equal(done.u.done.document, "book");
@@ -183,13 +183,13 @@ ask_streams_tokens(void **state)
     seen s = {0};
     client_events events = events_of(&s);
     client_message done;
-    feed question;
+    upload question;
     client *c;
 
     (void)state;
     fake_start(&f, answerer);
     c = connect_to(&f, NULL, 5000);
-    feed_init_text(&question, "Who?");
+    upload_init_text(&question, "Who?");
     EXPECT_OK(client_ask(c, &done, "book", &question, &sampling, &events));
     assert_int_equal(f.n_input, 4);
     assert_memory_equal(f.input, "Who?", 4);
@@ -228,13 +228,13 @@ refusals_are_told(void **state)
     client_sampling sampling = {.max_tokens = 3};
     fake f;
     client_message done;
-    feed input;
+    upload input;
     client *c;
 
     (void)state;
     fake_start(&f, refuser);
     c = connect_to(&f, NULL, 5000);
-    feed_init_text(&input, "text");
+    upload_init_text(&input, "text");
     EXPECT_ST(client_ask(c, &done, "x", &input, &sampling, NULL), ST_NOTFOUND);
     assert_string_equal(status_text(), "there is no document 'x'");
     EXPECT_ST(client_add(c, &done, "x", &input, NULL), ST_LIMIT);
@@ -349,13 +349,13 @@ an_interruption_cancels_the_job(void **state)
     seen s = {.stop_at_progress = true};
     client_events events = events_of(&s);
     client_message done;
-    feed input;
+    upload input;
     client *c;
 
     (void)state;
     fake_start(&f, worker);
     c = connect_to(&f, &s, 5000);
-    feed_init_text(&input, "text");
+    upload_init_text(&input, "text");
     EXPECT_ST(client_add(c, &done, "book", &input, &events), ST_CANCELED);
     client_close(c);
     fake_stop(&f);
@@ -367,14 +367,14 @@ a_daemon_that_vanished_is_noticed(void **state)
 {
     fake f;
     client_message done;
-    feed input;
+    upload input;
     client *c;
 
     (void)state;
     fake_start(&f, worker);
     c = connect_to(&f, NULL, 300);
     fake_silence(&f);
-    feed_init_text(&input, "text");
+    upload_init_text(&input, "text");
     EXPECT_ST(client_add(c, &done, "book", &input, NULL), ST_STATE);
     assert_non_null(strstr(status_text(), "not answered"));
     EXPECT_ST(client_list(c, &done), ST_STATE);
@@ -391,14 +391,14 @@ a_restarted_daemon_is_noticed(void **state)
     seen s = {0};
     client_events events = events_of(&s);
     client_message done;
-    feed input;
+    upload input;
     client *c;
 
     (void)state;
     fake_start(&f, worker);
     c = connect_to(&f, NULL, 600);
     f.uptime = 0;
-    feed_init_text(&input, "text");
+    upload_init_text(&input, "text");
     EXPECT_ST(client_add(c, &done, "book", &input, &events), ST_STATE);
     assert_non_null(strstr(status_text(), "restarted"));
     assert_true(atomic_load(&f.count[CLIENT_GET_STATUS]) > 1);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Feeds: texts, files, pipes, ids, and files of ids that are wrong. */
-#include "client/feed.h"
+/* Uploads: texts, files, pipes, ids, and files of ids that are wrong. */
+#include "client/upload.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -42,37 +42,37 @@ static void
 texts_are_read(void **state)
 {
     char out[8] = "";
-    feed f;
+    upload f;
 
     (void)state;
-    feed_init_text(&f, "abcdef");
+    upload_init_text(&f, "abcdef");
     assert_int_equal(f.bytes, 6);
     assert_int_equal(f.kind, CLIENT_TEXT);
-    EXPECT_OK(feed_read(&f, out, 3, 2));
+    EXPECT_OK(upload_read(&f, out, 3, 2));
     assert_string_equal(out, "cde");
-    feed_close(&f);
+    upload_close(&f);
 }
 
 static void
 files_are_read(void **state)
 {
     char out[8] = "";
-    feed f;
+    upload f;
 
     (void)state;
     write_file("abcdef", 6);
-    EXPECT_OK(feed_open_file(&f, path));
+    EXPECT_OK(upload_open_file(&f, path));
     assert_int_equal(f.bytes, 6);
-    EXPECT_OK(feed_read(&f, out, 3, 3));
+    EXPECT_OK(upload_read(&f, out, 3, 3));
     assert_string_equal(out, "def");
     assert_int_equal(truncate(path, 4), 0);
-    EXPECT_ST(feed_read(&f, out, 3, 3), ST_IO);
-    feed_close(&f);
-    feed_close(&f);
-    EXPECT_ST(feed_open_file(&f, "/no/such/file"), ST_NOTFOUND);
-    feed_close(&f);
-    EXPECT_ST(feed_open_file(&f, "/tmp"), ST_ARG);
-    feed_close(&f);
+    EXPECT_ST(upload_read(&f, out, 3, 3), ST_IO);
+    upload_close(&f);
+    upload_close(&f);
+    EXPECT_ST(upload_open_file(&f, "/no/such/file"), ST_NOTFOUND);
+    upload_close(&f);
+    EXPECT_ST(upload_open_file(&f, "/tmp"), ST_ARG);
+    upload_close(&f);
 }
 
 /* A pipe has no length, so it is copied. */
@@ -81,21 +81,21 @@ stdin_is_spooled(void **state)
 {
     char out[8] = "";
     int end[2], saved = dup(STDIN_FILENO);
-    feed f;
+    upload f;
 
     (void)state;
     assert_int_equal(pipe(end), 0);
     assert_int_equal(write(end[1], "piped", 5), 5);
     close(end[1]);
     dup2(end[0], STDIN_FILENO);
-    EXPECT_OK(feed_open_file(&f, "-"));
+    EXPECT_OK(upload_open_file(&f, "-"));
     dup2(saved, STDIN_FILENO);
     close(saved);
     close(end[0]);
     assert_int_equal(f.bytes, 5);
-    EXPECT_OK(feed_read(&f, out, 5, 0));
+    EXPECT_OK(upload_read(&f, out, 5, 0));
     assert_string_equal(out, "piped");
-    feed_close(&f);
+    upload_close(&f);
 }
 
 static void
@@ -104,29 +104,29 @@ ids_are_read(void **state)
     const int32_t narrow[] = {1, 2, 300000};
     const int64_t wide[] = {1, 2, 300000, INT64_C(1) << 31};
     int32_t out[3];
-    feed f;
+    upload f;
 
     (void)state;
     write_tensors("{\"input_ids\":{\"dtype\":\"I32\",\"shape\":[3],"
                   "\"data_offsets\":[0,12]}}",
                   narrow, sizeof(narrow));
-    EXPECT_OK(feed_open_ids(&f, path));
+    EXPECT_OK(upload_open_ids(&f, path));
     assert_int_equal(f.kind, CLIENT_IDS);
     assert_int_equal(f.bytes, 12);
-    EXPECT_OK(feed_read(&f, out, 12, 0));
+    EXPECT_OK(upload_read(&f, out, 12, 0));
     assert_memory_equal(out, narrow, 12);
-    feed_close(&f);
+    upload_close(&f);
 
     write_tensors("{\"__metadata__\":{\"a\":\"b\"},\"input_ids\":{\"dtype\":"
                   "\"I64\",\"shape\":[4],\"data_offsets\":[0,32]}}",
                   wide, sizeof(wide));
-    EXPECT_OK(feed_open_ids(&f, path));
+    EXPECT_OK(upload_open_ids(&f, path));
     assert_int_equal(f.bytes, 16);
-    EXPECT_OK(feed_read(&f, out, 8, 4));
+    EXPECT_OK(upload_read(&f, out, 8, 4));
     assert_int_equal(out[0], 2);
     assert_int_equal(out[1], 300000);
-    EXPECT_ST(feed_read(&f, out, 8, 8), ST_ARG);
-    feed_close(&f);
+    EXPECT_ST(upload_read(&f, out, 8, 8), ST_ARG);
+    upload_close(&f);
 }
 
 static void
@@ -157,20 +157,20 @@ wrong_ids_are_refused(void **state)
         "{\"input_ids\":{\"dtype\":\"I32\",\"shape\":[2],"
         "\"data_offsets\":\"08\"}}",
     };
-    feed f;
+    upload f;
 
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         write_tensors(bad[i], "12345678", 8);
-        EXPECT_ST(feed_open_ids(&f, path), ST_ARG);
-        feed_close(&f);
+        EXPECT_ST(upload_open_ids(&f, path), ST_ARG);
+        upload_close(&f);
     }
     write_file("\0\0\0\0\0\0\0\1", 8);
-    EXPECT_ST(feed_open_ids(&f, path), ST_ARG);
+    EXPECT_ST(upload_open_ids(&f, path), ST_ARG);
     write_file("abc", 3);
-    EXPECT_ST(feed_open_ids(&f, path), ST_ARG);
+    EXPECT_ST(upload_open_ids(&f, path), ST_ARG);
     write_file("", 0);
-    EXPECT_ST(feed_open_ids(&f, path), ST_ARG);
+    EXPECT_ST(upload_open_ids(&f, path), ST_ARG);
 }
 
 /* Every cut of a good file. */
@@ -179,7 +179,7 @@ cut_files_of_ids_are_refused(void **state)
 {
     const int32_t ids[] = {1, 2};
     struct stat found;
-    feed f;
+    upload f;
 
     (void)state;
     write_tensors("{\"input_ids\":{\"dtype\":\"I32\",\"shape\":[2],"
@@ -188,7 +188,7 @@ cut_files_of_ids_are_refused(void **state)
     assert_int_equal(stat(path, &found), 0);
     for (off_t len = found.st_size - 1; len >= 0; len--) {
         assert_int_equal(truncate(path, len), 0);
-        EXPECT_ST(feed_open_ids(&f, path), ST_ARG);
+        EXPECT_ST(upload_open_ids(&f, path), ST_ARG);
     }
 }
 
@@ -198,7 +198,7 @@ setup(void **state)
     int fd;
 
     (void)state;
-    snprintf(path, sizeof(path), "/tmp/lw-feed-XXXXXX");
+    snprintf(path, sizeof(path), "/tmp/lw-upload-XXXXXX");
     fd = mkstemp(path);
     close(fd);
     return fd < 0;

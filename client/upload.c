@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opens, spools and reads what is to be sent. */
-#include "client/feed.h"
+#include "client/upload.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -14,18 +14,18 @@
 enum { BLOCK = 64 << 10, WIDE_IDS = 4096 };
 
 void
-feed_init_text(feed *f, const char *text)
+upload_init_text(upload *u, const char *text)
 {
-    *f = (feed){
+    *u = (upload){
         .kind = CLIENT_TEXT, .bytes = strlen(text), .text = text, .fd = -1};
 }
 
 void
-feed_close(feed *f)
+upload_close(upload *u)
 {
-    if (!f->text && f->fd >= 0)
-        close(f->fd);
-    f->fd = -1;
+    if (!u->text && u->fd >= 0)
+        close(u->fd);
+    u->fd = -1;
 }
 
 static status
@@ -84,14 +84,14 @@ fail:
 }
 
 status
-feed_open_file(feed *f, const char *path)
+upload_open_file(upload *u, const char *path)
 {
     bool standard = strcmp(path, "-") == 0;
     int fd = -1, spooled = -1;
     struct stat found;
     status st;
 
-    *f = (feed){.kind = CLIENT_TEXT, .fd = -1};
+    *u = (upload){.kind = CLIENT_TEXT, .fd = -1};
     fd = standard ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0 || fstat(fd, &found) != 0)
         TRY(io_failed(path));
@@ -105,8 +105,8 @@ feed_open_file(feed *f, const char *path)
         if (fstat(fd, &found) != 0)
             TRY(io_failed(path));
     }
-    f->fd = fd;
-    f->bytes = (uint64_t)found.st_size;
+    u->fd = fd;
+    u->bytes = (uint64_t)found.st_size;
     return ST_OK;
 fail:
     if (fd > STDIN_FILENO)
@@ -115,29 +115,29 @@ fail:
 }
 
 status
-feed_open_ids(feed *f, const char *path)
+upload_open_ids(upload *u, const char *path)
 {
     ids_place place;
     status st;
 
-    TRY(feed_open_file(f, path));
-    TRY(ids_find(&place, f->fd, f->bytes));
-    f->kind = CLIENT_IDS;
-    f->start = place.start;
-    f->wide = place.wide;
-    f->bytes = place.n * sizeof(int32_t);
+    TRY(upload_open_file(u, path));
+    TRY(ids_find(&place, u->fd, u->bytes));
+    u->kind = CLIENT_IDS;
+    u->start = place.start;
+    u->wide = place.wide;
+    u->bytes = place.n * sizeof(int32_t);
     return ST_OK;
 fail:
-    feed_close(f);
+    upload_close(u);
     return st;
 }
 
 static status
-read_fd(const feed *f, void *out, size_t len, uint64_t at)
+read_fd(const upload *u, void *out, size_t len, uint64_t at)
 {
     for (size_t done = 0; done < len;) {
         ssize_t n =
-            pread(f->fd, (char *)out + done, len - done, (off_t)(at + done));
+            pread(u->fd, (char *)out + done, len - done, (off_t)(at + done));
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -161,13 +161,13 @@ little_endian(const uint8_t *p)
 }
 
 static status
-read_wide(const feed *f, uint8_t *out, size_t n, uint64_t first)
+read_wide(const upload *u, uint8_t *out, size_t n, uint64_t first)
 {
     uint8_t wide[8 * WIDE_IDS];
 
     for (size_t done = 0; done < n;) {
         size_t part = n - done < WIDE_IDS ? n - done : WIDE_IDS;
-        status st = read_fd(f, wide, 8 * part, f->start + 8 * (first + done));
+        status st = read_fd(u, wide, 8 * part, u->start + 8 * (first + done));
 
         if (st != ST_OK)
             return st;
@@ -187,13 +187,13 @@ read_wide(const feed *f, uint8_t *out, size_t n, uint64_t first)
 }
 
 status
-feed_read(const feed *f, void *out, size_t len, uint64_t offset)
+upload_read(const upload *u, void *out, size_t len, uint64_t offset)
 {
-    if (f->text) {
-        memcpy(out, f->text + offset, len);
+    if (u->text) {
+        memcpy(out, u->text + offset, len);
         return ST_OK;
     }
-    if (f->wide)
-        return read_wide(f, out, len / 4, offset / 4);
-    return read_fd(f, out, len, f->start + offset);
+    if (u->wide)
+        return read_wide(u, out, len / 4, offset / 4);
+    return read_fd(u, out, len, u->start + offset);
 }
