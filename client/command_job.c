@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/mem.h"
 #include "client/bar.h"
 #include "client/command.h"
 #include "client/screen.h"
@@ -15,7 +16,8 @@ typedef struct display {
     screen text; /* the answer, on stdout */
     bool quiet;  /* --json: the answer is printed at the end */
     uint32_t n_token;
-    size_t n_text; /* bytes of the answer that are printed */
+    char *answer;  /* what has come of it */
+    size_t n_text; /* its bytes; printed, too, unless quiet */
     bool gap;      /* a token is missing: the rest comes at the end */
 } display;
 
@@ -47,16 +49,21 @@ static void
 on_token(void *ctx, const client_message *m)
 {
     display *d = ctx;
+    size_t len = m->u.token.text_len;
 
     if (d->n_token == 0)
         bar_clear(&d->bar);
-    d->gap = d->gap || m->u.token.index != d->n_token;
+    d->gap = d->gap || m->u.token.index != d->n_token ||
+             mem_resize(&d->answer, d->n_text + len, 1) != ST_OK;
     d->n_token++;
-    if (d->gap || d->quiet)
+    if (d->gap)
         return;
-    screen_write(&d->text, stdout, m->u.token.text, m->u.token.text_len);
+    memcpy(d->answer + d->n_text, m->u.token.text, len);
+    d->n_text += len;
+    if (d->quiet)
+        return;
+    screen_write(&d->text, stdout, m->u.token.text, len);
     fflush(stdout);
-    d->n_text += m->u.token.text_len;
 }
 
 static client_events
@@ -176,9 +183,22 @@ typedef struct question {
     option_list stop;
 } question;
 
-static status
-print_ask_json(const client_message *m)
+/* The whole answer.  The daemon leaves the text out of its last message when
+ * the two do not fit together; the tokens have brought it then. */
+static const char *
+answer_of(const display *d, const client_message *m, size_t *len)
 {
+    bool whole = m->u.done.text_len >= d->n_text;
+
+    *len = whole ? m->u.done.text_len : d->n_text;
+    return whole ? m->u.done.text : d->answer;
+}
+
+static status
+print_ask_json(const display *d, const client_message *m)
+{
+    size_t len;
+    const char *text = answer_of(d, m, &len);
     jsonout j;
     status st;
 
@@ -190,7 +210,7 @@ print_ask_json(const client_message *m)
     for (size_t i = 0; i < m->u.done.n_id; i++)
         jsonout_i64(&j, NULL, m->u.done.ids[i]);
     jsonout_close_array(&j);
-    jsonout_bytes(&j, "text", m->u.done.text, m->u.done.text_len);
+    jsonout_bytes(&j, "text", text, len);
     jsonout_text(&j, "finish", m->u.done.finish);
     jsonout_u64(&j, "tokens", m->u.done.tokens);
     jsonout_f64(&j, "seconds", m->u.done.seconds);
@@ -207,16 +227,15 @@ print_ask_json(const client_message *m)
 static status
 print_answer(display *d, const client_message *m, bool json)
 {
-    size_t len = m->u.done.text_len;
+    size_t len;
+    const char *text = answer_of(d, m, &len);
 
     if (json)
-        return print_ask_json(m);
-    if (len > d->n_text)
-        screen_write(&d->text, stdout, m->u.done.text + d->n_text,
-                     len - d->n_text);
+        return print_ask_json(d, m);
+    screen_write(&d->text, stdout, text + d->n_text, len - d->n_text);
     for (size_t i = 0; len == 0 && i < m->u.done.n_id; i++)
         printf("%s%" PRId32, i ? " " : "", m->u.done.ids[i]);
-    if (len == 0 || m->u.done.text[len - 1] != '\n')
+    if (len == 0 || text[len - 1] != '\n')
         putchar('\n');
     if (m->u.done.skipped_tokens > 0)
         log_warn("%" PRIu64 " tokens of the input were skipped",
@@ -236,7 +255,7 @@ run_ask(command *c, const question *q)
                                 .n_stop = (uint32_t)q->stop.n};
     client_message m = {.request = 0};
     client_events events;
-    display d;
+    display d = {.quiet = false};
     upload text = {.fd = -1};
     status st = ST_OK;
 
@@ -256,6 +275,7 @@ run_ask(command *c, const question *q)
     TRY(print_answer(&d, &m, c->json));
 fail:
     client_message_fini(&m);
+    mem_free(d.answer);
     upload_close(&text);
     return st;
 }

@@ -9,6 +9,18 @@
 #include "tests/client/fake.h"
 
 static char word[] = "b\x1B[1m\n";
+static bool long_answer; /* its text comes by tokens only */
+
+static void
+send_token(fake *f, uint64_t request, uint32_t index, const char *text)
+{
+    client_message m = {.kind = CLIENT_TOKEN, .request = request};
+
+    m.u.token.index = index;
+    m.u.token.text = (char *)(uintptr_t)text;
+    m.u.token.text_len = strlen(text);
+    fake_send(f, &m);
+}
 
 /* Answers everything; a document named "slow" never ends. */
 static void
@@ -26,6 +38,7 @@ answer(fake *f, const client_message *m, const uint8_t *raw, size_t len)
                         strcmp(m->u.add.name, "slow") ? 1 << 20 : 0);
         return;
     case CLIENT_ASK:
+        long_answer = strcmp(m->u.ask.document, "long") == 0;
         assert_int_equal(m->u.ask.sampling.max_tokens, 2);
         assert_string_equal(m->u.ask.sampling.stop[1], "two");
         fake_accept(f, m, m->u.ask.bytes, 1 << 20);
@@ -41,6 +54,11 @@ answer(fake *f, const client_message *m, const uint8_t *raw, size_t len)
         out.u.done.text = word;
         out.u.done.text_len = strlen(word);
         out.u.done.finish = "length";
+        if (!long_answer)
+            break;
+        send_token(f, m->request, 0, "first ");
+        send_token(f, m->request, 1, "last");
+        out.u.done.text_len = 0;
         break;
     case CLIENT_CANCEL:
         fake_refuse(f, f->job, "canceled", "the job is canceled");
@@ -108,6 +126,24 @@ results_are_printed(void **state)
     assert_int_equal(longwave(&f, "rm book", out, sizeof(out)), 0);
     assert_string_equal(out, "");
     assert_int_equal(longwave(&f, "shutdown", out, sizeof(out)), 0);
+    fake_stop(&f);
+}
+
+static void
+long_answers_come_by_tokens(void **state)
+{
+    const char *const ask = "ask long x --generate 2 --stop one --stop two";
+    char json[128], out[1024];
+    fake f;
+
+    (void)state;
+    fake_start(&f, answer);
+    assert_int_equal(longwave(&f, ask, out, sizeof(out)), 0);
+    assert_string_equal(out, "first last\n");
+    f.n_input = 0;
+    snprintf(json, sizeof(json), "%s --json", ask);
+    assert_int_equal(longwave(&f, json, out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "\"first last\""));
     fake_stop(&f);
 }
 
@@ -236,6 +272,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_are_printed),
+        cmocka_unit_test(long_answers_come_by_tokens),
         cmocka_unit_test(json_is_one_object),
         cmocka_unit_test(exit_codes_tell),
         cmocka_unit_test(an_interrupt_cancels),
