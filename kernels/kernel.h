@@ -50,10 +50,10 @@ typedef enum kernel_type {
 size_t kernel_type_size(kernel_type type);
 
 typedef struct kernel_config {
-    const char *device;   /* "auto", "cpu", "cpu-async" (tests), "cuda" */
-    uint32_t n_thread;    /* 0: the cores this process may use, all of them */
-    uint32_t local_rank;  /* which of the host's ranks this is */
-    uint32_t n_local;     /* ranks on this host; 0 counts as 1 */
+    const char *device;  /* "auto", "cpu", "cpu-async" (tests), "cuda" */
+    uint32_t n_thread;   /* 0: the cores this process may use, all of them */
+    uint32_t local_rank; /* which of the host's ranks this is */
+    uint32_t n_local;    /* ranks on this host; 0 counts as 1 */
 } kernel_config;
 
 typedef struct kernel_info {
@@ -148,7 +148,7 @@ typedef struct kernel_cell {
 typedef enum kernel_by {
     KERNEL_BY_CELL = 0, /* place in the group; row 0 of the item is row0 */
     KERNEL_BY_LAYER,
-    KERNEL_BY_SLOT,     /* rows row0 .. are used */
+    KERNEL_BY_SLOT, /* rows row0 .. are used */
     KERNEL_BY_STATE,
     KERNEL_BY_KV
 } kernel_by;
@@ -267,8 +267,7 @@ status kernel_assoc_read(kernel_queue *q, kernel_view x, kernel_view f,
  * the old A and z.  k[n_mem, d_key], v[n_mem, d_model], b[n_mem, 1] F32 by
  * cell from row 0; v and k may be overwritten. */
 status kernel_assoc_write(kernel_queue *q, const kernel_assoc *mem,
-                          kernel_view k, kernel_view v,
-                          kernel_view b) MUST_USE;
+                          kernel_view k, kernel_view v, kernel_view b) MUST_USE;
 
 /* How the next token is drawn from a row of logits. */
 typedef struct kernel_sample_args {

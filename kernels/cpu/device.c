@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The CPU as a device: opening, buffers, where views point, its speed. */
+#include "kernels/cpu/cpu.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "kernels/cpu/blas.h"
+
+status
+cpu_open(kernel_device **out, const device_table *table,
+         const kernel_config *cfg)
+{
+    cpu_device *dev = NULL;
+    status st;
+
+    TRY(mem_new(&dev, 1, sizeof(*dev)));
+    dev->base.table = table;
+    TRY(parallel_new(&dev->threads, cfg->n_thread, cfg->local_rank));
+    if (pthread_mutex_init(&dev->lock, NULL) != 0) {
+        st = status_fail(ST_NOMEM, "no memory for a lock");
+        goto fail;
+    }
+    blas_open();
+    *out = &dev->base;
+    return ST_OK;
+fail:
+    if (dev != NULL)
+        parallel_free(dev->threads);
+    mem_free(dev);
+    return st;
+}
+
+void
+cpu_close(kernel_device *dev)
+{
+    cpu_device *cpu = (cpu_device *)dev;
+
+    pthread_mutex_destroy(&cpu->lock);
+    parallel_free(cpu->threads);
+    mem_free(cpu);
+}
+
+void
+cpu_info(const kernel_device *dev, kernel_info *out)
+{
+    const cpu_device *cpu = (const cpu_device *)dev;
+    uint32_t n_thread = parallel_threads(cpu->threads);
+    long pages = sysconf(_SC_AVPHYS_PAGES);
+    long page = sysconf(_SC_PAGESIZE);
+
+    *out = (kernel_info){.compute = KERNEL_F32,
+                         .n_thread = n_thread,
+                         .n_core = parallel_cores(cpu->threads)};
+    (void)snprintf(out->device, sizeof(out->device), "%s",
+                   dev->table == &cpu_async_table ? "cpu-async" : "cpu");
+    (void)snprintf(out->name, sizeof(out->name), "%s, %u thread%s", blas_name(),
+                   n_thread, n_thread == 1 ? "" : "s");
+    if (pages > 0 && page > 0)
+        out->memory_free = (uint64_t)pages * (uint64_t)page;
+}
+
+/* ------------------------------------------------------------ buffers --- */
+
+/* Bytes between scratch items: an odd number of cache lines over whole pages,
+ * so that equal rows of two items do not fall into one set of a cache. */
+static status
+scratch_step(size_t *out, size_t bytes)
+{
+    enum { PAGE = 4096 };
+    size_t step;
+    status st = size_add(&step, bytes, PAGE - 1 + 3 * CPU_MEMORY_ALIGN);
+
+    if (st == ST_OK)
+        *out =
+            (step - 3 * CPU_MEMORY_ALIGN) / PAGE * PAGE + 3 * CPU_MEMORY_ALIGN;
+    return st;
+}
+
+static void
+scratch_link(cpu_device *cpu, cpu_buf *buf)
+{
+    (void)pthread_mutex_lock(&cpu->lock);
+    buf->next = cpu->scratch;
+    cpu->scratch = buf;
+    (void)pthread_mutex_unlock(&cpu->lock);
+}
+
+static void
+scratch_unlink(cpu_device *cpu, const cpu_buf *buf)
+{
+    (void)pthread_mutex_lock(&cpu->lock);
+    for (cpu_buf **p = &cpu->scratch; *p != NULL; p = &(*p)->next)
+        if (*p == buf) {
+            *p = buf->next;
+            break;
+        }
+    (void)pthread_mutex_unlock(&cpu->lock);
+}
+
+status
+cpu_buf_new(kernel_buf **out, kernel_device *dev, kernel_use use, size_t bytes,
+            size_t n_item)
+{
+    cpu_device *cpu = (cpu_device *)dev;
+    size_t n_share = 2 * (size_t)parallel_threads(cpu->threads) - 1;
+    cpu_buf *buf = NULL;
+    status st;
+
+    TRY(mem_new(&buf, 1, sizeof(*buf)));
+    buf->base.dev = dev;
+    buf->base.use = use;
+    buf->base.n_item = n_item;
+    if (use == KERNEL_SCRATCH) {
+        buf->base.bytes = bytes;
+        TRY(scratch_step(&buf->step, bytes));
+        TRY(cpu_memory_init(&buf->memory, n_share, buf->step));
+        scratch_link(cpu, buf);
+    } else {
+        TRY(size_mul(&buf->base.bytes, bytes, n_item));
+        TRY(cpu_memory_init(&buf->memory, bytes, n_item));
+    }
+    *out = &buf->base;
+    return ST_OK;
+fail:
+    mem_free(buf);
+    return st;
+}
+
+void
+cpu_buf_free(kernel_buf *base)
+{
+    cpu_buf *buf = (cpu_buf *)base;
+
+    if (base->use == KERNEL_SCRATCH)
+        scratch_unlink((cpu_device *)base->dev, buf);
+    cpu_memory_fini(&buf->memory);
+    mem_free(buf);
+}
+
+void
+cpu_copy_run(const device_copy *copy)
+{
+    const cpu_buf *dst = (const cpu_buf *)copy->dst;
+    const cpu_buf *src = (const cpu_buf *)copy->src;
+    void *to =
+        dst != NULL ? dst->memory.data + copy->dst_offset : copy->host_dst;
+    const void *from =
+        src != NULL ? src->memory.data + copy->src_offset : copy->host_src;
+
+    if (from == NULL)
+        memset(to, 0, copy->bytes);
+    else
+        memmove(to, from, copy->bytes);
+}
+
+/* -------------------------------------------------------------- views --- */
+
+static size_t
+item_of(const kernel_view *v, const cpu_item *item)
+{
+    switch (v->by) {
+    case KERNEL_BY_LAYER:
+        return item->cell->layer;
+    case KERNEL_BY_SLOT:
+        return item->cell->slot;
+    case KERNEL_BY_STATE:
+        return item->cell->state;
+    case KERNEL_BY_KV:
+        return item->cell->kv;
+    case KERNEL_BY_CELL:
+        break;
+    }
+    return item->place;
+}
+
+static char *
+element(const kernel_view *v, const cpu_item *item, size_t row)
+{
+    const cpu_buf *buf = (const cpu_buf *)v->buf;
+    size_t at = v->offset + row * v->ld;
+
+    if (v->buf->use == KERNEL_SCRATCH)
+        return buf->memory.data + item->scratch * buf->step +
+               at * sizeof(float);
+    at += item_of(v, item) * v->stride;
+    return buf->memory.data + at * sizeof(float);
+}
+
+float *
+cpu_at(const kernel_view *v, const cpu_item *item, kernel_rows rows)
+{
+    const kernel_cell *cell = item->cell;
+    size_t row = 0;
+
+    ASSERT(v->type == KERNEL_F32);
+    if (v->by == KERNEL_BY_SLOT)
+        row = cell->row0 + cell->n_row - cpu_rows(cell, rows);
+    return (void *)element(v, item, row);
+}
+
+int32_t *
+cpu_ids_at(const kernel_view *v, const cpu_item *item)
+{
+    return (void *)element(v, item, 0);
+}
+
+uint32_t
+cpu_row_blocks(size_t n_row)
+{
+    return cpu_ceil_div(n_row, CPU_ROW_BLOCK);
+}
+
+cpu_range
+cpu_row_block(size_t n_row, uint32_t index)
+{
+    size_t first = (size_t)index * CPU_ROW_BLOCK;
+    size_t rest = n_row - first;
+
+    return (cpu_range){first, rest < CPU_ROW_BLOCK ? rest : CPU_ROW_BLOCK};
+}
+
+/* ------------------------------------------------------------ measure --- */
+
+typedef struct measure {
+    blas_product product; /* of thread 0; the others' lie `step` further */
+    size_t step;          /* floats */
+} measure;
+
+static void
+measure_thread(void *ctx, uint32_t thread)
+{
+    const measure *m = ctx;
+    blas_product p = m->product;
+
+    p.a += thread * m->step;
+    p.b += thread * m->step;
+    p.c += thread * m->step;
+    blas_run(&p);
+}
+
+/* Ones, and not the zeros of fresh memory: some pages of those would be one. */
+static void
+fill(float *data, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        data[i] = 1.0F;
+}
+
+status
+cpu_measure(kernel_device *dev, size_t m, size_t n, size_t k, uint32_t n_run,
+            double *flops)
+{
+    cpu_device *cpu = (cpu_device *)dev;
+    uint32_t n_thread = parallel_threads(cpu->threads);
+    size_t step = (m * k + n * k + m * n + 1023) / 1024 * 1024;
+    cpu_memory memory = {0};
+    double best = 0.0;
+    measure run;
+    float *data;
+    status st;
+
+    st = cpu_memory_init(&memory, n_thread, step * sizeof(float));
+    if (st != ST_OK)
+        return st;
+    data = (void *)memory.data;
+    fill(data, n_thread * step);
+    run.step = step;
+    run.product = (blas_product){.a = data,
+                                 .lda = k,
+                                 .b = data + m * k,
+                                 .ldb = k,
+                                 .b_t = true,
+                                 .c = data + m * k + n * k,
+                                 .ldc = n,
+                                 .m = m,
+                                 .n = n,
+                                 .k = k,
+                                 .alpha = 1.0F};
+    (void)pthread_mutex_lock(&cpu->lock);
+    parallel_run(cpu->threads, measure_thread, &run);
+    for (uint32_t i = 0; i < n_run; i++) {
+        double start = clock_seconds();
+        double rate;
+
+        parallel_run(cpu->threads, measure_thread, &run);
+        rate = 2.0 * (double)m * (double)n * (double)k * n_thread /
+               (clock_seconds() - start);
+        best = rate > best ? rate : best;
+    }
+    (void)pthread_mutex_unlock(&cpu->lock);
+    cpu_memory_fini(&memory);
+    *flops = best;
+    return ST_OK;
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a device implements: one table of functions behind kernel.h.
+ *
+ * kernel.c checks arguments, remembers whether a group is open, and calls the
+ * table; a backend puts the structs below first in its own.  Views that reach
+ * a backend lie inside their buffers and have the types that kernel.h asks. */
+#ifndef KERNELS_DEVICE_H
+#define KERNELS_DEVICE_H
+
+#include "kernels/kernel.h"
+
+typedef struct device_table device_table;
+
+struct kernel_device {
+    const device_table *table;
+};
+
+struct kernel_buf {
+    kernel_device *dev;
+    kernel_use use;
+    size_t bytes;  /* of one item for KERNEL_SCRATCH, else of all */
+    size_t n_item; /* KERNEL_SCRATCH: cells of the largest group */
+};
+
+struct kernel_queue {
+    kernel_device *dev;
+    kernel_hook *hook; /* or NULL */
+    void *hook_ctx;
+    const kernel_cell *cells; /* the backend's copy; set by its begin */
+    uint32_t n_cell;          /* 0: no group is open */
+};
+
+struct kernel_event {
+    kernel_device *dev;
+};
+
+/* dst = src, or zeros.  Exactly one side may be host memory. */
+typedef struct device_copy {
+    kernel_buf *dst;
+    const kernel_buf *src; /* NULL: host_src, and if that is NULL too, zeros */
+    size_t dst_offset, src_offset;
+    void *host_dst; /* when dst is NULL */
+    const void *host_src;
+    size_t bytes;
+} device_copy;
+
+typedef enum device_op_kind {
+    DEVICE_EMBED = 0,
+    DEVICE_LINEAR,
+    DEVICE_RMSNORM,
+    DEVICE_ROPE,
+    DEVICE_KV_APPEND,
+    DEVICE_ATTENTION,
+    DEVICE_SWIGLU,
+    DEVICE_DPFP,
+    DEVICE_ASSOC_READ,
+    DEVICE_ASSOC_WRITE,
+    DEVICE_SAMPLE,
+    DEVICE_N_OP
+} device_op_kind;
+
+/* One operation of a group, with the arguments of its function in kernel.h. */
+typedef struct device_op {
+    device_op_kind kind;
+    union {
+        struct {
+            kernel_view x, ids, table, memory;
+            size_t d;
+        } embed;
+        kernel_linear_args linear;
+        struct {
+            kernel_view out, x, w;
+            size_t d;
+            float eps;
+        } rmsnorm;
+        struct {
+            kernel_view x, freq;
+            size_t n_head, d_head;
+        } rope;
+        struct {
+            kernel_view k_cache, v_cache, k, v;
+            size_t d_kv;
+        } kv;
+        kernel_attention_args attention;
+        struct {
+            kernel_view out, gate_up;
+            size_t d;
+        } swiglu;
+        struct {
+            kernel_view out, x;
+            size_t d_mem;
+            bool l2_norm;
+            kernel_rows rows;
+        } dpfp;
+        struct {
+            kernel_assoc mem;
+            kernel_view x, f;
+        } read;
+        struct {
+            kernel_assoc mem;
+            kernel_view k, v, b;
+        } write;
+        struct {
+            kernel_view ids, logits;
+            size_t n_vocab;
+            const kernel_sample_args *args; /* one a cell; the backend copies */
+        } sample;
+    } u;
+} device_op;
+
+struct device_table {
+    status (*open)(kernel_device **out, const kernel_config *cfg);
+    void (*close)(kernel_device *dev);
+    void (*info)(const kernel_device *dev, kernel_info *out);
+    status (*measure)(kernel_device *dev, size_t m, size_t n, size_t k,
+                      uint32_t n_run, double *flops);
+
+    status (*buf_new)(kernel_buf **out, kernel_device *dev, kernel_use use,
+                      size_t bytes, size_t n_item);
+    void (*buf_free)(kernel_buf *buf);
+    void *(*buf_mpi)(kernel_buf *buf, size_t offset);
+
+    status (*queue_new)(kernel_queue **out, kernel_device *dev);
+    void (*queue_free)(kernel_queue *q);
+    status (*copy)(kernel_queue *q, const device_copy *copy);
+    status (*begin)(kernel_queue *q, const kernel_cell *cells, uint32_t n_cell);
+    status (*op)(kernel_queue *q, const device_op *op);
+    status (*end)(kernel_queue *q); /* closes the group on failure too */
+    status (*sync)(kernel_queue *q);
+
+    status (*event_new)(kernel_event **out, kernel_device *dev);
+    void (*event_free)(kernel_event *ev);
+    status (*event_record)(kernel_event *ev, kernel_queue *q);
+    status (*event_query)(kernel_event *ev, bool *reached);
+    status (*event_wait)(kernel_event *ev);
+};
+
+#endif
