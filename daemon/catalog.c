@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Documents in name order: an array of pointers, found by bisection. */
+#include "daemon/catalog.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+struct catalog {
+    document **item;
+    size_t n, cap;
+};
+
+bool
+document_has_model(const document *doc)
+{
+    for (size_t i = 0; i < sizeof(doc->fingerprint); i++)
+        if (doc->fingerprint[i])
+            return true;
+    return false;
+}
+
+status
+catalog_new(catalog **out)
+{
+    return mem_new(out, 1, sizeof(**out));
+}
+
+void
+catalog_free(catalog *c)
+{
+    if (!c)
+        return;
+    for (size_t i = 0; i < c->n; i++)
+        mem_free(c->item[i]);
+    mem_free(c->item);
+    mem_free(c);
+}
+
+size_t
+catalog_count(const catalog *c)
+{
+    return c->n;
+}
+
+document *
+catalog_at(const catalog *c, size_t i)
+{
+    return c->item[i];
+}
+
+/* The first place whose name is not below `name`. */
+static size_t
+place(const catalog *c, const char *name)
+{
+    size_t low = 0;
+    size_t high = c->n;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (strcmp(c->item[mid]->name, name) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+document *
+catalog_find(const catalog *c, const char *name)
+{
+    size_t i = place(c, name);
+
+    return i < c->n && strcmp(c->item[i]->name, name) == 0 ? c->item[i] : NULL;
+}
+
+document *
+catalog_by_id(const catalog *c, uint64_t id)
+{
+    for (size_t i = 0; i < c->n; i++)
+        if (c->item[i]->id == id)
+            return c->item[i];
+    return NULL;
+}
+
+static status
+grow(catalog *c)
+{
+    size_t cap = c->cap ? c->cap * 2 : 16;
+    status st;
+
+    if (c->n < c->cap)
+        return ST_OK;
+    TRY(mem_resize(&c->item, cap, sizeof(*c->item)));
+    c->cap = cap;
+fail:
+    return st;
+}
+
+status
+catalog_add(catalog *c, const document *doc)
+{
+    size_t i = place(c, doc->name);
+    document *copy = NULL;
+    status st;
+
+    if (catalog_find(c, doc->name))
+        return status_fail(ST_STATE, "a document named '%s' is there already",
+                           doc->name);
+    if (c->n >= CATALOG_MAX)
+        return status_fail(ST_LIMIT, "there are %d documents already",
+                           CATALOG_MAX);
+    TRY(grow(c));
+    TRY(mem_new(&copy, 1, sizeof(*copy)));
+    *copy = *doc;
+    memmove(c->item + i + 1, c->item + i, (c->n - i) * sizeof(*c->item));
+    c->item[i] = copy;
+    c->n++;
+fail:
+    return st;
+}
+
+void
+catalog_remove(catalog *c, uint64_t id)
+{
+    size_t i = 0;
+
+    while (i < c->n && c->item[i]->id != id)
+        i++;
+    if (i == c->n)
+        return;
+    mem_free(c->item[i]);
+    memmove(c->item + i, c->item + i + 1, (c->n - i - 1) * sizeof(*c->item));
+    c->n--;
+}

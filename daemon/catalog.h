@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The documents that the daemon has, in memory, by name.
+ *
+ * What `list`, `show` and `ask` need to know without touching the disk; the
+ * store holds the same rows.  Pure; loop thread. */
+#ifndef DAEMON_CATALOG_H
+#define DAEMON_CATALOG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "proto/client_message.h"
+
+/* So many fit in one DocumentList message with names of any length. */
+enum { CATALOG_MAX = 2500 };
+
+typedef struct document {
+    uint64_t id; /* of the job that added it; names its files */
+    char name[CLIENT_MAX_NAME + 1];
+    uint8_t fingerprint[32]; /* of the model that read it; zeros: none yet */
+    uint64_t tokens;
+    uint64_t segments;       /* with the pending one */
+    uint64_t snapshot_bytes; /* 0: one segment, all of it pending */
+    uint32_t pending;        /* tokens of the last segment */
+    int64_t created_ms;
+    uint32_t users; /* jobs that ask it */
+    bool removing;  /* on its way out: nobody sees it any more */
+} document;
+
+/* Whether some world's model left its mark on the document. */
+bool document_has_model(const document *doc);
+
+typedef struct catalog catalog;
+
+status catalog_new(catalog **out) MUST_USE;
+void catalog_free(catalog *c);
+
+size_t catalog_count(const catalog *c);
+document *catalog_at(const catalog *c, size_t i); /* in name order */
+/* NULL: none.  Those on their way out are found too. */
+document *catalog_find(const catalog *c, const char *name);
+document *catalog_by_id(const catalog *c, uint64_t id);
+
+/* Copies `doc`.  ST_STATE: the name is taken; ST_LIMIT: full. */
+status catalog_add(catalog *c, const document *doc) MUST_USE;
+void catalog_remove(catalog *c, uint64_t id);
+
+#endif

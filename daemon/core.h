@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The coordinator as a pure state machine: events in, actions out.
+ *
+ * It knows jobs, documents and worlds and decides everything; it has no clock,
+ * socket, disk or thread of its own, so that a test or a simulator can drive
+ * it.  The bulk of the data (text, ids, snapshots) never passes through: the
+ * core says which job may be fed how far, the shell around it does it.
+ *
+ * Actions are handed to one function while an event is being handled; what
+ * they point to is valid during that call, and it must not call back into the
+ * core.  Every event is safe at any time: what is stale (another attempt, a
+ * world that went, a job that ended) is dropped. */
+#ifndef DAEMON_CORE_H
+#define DAEMON_CORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "daemon/catalog.h"
+#include "daemon/job.h"
+#include "model/tokenizer.h"
+#include "proto/client_message.h"
+#include "proto/world_message.h"
+
+typedef struct core core;
+
+typedef struct core_config {
+    const char *model;    /* for people and for Add.model; borrowed */
+    const tokenizer *tok; /* NULL: ids only; borrowed */
+    uint32_t n_layer, segment_size, n_vocab;
+    uint32_t n_eos;
+    int32_t eos[WORLD_MAX_EOS];
+    uint64_t max_input;                /* bytes of a document or question */
+    uint32_t max_queue;                /* jobs that are not finished */
+    uint64_t input_window;             /* bytes ahead of what is tokenized */
+    uint32_t heartbeat_ms, timeout_ms; /* of worlds */
+    uint64_t input_timeout_ns;         /* a client that sends nothing more */
+} core_config;
+
+/* What to do; in brackets which fields are set besides `kind`. */
+typedef enum core_action_kind {
+    CORE_TELL_CLIENT = 0, /* [peer, client] */
+    CORE_TELL_WORLD,      /* [peer, world] */
+    CORE_INPUT_OPEN,      /* make room for a job's tokens; an ask's begin with
+                             the document's pending ones [job, document] */
+    CORE_INPUT_DATA,      /* the next piece of input, the last one when
+                             received == bytes [job, raw] */
+    CORE_FEED_OPEN,       /* send snapshot, then segments, as far as
+                             job->allowed says [job, peer, document] */
+    CORE_FEED_ALLOW,      /* job->allowed has grown [job] */
+    CORE_SNAPSHOT_PART,   /* of the document that is read [job, world, raw] */
+    CORE_STORE,           /* keep the document [job, document]; answered by
+                             core_stored() */
+    CORE_ATTEMPT_DROP,    /* feed and partial snapshot are void [job] */
+    CORE_JOB_DROP,        /* and the input too; the job is over [job] */
+    CORE_RECORD,          /* the job's row changed [job] */
+    CORE_REMOVE,          /* delete [document]; core_removed() */
+    CORE_LEAVE            /* shutting down: nothing is left to do */
+} core_action_kind;
+
+/* A frame that the action may take over by setting *data to NULL. */
+typedef struct core_raw {
+    uint8_t **data;
+    size_t len;
+} core_raw;
+
+typedef struct core_action {
+    core_action_kind kind;
+    const zsocket_peer *peer;
+    const client_message *client;
+    const world_message *world;
+    const job *job;
+    const document *document;
+    core_raw raw;
+} core_action;
+
+typedef void core_action_fn(void *ctx, const core_action *action);
+
+/* What the supervisor of the local world is doing. */
+typedef enum core_launch {
+    CORE_LAUNCH_NONE = 0, /* worlds are started by others */
+    CORE_LAUNCH_STARTING,
+    CORE_LAUNCH_GAVE_UP
+} core_launch;
+
+/* `next_job` is the first free number. */
+status core_new(core **out, const core_config *cfg, uint64_t next_job,
+                core_action_fn *fn, void *ctx) MUST_USE;
+void core_free(core *c);
+
+/* Before the first event: what an earlier run left. */
+status core_restore_document(core *c, const document *doc) MUST_USE;
+status core_restore_job(core *c, const job *j) MUST_USE;
+
+/* Before each event: what time it is, and the loop's longest turn so far. */
+typedef struct core_time {
+    uint64_t now_ns; /* only moves forward */
+    int64_t wall_ms; /* for people */
+    double longest_turn_ms;
+} core_time;
+void core_set_time(core *c, const core_time *t);
+
+/* ---- events ---- */
+void core_client_event(core *c, const zsocket_peer *client,
+                       const client_message *m, const core_raw *raw);
+void core_client_gone(core *c, const zsocket_peer *client);
+void core_world_event(core *c, const zsocket_peer *peer, const world_message *m,
+                      const core_raw *raw);
+/* A message could not be delivered, or the world's process ended. */
+void core_world_gone(core *c, const zsocket_peer *peer, const char *why);
+void core_launch_event(core *c, core_launch state, uint64_t token,
+                       const char *why);
+/* So many bytes are tokenized; `done` when all are, and *tokens is final. */
+void core_tokenized(core *c, uint64_t job, uint64_t bytes, uint64_t tokens,
+                    bool done);
+/* Input, feeding or the snapshot's reception failed; `attempt` 0: any. */
+void core_job_failed(core *c, uint64_t job, uint32_t attempt, status why,
+                     const char *text);
+void core_stored(core *c, uint64_t job, status st, const char *text);
+void core_removed(core *c, uint64_t document, status st, const char *text);
+/* Several times a second: timeouts and progress. */
+void core_tick(core *c);
+/* Orderly end: new jobs are refused, running ones are failed, worlds are told
+ * to stop; CORE_LEAVE follows when nothing is being stored any more. */
+void core_shutdown(core *c);
+
+const catalog *core_catalog(const core *c);
+const job_table *core_jobs(const core *c);
+
+#endif

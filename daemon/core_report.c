@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the core tells about itself: documents, jobs, status. */
+#include <stdio.h>
+
+#include "base/hash.h"
+#include "base/mem.h"
+#include "daemon/core_state.h"
+
+enum { HEX = 2 * HASH_BYTES + 1 };
+
+/* A message owns its texts; one that is only told borrows them. */
+static char *
+lend(const char *text)
+{
+    return (char *)(uintptr_t)text;
+}
+
+static void
+describe_document(const document *doc, client_document *out, char *hex)
+{
+    hash_hex(hex, doc->fingerprint);
+    *out = (client_document){.name = lend(doc->name),
+                             .model = document_has_model(doc) ? hex : NULL,
+                             .tokens = doc->tokens,
+                             .segments = doc->segments,
+                             .snapshot_bytes = doc->snapshot_bytes,
+                             .created_ms = doc->created_ms,
+                             .pending_tokens = doc->pending};
+}
+
+status
+core_report_documents(core *c, const job_watcher *to, const char *name)
+{
+    client_message m = {.kind = CLIENT_DOCUMENTS};
+    size_t n = catalog_count(c->docs);
+    client_document *item = NULL;
+    char(*hex)[HEX] = NULL;
+    status st;
+
+    TRY(mem_new(&item, n, sizeof(*item)));
+    TRY(mem_new(&hex, n, sizeof(*hex)));
+    for (size_t i = 0; i < n; i++) {
+        const document *doc = catalog_at(c->docs, i);
+        size_t at = m.u.documents.n;
+
+        if (doc->removing || (name && doc != catalog_find(c->docs, name)))
+            continue;
+        describe_document(doc, &item[at], hex[at]);
+        m.u.documents.n++;
+    }
+    m.u.documents.item = item;
+    core_tell(c, to, &m);
+fail:
+    mem_free(item);
+    mem_free(hex);
+    return st;
+}
+
+static void
+describe_job(const job *j, client_job *out)
+{
+    *out = (client_job){.job = j->id,
+                        .kind = lend(job_kind_name(j->kind)),
+                        .document = lend(j->document),
+                        .state = j->state,
+                        .created_ms = j->created_ms,
+                        .tokens = j->tokens - j->pending * (j->tokens > 0),
+                        .segments_done = j->segments_done,
+                        .segments_total = j->n_write};
+    if (j->st == ST_OK)
+        return;
+    out->code = lend(status_name(j->st));
+    out->text = lend(j->text);
+}
+
+status
+core_report_jobs(core *c, const job_watcher *to)
+{
+    client_message m = {.kind = CLIENT_JOB_LIST};
+    size_t n = job_table_count(c->jobs);
+    status st;
+
+    TRY(mem_new(&m.u.jobs.item, n, sizeof(*m.u.jobs.item)));
+    for (size_t i = 0; i < n; i++)
+        describe_job(job_table_at(c->jobs, i), &m.u.jobs.item[i]);
+    m.u.jobs.n = n;
+    core_tell(c, to, &m);
+fail:
+    mem_free(m.u.jobs.item);
+    return st;
+}
+
+static uint32_t
+busy_slots(const core_world *w)
+{
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < w->n_slot; i++)
+        n += w->slot[i].job != 0;
+    return n;
+}
+
+static void
+describe_world(const core *c, const core_world *w, client_world *out)
+{
+    *out = (client_world){.incarnation = w->incarnation,
+                          .model = lend(c->cfg.model),
+                          .placement = lend(w->placement),
+                          .device = lend(w->device),
+                          .state = lend("ready"),
+                          .ranks = w->ranks,
+                          .threads = w->threads,
+                          .streams = w->n_slot,
+                          .streams_busy = busy_slots(w),
+                          .tokens_per_second = w->tokens_per_second};
+}
+
+status
+core_report_status(core *c, const job_watcher *to)
+{
+    client_world world[CORE_MAX_WORLD + 1] = {0};
+    client_message m = {.kind = CLIENT_STATUS};
+    size_t n = 0;
+
+    for (; n < c->n_world; n++)
+        describe_world(c, c->world[n], &world[n]);
+    if (c->launch == CORE_LAUNCH_STARTING)
+        world[n++] = (client_world){.model = lend(c->cfg.model),
+                                    .state = lend("starting")};
+    for (size_t i = 0; i < job_table_count(c->jobs); i++) {
+        const job *j = job_table_at(c->jobs, i);
+
+        m.u.status.jobs_running += j->state == CLIENT_RUNNING;
+        m.u.status.jobs_queued +=
+            j->state == CLIENT_QUEUED || j->state == CLIENT_RECEIVING;
+    }
+    m.u.status.version = lend(LONGWAVE_VERSION);
+    m.u.status.last_error = c->last_error;
+    m.u.status.uptime_seconds = (double)(c->time.now_ns - c->started_ns) * 1e-9;
+    m.u.status.longest_turn_ms = c->time.longest_turn_ms;
+    m.u.status.documents = (uint32_t)catalog_count(c->docs);
+    m.u.status.world = world;
+    m.u.status.n_world = n;
+    core_tell(c, to, &m);
+    return ST_OK;
+}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Worlds: joining, what they report of their jobs, how they go. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "daemon/core_state.h"
+
+core_world *
+core_world_find(core *c, uint64_t incarnation)
+{
+    for (size_t i = 0; incarnation != 0 && i < c->n_world; i++)
+        if (c->world[i]->incarnation == incarnation)
+            return c->world[i];
+    return NULL;
+}
+
+static core_world *
+of_peer(core *c, const zsocket_peer *peer)
+{
+    for (size_t i = 0; i < c->n_world; i++)
+        if (job_same_peer(&c->world[i]->peer, peer))
+            return c->world[i];
+    return NULL;
+}
+
+/* ----------------------------------------------------------------- going ---
+ */
+
+static void
+drop(core *c, core_world *w, const char *why)
+{
+    uint64_t incarnation = w->incarnation;
+
+    for (size_t i = 0; i < c->n_world; i++)
+        if (c->world[i] == w) {
+            c->world[i] = c->world[--c->n_world];
+            break;
+        }
+    mem_free(w);
+    if (!c->stopping)
+        (void)snprintf(c->last_error, sizeof(c->last_error), "%s", why);
+    for (size_t i = 0; i < job_table_count(c->jobs); i++) {
+        job *j = job_table_at(c->jobs, i);
+
+        if (j->state == CLIENT_RUNNING && j->incarnation == incarnation)
+            core_job_retry(c, j, why);
+    }
+}
+
+void
+core_world_gone(core *c, const zsocket_peer *peer, const char *why)
+{
+    core_world *w = of_peer(c, peer);
+
+    if (!w)
+        return;
+    drop(c, w, why);
+    core_dispatch(c);
+}
+
+void
+core_world_drop_all(core *c, uint64_t launch, const char *why)
+{
+    for (size_t i = c->n_world; i > 0; i--)
+        if (c->world[i - 1]->launch == launch)
+            drop(c, c->world[i - 1], why);
+}
+
+void
+core_world_silence(core *c)
+{
+    char why[128];
+
+    for (size_t i = c->n_world; i > 0; i--) {
+        core_world *w = c->world[i - 1];
+        uint64_t silent_ms = (c->time.now_ns - w->heard_ns) / 1000000;
+
+        if (silent_ms <= c->cfg.timeout_ms)
+            continue;
+        (void)snprintf(why, sizeof(why),
+                       "the world of %u ranks was silent for %.1f s", w->ranks,
+                       (double)silent_ms / 1e3);
+        drop(c, w, why);
+    }
+}
+
+/* --------------------------------------------------------------- joining ---
+ */
+
+static status
+check_hello(const core *c, const world_hello *h)
+{
+    const core_config *cfg = &c->cfg;
+
+    if (c->stopping)
+        return status_fail(ST_STATE, "the daemon is shutting down");
+    if (c->n_world == CORE_MAX_WORLD)
+        return status_fail(ST_LIMIT, "there are %d worlds already",
+                           CORE_MAX_WORLD);
+    if (h->n_layer != cfg->n_layer || h->segment_size != cfg->segment_size ||
+        h->n_vocab != cfg->n_vocab)
+        return status_fail(ST_STATE,
+                           "the world runs another model than the daemon: %u "
+                           "layers, segments of %u and %u tokens, not %u, %u "
+                           "and %u",
+                           h->n_layer, h->segment_size, h->n_vocab,
+                           cfg->n_layer, cfg->segment_size, cfg->n_vocab);
+    if (c->has_fingerprint &&
+        memcmp(h->fingerprint, c->fingerprint, sizeof(c->fingerprint)) != 0)
+        return status_fail(ST_STATE, "the world's checkpoint is not that of "
+                                     "the worlds before it");
+    if (h->streams == 0 || h->credit_segments == 0)
+        return status_fail(ST_WIRE, "a world without streams or credits");
+    return ST_OK;
+}
+
+static void
+turn_away(core *c, const zsocket_peer *peer, status st)
+{
+    char code[32];
+    char text[512];
+    world_message m = {.kind = WORLD_REFUSE};
+    core_action a = {.kind = CORE_TELL_WORLD, .peer = peer, .world = &m};
+
+    (void)snprintf(code, sizeof(code), "%s", status_name(st));
+    (void)snprintf(text, sizeof(text), "%s", status_text());
+    (void)snprintf(c->last_error, sizeof(c->last_error), "%s", text);
+    m.u.failed.code = code;
+    m.u.failed.text = text;
+    core_act(c, &a);
+}
+
+static void
+welcome(core *c, const core_world *w)
+{
+    world_message m = {.kind = WORLD_WELCOME, .incarnation = w->incarnation};
+    core_action a = {.kind = CORE_TELL_WORLD, .peer = &w->peer, .world = &m};
+
+    m.u.welcome.incarnation = w->incarnation;
+    m.u.welcome.heartbeat_ms = c->cfg.heartbeat_ms;
+    m.u.welcome.timeout_ms = c->cfg.timeout_ms;
+    core_act(c, &a);
+}
+
+static status
+join(core *c, const zsocket_peer *peer, const world_hello *h)
+{
+    core_world *w = NULL;
+    status st;
+
+    TRY(check_hello(c, h));
+    TRY(mem_new(&w, 1, sizeof(*w)));
+    w->incarnation = ++c->last_incarnation;
+    w->peer = *peer;
+    (void)snprintf(w->placement, sizeof(w->placement), "%s", h->placement);
+    (void)snprintf(w->device, sizeof(w->device), "%s", h->device);
+    w->ranks = h->ranks;
+    w->threads = h->threads;
+    w->snapshot_bytes = h->snapshot_bytes;
+    w->launch = h->launch;
+    w->credit_segments = h->credit_segments;
+    w->max_generate = h->max_generate;
+    w->heard_ns = c->time.now_ns;
+    w->n_slot = h->streams < CORE_MAX_STREAM ? h->streams : CORE_MAX_STREAM;
+    memcpy(c->fingerprint, h->fingerprint, sizeof(c->fingerprint));
+    c->has_fingerprint = true;
+    if (h->launch != 0 && h->launch == c->launch_token)
+        c->launch = CORE_LAUNCH_NONE;
+    c->world[c->n_world++] = w;
+    welcome(c, w);
+fail:
+    return st;
+}
+
+static void
+hello(core *c, const zsocket_peer *peer, const world_hello *h)
+{
+    core_world *old = of_peer(c, peer);
+    status st;
+
+    if (old)
+        drop(c, old, "the world started afresh");
+    st = join(c, peer, h);
+    if (st != ST_OK)
+        turn_away(c, peer, st);
+    core_dispatch(c);
+}
+
+/* ------------------------------------------------------------- its jobs --- */
+
+static void
+release_slot(core_world *w, uint64_t id, uint32_t attempt)
+{
+    for (uint32_t i = 0; i < w->n_slot; i++)
+        if (w->slot[i].job == id && w->slot[i].attempt == attempt)
+            w->slot[i] = (core_slot){0};
+}
+
+static void
+segments_done(job *j, uint64_t n)
+{
+    if (n <= j->segments_done || n > j->n_write)
+        return;
+    j->segments_done = n;
+    j->changed = true;
+}
+
+static void
+credit(core *c, job *j, uint32_t segments)
+{
+    core_action a = {.kind = CORE_FEED_ALLOW, .job = j};
+
+    j->allowed += segments;
+    core_act(c, &a);
+}
+
+static void
+finish(job *j, const char *how)
+{
+    (void)snprintf(j->finish, sizeof(j->finish), "%s", how);
+}
+
+static void
+tell_token(core *c, job *j, const world_message *m, const answer_step *step)
+{
+    client_message t = {.kind = CLIENT_TOKEN};
+
+    t.u.token.job = j->id;
+    t.u.token.index = m->u.token.index;
+    t.u.token.id = m->u.token.id;
+    t.u.token.text = (char *)(uintptr_t)step->text;
+    t.u.token.text_len = step->text_len;
+    for (size_t i = 0; i < j->n_watcher; i++)
+        core_tell(c, &j->watcher[i], &t);
+}
+
+static status
+token(core *c, job *j, const world_message *m)
+{
+    answer_step step;
+    int32_t id = m->u.token.id;
+    status st;
+
+    if (j->kind != JOB_ASK || id < 0 || (uint32_t)id >= c->cfg.n_vocab ||
+        m->u.token.index >= j->sampling.max_tokens)
+        return status_fail(ST_WIRE, "the world gave a token that was not asked "
+                                    "for");
+    TRY(answer_push(j->answer, &step, m->u.token.index, id));
+    if (!j->first_token_ns)
+        j->first_token_ns = c->time.now_ns;
+    if (step.fresh)
+        tell_token(c, j, m, &step);
+    if (step.stopped) {
+        core_dispatch_cancel(c, j);
+        finish(j, "stop");
+        core_job_done(c, j);
+    }
+fail:
+    return st;
+}
+
+static status
+check_part(const core *c, const job *j, const world_message *m, size_t len)
+{
+    const core_world *w = NULL;
+    uint64_t end = m->u.snapshot.offset + len;
+
+    for (size_t i = 0; i < c->n_world; i++)
+        if (c->world[i]->incarnation == j->incarnation)
+            w = c->world[i];
+    if (j->kind != JOB_ADD || j->snapshot_done || len == 0 ||
+        len > WORLD_MAX_PART || m->u.snapshot.offset != j->snapshot_at)
+        return status_fail(ST_WIRE, "the world sent a part of a snapshot that "
+                                    "was not due");
+    if (!w || m->u.snapshot.total != w->snapshot_bytes ||
+        end > m->u.snapshot.total ||
+        m->u.snapshot.last != (end == m->u.snapshot.total))
+        return status_fail(ST_WIRE,
+                           "the world's snapshot has another size than it "
+                           "announced");
+    return ST_OK;
+}
+
+static status
+snapshot(core *c, job *j, const world_message *m, const core_raw *raw)
+{
+    core_action a = {
+        .kind = CORE_SNAPSHOT_PART, .job = j, .world = m, .raw = *raw};
+    status st;
+
+    TRY(check_part(c, j, m, raw->len));
+    core_act(c, &a);
+    j->snapshot_at += raw->len;
+    if (m->u.snapshot.last) {
+        j->snapshot_done = true;
+        j->snapshot_bytes = j->snapshot_at;
+        core_job_complete(c, j);
+    }
+fail:
+    return st;
+}
+
+static status
+job_done(core *c, job *j, const world_message *m)
+{
+    status st = ST_OK;
+
+    j->world_done = true;
+    j->segments_done = j->n_write;
+    if (j->kind == JOB_ADD) {
+        core_job_complete(c, j);
+        return ST_OK;
+    }
+    TRY(answer_finish(j->answer));
+    finish(j, m->u.job_done.finish);
+    core_job_done(c, j);
+fail:
+    return st;
+}
+
+static void
+job_failed(core *c, job *j, const world_message *m)
+{
+    status why = ST_DEVICE;
+
+    for (int i = ST_OK + 1; i < ST_COUNT; i++)
+        if (strcmp(status_name((status)i), m->u.failed.code) == 0)
+            why = (status)i;
+    j->incarnation = 0; /* nothing is left there to cancel */
+    core_job_fail(c, j, why, m->u.failed.text);
+}
+
+static void
+job_event(core *c, job *j, const world_message *m, const core_raw *raw)
+{
+    status st = ST_OK;
+
+    switch ((int)m->kind) {
+    case WORLD_CREDIT:
+        credit(c, j, m->u.credit.segments);
+        break;
+    case WORLD_SEGMENTS_DONE:
+        segments_done(j, m->u.segments_done.segments);
+        break;
+    case WORLD_TOKEN:
+        st = token(c, j, m);
+        break;
+    case WORLD_SNAPSHOT:
+        st = snapshot(c, j, m, raw);
+        break;
+    case WORLD_JOB_DONE:
+        st = job_done(c, j, m);
+        break;
+    case WORLD_JOB_FAILED:
+        job_failed(c, j, m);
+        break;
+    default:
+        st = status_fail(ST_WIRE, "message %d is not a world's to send",
+                         (int)m->kind);
+        break;
+    }
+    if (st != ST_OK)
+        core_job_fail(c, j, st, status_text());
+}
+
+/* Fencing: only the current attempt of a running job, on the world that runs
+ * it, is heard. */
+static bool
+is_current(const job *j, const world_message *m)
+{
+    return j && j->state == CLIENT_RUNNING && !j->storing &&
+           j->attempt == m->attempt && j->incarnation == m->incarnation;
+}
+
+void
+core_world_event(core *c, const zsocket_peer *peer, const world_message *m,
+                 const core_raw *raw)
+{
+    core_world *w;
+    job *j;
+    bool over;
+
+    if (m->kind == WORLD_HELLO) {
+        hello(c, peer, &m->u.hello);
+        return;
+    }
+    w = of_peer(c, peer);
+    if (!w || m->incarnation != w->incarnation)
+        return;
+    w->heard_ns = c->time.now_ns;
+    if (m->kind == WORLD_HEARTBEAT) {
+        w->tokens_per_second = m->u.heartbeat.tokens_per_second;
+        return;
+    }
+    over = m->kind == WORLD_JOB_DONE || m->kind == WORLD_JOB_FAILED;
+    if (over)
+        release_slot(w, m->job, m->attempt);
+    j = job_table_find(c->jobs, m->job);
+    if (is_current(j, m))
+        job_event(c, j, m, raw);
+    if (over)
+        core_dispatch(c);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of jobs and small questions about one. */
+#include "daemon/job.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+struct job_table {
+    job **item;
+    size_t n, cap;
+    uint64_t next;
+};
+
+const char *
+job_kind_name(job_kind kind)
+{
+    return kind == JOB_ADD ? "add" : "ask";
+}
+
+bool
+job_same_peer(const zsocket_peer *a, const zsocket_peer *b)
+{
+    return a->len == b->len && memcmp(a->id, b->id, a->len) == 0;
+}
+
+bool
+job_is_active(const job *j)
+{
+    return j->state == CLIENT_RECEIVING || j->state == CLIENT_QUEUED ||
+           j->state == CLIENT_RUNNING;
+}
+
+uint64_t
+job_feed_segments(const job *j)
+{
+    return j->n_write + (j->kind == JOB_ASK);
+}
+
+status
+job_watch(job *j, const zsocket_peer *client, uint64_t request)
+{
+    if (j->n_watcher == JOB_MAX_WATCHER)
+        return status_fail(ST_LIMIT, "job %llu has %d watchers already",
+                           (unsigned long long)j->id, JOB_MAX_WATCHER);
+    j->watcher[j->n_watcher++] =
+        (job_watcher){.client = *client, .request = request};
+    return ST_OK;
+}
+
+bool
+job_unwatch(job *j, const zsocket_peer *client)
+{
+    size_t kept = 0;
+    size_t n = j->n_watcher;
+
+    for (size_t i = 0; i < n; i++)
+        if (!job_same_peer(&j->watcher[i].client, client))
+            j->watcher[kept++] = j->watcher[i];
+    j->n_watcher = kept;
+    return kept < n;
+}
+
+double
+job_tokens_per_second(const job *j, uint64_t now_ns, uint32_t segment)
+{
+    uint64_t until = j->ended_ns ? j->ended_ns : now_ns;
+    double seconds = (double)(until - j->begun_ns) * 1e-9;
+
+    if (!j->begun_ns || until <= j->begun_ns)
+        return 0;
+    return (double)j->segments_done * segment / seconds;
+}
+
+status
+job_table_new(job_table **out, uint64_t next)
+{
+    job_table *t = NULL;
+    status st;
+
+    TRY(mem_new(&t, 1, sizeof(*t)));
+    t->next = next;
+    *out = t;
+fail:
+    return st;
+}
+
+static void
+job_free(job *j)
+{
+    answer_free(j->answer);
+    mem_free(j);
+}
+
+void
+job_table_free(job_table *t)
+{
+    if (!t)
+        return;
+    for (size_t i = 0; i < t->n; i++)
+        job_free(t->item[i]);
+    mem_free(t->item);
+    mem_free(t);
+}
+
+size_t
+job_table_count(const job_table *t)
+{
+    return t->n;
+}
+
+job *
+job_table_at(const job_table *t, size_t i)
+{
+    return t->item[i];
+}
+
+job *
+job_table_find(const job_table *t, uint64_t id)
+{
+    for (size_t i = t->n; i > 0; i--)
+        if (t->item[i - 1]->id == id)
+            return t->item[i - 1];
+    return NULL;
+}
+
+static status
+push(job_table *t, job **out)
+{
+    size_t cap = t->cap ? t->cap * 2 : 16;
+    job *j = NULL;
+    status st;
+
+    if (t->n == t->cap) {
+        TRY(mem_resize(&t->item, cap, sizeof(*t->item)));
+        t->cap = cap;
+    }
+    TRY(mem_new(&j, 1, sizeof(*j)));
+    t->item[t->n++] = j;
+    *out = j;
+fail:
+    return st;
+}
+
+status
+job_table_add(job_table *t, job **out)
+{
+    status st;
+
+    TRY(push(t, out));
+    (*out)->id = t->next++;
+fail:
+    return st;
+}
+
+status
+job_table_restore(job_table *t, const job *j)
+{
+    job *copy;
+    status st;
+
+    TRY(push(t, &copy));
+    *copy = *j;
+    if (j->id >= t->next)
+        t->next = j->id + 1;
+fail:
+    return st;
+}
+
+static void
+forget(job_table *t, size_t i)
+{
+    job_free(t->item[i]);
+    memmove(t->item + i, t->item + i + 1, (t->n - i - 1) * sizeof(*t->item));
+    t->n--;
+}
+
+void
+job_table_undo(job_table *t, job *j)
+{
+    if (t->n == 0 || t->item[t->n - 1] != j)
+        return;
+    t->next--;
+    forget(t, t->n - 1);
+}
+
+size_t
+job_table_active(const job_table *t)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < t->n; i++)
+        n += job_is_active(t->item[i]);
+    return n;
+}
+
+void
+job_table_trim(job_table *t)
+{
+    size_t n = 0;
+    size_t bytes = 0;
+
+    for (size_t i = t->n; i > 0; i--) {
+        const job *j = t->item[i - 1];
+
+        if (job_is_active(j))
+            continue;
+        n++;
+        if (j->answer)
+            bytes += answer_bytes(j->answer);
+        if (n > JOB_KEEP || (n > 1 && bytes > JOB_KEEP_BYTES))
+            forget(t, i - 1);
+    }
+}
