@@ -364,6 +364,19 @@ job_event(core *c, job *j, const world_message *m, const core_raw *raw)
         core_job_fail(c, j, st, status_text());
 }
 
+/* It is sent back: a world that hears nothing takes the daemon for gone. */
+static void
+heartbeat(core *c, core_world *w, const world_message *m)
+{
+    world_message echo = {.kind = WORLD_HEARTBEAT,
+                          .incarnation = w->incarnation};
+    core_action a = {
+        .kind = CORE_TELL_WORLD, .peer = &w->peer, .world = &echo};
+
+    w->tokens_per_second = m->u.heartbeat.tokens_per_second;
+    core_act(c, &a);
+}
+
 /* Fencing: only the current attempt of a running job, on the world that runs
  * it, is heard. */
 static bool
@@ -390,7 +403,7 @@ core_world_event(core *c, const zsocket_peer *peer, const world_message *m,
         return;
     w->heard_ns = c->time.now_ns;
     if (m->kind == WORLD_HEARTBEAT) {
-        w->tokens_per_second = m->u.heartbeat.tokens_per_second;
+        heartbeat(c, w, m);
         return;
     }
     over = m->kind == WORLD_JOB_DONE || m->kind == WORLD_JOB_FAILED;

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Client messages between socket and core. */
+#include "daemon/clients.h"
+
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/outbox.h"
+
+enum {
+    MAX_A_TURN = 16,            /* messages */
+    MAX_BYTES_A_TURN = 8 << 20, /* a turn copies them once */
+    MAX_WAITING = 4 << 20       /* bytes that wait for a slow client */
+};
+
+struct clients {
+    zsocket *socket;
+    loop *l;
+    outbox *out;
+    clients_fn *fn;
+    void *ctx;
+};
+
+static void
+refuse(clients *c, const zsocket_peer *client, uint64_t request, status st)
+{
+    client_message m = {.kind = CLIENT_REFUSED, .request = request};
+    char code[32];
+    char text[512];
+
+    (void)snprintf(code, sizeof(code), "%s", status_name(st));
+    (void)snprintf(text, sizeof(text), "%s", status_text());
+    m.u.refused.code = code;
+    m.u.refused.text = text;
+    clients_tell(c, client, &m);
+}
+
+static void
+handle(clients *c, zsocket_message *frame)
+{
+    client_message m = {0};
+    uint64_t request = 0;
+    status st =
+        client_message_decode(&m, &request, frame->control, frame->control_len);
+
+    if (st == ST_OK)
+        c->fn(c->ctx, &frame->peer, &m, &frame->raw, frame->raw_len);
+    else
+        refuse(c, &frame->peer, request, st);
+    client_message_fini(&m);
+}
+
+static void
+readable(void *ctx, zsocket *s)
+{
+    clients *c = ctx;
+    size_t bytes = 0;
+
+    for (int n = 0; n < MAX_A_TURN && bytes < MAX_BYTES_A_TURN; n++) {
+        zsocket_message frame = {0};
+        status st = zsocket_recv(s, &frame, 0);
+
+        if (st == ST_WIRE)
+            continue; /* another shape of message: dropped */
+        if (st != ST_OK)
+            return;
+        bytes += frame.control_len + frame.raw_len;
+        handle(c, &frame);
+        zsocket_message_fini(&frame);
+    }
+}
+
+status
+clients_open(clients **out, zcontext *z, loop *l, const char *endpoint,
+             bool allow_local_users)
+{
+    clients *c = NULL;
+    status st;
+
+    TRY(mem_new(&c, 1, sizeof(*c)));
+    c->l = l;
+    TRY(zsocket_router(&c->socket, z, endpoint, allow_local_users,
+                       CLIENT_MAX_CHUNK));
+    TRY(outbox_new(&c->out, c->socket, l, MAX_WAITING));
+    *out = c;
+    return ST_OK;
+fail:
+    clients_close(c, 0);
+    return st;
+}
+
+void
+clients_close(clients *c, int timeout_ms)
+{
+    if (!c)
+        return;
+    outbox_free(c->out);
+    if (c->socket) {
+        loop_remove_socket(c->l, c->socket);
+        zsocket_flush_close(c->socket, timeout_ms);
+    }
+    mem_free(c);
+}
+
+status
+clients_listen(clients *c, clients_fn *fn, void *ctx)
+{
+    c->fn = fn;
+    c->ctx = ctx;
+    return loop_add_socket(c->l, c->socket, readable, c);
+}
+
+const char *
+clients_endpoint(const clients *c)
+{
+    return zsocket_endpoint(c->socket);
+}
+
+/* An answer whose text is too long for one message is told without: the client
+ * has had it token by token. */
+static status
+encode(uint8_t **out, size_t *len, const client_message *m)
+{
+    client_message less = *m;
+    status st = client_message_encode(out, len, m);
+
+    if (st != ST_LIMIT || m->kind != CLIENT_DONE)
+        return st;
+    less.u.done.text = NULL;
+    less.u.done.text_len = 0;
+    return client_message_encode(out, len, &less);
+}
+
+void
+clients_tell(clients *c, const zsocket_peer *client, const client_message *m)
+{
+    uint8_t *data = NULL;
+    size_t len = 0;
+
+    if (encode(&data, &len, m) != ST_OK) {
+        log_error("a reply cannot be made: %s", status_text());
+        return;
+    }
+    outbox_send(c->out, client, data, len, NULL, 0);
+    mem_free(data);
+}
+
+bool
+clients_take_gone(clients *c, zsocket_peer *client, const char **why)
+{
+    return outbox_take_gone(c->out, client, why);
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files of the data directory. */
+#include "daemon/datadir.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mem.h"
+
+struct datadir {
+    char *documents, *tmp;
+    int lock;
+    store *index;
+};
+
+/* --------------------------------------------------------------- opening ---
+ */
+
+static status
+lock(datadir *d, const char *dir)
+{
+    char *path = NULL;
+    status st;
+
+    TRY(file_join(&path, dir, "lock"));
+    d->lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (d->lock < 0)
+        TRY(status_fail(ST_IO, "%s: %s", path, strerror(errno)));
+    if (flock(d->lock, LOCK_EX | LOCK_NB) != 0)
+        TRY(status_fail(ST_STATE,
+                        "the data directory '%s' is in use by another daemon",
+                        dir));
+fail:
+    mem_free(path);
+    return st;
+}
+
+/* Everything in a directory of ours that `wanted` does not know. */
+typedef bool wanted_fn(const void *ctx, const char *name);
+
+static status
+sweep(const char *dir, wanted_fn *wanted, const void *ctx)
+{
+    DIR *list = opendir(dir);
+    struct dirent *entry;
+
+    if (!list)
+        return status_fail(ST_IO, "%s: %s", dir, strerror(errno));
+    while ((entry = readdir(list)) != NULL) {
+        if (entry->d_name[0] == '.' || wanted(ctx, entry->d_name))
+            continue;
+        log_info("'%s/%s' was left by an interrupted job: deleted", dir,
+                 entry->d_name);
+        (void)unlinkat(dirfd(list), entry->d_name, 0);
+    }
+    (void)closedir(list);
+    return ST_OK;
+}
+
+static bool
+wants_nothing(const void *ctx, const char *name)
+{
+    (void)ctx;
+    (void)name;
+    return false;
+}
+
+static status
+open_index(datadir *d, const char *dir)
+{
+    char *path = NULL;
+    status st;
+
+    TRY(file_join(&path, dir, "longwave.db"));
+    TRY(store_open(&d->index, path));
+fail:
+    mem_free(path);
+    return st;
+}
+
+status
+datadir_open(datadir **out, const char *dir)
+{
+    datadir *d = NULL;
+    status st;
+
+    TRY(mem_new(&d, 1, sizeof(*d)));
+    d->lock = -1;
+    TRY(file_mkdir(dir, true));
+    TRY(lock(d, dir));
+    TRY(file_join(&d->documents, dir, "documents"));
+    TRY(file_join(&d->tmp, dir, "tmp"));
+    TRY(file_mkdir(d->documents, true));
+    TRY(file_mkdir(d->tmp, true));
+    TRY(sweep(d->tmp, wants_nothing, NULL));
+    TRY(open_index(d, dir));
+    *out = d;
+    return ST_OK;
+fail:
+    datadir_close(d);
+    return st;
+}
+
+void
+datadir_close(datadir *d)
+{
+    if (!d)
+        return;
+    store_close(d->index);
+    if (d->lock >= 0)
+        (void)close(d->lock);
+    mem_free(d->documents);
+    mem_free(d->tmp);
+    mem_free(d);
+}
+
+store *
+datadir_store(datadir *d)
+{
+    return d->index;
+}
+
+const char *
+datadir_tmp(const datadir *d)
+{
+    return d->tmp;
+}
+
+/* ----------------------------------------------------------------- files ---
+ */
+
+static status
+path_of(const datadir *d, char **out, uint64_t id, const char *kind)
+{
+    char name[64];
+
+    (void)snprintf(name, sizeof(name), "%" PRIu64 ".%s", id, kind);
+    return file_join(out, d->documents, name);
+}
+
+status
+datadir_snapshot_path(const datadir *d, char **out, uint64_t id)
+{
+    return path_of(d, out, id, "snap");
+}
+
+status
+datadir_ids_path(const datadir *d, char **out, uint64_t id)
+{
+    return path_of(d, out, id, "ids");
+}
+
+static status
+write_ids(const datadir *d, const document *doc, const spool *ids)
+{
+    int32_t *pending = NULL;
+    char *path = NULL;
+    status st;
+
+    TRY(mem_new(&pending, doc->pending, sizeof(*pending)));
+    TRY(spool_read(ids, pending, doc->tokens - doc->pending, doc->pending));
+    TRY(datadir_ids_path(d, &path, doc->id));
+    TRY(file_write(path, pending, doc->pending * sizeof(*pending)));
+fail:
+    mem_free(path);
+    mem_free(pending);
+    return st;
+}
+
+static status
+remove_files(const datadir *d, uint64_t id)
+{
+    char *snapshot = NULL;
+    char *ids = NULL;
+    status st;
+
+    TRY(datadir_snapshot_path(d, &snapshot, id));
+    TRY(datadir_ids_path(d, &ids, id));
+    TRY(file_remove(snapshot));
+    TRY(file_remove(ids));
+fail:
+    mem_free(snapshot);
+    mem_free(ids);
+    return st;
+}
+
+status
+datadir_add_document(datadir *d, const document *doc, const spool *ids)
+{
+    status st;
+
+    TRY(write_ids(d, doc, ids));
+    TRY(store_add_document(d->index, doc));
+    return ST_OK;
+fail:
+    if (remove_files(d, doc->id) != ST_OK)
+        log_warn("files of job %" PRIu64 " stay until the next start", doc->id);
+    return st;
+}
+
+status
+datadir_remove_document(datadir *d, uint64_t id)
+{
+    status st;
+
+    TRY(store_remove_document(d->index, id));
+    if (remove_files(d, id) != ST_OK)
+        log_warn("%s; the files go at the next start", status_text());
+fail:
+    return st;
+}
+
+/* -------------------------------------------------------------- checking ---
+ */
+
+static status
+check_size(const char *path, uint64_t bytes)
+{
+    struct stat info;
+
+    if (stat(path, &info) != 0)
+        return status_fail(ST_IO, "%s: %s", path, strerror(errno));
+    if ((uint64_t)info.st_size != bytes)
+        return status_fail(ST_IO, "%s has %lld bytes, not %llu", path,
+                           (long long)info.st_size, (unsigned long long)bytes);
+    return ST_OK;
+}
+
+status
+datadir_check_document(const datadir *d, const document *doc)
+{
+    char *path = NULL;
+    status st;
+
+    TRY(datadir_ids_path(d, &path, doc->id));
+    TRY(check_size(path, doc->pending * sizeof(int32_t)));
+    if (doc->snapshot_bytes > 0) {
+        mem_free(path);
+        path = NULL;
+        TRY(datadir_snapshot_path(d, &path, doc->id));
+        TRY(check_size(path, doc->snapshot_bytes));
+    }
+fail:
+    mem_free(path);
+    return st;
+}
+
+typedef struct id_list {
+    const uint64_t *id;
+    size_t n;
+} id_list;
+
+static bool
+has_row(const void *ctx, const char *name)
+{
+    const id_list *list = ctx;
+    char kind[8];
+    uint64_t id;
+    int end = 0;
+
+    if (sscanf(name, "%" SCNu64 ".%7[a-z]%n", &id, kind, &end) != 2 ||
+        name[end] != '\0' || (strcmp(kind, "snap") && strcmp(kind, "ids")))
+        return false;
+    for (size_t i = 0; i < list->n; i++)
+        if (list->id[i] == id)
+            return true;
+    return false;
+}
+
+status
+datadir_sweep(datadir *d, const uint64_t *keep, size_t n_keep)
+{
+    id_list list = {.id = keep, .n = n_keep};
+
+    return sweep(d->documents, has_row, &list);
+}

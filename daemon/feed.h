@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One attempt's data on its way to a world: the snapshot in parts, then the
+ * segments as far as the world has given credit.
+ *
+ * Files are read ahead on a helper thread in blocks of bounded size, so that a
+ * world with credit never waits for the disk.  Loop thread. */
+#ifndef DAEMON_FEED_H
+#define DAEMON_FEED_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "daemon/helper.h"
+#include "daemon/outbox.h"
+#include "daemon/spool.h"
+
+typedef struct feed feed;
+
+typedef struct feed_setup {
+    uint64_t job, incarnation;
+    uint32_t attempt;
+    zsocket_peer peer;
+    spool *ids; /* held by the feed as long as it needs it */
+    uint64_t n_token, n_segment;
+    uint64_t first_segment; /* number of the first one sent */
+    uint32_t segment_size;
+    bool prompt;          /* the last segment is one */
+    const char *snapshot; /* path, or NULL */
+    uint64_t snapshot_bytes;
+    helper *reader;
+    outbox *out;
+} feed_setup;
+
+/* Something could not be read: the attempt is over. */
+typedef void feed_failed_fn(void *ctx, uint64_t job, uint32_t attempt,
+                            status st, const char *text);
+
+status feed_new(feed **out, const feed_setup *setup, feed_failed_fn *fn,
+                void *ctx) MUST_USE;
+void feed_free(feed *f);
+const zsocket_peer *feed_peer(const feed *f);
+/* So many segments may be sent in all. */
+void feed_allow(feed *f, uint64_t segments);
+/* The peer's outbox has drained. */
+void feed_pump(feed *f);
+
+#endif

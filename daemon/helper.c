@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Two lists under one lock, and an eventfd back to the loop. */
+#include "daemon/helper.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+enum { MAX_COLLECT = 32 }; /* a turn of the loop stays short */
+
+typedef struct task_list {
+    helper_task *first, *last;
+} task_list;
+
+struct helper {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool started, stop;
+    int fd;
+    task_list todo, finished;
+};
+
+static void
+append(task_list *list, helper_task *task)
+{
+    task->next = NULL;
+    if (list->last)
+        list->last->next = task;
+    else
+        list->first = task;
+    list->last = task;
+}
+
+static helper_task *
+take(task_list *list)
+{
+    helper_task *task = list->first;
+
+    if (!task)
+        return NULL;
+    list->first = task->next;
+    if (!list->first)
+        list->last = NULL;
+    return task;
+}
+
+static void
+notify(int fd)
+{
+    uint64_t one = 1;
+
+    if (write(fd, &one, sizeof(one)) < 0)
+        return; /* the counter is full: the loop is awake already */
+}
+
+/* NULL: stopped, and nothing is left to do. */
+static helper_task *
+wait_task(helper *h)
+{
+    helper_task *task;
+
+    (void)pthread_mutex_lock(&h->lock);
+    while (!(task = take(&h->todo)) && !h->stop)
+        (void)pthread_cond_wait(&h->wake, &h->lock);
+    (void)pthread_mutex_unlock(&h->lock);
+    return task;
+}
+
+static void *
+thread_main(void *arg)
+{
+    helper *h = arg;
+    helper_task *task;
+
+    while ((task = wait_task(h)) != NULL) {
+        task->text = NULL;
+        task->st = task->run(task);
+        if (task->st != ST_OK && mem_strdup(&task->text, status_text()) != 0)
+            task->text = NULL;
+        (void)pthread_mutex_lock(&h->lock);
+        append(&h->finished, task);
+        (void)pthread_mutex_unlock(&h->lock);
+        notify(h->fd);
+    }
+    return NULL;
+}
+
+/* Signals are the loop's: the thread is born with all of them blocked. */
+static status
+start(helper *h)
+{
+    sigset_t all;
+    sigset_t old;
+    int e;
+
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &old);
+    e = pthread_create(&h->thread, NULL, thread_main, h);
+    (void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (e != 0)
+        return status_fail(ST_NOMEM, "no thread can be started");
+    h->started = true;
+    return ST_OK;
+}
+
+status
+helper_new(helper **out)
+{
+    helper *h = NULL;
+    status st;
+
+    TRY(mem_new(&h, 1, sizeof(*h)));
+    (void)pthread_mutex_init(&h->lock, NULL);
+    (void)pthread_cond_init(&h->wake, NULL);
+    h->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (h->fd < 0)
+        TRY(status_fail(ST_IO, "no eventfd can be made"));
+    TRY(start(h));
+    *out = h;
+    return ST_OK;
+fail:
+    helper_free(h);
+    return st;
+}
+
+static bool
+finish_one(helper *h)
+{
+    helper_task *task;
+    char *text;
+
+    (void)pthread_mutex_lock(&h->lock);
+    task = take(&h->finished);
+    (void)pthread_mutex_unlock(&h->lock);
+    if (!task)
+        return false;
+    text = task->text;
+    task->done(task, task->st, text ? text : "out of memory");
+    mem_free(text);
+    return true;
+}
+
+/* `done` must not push more once the helper is being freed: nobody would run
+ * it. */
+void
+helper_free(helper *h)
+{
+    if (!h)
+        return;
+    if (h->started) {
+        (void)pthread_mutex_lock(&h->lock);
+        h->stop = true;
+        (void)pthread_cond_signal(&h->wake);
+        (void)pthread_mutex_unlock(&h->lock);
+        (void)pthread_join(h->thread, NULL);
+    }
+    while (finish_one(h))
+        ;
+    if (h->fd >= 0)
+        (void)close(h->fd);
+    (void)pthread_cond_destroy(&h->wake);
+    (void)pthread_mutex_destroy(&h->lock);
+    mem_free(h);
+}
+
+int
+helper_fd(const helper *h)
+{
+    return h->fd;
+}
+
+void
+helper_push(helper *h, helper_task *task)
+{
+    (void)pthread_mutex_lock(&h->lock);
+    append(&h->todo, task);
+    (void)pthread_cond_signal(&h->wake);
+    (void)pthread_mutex_unlock(&h->lock);
+}
+
+void
+helper_collect(helper *h)
+{
+    uint64_t count;
+    int left = MAX_COLLECT;
+
+    if (read(h->fd, &count, sizeof(count)) < 0)
+        return;
+    while (left > 0 && finish_one(h))
+        left--;
+    if (left == 0)
+        notify(h->fd);
+}

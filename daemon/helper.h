@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A thread that does, in order, what the loop's thread must not wait for.
+ *
+ * A task is embedded in what it works on.  `run` is called on the helper's
+ * thread, then `done` on the loop's thread, which gets to know through a
+ * descriptor.  Between helper_push() and `done` the task belongs to the
+ * helper. */
+#ifndef DAEMON_HELPER_H
+#define DAEMON_HELPER_H
+
+#include "base/status.h"
+
+typedef struct helper_task helper_task;
+struct helper_task {
+    /* A failure's sentence goes through status_fail() as everywhere. */
+    status (*run)(helper_task *task);
+    /* `text` is the sentence of the failure. */
+    void (*done)(helper_task *task, status st, const char *text);
+    helper_task *next;
+    status st;
+    char *text; /* of a failure; NULL when there was no memory for it */
+};
+
+typedef struct helper helper;
+
+status helper_new(helper **out) MUST_USE;
+/* Finishes all tasks, ends the thread, calls their `done`, which may not push
+ * any more. */
+void helper_free(helper *h);
+/* Readable when tasks are done. */
+int helper_fd(const helper *h);
+void helper_push(helper *h, helper_task *task);
+/* Calls `done` of a bounded number of finished tasks. */
+void helper_collect(helper *h);
+
+#endif

@@ -1,0 +1,268 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* fork, exec, wait and signals of the local world. */
+#include "daemon/launch.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "daemon/launch_argv.h"
+
+enum {
+    BACK_OFF_MS = 200,
+    GOOD_MS = 60000, /* who ran so long may be restarted once more */
+    KILL_AFTER_MS = 3000
+};
+
+struct launch {
+    launch_setup setup;
+    char *copy[5];
+    launch_fn *fn;
+    void *ctx;
+    pid_t pid; /* 0: not running; also its process group */
+    uint64_t token, started_ns;
+    uint64_t restart_ns;       /* 0: none is due */
+    uint64_t term_ns, kill_ns; /* 0: not asked to end */
+    bool stopping, restarted;
+};
+
+/* ------------------------------------------------------------ the child --- */
+
+/* Runs between fork and exec, where only async-signal-safe calls are allowed;
+ * *failed is the pipe on which an exec that fails tells why. */
+_Noreturn static void
+child(const launch_argv *a, int failed, pid_t parent)
+{
+    char *const *argv = launch_argv_list(a);
+    sigset_t none;
+    int null = open("/dev/null", O_RDONLY);
+    int e;
+
+    (void)sigemptyset(&none);
+    (void)sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)signal(SIGPIPE, SIG_DFL);
+    (void)setpgid(0, 0);
+    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
+    if (getppid() != parent)
+        _exit(127); /* the daemon died before the line above */
+    (void)dup2(null, STDIN_FILENO);
+    (void)dup2(STDERR_FILENO, STDOUT_FILENO);
+    (void)syscall(SYS_close_range, 3, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */);
+    (void)execvpe(argv[0], argv, launch_argv_environment(a));
+    e = errno;
+    if (write(failed, &e, sizeof(e)) < 0)
+        _exit(126);
+    _exit(127);
+}
+
+static status
+spawn(launch *l, const launch_argv *a)
+{
+    int pipes[2];
+    int e = 0;
+    pid_t parent = getpid();
+    pid_t pid;
+
+    if (pipe2(pipes, O_CLOEXEC) != 0)
+        return status_fail(ST_IO, "no pipe: %s", strerror(errno));
+    pid = fork();
+    if (pid == 0)
+        child(a, pipes[1], parent);
+    (void)close(pipes[1]);
+    if (pid > 0 && read(pipes[0], &e, sizeof(e)) <= 0)
+        e = 0;
+    (void)close(pipes[0]);
+    if (pid < 0)
+        return status_fail(ST_IO, "no process: %s", strerror(errno));
+    if (e != 0) {
+        (void)waitpid(pid, NULL, 0);
+        return status_fail(ST_NOTFOUND, "'%s' cannot be started: %s",
+                           launch_argv_list(a)[0], strerror(e));
+    }
+    (void)setpgid(pid, pid);
+    l->pid = pid;
+    return ST_OK;
+}
+
+/* --------------------------------------------------------------- its life ---
+ */
+
+static void
+ended(launch *l, const char *why)
+{
+    uint64_t now = clock_ns();
+
+    if (l->stopping)
+        return;
+    if (now - l->started_ns >= (uint64_t)GOOD_MS * 1000000)
+        l->restarted = false;
+    if (l->restarted) {
+        log_error("the world is not started again: %s", why);
+        l->fn(l->ctx, LAUNCH_GAVE_UP, 0, why);
+        return;
+    }
+    log_warn("%s; it is started once more", why);
+    l->restarted = true;
+    l->restart_ns = now + (uint64_t)BACK_OFF_MS * 1000000;
+    l->fn(l->ctx, LAUNCH_ENDED, 0, why);
+}
+
+void
+launch_start(launch *l)
+{
+    launch_argv *a = NULL;
+    char why[256];
+    status st;
+
+    l->restart_ns = 0;
+    l->started_ns = clock_ns();
+    do {
+        hash_random(&l->token, sizeof(l->token));
+    } while (l->token == 0);
+    TRY(launch_argv_new(&a, &l->setup, l->token));
+    TRY(spawn(l, a));
+    l->fn(l->ctx, LAUNCH_STARTED, l->token, "");
+fail:
+    launch_argv_free(a);
+    if (st == ST_OK)
+        return;
+    (void)snprintf(why, sizeof(why), "the world: %.200s", status_text());
+    ended(l, why);
+}
+
+/* mpirun ends with 128 + n when signal n ended a rank. */
+static void
+describe(char *out, size_t size, const siginfo_t *info)
+{
+    int code = info->si_status;
+
+    if (info->si_code != CLD_EXITED)
+        (void)snprintf(out, size,
+                       "the world's launcher was ended by signal "
+                       "%d (%s)",
+                       code, strsignal(code));
+    else if (code > 128 && code < 128 + 65)
+        (void)snprintf(out, size,
+                       "the world ended with status %d: a rank was ended by "
+                       "signal %d (%s)",
+                       code, code - 128, strsignal(code - 128));
+    else
+        (void)snprintf(out, size, "the world ended with status %d", code);
+}
+
+/* The group is killed while its leader is still a zombie: until it is reaped
+ * its number belongs to nobody else. */
+void
+launch_reap(launch *l)
+{
+    siginfo_t info = {0};
+    char why[256];
+
+    if (l->pid == 0 ||
+        waitid(P_PID, (id_t)l->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+        info.si_pid == 0)
+        return;
+    (void)kill(-l->pid, SIGKILL);
+    (void)waitpid(l->pid, NULL, 0);
+    l->pid = 0;
+    describe(why, sizeof(why), &info);
+    ended(l, why);
+}
+
+void
+launch_tick(launch *l)
+{
+    uint64_t now = clock_ns();
+
+    launch_reap(l);
+    if (l->restart_ns && now >= l->restart_ns && !l->stopping)
+        launch_start(l);
+    if (l->pid && l->term_ns && now >= l->term_ns) {
+        (void)kill(-l->pid, SIGTERM);
+        l->term_ns = 0;
+        l->kill_ns = now + (uint64_t)KILL_AFTER_MS * 1000000;
+    }
+    if (l->pid && l->kill_ns && now >= l->kill_ns) {
+        (void)kill(-l->pid, SIGKILL);
+        l->kill_ns = 0;
+    }
+}
+
+void
+launch_stop(launch *l, uint32_t grace_ms)
+{
+    if (l->stopping)
+        return;
+    l->stopping = true;
+    l->restart_ns = 0;
+    l->term_ns = clock_ns() + (uint64_t)grace_ms * 1000000;
+    launch_tick(l);
+}
+
+bool
+launch_is_running(const launch *l)
+{
+    return l->pid != 0;
+}
+
+/* ---------------------------------------------------------- construction ---
+ */
+
+static status
+copy(launch *l, int i, const char **text)
+{
+    status st = ST_OK;
+
+    if (!*text)
+        return ST_OK;
+    TRY(mem_strdup(&l->copy[i], *text));
+    *text = l->copy[i];
+fail:
+    return st;
+}
+
+status
+launch_new(launch **out, const launch_setup *setup, launch_fn *fn, void *ctx)
+{
+    launch *l = NULL;
+    status st;
+
+    TRY(mem_new(&l, 1, sizeof(*l)));
+    l->setup = *setup;
+    l->fn = fn;
+    l->ctx = ctx;
+    TRY(copy(l, 0, &l->setup.command));
+    TRY(copy(l, 1, &l->setup.model));
+    TRY(copy(l, 2, &l->setup.endpoint));
+    TRY(copy(l, 3, &l->setup.device));
+    TRY(copy(l, 4, &l->setup.placement));
+    *out = l;
+    return ST_OK;
+fail:
+    launch_free(l);
+    return st;
+}
+
+void
+launch_free(launch *l)
+{
+    if (!l)
+        return;
+    if (l->pid) {
+        (void)kill(-l->pid, SIGKILL);
+        (void)waitpid(l->pid, NULL, 0);
+    }
+    for (size_t i = 0; i < sizeof(l->copy) / sizeof(*l->copy); i++)
+        mem_free(l->copy[i]);
+    mem_free(l);
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The local world's process: started, watched, restarted once, ended.
+ *
+ * It runs in a process group of its own, inherits no descriptor but stderr,
+ * and is told to end when the daemon dies.  Loop thread; nothing blocks
+ * longer than an exec. */
+#ifndef DAEMON_LAUNCH_H
+#define DAEMON_LAUNCH_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct launch launch;
+
+typedef struct launch_setup {
+    const char *command; /* for /bin/sh -c; NULL: mpirun of `workers` ranks */
+    uint32_t workers;
+    const char *model, *endpoint, *device, *placement;
+    uint32_t threads; /* 0: the worker's own default */
+} launch_setup;
+
+typedef enum launch_state {
+    LAUNCH_STARTED = 0, /* `why` is "", or why the one before ended */
+    LAUNCH_ENDED,       /* will be tried again after a while */
+    LAUNCH_GAVE_UP
+} launch_state;
+
+/* `token` is what the workers of this start will say in Hello. */
+typedef void launch_fn(void *ctx, launch_state state, uint64_t token,
+                       const char *why);
+
+/* Copies the setup. */
+status launch_new(launch **out, const launch_setup *setup, launch_fn *fn,
+                  void *ctx) MUST_USE;
+/* Kills what still runs. */
+void launch_free(launch *l);
+
+/* Starts the first time; a failure is reported and tried again like an end. */
+void launch_start(launch *l);
+/* After SIGCHLD. */
+void launch_reap(launch *l);
+/* Several times a second: restarts and deadlines. */
+void launch_tick(launch *l);
+/* No restart any more; SIGTERM after `grace_ms`, SIGKILL later. */
+void launch_stop(launch *l, uint32_t grace_ms);
+bool launch_is_running(const launch *l);
+
+#endif

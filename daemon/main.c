@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* longwaved: the coordinator daemon. */
+#include <stdio.h>
+#include <sys/stat.h>
+
+#include "base/jsonout.h"
+#include "base/log.h"
+#include "daemon/service.h"
+#include "daemon/settings.h"
+
+/* Scripts wait for this line: from then on the endpoints answer. */
+static status
+announce(const service *v, const settings *set)
+{
+    jsonout j;
+    status st = ST_OK;
+
+    log_info("serving '%s' to clients at %s and to worlds at %s", set->model,
+             service_endpoint(v), service_world_endpoint(v));
+    if (!set->json)
+        return ST_OK;
+    jsonout_init(&j);
+    jsonout_object(&j, NULL);
+    jsonout_text(&j, "listen", service_endpoint(v));
+    jsonout_text(&j, "listen_worlds", service_world_endpoint(v));
+    jsonout_text(&j, "data", set->data);
+    jsonout_close_object(&j);
+    st = jsonout_print(&j, stdout);
+    jsonout_fini(&j);
+    return st;
+}
+
+int
+main(int argc, char **argv)
+{
+    settings set = {0};
+    service *v = NULL;
+    bool done = false;
+    status st;
+
+    log_init("longwaved", LOG_LEVEL_INFO);
+    (void)umask(077);
+    TRY(settings_parse(&set, argc, argv, &done));
+    if (done)
+        return 0;
+    if (set.verbose)
+        log_init("longwaved", LOG_LEVEL_DEBUG);
+    TRY(service_new(&v, &set));
+    TRY(announce(v, &set));
+    TRY(service_run(v));
+fail:
+    if (st != ST_OK)
+        log_error("%s", status_text());
+    service_free(v);
+    settings_fini(&set);
+    return status_exit_code(st);
+}

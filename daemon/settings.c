@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of longwaved's flags and the defaults that depend on the user. */
+#include "daemon/settings.h"
+
+#include <stdio.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/option.h"
+
+static const char SUMMARY[] =
+    "usage: longwaved --model DIR [--workers N | --launch COMMAND] ...\n"
+    "\n"
+    "The coordinator: takes documents and questions from clients (longwave),\n"
+    "tokenizes them, and shares them out to worlds of workers\n"
+    "(longwave-worker).  Runs in the foreground until SIGTERM, SIGINT or\n"
+    "'longwave shutdown'.";
+
+static const char FOOTER[] =
+    "A TCP endpoint is for loopback only and open to every local user: it\n"
+    "needs --allow-local-users.";
+
+static status
+parse(settings *s, int argc, char **argv, bool *done)
+{
+    const option_entry entry[] = {
+        {"model", OPTION_TEXT, &s->model, "DIR",
+         "model directory: config.json, *.safetensors, tokenizer.json", 0, 0},
+        {"workers", OPTION_U64, &s->workers, "N",
+         "start and watch a local world of N ranks with mpirun", 0, 4096},
+        {"launch", OPTION_TEXT, &s->launch, "COMMAND",
+         "start and watch a world with this shell command", 0, 0},
+        {"data", OPTION_TEXT, &s->data, "DIR",
+         "where documents live (default ~/.local/state/longwave)", 0, 0},
+        {"Endpoints", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
+        {"listen", OPTION_TEXT, &s->listen, "ENDPOINT",
+         "for clients (default ipc://... in the runtime directory)", 0, 0},
+        {"listen-worlds", OPTION_TEXT, &s->listen_worlds, "ENDPOINT",
+         "for worlds (default ipc://... in the runtime directory)", 0, 0},
+        {"allow-local-users", OPTION_FLAG, &s->allow_local_users, NULL,
+         "allow tcp://127.0.0.1:... for every user of this machine", 0, 0},
+        {"Limits", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
+        {"max-question", OPTION_U64, &s->max_question, "TOKENS",
+         "longest question (default 65536)", 1, 1e9},
+        {"max-input", OPTION_U64, &s->max_input, "BYTES",
+         "longest document (default 17179869184)", 1, 1e15},
+        {"max-queue", OPTION_U64, &s->max_queue, "JOBS",
+         "jobs that are not finished (default 64)", 1, 4096},
+        {"Passed on to the local world", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
+        {"device", OPTION_TEXT, &s->device, "NAME", "auto, cpu or cuda", 0, 0},
+        {"placement", OPTION_TEXT, &s->placement, "NAME",
+         "auto, layers or segments", 0, 0},
+        {"threads", OPTION_U64, &s->threads, "N", "threads of each rank", 0,
+         4096},
+        {"Output", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
+        {"json", OPTION_FLAG, &s->json, NULL,
+         "one JSON object with the endpoints on stdout when ready", 0, 0},
+        {"verbose", OPTION_FLAG, &s->verbose, NULL, "say more on stderr", 0, 0},
+    };
+    const option_set set = {.program = "longwaved",
+                            .summary = SUMMARY,
+                            .footer = FOOTER,
+                            .entry = entry,
+                            .n_entry = sizeof(entry) / sizeof(*entry)};
+    size_t n_argument = 0;
+
+    return option_parse(&set, argc, argv, NULL, &n_argument, done);
+}
+
+static status
+default_endpoint(settings *s, int i, const char **endpoint, const char *name)
+{
+    char *dir = NULL;
+    char text[512];
+    int n;
+    status st = ST_OK;
+
+    if (*endpoint)
+        return ST_OK;
+    TRY(file_runtime_dir(&dir));
+    n = snprintf(text, sizeof(text), "ipc://%s/%s", dir, name);
+    if (n < 0 || (size_t)n >= sizeof(text))
+        TRY(status_fail(ST_ARG, "the runtime directory's path is too long"));
+    TRY(mem_strdup(&s->owned[i], text));
+    *endpoint = s->owned[i];
+fail:
+    mem_free(dir);
+    return st;
+}
+
+static status
+check(const settings *s)
+{
+    if (!s->model)
+        return status_fail(ST_ARG, "--model DIR is needed");
+    if (s->workers > 0 && s->launch)
+        return status_fail(ST_ARG, "--workers and --launch exclude each other");
+    return ST_OK;
+}
+
+status
+settings_parse(settings *out, int argc, char **argv, bool *done)
+{
+    settings s = {.max_question = 65536,
+                  .max_input = UINT64_C(16) << 30,
+                  .max_queue = 64};
+    status st;
+
+    TRY(parse(&s, argc, argv, done));
+    if (*done)
+        return ST_OK;
+    TRY(check(&s));
+    TRY(default_endpoint(&s, 0, &s.listen, "client.sock"));
+    TRY(default_endpoint(&s, 1, &s.listen_worlds, "world.sock"));
+    if (!s.data) {
+        TRY(file_state_dir(&s.owned[2]));
+        s.data = s.owned[2];
+    }
+    *out = s;
+    return ST_OK;
+fail:
+    settings_fini(&s);
+    return st;
+}
+
+void
+settings_fini(settings *s)
+{
+    for (size_t i = 0; i < sizeof(s->owned) / sizeof(*s->owned); i++)
+        mem_free(s->owned[i]);
+    *s = (settings){0};
+}

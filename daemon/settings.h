@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What longwaved was told: flags, environment, defaults. */
+#ifndef DAEMON_SETTINGS_H
+#define DAEMON_SETTINGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct settings {
+    const char *model, *device, *placement, *launch;
+    const char *listen, *listen_worlds, *data; /* never NULL after parsing */
+    bool allow_local_users, verbose, json;
+    uint64_t workers; /* 0: no local world by mpirun */
+    uint64_t threads; /* 0: the worker's own default */
+    uint64_t max_question, max_input, max_queue;
+    char *owned[4]; /* defaults that were made up */
+} settings;
+
+/* *done: --help or --version was printed.  ST_ARG. */
+status settings_parse(settings *out, int argc, char **argv,
+                      bool *done) MUST_USE;
+void settings_fini(settings *s);
+
+#endif

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The socket that worlds talk to, and the feeds of the jobs they run.
+ *
+ * Loop thread.  Malformed messages are logged and go no further. */
+#ifndef DAEMON_WORLDS_H
+#define DAEMON_WORLDS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+#include "daemon/outbox.h"
+#include "proto/loop.h"
+#include "proto/socket.h"
+#include "proto/world_message.h"
+
+typedef struct worlds worlds;
+
+/* A valid message.  *raw may be taken by setting it to NULL. */
+typedef void worlds_fn(void *ctx, const zsocket_peer *world,
+                       const world_message *m, uint8_t **raw, size_t raw_len);
+
+status worlds_open(worlds **out, zcontext *z, loop *l, const char *endpoint,
+                   bool allow_local_users) MUST_USE;
+/* Gives what was told up to `timeout_ms` to leave. */
+void worlds_close(worlds *w, int timeout_ms);
+status worlds_listen(worlds *w, worlds_fn *fn, void *ctx) MUST_USE;
+const char *worlds_endpoint(const worlds *w);
+outbox *worlds_outbox(worlds *w); /* for feeds */
+
+void worlds_tell(worlds *w, const zsocket_peer *world, const world_message *m);
+/* The next world that left or does not read; false: none. */
+bool worlds_take_gone(worlds *w, zsocket_peer *world, const char **why);
+
+#endif

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Requests of clients: what is refused, what is canceled, who is told. */
+#include "tests/daemon/core_harness.h"
+
+/* A refusal is the only action and no job is made. */
+static void
+refused(harness *h, client_message m, const char *code)
+{
+    size_t jobs = job_table_count(core_jobs(h->c));
+    const harness_action *a;
+
+    harness_client(h, 1, m);
+    a = EXPECT_CLIENT(CLIENT_REFUSED);
+    assert_string_equal(a->code, code);
+    assert_true(strlen(a->text) > 0);
+    assert_int_equal(a->job, 0);
+    EXPECT_NOTHING();
+    assert_int_equal(job_table_count(core_jobs(h->c)), jobs);
+}
+
+static void
+bad_requests_change_nothing(void **state)
+{
+    harness box;
+    harness *h = &box;
+    client_message m;
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_document(h, "there", 5);
+    refused(h, harness_add("d", 0), "arg");
+    refused(h, harness_add("d", 4004), "limit");
+    refused(h, harness_add("there", 4), "state");
+    m = harness_add("d", 4);
+    m.u.add.input = CLIENT_TEXT;
+    refused(h, m, "unsupported");
+    m = harness_add("d", 4);
+    m.u.add.model = (char *)(uintptr_t) "other";
+    refused(h, m, "state");
+    refused(h, harness_ask("nobody", 4), "notfound");
+    refused(h, harness_ask("there", 0), "arg");
+    m = harness_ask("there", 4);
+    m.u.ask.sampling.max_tokens = 0;
+    refused(h, m, "arg");
+    refused(h, harness_name(CLIENT_SHOW, "nobody"), "notfound");
+    refused(h, harness_name(CLIENT_REMOVE, "nobody"), "notfound");
+    refused(h, harness_job(CLIENT_CANCEL, 77), "notfound");
+    refused(h, harness_job(CLIENT_WATCH, 77), "notfound");
+    refused(h, harness_plain(CLIENT_STATUS), "wire");
+    harness_fini(h);
+}
+
+static void
+the_models_name_is_accepted(void **state)
+{
+    harness box;
+    harness *h = &box;
+    client_message m = harness_add("d", 32);
+
+    (void)state;
+    harness_init(h, 8);
+    m.u.add.model = (char *)(uintptr_t) "tiny";
+    harness_client(h, 1, m);
+    harness_input(h, 1, 8);
+    harness_fini(h);
+}
+
+static void
+a_name_is_taken_while_it_is_added(void **state)
+{
+    harness box;
+    harness *h = &box;
+
+    (void)state;
+    harness_init(h, 8);
+    harness_client(h, 1, harness_add("d", 32));
+    harness_skip(h);
+    refused(h, harness_add("d", 32), "state");
+    harness_fini(h);
+}
+
+static void
+a_full_queue_says_when_to_come_back(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *a;
+
+    (void)state;
+    harness_init(h, 2);
+    harness_client(h, 1, harness_add("a", 32));
+    harness_client(h, 1, harness_add("b", 32));
+    harness_skip(h);
+    harness_client(h, 1, harness_add("c", 32));
+    a = EXPECT_CLIENT(CLIENT_REFUSED);
+    assert_string_equal(a->code, "limit");
+    assert_true(a->retry_after_s > 0);
+    harness_fini(h);
+}
+
+static void
+chunks_are_held_to_order_and_credit(void **state)
+{
+    const struct {
+        uint64_t first, offset;
+        size_t len;
+        const char *code;
+    } row[] = {
+        {16, 20, 4, "wire"},    /* a gap */
+        {16, 0, 4, "wire"},     /* again */
+        {16, 16, 0, "wire"},    /* nothing */
+        {16, 16, 985, "wire"},  /* more than announced */
+        {16, 16, 388, "limit"}, /* beyond the credit of 400 */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(row) / sizeof(*row); i++) {
+        harness box;
+        harness *h = &box;
+
+        harness_init(h, 8);
+        harness_client(h, 1, harness_add("d", 1000));
+        (void)EXPECT_ACTION(CORE_RECORD);
+        (void)EXPECT_ACTION(CORE_INPUT_OPEN);
+        assert_int_equal(EXPECT_CLIENT(CLIENT_ACCEPTED)->allowed, 400);
+        harness_chunk(h, 1, 1, 0, row[i].first);
+        (void)EXPECT_ACTION(CORE_INPUT_DATA);
+        harness_chunk(h, 1, 1, row[i].offset, row[i].len);
+        (void)EXPECT_ACTION(CORE_JOB_DROP);
+        (void)EXPECT_ACTION(CORE_RECORD);
+        EXPECT_REFUSED(row[i].code);
+        harness_chunk(h, 1, 1, 16, 4); /* the job is over */
+        EXPECT_NOTHING();
+        harness_fini(h);
+    }
+}
+
+static void
+credit_follows_what_is_tokenized(void **state)
+{
+    harness box;
+    harness *h = &box;
+
+    (void)state;
+    harness_init(h, 8);
+    harness_client(h, 1, harness_add("d", 1000));
+    harness_skip(h);
+    harness_chunk(h, 1, 1, 0, 400);
+    (void)EXPECT_ACTION(CORE_INPUT_DATA);
+    core_tokenized(h->c, 1, 100, 25, false);
+    assert_int_equal(EXPECT_CLIENT(CLIENT_MORE_INPUT)->allowed, 500);
+    core_tokenized(h->c, 1, 700, 175, false);
+    assert_int_equal(EXPECT_CLIENT(CLIENT_MORE_INPUT)->allowed, 1000);
+    core_tokenized(h->c, 1, 800, 200, false);
+    EXPECT_NOTHING();
+    harness_fini(h);
+}
+
+static void
+canceled(harness *h, uint64_t id)
+{
+    harness_client(h, 2, harness_job(CLIENT_CANCEL, id));
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    assert_int_equal(EXPECT_ACTION(CORE_RECORD)->state, CLIENT_CANCELED);
+    EXPECT_REFUSED("canceled");
+    (void)EXPECT_CLIENT(CLIENT_DONE);
+    EXPECT_NOTHING();
+}
+
+static void
+jobs_are_canceled_in_every_state(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *begin;
+
+    (void)state;
+    harness_init(h, 8);
+    harness_client(h, 1, harness_add("receiving", 1000));
+    harness_skip(h);
+    canceled(h, 1);
+    harness_client(h, 1, harness_add("queued", 400));
+    harness_input(h, 2, 100);
+    canceled(h, 2);
+    (void)harness_join(h, 10, 1);
+    harness_client(h, 1, harness_add("running", 400));
+    harness_input(h, 3, 100);
+    begin = EXPECT_WORLD(WORLD_BEGIN);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    harness_client(h, 2, harness_job(CLIENT_CANCEL, 3));
+    assert_int_equal(EXPECT_WORLD(WORLD_CANCEL)->attempt, begin->attempt);
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    (void)EXPECT_ACTION(CORE_RECORD);
+    EXPECT_REFUSED("canceled");
+    (void)EXPECT_CLIENT(CLIENT_DONE);
+    /* The only stream is taken until the world has let go. */
+    harness_client(h, 1, harness_add("next", 400));
+    harness_input(h, 4, 100);
+    EXPECT_NOTHING();
+    harness_world_done(h, 10, begin, "");
+    assert_int_equal(EXPECT_WORLD(WORLD_BEGIN)->job, 4);
+    harness_fini(h);
+}
+
+static void
+it_can_be_too_late_to_cancel(void **state)
+{
+    harness box;
+    harness *h = &box;
+
+    (void)state;
+    harness_init(h, 8);
+    harness_client(h, 1, harness_add("d", 32));
+    harness_input(h, 1, 8);
+    (void)EXPECT_ACTION(CORE_STORE);
+    refused(h, harness_job(CLIENT_CANCEL, 1), "state");
+    core_stored(h->c, 1, ST_OK, "");
+    harness_skip(h);
+    refused(h, harness_job(CLIENT_CANCEL, 1), "state");
+    harness_fini(h);
+}
+
+static void
+a_client_that_left_takes_only_its_input_along(void **state)
+{
+    harness box;
+    harness *h = &box;
+    zsocket_peer one = harness_peer(1);
+    const harness_action *begin;
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_document(h, "d", 20);
+    (void)harness_join(h, 10, 2);
+    harness_client(h, 1, harness_ask("d", 4));
+    harness_input(h, 1, 5);
+    begin = EXPECT_WORLD(WORLD_BEGIN);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    harness_client(h, 1, harness_add("half", 1000));
+    harness_chunk(h, 1, 1, 0, 10);
+    harness_skip(h);
+    core_client_gone(h->c, &one);
+    assert_int_equal(EXPECT_ACTION(CORE_JOB_DROP)->job, 2);
+    assert_int_equal(EXPECT_ACTION(CORE_RECORD)->state, CLIENT_FAILED);
+    EXPECT_NOTHING();
+    harness_token(h, 10, begin, 0, 42); /* nobody to tell */
+    EXPECT_NOTHING();
+    harness_world_done(h, 10, begin, "eos");
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    (void)EXPECT_ACTION(CORE_RECORD);
+    EXPECT_NOTHING();
+    /* It comes back by number and finds the answer. */
+    harness_client(h, 3, harness_job(CLIENT_WATCH, 1));
+    assert_int_equal(EXPECT_CLIENT(CLIENT_DONE)->n_id, 1);
+    harness_client(h, 3, harness_job(CLIENT_WATCH, 2));
+    EXPECT_REFUSED("io");
+    harness_fini(h);
+}
+
+static void
+watchers_hear_the_end(void **state)
+{
+    harness box;
+    harness *h = &box;
+
+    (void)state;
+    harness_init(h, 8);
+    harness_client(h, 1, harness_add("d", 32));
+    harness_skip(h);
+    harness_client(h, 2, harness_job(CLIENT_WATCH, 1));
+    assert_int_equal(EXPECT_CLIENT(CLIENT_PROGRESS)->state, CLIENT_RECEIVING);
+    core_tokenized(h->c, 1, 32, 8, true);
+    (void)EXPECT_ACTION(CORE_STORE);
+    core_stored(h->c, 1, ST_OK, "");
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    (void)EXPECT_ACTION(CORE_RECORD);
+    assert_int_equal(EXPECT_CLIENT(CLIENT_DONE)->request, 1);
+    assert_int_equal(EXPECT_CLIENT(CLIENT_DONE)->request, 4);
+    harness_fini(h);
+}
+
+static void
+documents_in_use_are_not_removed(void **state)
+{
+    harness box;
+    harness *h = &box;
+    uint64_t id;
+
+    (void)state;
+    harness_init(h, 8);
+    id = harness_document(h, "d", 5);
+    harness_client(h, 1, harness_ask("d", 4));
+    harness_skip(h);
+    refused(h, harness_name(CLIENT_REMOVE, "d"), "state");
+    canceled(h, 1);
+    harness_client(h, 1, harness_name(CLIENT_REMOVE, "d"));
+    assert_int_equal(EXPECT_ACTION(CORE_REMOVE)->doc.id, id);
+    /* On its way out it is neither there nor free. */
+    refused(h, harness_ask("d", 4), "notfound");
+    refused(h, harness_add("d", 4), "state");
+    core_removed(h->c, id, ST_OK, "");
+    (void)EXPECT_CLIENT(CLIENT_DONE);
+    harness_client(h, 1, harness_plain(CLIENT_LIST));
+    assert_int_equal(EXPECT_CLIENT(CLIENT_DOCUMENTS)->n_item, 0);
+    harness_fini(h);
+}
+
+static void
+a_removal_that_fails_leaves_the_document(void **state)
+{
+    harness box;
+    harness *h = &box;
+    uint64_t id;
+
+    (void)state;
+    harness_init(h, 8);
+    id = harness_document(h, "d", 5);
+    harness_client(h, 1, harness_name(CLIENT_REMOVE, "d"));
+    (void)EXPECT_ACTION(CORE_REMOVE);
+    core_removed(h->c, id, ST_IO, "the disk is gone");
+    EXPECT_REFUSED("io");
+    harness_client(h, 1, harness_name(CLIENT_SHOW, "d"));
+    assert_int_equal(EXPECT_CLIENT(CLIENT_DOCUMENTS)->n_item, 1);
+    harness_fini(h);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(bad_requests_change_nothing),
+        cmocka_unit_test(the_models_name_is_accepted),
+        cmocka_unit_test(a_name_is_taken_while_it_is_added),
+        cmocka_unit_test(a_full_queue_says_when_to_come_back),
+        cmocka_unit_test(chunks_are_held_to_order_and_credit),
+        cmocka_unit_test(credit_follows_what_is_tokenized),
+        cmocka_unit_test(jobs_are_canceled_in_every_state),
+        cmocka_unit_test(it_can_be_too_late_to_cancel),
+        cmocka_unit_test(a_client_that_left_takes_only_its_input_along),
+        cmocka_unit_test(watchers_hear_the_end),
+        cmocka_unit_test(documents_in_use_are_not_removed),
+        cmocka_unit_test(a_removal_that_fails_leaves_the_document),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

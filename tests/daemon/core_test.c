@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The core: jobs from request to answer, and the orderly end. */
+#include "tests/daemon/core_harness.h"
+
+static void
+one_segment_needs_no_world(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *a;
+
+    (void)state;
+    harness_init(h, 8);
+    harness_client(h, 1, harness_add("d", 32));
+    harness_input(h, 1, HARNESS_SEGMENT);
+    a = EXPECT_ACTION(CORE_STORE);
+    assert_int_equal(a->doc.pending, HARNESS_SEGMENT);
+    assert_int_equal(a->doc.segments, 1);
+    assert_int_equal(a->doc.snapshot_bytes, 0);
+    assert_false(document_has_model(&a->doc));
+    EXPECT_NOTHING();
+    core_stored(h->c, 1, ST_OK, "");
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    a = EXPECT_ACTION(CORE_RECORD);
+    assert_int_equal(a->state, CLIENT_STATE_DONE);
+    a = EXPECT_CLIENT(CLIENT_DONE);
+    assert_int_equal(a->n_segment, 1);
+    EXPECT_NOTHING();
+    assert_non_null(catalog_find(core_catalog(h->c), "d"));
+    harness_fini(h);
+}
+
+/* The last segment stays pending, full or not. */
+static void
+all_but_the_last_segment_are_read(void **state)
+{
+    const struct {
+        uint64_t tokens, written;
+        uint32_t pending;
+    } row[] = {
+        {HARNESS_SEGMENT + 1, 1, 1},
+        {2 * HARNESS_SEGMENT - 1, 1, HARNESS_SEGMENT - 1},
+        {2 * HARNESS_SEGMENT, 1, HARNESS_SEGMENT},
+        {2 * HARNESS_SEGMENT + 1, 2, 1},
+        {10 * HARNESS_SEGMENT, 9, HARNESS_SEGMENT},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(row) / sizeof(*row); i++) {
+        harness box;
+        harness *h = &box;
+        const harness_action *begin;
+        const harness_action *a;
+
+        harness_init(h, 8);
+        (void)harness_join(h, 10, 2);
+        harness_client(h, 1, harness_add("d", row[i].tokens * 4));
+        harness_input(h, 1, row[i].tokens);
+        begin = EXPECT_WORLD(WORLD_BEGIN);
+        assert_int_equal(begin->n_segment, row[i].written);
+        assert_int_equal(begin->attempt, 1);
+        a = EXPECT_ACTION(CORE_FEED_OPEN);
+        assert_int_equal(a->allowed, 4);
+        EXPECT_NOTHING();
+        harness_snapshot(h, 10, begin);
+        (void)EXPECT_ACTION(CORE_SNAPSHOT_PART);
+        EXPECT_NOTHING();
+        harness_world_done(h, 10, begin, "");
+        a = EXPECT_ACTION(CORE_STORE);
+        assert_int_equal(a->doc.pending, row[i].pending);
+        assert_int_equal(a->doc.segments, row[i].written + 1);
+        assert_int_equal(a->doc.snapshot_bytes, HARNESS_SNAPSHOT);
+        assert_true(document_has_model(&a->doc));
+        harness_fini(h);
+    }
+}
+
+static void
+the_end_may_come_before_the_snapshot(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *begin;
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_join(h, 10, 2);
+    harness_client(h, 1, harness_add("d", 400));
+    harness_input(h, 1, 100);
+    begin = EXPECT_WORLD(WORLD_BEGIN);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    harness_world_done(h, 10, begin, "");
+    EXPECT_NOTHING();
+    harness_snapshot(h, 10, begin);
+    (void)EXPECT_ACTION(CORE_SNAPSHOT_PART);
+    (void)EXPECT_ACTION(CORE_STORE);
+    harness_fini(h);
+}
+
+static void
+credit_lets_the_feed_go_on(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *begin;
+    world_message m;
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_join(h, 10, 2);
+    harness_client(h, 1, harness_add("d", 400));
+    harness_input(h, 1, 100);
+    begin = EXPECT_WORLD(WORLD_BEGIN);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    m = harness_reply(WORLD_CREDIT, begin);
+    m.u.credit.segments = 3;
+    harness_world(h, 10, m);
+    assert_int_equal(EXPECT_ACTION(CORE_FEED_ALLOW)->allowed, 7);
+    harness_world(h, 10, m);
+    assert_int_equal(EXPECT_ACTION(CORE_FEED_ALLOW)->allowed, 10);
+    harness_fini(h);
+}
+
+static void
+answers_are_streamed(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *begin;
+    const harness_action *a;
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_document(h, "d", 20); /* two written, four pending */
+    (void)harness_join(h, 10, 2);
+    harness_client(h, 1, harness_ask("d", 24));
+    harness_input(h, 1, 10); /* four pending and six */
+    begin = EXPECT_WORLD(WORLD_BEGIN);
+    assert_int_equal(begin->first_segment, 2);
+    assert_int_equal(begin->n_segment, 1);
+    assert_int_equal(begin->snapshot_bytes, HARNESS_SNAPSHOT);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    harness_token(h, 10, begin, 0, 42);
+    assert_int_equal(EXPECT_CLIENT(CLIENT_TOKEN)->index, 0);
+    harness_token(h, 10, begin, 1, 43);
+    assert_int_equal(EXPECT_CLIENT(CLIENT_TOKEN)->index, 1);
+    harness_world_done(h, 10, begin, "eos");
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    (void)EXPECT_ACTION(CORE_RECORD);
+    a = EXPECT_CLIENT(CLIENT_DONE);
+    assert_int_equal(a->n_id, 2);
+    assert_string_equal(a->finish, "eos");
+    EXPECT_NOTHING();
+    harness_fini(h);
+}
+
+static void
+a_short_document_is_asked_afresh(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *begin;
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_document(h, "d", 5);
+    (void)harness_join(h, 10, 2);
+    harness_client(h, 1, harness_ask("d", 4));
+    harness_input(h, 1, 6);
+    begin = EXPECT_WORLD(WORLD_BEGIN);
+    assert_int_equal(begin->first_segment, 0);
+    assert_int_equal(begin->n_segment, 0);
+    assert_int_equal(begin->snapshot_bytes, 0);
+    harness_fini(h);
+}
+
+static void
+progress_is_told_ten_times_a_second(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *begin;
+    world_message m;
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_join(h, 10, 2);
+    harness_client(h, 1, harness_add("d", 400));
+    harness_input(h, 1, 100);
+    begin = EXPECT_WORLD(WORLD_BEGIN);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    m = harness_reply(WORLD_SEGMENTS_DONE, begin);
+    for (uint64_t i = 1; i <= 10; i++) {
+        m.u.segments_done.segments = i;
+        harness_time(h, 20);
+        harness_world(h, 10, m);
+        core_tick(h->c);
+    }
+    assert_int_equal(EXPECT_CLIENT(CLIENT_PROGRESS)->n_segment, 5);
+    assert_int_equal(EXPECT_CLIENT(CLIENT_PROGRESS)->n_segment, 10);
+    EXPECT_NOTHING();
+    harness_fini(h);
+}
+
+static void
+nothing_is_kept_when_storing_fails(void **state)
+{
+    harness box;
+    harness *h = &box;
+
+    (void)state;
+    harness_init(h, 8);
+    harness_client(h, 1, harness_add("d", 32));
+    harness_input(h, 1, 8);
+    (void)EXPECT_ACTION(CORE_STORE);
+    core_stored(h->c, 1, ST_IO, "the disk is full");
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    (void)EXPECT_ACTION(CORE_RECORD);
+    EXPECT_REFUSED("io");
+    assert_null(catalog_find(core_catalog(h->c), "d"));
+    harness_fini(h);
+}
+
+static void
+input_that_stops_coming_fails(void **state)
+{
+    harness box;
+    harness *h = &box;
+
+    (void)state;
+    harness_init(h, 8);
+    harness_client(h, 1, harness_add("d", 32));
+    harness_chunk(h, 1, 1, 0, 16);
+    harness_skip(h);
+    harness_time(h, 61000);
+    core_tick(h->c);
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    (void)EXPECT_ACTION(CORE_RECORD);
+    EXPECT_REFUSED("timeout");
+    harness_fini(h);
+}
+
+static void
+shutdown_waits_for_what_is_stored(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *begin;
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_join(h, 10, 2);
+    harness_client(h, 1, harness_add("stored", 32));
+    harness_input(h, 1, 8);
+    (void)EXPECT_ACTION(CORE_STORE);
+    harness_client(h, 1, harness_add("runs", 400));
+    harness_input(h, 2, 100);
+    begin = EXPECT_WORLD(WORLD_BEGIN);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    harness_client(h, 1, harness_plain(CLIENT_SHUTDOWN));
+    (void)EXPECT_CLIENT(CLIENT_DONE);
+    assert_int_equal(EXPECT_WORLD(WORLD_CANCEL)->job, begin->job);
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    (void)EXPECT_ACTION(CORE_RECORD);
+    EXPECT_REFUSED("state");
+    (void)EXPECT_WORLD(WORLD_STOP);
+    EXPECT_NOTHING();
+    core_stored(h->c, 1, ST_OK, "");
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    (void)EXPECT_ACTION(CORE_RECORD);
+    (void)EXPECT_CLIENT(CLIENT_DONE);
+    (void)EXPECT_ACTION(CORE_LEAVE);
+    EXPECT_NOTHING();
+    harness_client(h, 1, harness_add("late", 32));
+    EXPECT_REFUSED("state");
+    harness_fini(h);
+}
+
+static void
+a_supervisor_that_gave_up_fails_the_queue(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *a;
+
+    (void)state;
+    harness_init(h, 8);
+    core_launch_event(h->c, CORE_LAUNCH_STARTING, 99, "");
+    harness_client(h, 1, harness_add("d", 400));
+    harness_input(h, 1, 100);
+    EXPECT_NOTHING();
+    core_launch_event(h->c, CORE_LAUNCH_GAVE_UP, 0, "mpirun: no such file");
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    (void)EXPECT_ACTION(CORE_RECORD);
+    a = EXPECT_CLIENT(CLIENT_REFUSED);
+    assert_non_null(strstr(a->text, "mpirun: no such file"));
+    harness_client(h, 1, harness_add("d", 400));
+    EXPECT_REFUSED("state");
+    harness_client(h, 1, harness_plain(CLIENT_GET_STATUS));
+    a = EXPECT_CLIENT(CLIENT_STATUS);
+    assert_string_equal(a->text, "mpirun: no such file");
+    harness_fini(h);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(one_segment_needs_no_world),
+        cmocka_unit_test(all_but_the_last_segment_are_read),
+        cmocka_unit_test(the_end_may_come_before_the_snapshot),
+        cmocka_unit_test(credit_lets_the_feed_go_on),
+        cmocka_unit_test(answers_are_streamed),
+        cmocka_unit_test(a_short_document_is_asked_afresh),
+        cmocka_unit_test(progress_is_told_ten_times_a_second),
+        cmocka_unit_test(nothing_is_kept_when_storing_fails),
+        cmocka_unit_test(input_that_stops_coming_fails),
+        cmocka_unit_test(shutdown_waits_for_what_is_stored),
+        cmocka_unit_test(a_supervisor_that_gave_up_fails_the_queue),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,426 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Worlds: joining, fencing, second attempts, and which job runs where. */
+#include "tests/daemon/core_harness.h"
+
+static void
+other_models_are_turned_away(void **state)
+{
+    harness box;
+    harness *h = &box;
+    world_message m = harness_hello(2, 0);
+
+    (void)state;
+    harness_init(h, 8);
+    m.u.hello.n_layer = 3;
+    harness_world(h, 10, m);
+    assert_string_equal(EXPECT_WORLD(WORLD_REFUSE)->code, "state");
+    (void)harness_join(h, 11, 2);
+    m = harness_hello(2, 0);
+    m.u.hello.fingerprint[5] = 9;
+    harness_world(h, 12, m);
+    assert_string_equal(EXPECT_WORLD(WORLD_REFUSE)->code, "state");
+    harness_fini(h);
+}
+
+/* A document of 100 ids runs on world 10; its BEGIN. */
+static const harness_action *
+running_add(harness *h, uint32_t streams)
+{
+    const harness_action *begin;
+
+    (void)harness_join(h, 10, streams);
+    harness_client(h, 1, harness_add("d", 400));
+    harness_input(h, 1, 100);
+    begin = EXPECT_WORLD(WORLD_BEGIN);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    return begin;
+}
+
+static void
+stale_messages_are_dropped(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *begin;
+    world_message m;
+
+    (void)state;
+    harness_init(h, 8);
+    begin = running_add(h, 2);
+    m = harness_reply(WORLD_JOB_DONE, begin);
+    m.u.job_done.finish = (char *)(uintptr_t) "";
+    m.attempt = 2;
+    harness_world(h, 10, m);
+    m = harness_reply(WORLD_CREDIT, begin);
+    m.u.credit.segments = 1;
+    m.incarnation += 1;
+    harness_world(h, 10, m);
+    m = harness_reply(WORLD_CREDIT, begin);
+    m.u.credit.segments = 1;
+    m.job = 99;
+    harness_world(h, 10, m);
+    m.job = 1;
+    harness_world(h, 11, m); /* a world that never said hello */
+    EXPECT_NOTHING();
+    harness_fini(h);
+}
+
+static void
+a_world_that_restarts_is_another_one(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *begin;
+    const harness_action *again;
+
+    (void)state;
+    harness_init(h, 8);
+    begin = running_add(h, 2);
+    harness_world(h, 10, harness_hello(2, 0));
+    (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
+    assert_true(EXPECT_WORLD(WORLD_WELCOME)->incarnation > begin->incarnation);
+    again = EXPECT_WORLD(WORLD_BEGIN);
+    assert_int_equal(again->attempt, 2);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    harness_world_done(h, 10, begin, ""); /* of the one before */
+    EXPECT_NOTHING();
+    harness_snapshot(h, 10, again);
+    (void)EXPECT_ACTION(CORE_SNAPSHOT_PART);
+    harness_world_done(h, 10, again, "");
+    (void)EXPECT_ACTION(CORE_STORE);
+    harness_fini(h);
+}
+
+static void
+a_job_is_tried_twice(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *a;
+    zsocket_peer ten = harness_peer(10);
+    zsocket_peer eleven = harness_peer(11);
+
+    (void)state;
+    harness_init(h, 8);
+    (void)running_add(h, 2);
+    core_world_gone(h->c, &ten, "rank 1 was killed");
+    (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
+    EXPECT_NOTHING();
+    (void)harness_join(h, 11, 2);
+    assert_int_equal(EXPECT_WORLD(WORLD_BEGIN)->attempt, 2);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    core_world_gone(h->c, &eleven, "rank 0 was killed");
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    assert_int_equal(EXPECT_ACTION(CORE_RECORD)->state, CLIENT_FAILED);
+    a = EXPECT_CLIENT(CLIENT_REFUSED);
+    assert_non_null(strstr(a->text, "rank 0 was killed"));
+    assert_int_equal(a->job, 1);
+    EXPECT_NOTHING();
+    harness_fini(h);
+}
+
+static void
+silence_is_an_end(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *begin;
+    world_message beat = {.kind = WORLD_HEARTBEAT};
+
+    (void)state;
+    harness_init(h, 8);
+    begin = running_add(h, 2);
+    beat.incarnation = begin->incarnation;
+    for (int i = 0; i < 4; i++) {
+        harness_time(h, 4000);
+        harness_world(h, 10, beat);
+        (void)EXPECT_WORLD(WORLD_HEARTBEAT);
+        core_tick(h->c);
+        (void)EXPECT_CLIENT(CLIENT_PROGRESS);
+        EXPECT_NOTHING();
+    }
+    harness_time(h, 5001);
+    core_tick(h->c);
+    (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
+    harness_fini(h);
+}
+
+static void
+the_launched_world_ends_with_its_process(void **state)
+{
+    harness box;
+    harness *h = &box;
+
+    (void)state;
+    harness_init(h, 8);
+    core_launch_event(h->c, CORE_LAUNCH_STARTING, 99, "");
+    harness_world(h, 10, harness_hello(2, 99));
+    (void)EXPECT_WORLD(WORLD_WELCOME);
+    harness_world(h, 11, harness_hello(2, 0));
+    (void)EXPECT_WORLD(WORLD_WELCOME);
+    core_launch_event(h->c, CORE_LAUNCH_STARTING, 0, "ended with status 137");
+    harness_client(h, 1, harness_plain(CLIENT_GET_STATUS));
+    /* The other world, and the one that is starting again. */
+    assert_int_equal(EXPECT_CLIENT(CLIENT_STATUS)->n_item, 2);
+    harness_fini(h);
+}
+
+static const harness_action *
+running_ask(harness *h)
+{
+    const harness_action *begin;
+
+    (void)harness_document(h, "d", 20);
+    (void)harness_join(h, 10, 2);
+    harness_client(h, 1, harness_ask("d", 4));
+    harness_input(h, 1, 5);
+    begin = EXPECT_WORLD(WORLD_BEGIN);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    return begin;
+}
+
+static void
+a_second_attempt_repeats_in_silence(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *begin;
+    zsocket_peer ten = harness_peer(10);
+
+    (void)state;
+    harness_init(h, 8);
+    begin = running_ask(h);
+    harness_token(h, 10, begin, 0, 42);
+    (void)EXPECT_CLIENT(CLIENT_TOKEN);
+    core_world_gone(h->c, &ten, "gone");
+    (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
+    (void)harness_join(h, 11, 2);
+    begin = EXPECT_WORLD(WORLD_BEGIN);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    harness_token(h, 11, begin, 0, 42);
+    EXPECT_NOTHING();
+    harness_token(h, 11, begin, 1, 43);
+    assert_int_equal(EXPECT_CLIENT(CLIENT_TOKEN)->index, 1);
+    harness_fini(h);
+}
+
+static void
+wrong_tokens_end_the_job(void **state)
+{
+    const struct {
+        uint32_t index;
+        int32_t id;
+    } row[] = {{1, 5}, {0, -1}, {0, 100}, {4, 5}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(row) / sizeof(*row); i++) {
+        harness box;
+        harness *h = &box;
+        const harness_action *begin;
+
+        harness_init(h, 8);
+        begin = running_ask(h);
+        harness_token(h, 10, begin, row[i].index, row[i].id);
+        (void)EXPECT_WORLD(WORLD_CANCEL);
+        (void)EXPECT_ACTION(CORE_JOB_DROP);
+        (void)EXPECT_ACTION(CORE_RECORD);
+        EXPECT_REFUSED("wire");
+        harness_fini(h);
+    }
+}
+
+static void
+wrong_snapshots_end_the_job(void **state)
+{
+    const struct {
+        uint64_t offset, total;
+        bool last;
+        size_t len;
+    } row[] = {
+        {4, HARNESS_SNAPSHOT, false, 8},                /* a gap */
+        {0, HARNESS_SNAPSHOT, true, 8},                 /* ends early */
+        {0, HARNESS_SNAPSHOT, false, HARNESS_SNAPSHOT}, /* does not end */
+        {0, HARNESS_SNAPSHOT + 1, false, 8},            /* another size */
+        {0, HARNESS_SNAPSHOT, false, 0},                /* nothing */
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(row) / sizeof(*row); i++) {
+        harness box;
+        harness *h = &box;
+        const harness_action *begin;
+        world_message m;
+
+        harness_init(h, 8);
+        begin = running_add(h, 2);
+        m = harness_reply(WORLD_SNAPSHOT, begin);
+        m.u.snapshot.offset = row[i].offset;
+        m.u.snapshot.total = row[i].total;
+        m.u.snapshot.last = row[i].last;
+        harness_world_raw(h, 10, m, row[i].len);
+        (void)EXPECT_WORLD(WORLD_CANCEL);
+        (void)EXPECT_ACTION(CORE_JOB_DROP);
+        (void)EXPECT_ACTION(CORE_RECORD);
+        EXPECT_REFUSED("wire");
+        harness_fini(h);
+    }
+}
+
+static void
+the_worlds_own_failure_is_passed_on(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *begin;
+    const harness_action *a;
+    world_message m;
+
+    (void)state;
+    harness_init(h, 8);
+    begin = running_add(h, 2);
+    m = harness_reply(WORLD_JOB_FAILED, begin);
+    m.u.failed.code = (char *)(uintptr_t) "nomem";
+    m.u.failed.text = (char *)(uintptr_t) "no memory on rank 1";
+    harness_world(h, 10, m);
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    (void)EXPECT_ACTION(CORE_RECORD);
+    a = EXPECT_CLIENT(CLIENT_REFUSED);
+    assert_string_equal(a->code, "nomem");
+    assert_string_equal(a->text, "no memory on rank 1");
+    EXPECT_NOTHING();
+    harness_fini(h);
+}
+
+static void
+questions_go_first(void **state)
+{
+    harness box;
+    harness *h = &box;
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_document(h, "d", 20);
+    harness_client(h, 1, harness_add("a", 400));
+    harness_input(h, 1, 100);
+    harness_client(h, 1, harness_ask("d", 4));
+    harness_input(h, 2, 5);
+    EXPECT_NOTHING();
+    (void)harness_join(h, 10, 1);
+    assert_int_equal(EXPECT_WORLD(WORLD_BEGIN)->job, 2);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    EXPECT_NOTHING();
+    harness_fini(h);
+}
+
+static void
+documents_leave_a_stream_to_questions(void **state)
+{
+    harness box;
+    harness *h = &box;
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_document(h, "d", 20);
+    (void)harness_join(h, 10, 2);
+    harness_client(h, 1, harness_add("a", 400));
+    harness_input(h, 1, 100);
+    assert_int_equal(EXPECT_WORLD(WORLD_BEGIN)->job, 1);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    harness_client(h, 1, harness_add("b", 400));
+    harness_input(h, 2, 100);
+    EXPECT_NOTHING();
+    harness_client(h, 1, harness_ask("d", 4));
+    harness_input(h, 3, 5);
+    assert_int_equal(EXPECT_WORLD(WORLD_BEGIN)->job, 3);
+    harness_fini(h);
+}
+
+static void
+worlds_share_the_jobs(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *first;
+    const harness_action *second;
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_join(h, 10, 2);
+    (void)harness_join(h, 11, 2);
+    harness_client(h, 1, harness_add("a", 400));
+    harness_input(h, 1, 100);
+    first = EXPECT_WORLD(WORLD_BEGIN);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    harness_client(h, 1, harness_add("b", 400));
+    harness_input(h, 2, 100);
+    second = EXPECT_WORLD(WORLD_BEGIN);
+    assert_int_not_equal(first->peer.id[0], second->peer.id[0]);
+    harness_fini(h);
+}
+
+static void
+answers_longer_than_any_world_gives_are_refused(void **state)
+{
+    harness box;
+    harness *h = &box;
+    client_message m = harness_ask("d", 4);
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_document(h, "d", 20);
+    (void)harness_join(h, 10, 2);
+    m.u.ask.sampling.max_tokens = 17;
+    harness_client(h, 1, m);
+    EXPECT_REFUSED("limit");
+    EXPECT_NOTHING();
+    harness_fini(h);
+}
+
+/* Which is known only when the world comes. */
+static void
+documents_of_another_model_are_refused(void **state)
+{
+    harness box;
+    harness *h = &box;
+    world_message m = harness_hello(2, 0);
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_document(h, "d", 20);
+    harness_client(h, 1, harness_ask("d", 4));
+    harness_input(h, 1, 5);
+    m.u.hello.fingerprint[0] = 2;
+    harness_world(h, 10, m);
+    (void)EXPECT_WORLD(WORLD_WELCOME);
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    (void)EXPECT_ACTION(CORE_RECORD);
+    EXPECT_REFUSED("state");
+    harness_client(h, 1, harness_ask("d", 4));
+    EXPECT_REFUSED("state");
+    EXPECT_NOTHING();
+    harness_fini(h);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(other_models_are_turned_away),
+        cmocka_unit_test(stale_messages_are_dropped),
+        cmocka_unit_test(a_world_that_restarts_is_another_one),
+        cmocka_unit_test(a_job_is_tried_twice),
+        cmocka_unit_test(silence_is_an_end),
+        cmocka_unit_test(the_launched_world_ends_with_its_process),
+        cmocka_unit_test(a_second_attempt_repeats_in_silence),
+        cmocka_unit_test(wrong_tokens_end_the_job),
+        cmocka_unit_test(wrong_snapshots_end_the_job),
+        cmocka_unit_test(the_worlds_own_failure_is_passed_on),
+        cmocka_unit_test(questions_go_first),
+        cmocka_unit_test(documents_leave_a_stream_to_questions),
+        cmocka_unit_test(worlds_share_the_jobs),
+        cmocka_unit_test(answers_longer_than_any_world_gives_are_refused),
+        cmocka_unit_test(documents_of_another_model_are_refused),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

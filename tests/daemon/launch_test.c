@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The local world's process: restarts, sentences, ends. */
+#include "daemon/launch.h"
+
+#include <signal.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "daemon/launch_argv.h"
+#include "tests/daemon/scratch.h"
+
+typedef struct record {
+    launch_state state[8];
+    uint64_t token[8];
+    char why[8][256];
+    size_t n;
+} record;
+
+static void
+note(void *ctx, launch_state state, uint64_t token, const char *why)
+{
+    record *r = ctx;
+
+    assert_true(r->n < 8);
+    r->state[r->n] = state;
+    r->token[r->n] = token;
+    (void)snprintf(r->why[r->n], sizeof(r->why[0]), "%s", why);
+    r->n++;
+}
+
+/* Ticks until so many events were seen; ten seconds are a failure. */
+static void
+wait_events(launch *l, const record *r, size_t n)
+{
+    for (int i = 0; i < 2000 && r->n < n; i++) {
+        launch_tick(l);
+        clock_sleep_us(5000);
+    }
+    assert_true(r->n >= n);
+}
+
+static void
+wait_end(launch *l)
+{
+    for (int i = 0; i < 2000 && launch_is_running(l); i++) {
+        launch_tick(l);
+        clock_sleep_us(5000);
+    }
+    assert_false(launch_is_running(l));
+}
+
+static launch *
+start(record *r, const char *command)
+{
+    launch_setup setup = {
+        .command = command, .model = "m", .endpoint = "ipc:///x"};
+    launch *l;
+
+    EXPECT_OK(launch_new(&l, &setup, note, r));
+    launch_start(l);
+    return l;
+}
+
+static void
+a_world_that_dies_is_started_once_more(void **state)
+{
+    record r = {0};
+    launch *l = start(&r, "exit 3");
+
+    (void)state;
+    wait_events(l, &r, 4);
+    assert_int_equal(r.state[0], LAUNCH_STARTED);
+    assert_int_equal(r.state[1], LAUNCH_ENDED);
+    assert_non_null(strstr(r.why[1], "status 3"));
+    assert_int_equal(r.state[2], LAUNCH_STARTED);
+    assert_true(r.token[0] != 0 && r.token[2] != 0);
+    assert_true(r.token[0] != r.token[2]);
+    assert_int_equal(r.state[3], LAUNCH_GAVE_UP);
+    launch_tick(l);
+    assert_false(launch_is_running(l));
+    assert_int_equal(r.n, 4);
+    launch_free(l);
+}
+
+static void
+the_sentence_names_the_signal(void **state)
+{
+    record r = {0};
+    launch *l = start(&r, "kill -9 $$");
+
+    (void)state;
+    wait_events(l, &r, 2);
+    assert_non_null(strstr(r.why[1], "signal 9"));
+    launch_free(l);
+    r.n = 0;
+    l = start(&r, "exit 137"); /* what mpirun makes of it */
+    wait_events(l, &r, 2);
+    assert_non_null(strstr(r.why[1], "signal 9"));
+    launch_free(l);
+}
+
+static void
+a_missing_program_is_named(void **state)
+{
+    scratch box;
+    record r = {0};
+    launch_setup setup = {.workers = 1, .model = "m", .endpoint = "ipc:///x"};
+    char *path = strdup(getenv("PATH"));
+    launch *l;
+
+    (void)state;
+    scratch_init(&box);
+    EXPECT_OK(launch_new(&l, &setup, note, &r));
+    assert_int_equal(setenv("PATH", box.dir, 1), 0);
+    launch_start(l);
+    assert_int_equal(setenv("PATH", path, 1), 0);
+    free(path);
+    assert_int_equal(r.state[0], LAUNCH_ENDED);
+    assert_non_null(strstr(r.why[0], "mpirun"));
+    launch_free(l);
+    scratch_fini(&box);
+}
+
+/* The whole group goes, also what the command left behind. */
+static void
+stopping_ends_the_group(void **state)
+{
+    scratch box;
+    record r = {0};
+    char command[512];
+    launch *l;
+    FILE *f;
+    int pid = 0;
+
+    (void)state;
+    scratch_init(&box);
+    (void)snprintf(command, sizeof(command),
+                   "trap '' TERM; sleep 100 & echo $! > %s/new; "
+                   "mv %s/new %s/pid; wait; wait; sleep 100",
+                   box.dir, box.dir, box.dir);
+    l = start(&r, command);
+    for (int i = 0; i < 1000 && access(scratch_path(&box, "pid"), R_OK); i++)
+        clock_sleep_us(5000);
+    f = fopen(scratch_path(&box, "pid"), "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%d", &pid), 1);
+    (void)fclose(f);
+    launch_stop(l, 0); /* SIGTERM is ignored: SIGKILL follows */
+    wait_end(l);
+    for (int i = 0; i < 1000 && kill(pid, 0) == 0; i++)
+        clock_sleep_us(5000);
+    assert_int_not_equal(kill(pid, 0), 0);
+    assert_int_equal(r.n, 1);
+    launch_free(l);
+    scratch_fini(&box);
+}
+
+static void
+a_stopped_world_is_not_restarted(void **state)
+{
+    record r = {0};
+    launch *l = start(&r, "sleep 100");
+
+    (void)state;
+    launch_stop(l, 0);
+    wait_end(l);
+    launch_tick(l);
+    assert_int_equal(r.n, 1);
+    launch_free(l);
+}
+
+static void
+descriptors_stay_here(void **state)
+{
+    scratch box;
+    record r = {0};
+    char command[512];
+    int fds[2];
+    launch *l;
+
+    (void)state;
+    scratch_init(&box);
+    assert_int_equal(pipe(fds), 0); /* not close-on-exec */
+    (void)snprintf(command, sizeof(command),
+                   "test ! -e /proc/self/fd/%d && test \"$LONGWAVE_DAEMON\" = "
+                   "ipc:///x && test -n \"$LONGWAVE_LAUNCH_TOKEN\" && exit 42",
+                   fds[0]);
+    l = start(&r, command);
+    wait_events(l, &r, 2);
+    assert_non_null(strstr(r.why[1], "status 42"));
+    launch_free(l);
+    (void)close(fds[0]);
+    (void)close(fds[1]);
+    scratch_fini(&box);
+}
+
+static bool
+has(char *const *list, const char *text)
+{
+    for (; *list; list++)
+        if (strcmp(*list, text) == 0)
+            return true;
+    return false;
+}
+
+static void
+mpirun_gets_its_flags(void **state)
+{
+    launch_setup setup = {.workers = 4096,
+                          .model = "some model",
+                          .endpoint = "ipc:///x",
+                          .placement = "segments",
+                          .threads = 3};
+    launch_argv *a;
+
+    (void)state;
+    EXPECT_OK(launch_argv_new(&a, &setup, 77));
+    assert_string_equal(launch_argv_list(a)[0], "mpirun");
+    assert_true(has(launch_argv_list(a), "4096"));
+    assert_true(has(launch_argv_list(a), "--oversubscribe"));
+    assert_true(has(launch_argv_list(a), "some model"));
+    assert_int_equal(has(launch_argv_list(a), "--allow-run-as-root"),
+                     geteuid() == 0);
+    assert_true(has(launch_argv_environment(a), "LONGWAVE_PLACEMENT=segments"));
+    assert_true(has(launch_argv_environment(a), "LONGWAVE_THREADS=3"));
+    assert_true(has(launch_argv_environment(a), "LONGWAVE_LAUNCH_TOKEN=77"));
+    launch_argv_free(a);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_world_that_dies_is_started_once_more),
+        cmocka_unit_test(the_sentence_names_the_signal),
+        cmocka_unit_test(a_missing_program_is_named),
+        cmocka_unit_test(stopping_ends_the_group),
+        cmocka_unit_test(a_stopped_world_is_not_restarted),
+        cmocka_unit_test(descriptors_stay_here),
+        cmocka_unit_test(mpirun_gets_its_flags),
+    };
+
+    log_init("launch_test", LOG_LEVEL_ERROR);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
