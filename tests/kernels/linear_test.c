@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* kernel_linear() against sums in double. */
+#include "tests/kernels/rig.h"
+
+typedef struct linear_case {
+    size_t n, k;
+    kernel_rows rows;
+    bool accumulate, bias;
+    kernel_by out_by;
+} linear_case;
+
+static void
+expect(const rig *r, const linear_case *c, rig_tensor *out,
+       const rig_tensor *x, const rig_tensor *w, const rig_tensor *bias)
+{
+    for (uint32_t p = 0; p < r->n_cell; p++) {
+        size_t m = rig_rows(&r->cells[p], c->rows);
+        size_t x_item = rig_item(x, r, p), out_item = rig_item(out, r, p);
+        size_t x0 = rig_row0(x, r, p, c->rows);
+        size_t out0 = rig_row0(out, r, p, c->rows);
+        size_t layer = r->cells[p].layer;
+
+        for (size_t i = 0; i < m; i++)
+            for (size_t j = 0; j < c->n; j++) {
+                double sum = c->bias ? rig_in(bias, layer, 0, j) : 0.0;
+
+                for (size_t t = 0; t < c->k; t++)
+                    sum += rig_in(x, x_item, x0 + i, t) *
+                           rig_in(w, layer, j, t);
+                if (c->accumulate)
+                    sum += rig_in(out, out_item, out0 + i, j);
+                rig_want(out, out_item, out0 + i, j, sum);
+            }
+    }
+}
+
+static void
+one_case(rig *r, const linear_case *c)
+{
+    rig_tensor out, x, w, bias;
+    kernel_linear_args a = {.n = c->n, .k = c->k, .rows = c->rows,
+                            .accumulate = c->accumulate};
+
+    rig_tensor_init(&out, r, c->out_by, RIG_N_ROW, c->n, 1);
+    rig_tensor_init(&x, r, KERNEL_BY_SLOT, RIG_N_ROW, c->k, 2);
+    rig_tensor_init(&w, r, KERNEL_BY_LAYER, c->n, c->k, 3);
+    rig_tensor_init(&bias, r, KERNEL_BY_LAYER, 1, c->n, 4);
+    a.out = out.view;
+    a.x = x.view;
+    a.w = w.view;
+    if (c->bias)
+        a.bias = bias.view;
+    expect(r, c, &out, &x, &w, &bias);
+    rig_begin(r);
+    EXPECT_OK(kernel_linear(r->q, &a));
+    rig_end(r);
+    rig_check(&out, r, 1e-5);
+    rig_check(&x, r, 0.0);
+    rig_check(&w, r, 0.0);
+    rig_tensor_fini(&out);
+    rig_tensor_fini(&x);
+    rig_tensor_fini(&w);
+    rig_tensor_fini(&bias);
+}
+
+/* Shapes on both sides of every border that linear.c has. */
+static void
+on_a_device(rig *r)
+{
+    static const linear_case cases[] = {
+        {48, 32, KERNEL_ROWS_ALL, false, false, KERNEL_BY_CELL},
+        {17, 5, KERNEL_ROWS_ALL, true, false, KERNEL_BY_SLOT},
+        {8, 67, KERNEL_ROWS_ALL, false, true, KERNEL_BY_CELL},
+        {1, 40, KERNEL_ROWS_MEM, false, true, KERNEL_BY_CELL},
+        {130, 33, KERNEL_ROWS_MEM, true, true, KERNEL_BY_SLOT},
+        {300, 70, KERNEL_ROWS_ALL, true, true, KERNEL_BY_SLOT},
+        {790, 19, KERNEL_ROWS_ALL, false, false, KERNEL_BY_CELL},
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        one_case(r, &cases[i]);
+}
+
+static void
+product_is_right(void **state)
+{
+    (void)state;
+    rig_every_way(on_a_device);
+}
+
+/* A step of the answer: one row, a sum over more than one pass of k. */
+static void
+deep_product_is_right(void **state)
+{
+    static const kernel_cell cell = {.n_row = 200, .n_mem = 9};
+    const linear_case deep = {40, 900, KERNEL_ROWS_ALL, true, true,
+                              KERNEL_BY_SLOT};
+    rig r;
+
+    (void)state;
+    rig_open(&r, &rig_ways[1]);
+    r.cells = &cell;
+    r.n_cell = 1;
+    one_case(&r, &deep);
+    rig_close(&r);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(product_is_right),
+        cmocka_unit_test(deep_product_is_right),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

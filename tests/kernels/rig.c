@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Devices, cells and guarded tensors for the tests of operations. */
+#include "tests/kernels/rig.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+
+const rig_way rig_ways[RIG_N_WAY] = {
+    {"cpu", 1}, {"cpu", 2}, {"cpu", 3}, {"cpu-async", 2}};
+
+const kernel_cell rig_cells[RIG_N_CELL] = {
+    {.layer = 2, .slot = 1, .state = 0, .kv = 3, .n_row = 70, .n_mem = 16},
+    {.layer = 0, .slot = 3, .state = 5, .kv = 0, .row0 = 4, .n_row = 1,
+     .pos = 9, .fresh = 1},
+    {.layer = 1, .slot = 0, .state = 2, .kv = 6, .row0 = 1, .n_row = 33,
+     .n_mem = 5, .pos = 70, .fresh = 1},
+    {.layer = 6, .slot = 6, .state = 6, .kv = 1, .n_row = 150, .n_mem = 1,
+     .pos = 3},
+    {.layer = 3, .slot = 2, .state = 1, .kv = 2, .row0 = 2, .n_row = 7,
+     .n_mem = 7, .pos = 100},
+};
+
+void
+rig_open(rig *r, const rig_way *way)
+{
+    const kernel_config cfg = {.device = way->device,
+                               .n_thread = way->n_thread};
+
+    memset(r, 0, sizeof(*r));
+    r->cells = rig_cells;
+    r->n_cell = RIG_N_CELL;
+    EXPECT_OK(kernel_open(&r->dev, &cfg));
+    EXPECT_OK(kernel_queue_new(&r->q, r->dev));
+}
+
+void
+rig_close(rig *r)
+{
+    kernel_queue_free(r->q);
+    kernel_close(r->dev);
+}
+
+void
+rig_begin(rig *r)
+{
+    EXPECT_OK(kernel_begin(r->q, r->cells, r->n_cell));
+}
+
+void
+rig_end(rig *r)
+{
+    EXPECT_OK(kernel_end(r->q));
+    EXPECT_OK(kernel_sync(r->q));
+}
+
+float
+rig_random(uint64_t *seed)
+{
+    *seed = *seed * 6364136223846793005U + 1442695040888963407U;
+    return (float)((double)(*seed >> 11) * 0x1p-52 - 1.0);
+}
+
+void
+rig_tensor_init(rig_tensor *t, const rig *r, kernel_by by, size_t n_row,
+                size_t width, uint64_t seed)
+{
+    enum { GAP_ROW = 3, GAP_ITEM = 11, GAP_FIRST = 5 };
+    size_t ld = width + GAP_ROW;
+    size_t stride = n_row * ld + GAP_ITEM;
+
+    memset(t, 0, sizeof(*t));
+    t->n = GAP_FIRST + RIG_N_ITEM * stride;
+    t->view = (kernel_view){.type = KERNEL_F32,
+                            .by = by,
+                            .offset = GAP_FIRST,
+                            .stride = stride,
+                            .ld = ld};
+    EXPECT_OK(kernel_buf_new(&t->view.buf, r->dev, KERNEL_KEEP,
+                             t->n * sizeof(float), 1));
+    EXPECT_OK(mem_new(&t->host, t->n, sizeof(*t->host)));
+    EXPECT_OK(mem_new(&t->want, t->n, sizeof(*t->want)));
+    for (size_t i = 0; i < t->n; i++) {
+        t->host[i] = rig_random(&seed);
+        t->want[i] = (double)NAN;
+    }
+    rig_upload(t, r);
+}
+
+void
+rig_tensor_fini(rig_tensor *t)
+{
+    kernel_buf_free(t->view.buf);
+    mem_free(t->want);
+    mem_free(t->host);
+}
+
+size_t
+rig_at(const rig_tensor *t, size_t item, size_t row, size_t col)
+{
+    return t->view.offset + item * t->view.stride + row * t->view.ld + col;
+}
+
+double
+rig_in(const rig_tensor *t, size_t item, size_t row, size_t col)
+{
+    return (double)t->host[rig_at(t, item, row, col)];
+}
+
+void
+rig_want(rig_tensor *t, size_t item, size_t row, size_t col, double value)
+{
+    t->want[rig_at(t, item, row, col)] = value;
+}
+
+void
+rig_upload(const rig_tensor *t, const rig *r)
+{
+    EXPECT_OK(kernel_copy_in(r->q, t->view.buf, 0, t->host,
+                             t->n * sizeof(float)));
+    EXPECT_OK(kernel_sync(r->q));
+}
+
+void
+rig_check(const rig_tensor *t, const rig *r, double tolerance)
+{
+    float *got = NULL;
+
+    EXPECT_OK(mem_new(&got, t->n, sizeof(*got)));
+    EXPECT_OK(kernel_copy_out(r->q, got, t->view.buf, 0, t->n * sizeof(*got)));
+    EXPECT_OK(kernel_sync(r->q));
+    for (size_t i = 0; i < t->n; i++) {
+        double want = t->want[i];
+        double scale = fabs(want) > 1.0 ? fabs(want) : 1.0;
+
+        if (isnan(want) && memcmp(&got[i], &t->host[i], sizeof(got[i])) != 0)
+            fail_msg("element %zu of %zu was overwritten: %g, had %g", i, t->n,
+                     (double)got[i], (double)t->host[i]);
+        if (!isnan(want) && !(fabs((double)got[i] - want) <= tolerance * scale))
+            fail_msg("element %zu of %zu is %.9g, expected %.9g", i, t->n,
+                     (double)got[i], want);
+    }
+    mem_free(got);
+}
+
+size_t
+rig_item(const rig_tensor *t, const rig *r, uint32_t place)
+{
+    const kernel_cell *cell = &r->cells[place];
+    const size_t items[] = {[KERNEL_BY_CELL] = place,
+                            [KERNEL_BY_LAYER] = cell->layer,
+                            [KERNEL_BY_SLOT] = cell->slot,
+                            [KERNEL_BY_STATE] = cell->state,
+                            [KERNEL_BY_KV] = cell->kv};
+
+    return items[t->view.by];
+}
+
+size_t
+rig_row0(const rig_tensor *t, const rig *r, uint32_t place, kernel_rows rows)
+{
+    const kernel_cell *cell = &r->cells[place];
+
+    if (t->view.by != KERNEL_BY_SLOT)
+        return 0;
+    return cell->row0 + cell->n_row - rig_rows(cell, rows);
+}
+
+size_t
+rig_rows(const kernel_cell *cell, kernel_rows rows)
+{
+    return rows == KERNEL_ROWS_MEM ? cell->n_mem : cell->n_row;
+}
+
+void
+rig_every_way(void (*test)(rig *r))
+{
+    for (size_t i = 0; i < RIG_N_WAY; i++) {
+        rig r;
+
+        rig_open(&r, &rig_ways[i]);
+        test(&r);
+        rig_close(&r);
+    }
+}
