@@ -286,6 +286,8 @@ check_ask(const command *c, const question *q)
     if ((c->n_argument == 2) == (q->ids != NULL))
         return status_fail(ST_ARG, "a question is either TEXT or --ids FILE; "
                                    "see longwave ask --help");
+    if (q->top_p <= 0)
+        return status_fail(ST_ARG, "--top-p: 0 leaves no token to draw");
     return ST_OK;
 }
 

@@ -217,6 +217,7 @@ exit_codes_tell(void **state)
                                         "ask book text --ids /proc/version",
                                         "ask book text --generate 0",
                                         "ask book text --top-p 2",
+                                        "ask book text --top-p 0",
                                         "cancel all",
                                         "list --connect tcp://10.0.0.1:5",
                                         "list --timeout 0"};

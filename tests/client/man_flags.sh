@@ -1,0 +1,26 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# Checks that a manual page has every flag of a program:
+# man_flags.sh PAGE PROGRAM [SUBCOMMAND ...]
+set -eu
+page=$1
+program=$2
+shift 2
+missing=0
+
+check() {
+    flags=$("$program" "$@" --help | sed -n 's/^  --\([a-z0-9-]*\).*/\1/p')
+    [ -n "$flags" ] || { echo "$program $*: no flags in --help"; exit 1; }
+    for flag in $flags; do
+        grep -q -e "Fl -$flag\( \|\$\)" "$page" || {
+            echo "$page: --$flag of '$program $*' is missing"
+            missing=1
+        }
+    done
+}
+
+[ $# -gt 0 ] || check
+for subcommand in "$@"; do
+    check "$subcommand"
+done
+exit $missing
