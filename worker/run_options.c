@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One table of flags, and what of them cannot be together. */
+#include "worker/run_options.h"
+
+#include <string.h>
+
+enum { MAX_GENERATE = 1 << 20 };
+
+static const char summary[] =
+    "longwave-run --model DIR --input X [--question TEXT] [--generate N]\n"
+    "             [--logits F] [--state F]\n"
+    "mpirun -n N longwave-run ...\n\n"
+    "Reads one input through a model, without a daemon.  X is text (UTF-8; -\n"
+    "is the standard input) or a safetensors file whose tensor input_ids "
+    "holds\n"
+    "token ids.";
+
+static const char footer[] =
+    "With --logits or --state, or without --generate, the input is scored:\n"
+    "every segment reads and writes the memory.  --generate starts afresh:\n"
+    "all segments but the last are read and written, the last one and what is\n"
+    "drawn only read.  The answer goes to stdout as it comes; with --json,\n"
+    "into the one line at the end.";
+
+#define TEXT(flag, to, arg, text)                                              \
+    {                                                                          \
+        .name = (flag), .kind = OPTION_TEXT, .value = (to), .argument = (arg), \
+        .help = (text)                                                         \
+    }
+#define HEAD(text)                                                             \
+    {                                                                          \
+        .name = (text), .kind = OPTION_HEAD                                    \
+    }
+#define NUMBER(flag, type, to, arg, text, most)                                \
+    {                                                                          \
+        .name = (flag), .kind = (type), .value = (to), .argument = (arg),      \
+        .help = (text), .min = 0, .max = (most)                                \
+    }
+#define FLAG(flag, to, text)                                                   \
+    {                                                                          \
+        .name = (flag), .kind = OPTION_FLAG, .value = (to), .help = (text)     \
+    }
+
+static status
+check_output(const char *flag, const char *path, bool possible)
+{
+    if (path != NULL && path[0] == '\0')
+        return status_fail(ST_ARG, "--%s: no file is named", flag);
+    if (path != NULL && !possible)
+        return status_fail(ST_ARG, "--%s needs --generate", flag);
+    return ST_OK;
+}
+
+static status
+check(const run_options *o)
+{
+    status st = ST_OK;
+
+    if (o->input == NULL)
+        TRY(status_fail(ST_ARG, "--input is missing"));
+    if (strcmp(o->alignment, "left") != 0)
+        TRY(status_fail(ST_UNSUPPORTED,
+                        "alignment \"%s\" is not supported, only left",
+                        o->alignment));
+    if (o->question != NULL && o->question[0] == '\0')
+        TRY(status_fail(ST_ARG, "the question is empty"));
+    if (o->top_p == 0)
+        TRY(status_fail(ST_ARG, "--top-p: 0 leaves no token to draw"));
+    if (o->stop.n > 0 && o->generate == 0)
+        TRY(status_fail(ST_ARG, "--stop needs --generate"));
+    for (size_t i = 0; i < o->stop.n; i++)
+        if (o->stop.item[i][0] == '\0')
+            TRY(status_fail(ST_ARG, "--stop: the text is empty"));
+    TRY(check_output("logits", o->logits, true));
+    TRY(check_output("state", o->state, true));
+    TRY(check_output("generated-logits", o->generated_logits, o->generate > 0));
+fail:
+    return st;
+}
+
+status
+run_options_parse(run_options *o, setup *s, int argc, char **argv, bool *done)
+{
+    status st = ST_OK;
+    *o = (run_options){.alignment = "left", .top_p = 1};
+    option_entry entry[] = {
+        [SETUP_N_OPTION] = HEAD("Input"),
+        TEXT("input", &o->input, "X", "text, or safetensors with input_ids"),
+        TEXT("question", &o->question, "TEXT", "put behind the input"),
+        TEXT("alignment", &o->alignment, "HOW", "how it is cut: left"),
+        HEAD("Answer"),
+        NUMBER("generate", OPTION_U64, &o->generate, "N",
+               "continue by at most N tokens", MAX_GENERATE),
+        NUMBER("temperature", OPTION_F64, &o->temperature, "T",
+               "0: the most probable token each time", 100),
+        NUMBER("top-k", OPTION_U64, &o->top_k, "K",
+               "draw from the K most probable; 0: all", INT32_MAX),
+        NUMBER("top-p", OPTION_F64, &o->top_p, "P",
+               "draw from those that make up P", 1),
+        NUMBER("seed", OPTION_U64, &o->seed, "N",
+               "the same seed draws the same answer", 0),
+        {.name = "stop",
+         .kind = OPTION_LIST,
+         .value = &o->stop,
+         .argument = "TEXT",
+         .help = "end before this text; up to 16 times"},
+        FLAG("ignore-eos", &o->ignore_eos, "go on past an end-of-text token"),
+        HEAD("Output"),
+        TEXT("logits", &o->logits, "F", "safetensors: logits [n, vocab]"),
+        TEXT("state", &o->state, "F", "safetensors: layers.N.W_mem and .z"),
+        TEXT("generated-logits", &o->generated_logits, "F",
+             "safetensors: gen_logits [N, vocab]"),
+        FLAG("json", &o->json, "the summary as one line of JSON on stdout")};
+    option_set set = {.program = s->program,
+                      .summary = summary,
+                      .footer = footer,
+                      .entry = entry,
+                      .n_entry = sizeof entry / sizeof *entry};
+
+    setup_entries(s, entry);
+    TRY(setup_parse(s, &set, argc, argv, done));
+    if (!*done)
+        TRY(setup_agree(s, check(o)));
+fail:
+    return st;
+}
+
+bool
+run_options_score(const run_options *o)
+{
+    return o->generate == 0 || o->logits != NULL || o->state != NULL;
+}

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The flags of longwave-run beside the shared ones. */
+#ifndef WORKER_RUN_OPTIONS_H
+#define WORKER_RUN_OPTIONS_H
+
+#include "worker/setup.h"
+
+typedef struct run_options {
+    const char *input, *question, *alignment;
+    const char *logits, *state, *generated_logits; /* files, or NULL */
+    uint64_t generate;                             /* tokens; 0: none */
+    double temperature, top_p;
+    uint64_t top_k, seed;
+    option_list stop;
+    bool ignore_eos, json;
+} run_options;
+
+/* Parses the shared flags and these.  Collective; *done: nothing is to be
+ * done any more. */
+status run_options_parse(run_options *o, setup *s, int argc, char **argv,
+                         bool *done) MUST_USE;
+/* Whether the whole input is to be scored, and not only answered. */
+bool run_options_score(const run_options *o);
+
+#endif

@@ -1,0 +1,267 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Opening the parts of a world in order, together on all ranks. */
+#include "worker/setup.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "model/weights.h"
+
+/* Cells of several streams that go into one group: enough to fill any number
+ * of cores, and few enough for the scratch of a GPU. */
+enum { MAX_CELL = 64 };
+
+status
+setup_agree(const setup *s, status st)
+{
+    return comm_agree(s->comm, st);
+}
+
+bool
+setup_is_lead(const setup *s)
+{
+    return s->comm == NULL || comm_rank(s->comm) == 0;
+}
+
+status
+setup_open(setup *s, const char *program, int *argc, char ***argv)
+{
+    status st = ST_OK;
+
+    *s = (setup){.program = program};
+    log_init(program, LOG_LEVEL_INFO);
+    TRY(comm_open(&s->comm, argc, argv));
+    /* Results are rank 0's, --help too. */
+    if (!setup_is_lead(s) && freopen("/dev/null", "w", stdout) == NULL)
+        st = status_fail(ST_IO, "/dev/null cannot be opened");
+    TRY(setup_agree(s, st));
+fail:
+    return st;
+}
+
+void
+setup_entries(setup *s, option_entry out[SETUP_N_OPTION])
+{
+    setup_options *o = &s->opt;
+    *o = (setup_options){
+        .device = "auto", .placement = "auto", .schedule = "diagonal"};
+    const option_entry entry[SETUP_N_OPTION] = {
+        {.name = "model",
+         .kind = OPTION_TEXT,
+         .value = &o->model,
+         .argument = "DIR",
+         .help = "config.json, *.safetensors and tokenizer.json"},
+        {.name = "device",
+         .kind = OPTION_TEXT,
+         .value = &o->device,
+         .argument = "NAME",
+         .help = "auto, cpu or cuda"},
+        {.name = "threads",
+         .kind = OPTION_U64,
+         .value = &o->threads,
+         .argument = "N",
+         .help = "threads of each rank; 0: all cores that it may use",
+         .max = 1024},
+        {.name = "placement",
+         .kind = OPTION_TEXT,
+         .value = &o->placement,
+         .argument = "HOW",
+         .help = "what ranks share: auto, layers or segments"},
+        {.name = "schedule",
+         .kind = OPTION_TEXT,
+         .value = &o->schedule,
+         .argument = "HOW",
+         .help = "diagonal, or sequential (one cell at a time)"},
+        {.name = "verbose",
+         .kind = OPTION_FLAG,
+         .value = &o->verbose,
+         .help = "say more on stderr"}};
+    memcpy(out, entry, sizeof entry);
+}
+
+status
+setup_parse(setup *s, const option_set *set, int argc, char **argv, bool *done)
+{
+    const char *argument[1];
+    size_t n_argument = 0;
+    status st = option_parse(set, argc, argv, argument, &n_argument, done);
+
+    TRY(setup_agree(s, st));
+    if (s->opt.verbose)
+        log_init(s->program, LOG_LEVEL_DEBUG);
+    if (!*done && s->opt.model == NULL)
+        TRY(status_fail(ST_ARG, "--model is missing"));
+fail:
+    return st;
+}
+
+static status
+parse_schedule(wavefront_order *out, const char *name)
+{
+    if (strcmp(name, "diagonal") == 0)
+        *out = WAVEFRONT_DIAGONAL;
+    else if (strcmp(name, "sequential") == 0)
+        *out = WAVEFRONT_SEQUENTIAL;
+    else
+        return status_fail(
+            ST_ARG, "schedule \"%s\" is none of diagonal, sequential", name);
+    return ST_OK;
+}
+
+/* What a rank can find out alone. */
+static status
+read_model(setup *s)
+{
+    status st = ST_OK;
+    uint32_t size = comm_size(s->comm);
+
+    TRY(parse_schedule(&s->order, s->opt.schedule));
+    TRY(config_load(&s->cfg, s->opt.model));
+    s->place = (place){
+        .n_layer = s->cfg.n_layer, .size = size, .rank = comm_rank(s->comm)};
+    TRY(place_parse(&s->place.kind, s->opt.placement, s->cfg.n_layer, size));
+fail:
+    return st;
+}
+
+static status
+open_device(setup *s)
+{
+    status st = ST_OK;
+    kernel_config cfg = {.device = s->opt.device,
+                         .n_thread = (uint32_t)s->opt.threads,
+                         .local_rank = comm_local_rank(s->comm),
+                         .n_local = comm_local_size(s->comm)};
+    TRY(kernel_open(&s->dev, &cfg));
+    kernel_info_get(s->dev, &s->info);
+    if (s->info.n_core < s->info.n_thread && cfg.local_rank == 0)
+        log_warn("%u threads share %u cores: slower, not wrong",
+                 s->info.n_thread, s->info.n_core);
+fail:
+    return st;
+}
+
+/* All ranks must run one model in one way; kernels may differ, which costs
+ * the equality of the last bits between placements and is only said. */
+static status
+compare(setup *s)
+{
+    uint8_t hash[32];
+    status st = weights_fingerprint(hash, s->opt.model);
+    uint32_t way[2] = {(uint32_t)s->place.kind, (uint32_t)s->order};
+
+    TRY(setup_agree(s, st));
+    TRY(comm_same(s->comm, "model", hash, sizeof hash));
+    TRY(comm_same(s->comm, "placement or schedule", way, sizeof way));
+    if (comm_same(s->comm, "kernels", s->info.name, sizeof s->info.name) !=
+            ST_OK &&
+        setup_is_lead(s))
+        log_warn("%s: results may depend on the placement in the last bits",
+                 status_text());
+fail:
+    return st;
+}
+
+status
+setup_model(setup *s)
+{
+    status st = ST_OK;
+
+    TRY(setup_agree(s, read_model(s)));
+    TRY(setup_agree(s, open_device(s)));
+    TRY(compare(s));
+fail:
+    return st;
+}
+
+static weights_part
+part_of(const setup *s)
+{
+    weights_part part = {0};
+    place_layers(&s->place, s->place.rank, &part.layer_first, &part.n_layer);
+    part.embed = part.n_layer > 0 && part.layer_first == 0;
+    part.head =
+        part.n_layer > 0 && part.layer_first + part.n_layer == s->cfg.n_layer;
+    return part;
+}
+
+/* The largest group: a diagonal of one stream in any case. */
+static uint32_t
+max_cell(const setup_world *args, uint32_t n_layer)
+{
+    uint64_t all = (uint64_t)args->n_stream * n_layer;
+    uint32_t most = n_layer > MAX_CELL ? n_layer : MAX_CELL;
+    return all < most ? (uint32_t)all : most;
+}
+
+static status
+open_engine(setup *s, const setup_world *args)
+{
+    weights_part part = part_of(s);
+    weights *w = NULL;
+    model *m = NULL;
+    status st = ST_OK;
+    engine_config cfg = {.place = s->place,
+                         .order = s->order,
+                         .n_stream = args->n_stream,
+                         .n_slot = args->n_slot};
+
+    if (part.n_layer == 0)
+        return ST_OK;
+    if (args->n_answer > 0)
+        cfg.kv_cap = s->cfg.segment_size + args->n_answer;
+    cfg.max_cell = max_cell(args, part.n_layer);
+    TRY(weights_new(&w, s->dev, &s->cfg, &part));
+    TRY(weights_load(w, s->opt.model));
+    TRY(model_new(&m, s->dev, &s->cfg, w, cfg.max_cell,
+                  s->cfg.segment_size + s->cfg.n_mem));
+    w = NULL; /* the model's */
+    TRY(engine_new(&s->engine, s->dev, m, &cfg));
+    m = NULL; /* the engine's */
+    log_debug("rank %u: layers %u to %u, %zu MiB beside the weights",
+              s->place.rank, part.layer_first,
+              part.layer_first + part.n_layer - 1,
+              engine_bytes(s->engine) >> 20);
+fail:
+    model_free(m);
+    weights_free(w);
+    return st;
+}
+
+status
+setup_start(setup *s, const setup_world *args)
+{
+    status st = ST_OK;
+
+    TRY(setup_agree(s, open_engine(s, args)));
+    TRY(setup_agree(s, world_new(&s->world, s->comm, s->engine, &s->place)));
+fail:
+    return st;
+}
+
+static void
+report(status st)
+{
+    const char *text = status_text();
+    log_error("%s", text[0] != '\0' ? text : status_name(st));
+}
+
+int
+setup_close(setup *s, status st)
+{
+    if (st != ST_OK && setup_is_lead(s))
+        report(st);
+    world_free(s->world);
+    engine_free(s->engine);
+    kernel_close(s->dev);
+    comm_close(s->comm);
+    return status_exit_code(st);
+}
+
+void
+setup_abort(setup *s, status st)
+{
+    report(st);
+    comm_abort(s->comm, status_exit_code(st));
+}

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What longwave-run and longwave-worker start with: ranks, model, device,
+ * engine, world.
+ *
+ * Every step is collective and ends in comm_agree(): either all ranks go on, or
+ * all leave with one status and one sentence, which rank 0 prints.  Main thread
+ * only. */
+#ifndef WORKER_SETUP_H
+#define WORKER_SETUP_H
+
+#include "base/option.h"
+#include "kernels/kernel.h"
+#include "worker/comm.h"
+#include "worker/engine.h"
+#include "worker/world.h"
+
+/* The flags that the programs share. */
+typedef struct setup_options {
+    const char *model, *device, *placement, *schedule;
+    uint64_t threads;
+    bool verbose;
+} setup_options;
+
+enum { SETUP_N_OPTION = 6 };
+
+typedef struct setup {
+    const char *program;
+    setup_options opt;
+    comm *comm;
+    kernel_device *dev;
+    kernel_info info;
+    model_config cfg;
+    place place;
+    wavefront_order order;
+    engine *engine; /* NULL: this rank holds no layers */
+    world *world;
+} setup;
+
+/* Starts the ranks; the first thing in main().  Afterwards only rank 0 has a
+ * standard output. */
+status setup_open(setup *s, const char *program, int *argc,
+                  char ***argv) MUST_USE;
+/* Gives the shared flags their defaults and entries. */
+void setup_entries(setup *s, option_entry out[SETUP_N_OPTION]);
+/* option_parse() with nothing positional; then the level of the log is set. */
+status setup_parse(setup *s, const option_set *set, int argc, char **argv,
+                   bool *done) MUST_USE;
+/* config.json, placement, schedule and the device, from the flags. */
+status setup_model(setup *s) MUST_USE;
+
+typedef struct setup_world {
+    uint32_t n_stream; /* open at once */
+    uint32_t n_slot;   /* 0: what the grid needs */
+    uint32_t n_answer; /* most tokens of an answer; 0: none is drawn */
+} setup_world;
+/* Weights, engine and world. */
+status setup_start(setup *s, const setup_world *args) MUST_USE;
+
+/* Makes a status common to all ranks; collective. */
+status setup_agree(const setup *s, status st) MUST_USE;
+bool setup_is_lead(const setup *s);
+
+/* Ends everything and returns the exit status for `st`, which all ranks agree
+ * on; rank 0 prints its sentence. */
+int setup_close(setup *s, status st);
+/* For a failure that this rank alone has met while the others wait: prints its
+ * sentence and ends all of them.  Does not return. */
+void setup_abort(setup *s, status st);
+
+#endif
