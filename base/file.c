@@ -163,6 +163,8 @@ file_mkdir(const char *path, bool strict)
     char *part = NULL;
     struct stat sb;
 
+    if (path[0] == '\0')
+        return status_fail(ST_ARG, "the name of a directory is empty");
     TRY(mem_strdup(&part, path));
     for (char *at = part + 1; *at != '\0'; at++) {
         if (*at != '/')

@@ -13,7 +13,8 @@
 #include "base/status.h"
 
 /* The whole file, NUL-terminated beyond *len; mem_free().  ST_NOTFOUND,
- * ST_LIMIT (longer than `limit`), ST_IO. */
+ * ST_DENIED, ST_ARG (not a regular file), ST_LIMIT (longer than `limit`),
+ * ST_IO. */
 status file_read(char **out, size_t *len, const char *path,
                  size_t limit) MUST_USE;
 
@@ -21,10 +22,12 @@ typedef struct file_map {
     const void *data;
     size_t len;
 } file_map;
+/* As file_read, without a limit; an empty file has data NULL.  The file must
+ * not become shorter while it is mapped. */
 status file_map_open(file_map *out, const char *path) MUST_USE;
 void file_map_close(file_map *map); /* zeroed is fine */
 
-/* Writes path.tmp, fsyncs, renames, fsyncs the directory. */
+/* Writes beside `path`, fsyncs, renames, fsyncs the directory. */
 status file_write(const char *path, const void *data, size_t len) MUST_USE;
 
 /* Streamed version of file_write: nothing is seen at `path` before finish. */

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writes that are whole or not there: tmp, fsync, rename, fsync directory. */
+#include "base/file.h"
+#include "base/mem.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
-
-#include "base/file.h"
-#include "base/mem.h"
 
 static status
 write_failed(const char *path)
@@ -26,9 +26,12 @@ file_writer_open(file_writer *w, const char *path)
     w->fd = -1;
     TRY(mem_strdup(&w->path, path));
     TRY(mem_new(&w->tmp, size, 1));
-    /* Two processes that write one path must not share the unfinished file. */
+    /* Two processes that write one path must not share the unfinished file.
+     * What lies there already is a dead process's, or somebody's link in a
+     * directory open to all: it is removed, never written through. */
     (void)snprintf(w->tmp, size, "%s.%ld.tmp", path, (long)getpid());
-    w->fd = open(w->tmp, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    (void)unlink(w->tmp);
+    w->fd = open(w->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (w->fd < 0)
         TRY(write_failed(w->tmp));
     return ST_OK;

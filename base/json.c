@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Typed access to parsed JSON: the owner of jansson. */
+#include "base/json.h"
+
 #include <jansson.h>
 #include <string.h>
 
-/* jansson has macros of these names; ours are functions that take NULL. */
+#include "base/mem.h"
+
+/* jansson has macros of these names; ours are functions. */
 #undef json_is_object
 #undef json_is_array
 #undef json_is_string
 #undef json_is_number
 #undef json_is_integer
 #undef json_is_null
-
-#include "base/json.h"
-#include "base/mem.h"
 
 /* Values are handed out as `const json *`, which is a json_t in disguise. */
 struct json_doc {
@@ -37,6 +38,19 @@ is_type(const json *v, json_type type)
     return v != NULL && json_typeof(native(v)) == type;
 }
 
+/* jansson quotes the text near the mistake, whatever bytes it holds. */
+static status
+parse_failed(const char *what, json_error_t *err)
+{
+    if (json_error_code(err) == json_error_out_of_memory)
+        return status_fail(ST_NOMEM, "out of memory: reading %s", what);
+    for (char *at = err->text; *at != '\0'; at++) {
+        if ((unsigned char)*at < 0x20 || (unsigned char)*at > 0x7e)
+            *at = '?';
+    }
+    return status_fail(ST_ARG, "%s: line %d: %s", what, err->line, err->text);
+}
+
 status
 json_parse(json_doc **out, const char *text, size_t len, const char *what)
 {
@@ -50,7 +64,7 @@ json_parse(json_doc **out, const char *text, size_t len, const char *what)
         text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL,
         &err);
     if (doc->root == NULL)
-        TRY(status_fail(ST_ARG, "%s: line %d: %s", what, err.line, err.text));
+        TRY(parse_failed(what, &err));
     *out = doc;
     return ST_OK;
 fail:

@@ -41,6 +41,11 @@ line(log_level level, const char *label, const char *fmt, va_list ap)
     if (more < 0)
         return;
     len = strlen(text);
+    /* Names and sentences come from outside too: no terminal codes. */
+    for (size_t i = 0; i < len; i++) {
+        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
+            text[i] = '?';
+    }
     text[len++] = '\n';
     if (write(STDERR_FILENO, text, len) < 0)
         return; /* nowhere left to say it */

@@ -1,304 +1,327 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Flags, their environment variables, and --help from one table. */
+/* Flags from argv and the environment, checked against one table. */
 #include "base/option.h"
+#include "base/option_help.h"
+
+#include "base/option_help.h"
 
 #include <ctype.h>
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 
-enum { HELP_COLUMN = 28, HELP_WIDTH = 78, ENV_NAME_MAX = 64 };
+enum {
+    NAME_MAX_LEN = 64, /* longest LONGWAVE_NAME and --NAME, with its NUL */
+    ENTRY_MAX = 64     /* bits of `seen` */
+};
+
+typedef struct parser {
+    const option_set *set;
+    int argc;
+    char **argv;
+    const char **argument;
+    size_t n_argument;
+    uint64_t seen; /* bit e: entry e was given in argv */
+} parser;
 
 static status
-parse_u64(const option_entry *e, const char *text)
+parse_u64(const option_entry *e, const char *origin, const char *text)
 {
+    unsigned long long v;
     char *end;
-    unsigned long long value;
-    bool bounded = e->min != 0.0 || e->max != 0.0;
 
     errno = 0;
-    value = strtoull(text, &end, 10);
-    /* strtoull takes "-1" and leading space; a flag does not. */
+    v = isdigit((unsigned char)text[0]) ? strtoull(text, &end, 10) : 0;
     if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno != 0)
-        return status_fail(ST_ARG, "--%s: not a whole number: '%s'", e->name,
+        return status_fail(ST_ARG, "%s wants a whole number, not '%s'", origin,
                            text);
-    if (bounded && ((double)value < e->min || (double)value > e->max))
-        return status_fail(ST_ARG, "--%s: %s is not within %.0f to %.0f",
-                           e->name, text, e->min, e->max);
-    *(uint64_t *)e->value = value;
+    if ((e->min != 0 || e->max != 0) &&
+        ((double)v < e->min || (double)v > e->max))
+        return status_fail(ST_ARG, "%s must be %.0f to %.0f, not %s", origin,
+                           e->min, e->max, text);
+    *(uint64_t *)e->value = v;
     return ST_OK;
 }
 
 static status
-parse_f64(const option_entry *e, const char *text)
+parse_f64(const option_entry *e, const char *origin, const char *text)
 {
+    double v = 0;
     char *end;
-    double value;
-    bool bounded = e->min != 0.0 || e->max != 0.0;
 
-    errno = 0;
-    value = strtod(text, &end);
-    if (end == text || *end != '\0' || isspace((unsigned char)text[0]) ||
-        !isfinite(value))
-        return status_fail(ST_ARG, "--%s: not a number: '%s'", e->name, text);
-    if (bounded && (value < e->min || value > e->max))
-        return status_fail(ST_ARG, "--%s: %s is not within %g to %g", e->name,
-                           text, e->min, e->max);
-    *(double *)e->value = value;
+    /* strtod alone would also take blanks, "nan", "inf" and hexadecimal. */
+    bool plain =
+        text[0] != '\0' && strspn(text, "0123456789+-.eE") == strlen(text);
+    if (plain) {
+        v = strtod(text, &end);
+        plain = end != text && *end == '\0' && isfinite(v);
+    }
+    if (!plain)
+        return status_fail(ST_ARG, "%s wants a number, not '%s'", origin, text);
+    if ((e->min != 0 || e->max != 0) && (v < e->min || v > e->max))
+        return status_fail(ST_ARG, "%s must be %g to %g, not %s", origin,
+                           e->min, e->max, text);
+    *(double *)e->value = v;
     return ST_OK;
 }
 
 static status
-parse_value(const option_entry *e, const char *text)
+add_item(const option_entry *e, const char *origin, const char *text)
 {
-    option_list *list;
+    option_list *list = e->value;
 
+    if (list->n == sizeof(list->item) / sizeof(list->item[0]))
+        return status_fail(ST_ARG, "%s is given more than %zu times", origin,
+                           list->n);
+    list->item[list->n++] = text;
+    return ST_OK;
+}
+
+/* `origin` is the flag or the variable, as the user wrote it. */
+static status
+set_value(const option_entry *e, const char *origin, const char *text)
+{
     switch (e->kind) {
     case OPTION_U64:
-        return parse_u64(e, text);
+        return parse_u64(e, origin, text);
     case OPTION_F64:
-        return parse_f64(e, text);
+        return parse_f64(e, origin, text);
     case OPTION_TEXT:
         *(const char **)e->value = text;
         return ST_OK;
     case OPTION_LIST:
-        list = e->value;
-        if (list->n == sizeof(list->item) / sizeof(list->item[0]))
-            return status_fail(ST_ARG, "--%s: given more than %zu times",
-                               e->name, list->n);
-        list->item[list->n++] = text;
-        return ST_OK;
+        return add_item(e, origin, text);
     case OPTION_FLAG:
     case OPTION_HEAD:
         break;
     }
-    return status_fail(ST_ARG, "--%s takes no value", e->name);
+    ASSERT(false);
+    return ST_STATE;
 }
 
-/* LONGWAVE_NAME of a flag. */
-static void
-env_name(char out[ENV_NAME_MAX], const char *name)
+static bool
+any_of(const char *text, const char *a, const char *b, const char *c,
+       const char *d)
 {
-    size_t n = (size_t)snprintf(out, ENV_NAME_MAX, "LONGWAVE_%s", name);
-
-    for (size_t i = 0; i < n && i < ENV_NAME_MAX - 1; i++)
-        out[i] = out[i] == '-' ? '_' : (char)toupper((unsigned char)out[i]);
+    return strcasecmp(text, a) == 0 || strcasecmp(text, b) == 0 ||
+           strcasecmp(text, c) == 0 || strcasecmp(text, d) == 0;
 }
 
 static status
-parse_env_flag(const option_entry *e, const char *env, const char *text)
+set_flag_from_text(const option_entry *e, const char *origin, const char *text)
 {
-    bool yes = strcmp(text, "1") == 0 || strcmp(text, "yes") == 0 ||
-               strcmp(text, "true") == 0;
-    bool no = text[0] == '\0' || strcmp(text, "0") == 0 ||
-              strcmp(text, "no") == 0 || strcmp(text, "false") == 0;
+    if (any_of(text, "1", "yes", "true", "on"))
+        *(bool *)e->value = true;
+    else if (any_of(text, "0", "no", "false", "off"))
+        *(bool *)e->value = false;
+    else
+        return status_fail(ST_ARG, "%s must be 1 or 0, not '%s'", origin, text);
+    return ST_OK;
+}
 
-    if (!yes && !no)
-        return status_fail(ST_ARG, "%s: neither 1 nor 0: '%s'", env, text);
-    *(bool *)e->value = yes;
+static void
+env_name(char out[NAME_MAX_LEN], const char *name)
+{
+    int n = snprintf(out, NAME_MAX_LEN, "LONGWAVE_%s", name);
+
+    ASSERT(n > 0 && n < NAME_MAX_LEN);
+    for (; *out != '\0'; out++)
+        *out = *out == '-' ? '_' : (char)toupper((unsigned char)*out);
+}
+
+/* Variables of entries that argv did not give: so the flag wins, and a wrong
+ * variable can be overruled.  An empty variable counts as unset. */
+static status
+read_environment(const parser *p)
+{
+    char name[NAME_MAX_LEN];
+    const char *text;
+    status st;
+
+    for (size_t i = 0; i < p->set->n_entry; i++) {
+        const option_entry *e = &p->set->entry[i];
+        if (e->kind == OPTION_HEAD || (p->seen >> i & 1) != 0)
+            continue;
+        env_name(name, e->name);
+        text = getenv(name);
+        if (text == NULL || text[0] == '\0')
+            continue;
+        if (e->kind == OPTION_FLAG) {
+            TRY(set_flag_from_text(e, name, text));
+            continue;
+        }
+        if (e->kind == OPTION_LIST)
+            ((option_list *)e->value)->n = 0;
+        TRY(set_value(e, name, text));
+    }
+    return ST_OK;
+fail:
+    return st;
+}
+
+/* The entry called text[0 .. len), or n_entry. */
+static size_t
+find(const option_set *set, const char *text, size_t len)
+{
+    size_t i;
+
+    for (i = 0; i < set->n_entry; i++) {
+        const option_entry *e = &set->entry[i];
+        if (e->kind != OPTION_HEAD && strlen(e->name) == len &&
+            memcmp(e->name, text, len) == 0)
+            break;
+    }
+    return i;
+}
+
+static status
+unknown_flag(const parser *p, const char *arg)
+{
+    return status_fail(ST_ARG,
+                       "unknown flag %s (%s --help lists them; -- goes before "
+                       "arguments that begin with -)",
+                       arg, p->set->program);
+}
+
+/* --no-NAME of a flag without value; ST_ARG when there is none such. */
+static status
+clear_flag(parser *p, const char *arg)
+{
+    const option_set *set = p->set;
+    size_t i = set->n_entry;
+
+    if (strncmp(arg, "--no-", 5) == 0)
+        i = find(set, arg + 5, strlen(arg + 5));
+    if (i == set->n_entry || set->entry[i].kind != OPTION_FLAG)
+        return unknown_flag(p, arg);
+    *(bool *)set->entry[i].value = false;
+    p->seen |= (uint64_t)1 << i;
+    return ST_OK;
+}
+
+/* The value of entry `e` at argv[*at]: behind '=', or the next argument, which
+ * then must not look like a flag: `--model --json` forgot the model. */
+static status
+take_value(const parser *p, const option_entry *e, int *at, const char **out)
+{
+    const char *equals = strchr(p->argv[*at], '=');
+    const char *next = *at + 1 < p->argc ? p->argv[*at + 1] : NULL;
+
+    if (equals != NULL) {
+        *out = equals + 1;
+        return ST_OK;
+    }
+    if (next == NULL || strncmp(next, "--", 2) == 0)
+        return status_fail(ST_ARG, "--%s needs a value: %s", e->name,
+                           e->argument != NULL ? e->argument : "VALUE");
+    *out = next;
+    (*at)++;
     return ST_OK;
 }
 
 static status
-read_env(const option_set *set)
+read_flag(parser *p, int *at)
 {
-    status st = ST_OK;
+    const char *arg = p->argv[*at];
+    size_t i = p->set->n_entry;
+    char origin[NAME_MAX_LEN];
+    const option_entry *e;
+    const char *text = "";
+    status st;
 
-    for (size_t i = 0; i < set->n_entry && st == ST_OK; i++) {
-        const option_entry *e = &set->entry[i];
-        char env[ENV_NAME_MAX];
-        const char *text;
-
-        if (e->kind == OPTION_HEAD)
-            continue;
-        env_name(env, e->name);
-        text = getenv(env);
-        if (text == NULL)
-            continue;
-        st = e->kind == OPTION_FLAG ? parse_env_flag(e, env, text)
-                                    : parse_value(e, text);
+    if (strncmp(arg, "--", 2) == 0)
+        i = find(p->set, arg + 2, strcspn(arg + 2, "="));
+    if (i == p->set->n_entry)
+        return clear_flag(p, arg);
+    e = &p->set->entry[i];
+    if (e->kind == OPTION_FLAG) {
+        if (strchr(arg, '=') != NULL)
+            return status_fail(ST_ARG, "--%s takes no value", e->name);
+        *(bool *)e->value = true;
+    } else {
+        TRY(take_value(p, e, at, &text));
+        if (e->kind == OPTION_LIST && (p->seen >> i & 1) == 0)
+            ((option_list *)e->value)->n = 0; /* drop the default */
+        (void)snprintf(origin, sizeof(origin), "--%s", e->name);
+        TRY(set_value(e, origin, text));
     }
+    p->seen |= (uint64_t)1 << i;
+    return ST_OK;
+fail:
     return st;
 }
 
-static const option_entry *
-find(const option_set *set, const char *name, size_t len)
+static status
+read_argument(parser *p, const char *arg)
 {
-    for (size_t i = 0; i < set->n_entry; i++) {
-        const option_entry *e = &set->entry[i];
-
-        if (e->kind != OPTION_HEAD && strlen(e->name) == len &&
-            memcmp(e->name, name, len) == 0)
-            return e;
-    }
-    return NULL;
+    if (p->n_argument == p->set->max_argument)
+        return status_fail(ST_ARG, "unexpected argument '%s'", arg);
+    p->argument[p->n_argument++] = arg;
+    return ST_OK;
 }
 
 static status
-unknown(const option_set *set, const char *arg)
+read_arguments(parser *p)
 {
-    return status_fail(ST_ARG, "unknown flag '%s'; see %s --help", arg,
-                       set->program);
+    bool flags = true;
+    status st;
+
+    for (int at = 1; at < p->argc; at++) {
+        const char *arg = p->argv[at];
+        if (flags && strcmp(arg, "--") == 0)
+            flags = false;
+        else if (flags && arg[0] == '-' && arg[1] != '\0')
+            TRY(read_flag(p, &at));
+        else
+            TRY(read_argument(p, arg));
+    }
+    return ST_OK;
+fail:
+    return st;
 }
 
-/* One flag, at argv[*at]; moves *at past a value taken from the next one. */
+/* Looks before anything is parsed, so that --help shows the defaults and works
+ * beside wrong flags.  No value can be mistaken for it: take_value() refuses
+ * separate values that begin with "--". */
 static status
-parse_flag(const option_set *set, int argc, char **argv, int *at)
+answer_questions(const option_set *set, int argc, char **argv, bool *done)
 {
-    const char *arg = argv[*at];
-    const char *name = arg + 2;
-    const char *equal = strchr(name, '=');
-    size_t len = equal != NULL ? (size_t)(equal - name) : strlen(name);
-    const option_entry *e = find(set, name, len);
+    bool asked = false;
 
-    if (e == NULL && equal == NULL && strncmp(name, "no-", 3) == 0) {
-        e = find(set, name + 3, len - 3);
-        if (e == NULL || e->kind != OPTION_FLAG)
-            return unknown(set, arg);
-        *(bool *)e->value = false;
-        return ST_OK;
-    }
-    if (e == NULL)
-        return unknown(set, arg);
-    if (equal != NULL)
-        return parse_value(e, equal + 1);
-    if (e->kind == OPTION_FLAG) {
-        *(bool *)e->value = true;
-        return ST_OK;
-    }
-    if (*at + 1 >= argc)
-        return status_fail(ST_ARG, "--%s needs a value", e->name);
-    return parse_value(e, argv[++*at]);
-}
-
-/* Prints `text` wrapped into the right-hand column. */
-static void
-print_wrapped(const char *text)
-{
-    size_t column = HELP_COLUMN;
-
-    while (*text != '\0') {
-        size_t word = strcspn(text, " ");
-
-        if (column > HELP_COLUMN && column + 1 + word > HELP_WIDTH) {
-            printf("\n%*s", HELP_COLUMN, "");
-            column = HELP_COLUMN;
-        } else if (column > HELP_COLUMN) {
-            putchar(' ');
-            column++;
-        }
-        printf("%.*s", (int)word, text);
-        column += word;
-        text += word;
-        text += strspn(text, " ");
-    }
-    putchar('\n');
-}
-
-static void
-print_default(char *out, size_t size, const option_entry *e)
-{
-    const char *text;
-
-    out[0] = '\0';
-    if (e->kind == OPTION_U64) {
-        (void)snprintf(out, size, " [%llu]",
-                       (unsigned long long)*(uint64_t *)e->value);
-    } else if (e->kind == OPTION_F64) {
-        (void)snprintf(out, size, " [%g]", *(double *)e->value);
-    } else if (e->kind == OPTION_TEXT) {
-        text = *(const char **)e->value;
-        if (text != NULL && text[0] != '\0')
-            (void)snprintf(out, size, " [%s]", text);
-    }
-}
-
-static void
-print_entry(const option_entry *e)
-{
-    char text[1024];
-    char value[256];
-    int n;
-
-    if (e->kind == OPTION_HEAD) {
-        printf("\n%s:\n", e->name);
-        return;
-    }
-    n = printf("  --%s%s%s", e->name, e->argument != NULL ? " " : "",
-               e->argument != NULL ? e->argument : "");
-    if (n >= HELP_COLUMN - 1)
-        printf("\n%*s", HELP_COLUMN, "");
-    else
-        printf("%*s", HELP_COLUMN - n, "");
-    print_default(value, sizeof(value), e);
-    (void)snprintf(text, sizeof(text), "%s%s", e->help, value);
-    print_wrapped(text);
-}
-
-static void
-print_help(const option_set *set)
-{
-    printf("%s\n", set->summary);
-    if (set->n_entry > 0 && set->entry[0].kind != OPTION_HEAD)
-        printf("\nFlags:\n");
-    for (size_t i = 0; i < set->n_entry; i++)
-        print_entry(&set->entry[i]);
-    printf("\n  --help                    print this and exit\n"
-           "  --version                 print the version and exit\n"
-           "\nEvery flag has an environment variable: --data-dir is "
-           "LONGWAVE_DATA_DIR;\nthe flag wins.\n");
-    if (set->footer != NULL)
-        printf("\n%s\n", set->footer);
-}
-
-/* --help shows defaults, so it is looked for before values change. */
-static bool
-asked_to_print(const option_set *set, int argc, char **argv)
-{
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+    for (int i = 1; !asked && i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-            print_help(set);
-            return true;
-        }
-        if (strcmp(argv[i], "--version") == 0) {
+            option_help_print(set);
+            asked = true;
+        } else if (strcmp(argv[i], "--version") == 0) {
             printf("%s %s\n", set->program, LONGWAVE_VERSION);
-            return true;
+            asked = true;
         }
     }
-    return false;
+    if (asked && (fflush(stdout) != 0 || ferror(stdout)))
+        return status_fail(ST_IO, "cannot write to stdout: %s",
+                           strerror(errno));
+    *done = asked;
+    return ST_OK;
 }
 
 status
 option_parse(const option_set *set, int argc, char **argv,
              const char **argument, size_t *n_argument, bool *done)
 {
+    parser p = {.set = set, .argc = argc, .argv = argv, .argument = argument};
+    bool asked;
     status st;
-    bool flags = true;
-    size_t n = 0;
 
-    if (asked_to_print(set, argc, argv)) {
-        *done = true;
-        *n_argument = 0;
-        return ST_OK;
+    ASSERT(set->n_entry <= ENTRY_MAX);
+    TRY(answer_questions(set, argc, argv, &asked));
+    if (!asked) {
+        TRY(read_arguments(&p));
+        TRY(read_environment(&p));
     }
-    TRY(read_env(set));
-    for (int i = 1; i < argc; i++) {
-        if (flags && strcmp(argv[i], "--") == 0) {
-            flags = false;
-        } else if (flags && strncmp(argv[i], "--", 2) == 0) {
-            TRY(parse_flag(set, argc, argv, &i));
-        } else if (flags && argv[i][0] == '-' && argv[i][1] != '\0') {
-            TRY(unknown(set, argv[i]));
-        } else if (n == set->max_argument) {
-            TRY(status_fail(ST_ARG, "unexpected argument '%s'; see %s --help",
-                            argv[i], set->program));
-        } else {
-            argument[n++] = argv[i];
-        }
-    }
-    *n_argument = n;
-    *done = false;
+    *n_argument = p.n_argument;
+    *done = asked;
     return ST_OK;
 fail:
     return st;

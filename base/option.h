@@ -2,7 +2,8 @@
 /* Flags of the programs: one table gives parsing, environment, --help.
  *
  * `--name VALUE`, `--name=VALUE`, and `LONGWAVE_NAME` in the environment
- * (upper case, '-' as '_'; the flag wins).  Values are checked here, once:
+ * (upper case, '-' as '_').  The flag wins: a variable beside it is not even
+ * read, and an empty one counts as unset.  Values are checked here, once:
  * type, range, unknown flags, missing values, left-over arguments. */
 #ifndef BASE_OPTION_H
 #define BASE_OPTION_H
@@ -18,7 +19,7 @@ typedef enum option_kind {
     OPTION_U64,  /* uint64_t *: min .. max */
     OPTION_F64,  /* double *: min .. max, finite */
     OPTION_TEXT, /* const char **: points into argv or environ */
-    OPTION_LIST, /* option_list *: may be given several times */
+    OPTION_LIST, /* option_list *: given several times; one from environ */
     OPTION_HEAD  /* only a heading in --help: name is its text */
 } option_kind;
 
@@ -30,7 +31,7 @@ typedef struct option_list {
 typedef struct option_entry {
     const char *name; /* without "--" */
     option_kind kind;
-    void *value;          /* holds the default on entry */
+    void *value;          /* holds the default on entry; not for OPTION_HEAD */
     const char *argument; /* name of the value in --help, NULL for flags */
     const char *help;
     double min, max; /* for numbers; both 0: any */
@@ -45,10 +46,13 @@ typedef struct option_set {
     size_t max_argument; /* positional arguments allowed */
 } option_set;
 
-/* Reads the environment, then argv[1 ..].  Positional arguments are left in
- * argument[0 .. *n_argument).  "--" ends flags.  *done is set when --help or
- * --version was asked for and printed on stdout (then the program exits 0).
- * ST_ARG with one sentence. */
+/* Reads argv[1 ..] and the environment into the values of the table, which are
+ * undefined after a failure.  Positional arguments are left in
+ * argument[0 .. *n_argument), which may be NULL when none are allowed.  "--"
+ * ends flags; a separate value that begins with "--" is refused (--name=VALUE
+ * takes it).  *done is set when --help or --version was asked for and printed
+ * on stdout (then the program exits 0).  At most 64 entries.  ST_ARG with one
+ * sentence; ST_IO when stdout does not take the text. */
 status option_parse(const option_set *set, int argc, char **argv,
                     const char **argument, size_t *n_argument,
                     bool *done) MUST_USE;
