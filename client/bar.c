@@ -152,8 +152,10 @@ bar_clear(bar *b)
 void
 bar_finish(bar *b)
 {
-    if (b->drawn_ns == 0)
+    if (b->drawn_ns == 0 || b->done + b->total == 0) {
+        bar_clear(b);
         return;
+    }
     b->state = CLIENT_STATE_DONE;
     b->done = b->total > b->done ? b->total : b->done;
     b->seconds_left = -1;

@@ -28,7 +28,8 @@ void bar_sent(bar *b, uint64_t bytes, uint64_t total);
 void bar_progress(bar *b, const client_message *progress);
 /* Takes the bar away, so that something else can be printed. */
 void bar_clear(bar *b);
-/* Draws the last state, all done, and ends the line. */
+/* Draws the last state, all done, and ends the line; nothing where no segment
+ * was ever told of. */
 void bar_finish(bar *b);
 
 #endif

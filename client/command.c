@@ -62,7 +62,7 @@ catch_signals(void)
 status
 command_open(command *c)
 {
-    client_config config = {.endpoint = c->endpoint,
+    client_config config = {.endpoint = c->connect ? c->connect : c->endpoint,
                             .timeout_ms = (uint32_t)c->timeout_s * 1000,
                             .interrupted = interrupted};
     status st;

@@ -9,7 +9,7 @@
 #include "client/client.h"
 
 typedef struct command {
-    const char *endpoint;
+    const char *connect, *endpoint; /* the first one that is there counts */
     uint64_t timeout_s;
     bool json, verbose;
     const char *argument[2];
@@ -22,7 +22,7 @@ typedef struct command {
     {.name = "Common flags", .kind = OPTION_HEAD},                             \
         {.name = "connect",                                                    \
          .kind = OPTION_TEXT,                                                  \
-         .value = &(c).endpoint,                                               \
+         .value = &(c).connect,                                                \
          .argument = "ENDPOINT",                                               \
          .help = "daemon to talk to; the default is the socket client.sock "   \
                  "in the user's runtime directory"},                           \

@@ -79,6 +79,13 @@ display_init(display *d, const command *c, const char *title)
                            .ctx = d};
 }
 
+static void
+display_fini(display *d)
+{
+    bar_clear(&d->bar);
+    mem_free(d->answer);
+}
+
 static status
 print_add_json(const client_message *m)
 {
@@ -146,7 +153,7 @@ command_add(int argc, char **argv)
         .max_argument = 1};
     client_message m = {.request = 0};
     client_events events;
-    display d;
+    display d = {.quiet = false};
     upload input = {.fd = -1};
     status st;
 
@@ -161,13 +168,11 @@ command_add(int argc, char **argv)
             : upload_open_file(&input, c.argument[0]));
     TRY(command_open(&c));
     events = display_init(&d, &c, name);
-    st = client_add(c.c, &m, name, &input, &events);
-    if (st != ST_OK)
-        bar_clear(&d.bar);
-    TRY(st);
+    TRY(client_add(c.c, &m, name, &input, &events));
     bar_finish(&d.bar);
     TRY(print_add(&m, c.json));
 fail:
+    display_fini(&d);
     client_message_fini(&m);
     command_close(&c);
     upload_close(&input);
@@ -274,8 +279,8 @@ run_ask(command *c, const question *q)
     TRY(st);
     TRY(print_answer(&d, &m, c->json));
 fail:
+    display_fini(&d);
     client_message_fini(&m);
-    mem_free(d.answer);
     upload_close(&text);
     return st;
 }

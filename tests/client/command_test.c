@@ -31,6 +31,7 @@ answer(fake *f, const client_message *m, const uint8_t *raw, size_t len)
 
     switch ((int)m->kind) {
     case CLIENT_ADD:
+        long_answer = false;
         if (strcmp(m->u.add.name, "gone") == 0)
             fake_refuse(f, m->request, "limit", "the queue is full");
         else
