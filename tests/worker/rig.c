@@ -80,6 +80,16 @@ on_rows(void *ctx, uint32_t stream, const engine_segment *s, uint32_t layer,
 
 /* ------------------------------------------------------------ open/close -- */
 
+static weights_part
+part_of(const place *p)
+{
+    weights_part part;
+    place_layers(p, p->rank, &part.layer_first, &part.n_layer);
+    part.embed = part.layer_first == 0;
+    part.head = part.layer_first + part.n_layer == p->n_layer;
+    return part;
+}
+
 void
 rig_open(rig *r, const rig_config *cfg)
 {
@@ -98,9 +108,10 @@ rig_open(rig *r, const rig_config *cfg)
         EXPECT_OK(config_load(&r->cfg, cfg->dir));
     else
         r->cfg = *cfg->shape;
-    weights_part part = {
-        .n_layer = r->cfg.n_layer, .embed = true, .head = true};
-    ec.place = (place){.n_layer = r->cfg.n_layer, .size = 1};
+    ec.place = cfg->place;
+    if (ec.place.size == 0)
+        ec.place = (place){.n_layer = r->cfg.n_layer, .size = 1};
+    weights_part part = part_of(&ec.place);
     EXPECT_OK(weights_new(&w, r->dev, &r->cfg, &part));
     load(w, cfg->dir);
     EXPECT_OK(model_new(&m, r->dev, &r->cfg, w, cfg->n_stream * r->cfg.n_layer,

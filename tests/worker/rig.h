@@ -13,6 +13,7 @@ typedef struct rig_config {
     uint32_t n_thread;
     wavefront_order order;
     uint32_t n_stream, n_slot, kv_cap, max_cell;
+    place place; /* size 0: the only rank; rig_run() needs that */
 } rig_config;
 
 typedef struct rig_job {

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The engine's promises: the same bits whatever runs beside a stream, however
+ * groups are cut and ranks are split, and from a snapshot on. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "sched/segment.h"
+#include "tests/expect.h"
+#include "tests/worker/rig.h"
+
+enum { MAX_JOB = 4, MAX_ID = 80, KV_CAP = 64 };
+
+static uint64_t seed;
+
+static uint32_t
+random_below(uint32_t n)
+{
+    seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+    return (uint32_t)(seed >> 33) % n;
+}
+
+static int32_t ids[MAX_JOB][MAX_ID];
+
+static void
+random_ids(void)
+{
+    for (size_t i = 0; i < MAX_JOB; i++) {
+        for (size_t j = 0; j < MAX_ID; j++)
+            ids[i][j] = (int32_t)random_below(rig_shape().n_vocab);
+    }
+}
+
+static rig_job
+random_job(size_t i)
+{
+    return (rig_job){.ids = ids[i],
+                     .n_id = 1 + random_below(MAX_ID),
+                     .n_generate = random_below(2) ? 1 + random_below(12) : 0,
+                     .want_logits = true,
+                     .priority = (int32_t)random_below(2),
+                     .start_group = random_below(10)};
+}
+
+/* What a job asks for, without what came of it. */
+static rig_job
+again(const rig_job *job)
+{
+    return (rig_job){.ids = job->ids,
+                     .n_id = job->n_id,
+                     .n_generate = job->n_generate,
+                     .want_logits = job->want_logits,
+                     .states = job->states,
+                     .first_seg = job->first_seg};
+}
+
+static void
+assert_same(const rig *r, const rig_job *a, const rig_job *b)
+{
+    size_t row = r->cfg.n_vocab * sizeof(float);
+    size_t state = rig_states_len(r) * sizeof(float);
+    assert_memory_equal(a->logits, b->logits, a->n_id * row);
+    assert_memory_equal(a->final_states, b->final_states, state);
+    assert_memory_equal(a->gen_ids, b->gen_ids,
+                        a->n_generate * sizeof *a->gen_ids);
+    assert_memory_equal(a->gen_logits, b->gen_logits, a->n_generate * row);
+}
+
+/* Each job alone on a plain engine. */
+static void
+run_alone(rig_job *out, const rig_job *jobs, uint32_t n_job)
+{
+    model_config shape = rig_shape();
+    rig r;
+    rig_open(&r, &(rig_config){.shape = &shape,
+                               .device = "cpu",
+                               .n_thread = 1,
+                               .order = WAVEFRONT_SEQUENTIAL,
+                               .n_stream = 1,
+                               .kv_cap = KV_CAP});
+    for (uint32_t i = 0; i < n_job; i++) {
+        out[i] = again(&jobs[i]);
+        rig_run(&r, &out[i], 1);
+    }
+    rig_close(&r);
+}
+
+/* All of them together, in some way, against each alone. */
+static void
+check_together(const rig_config *how, uint32_t n_job)
+{
+    model_config shape = rig_shape();
+    rig_config cfg = *how;
+    rig_job jobs[MAX_JOB], alone[MAX_JOB];
+    rig r;
+
+    random_ids();
+    for (uint32_t i = 0; i < n_job; i++)
+        jobs[i] = random_job(i);
+    run_alone(alone, jobs, n_job);
+    cfg.shape = &shape;
+    cfg.n_stream = n_job;
+    cfg.kv_cap = KV_CAP;
+    rig_open(&r, &cfg);
+    rig_run(&r, jobs, n_job);
+    for (uint32_t i = 0; i < n_job; i++) {
+        assert_same(&r, &alone[i], &jobs[i]);
+        rig_job_free(&alone[i]);
+        rig_job_free(&jobs[i]);
+    }
+    rig_close(&r);
+}
+
+static void
+test_together_is_alone(void **state)
+{
+    static const char *const devices[] = {"cpu", "cpu-async"};
+    (void)state;
+    for (uint32_t i = 0; i < 60; i++) {
+        seed = i;
+        rig_config how = {.device = devices[i % 2],
+                          .n_thread = 1 + i / 2 % 2,
+                          .order = i / 4 % 4 == 3 ? WAVEFRONT_SEQUENTIAL
+                                                  : WAVEFRONT_DIAGONAL};
+        if (i % 3 == 0)
+            how.n_slot = 1 + random_below(6);
+        if (i % 5 == 0)
+            how.max_cell = 1 + random_below(4);
+        check_together(&how, 1 + random_below(MAX_JOB));
+    }
+}
+
+/* States read after some segments, put under another stream, go on as if
+ * nothing had happened. */
+static void
+test_snapshot_and_restore(void **state)
+{
+    model_config shape = rig_shape();
+    rig r;
+    (void)state;
+    seed = 5;
+    random_ids();
+    rig_open(&r, &(rig_config){.shape = &shape,
+                               .device = "cpu",
+                               .n_thread = 2,
+                               .n_stream = 2,
+                               .kv_cap = KV_CAP});
+    for (uint32_t n_first = 1; n_first < 6; n_first++) {
+        uint64_t cut = segment_start(n_first, shape.segment_size);
+        rig_job straight = {
+            .ids = ids[0], .n_id = 53, .want_logits = true, .n_generate = 9};
+        rig_job begin = {.ids = ids[0], .n_id = cut, .want_logits = true};
+        rig_run(&r, &straight, 1);
+        rig_run(&r, &begin, 1);
+        rig_job jobs[2] = {{.ids = ids[1], .n_id = 30},
+                           {.ids = ids[0] + cut,
+                            .n_id = 53 - cut,
+                            .want_logits = true,
+                            .n_generate = 9,
+                            .first_seg = n_first,
+                            .states = begin.final_states}};
+        rig_run(&r, jobs, 2);
+        size_t row = shape.n_vocab * sizeof(float);
+        assert_memory_equal(jobs[1].gen_ids, straight.gen_ids,
+                            9 * sizeof(int32_t));
+        assert_memory_equal(jobs[1].gen_logits, straight.gen_logits, 9 * row);
+        assert_memory_equal(jobs[1].final_states, straight.final_states,
+                            rig_states_len(&r) * sizeof(float));
+        rig_job_free(&straight);
+        rig_job_free(&begin);
+        rig_job_free(&jobs[0]);
+        rig_job_free(&jobs[1]);
+    }
+    rig_close(&r);
+}
+
+static void
+test_samples_are_drawn(void **state)
+{
+    model_config shape = rig_shape();
+    kernel_sample_args how[6];
+    rig r;
+    (void)state;
+    seed = 9;
+    random_ids();
+    for (uint32_t i = 0; i < 6; i++)
+        how[i] = (kernel_sample_args){
+            .temperature = 1.5f, .top_p = 1, .uniform = (float)i / 6};
+    rig_open(&r, &(rig_config){.shape = &shape,
+                               .device = "cpu",
+                               .n_thread = 1,
+                               .n_stream = 2,
+                               .kv_cap = KV_CAP});
+    rig_job jobs[2] = {
+        {.ids = ids[0], .n_id = 20, .n_generate = 6},
+        {.ids = ids[0], .n_id = 20, .n_generate = 6, .sample = how}};
+    rig_run(&r, jobs, 2);
+    assert_memory_equal(jobs[0].gen_logits, jobs[1].gen_logits,
+                        shape.n_vocab * sizeof(float));
+    assert_memory_not_equal(jobs[0].gen_ids, jobs[1].gen_ids,
+                            6 * sizeof(int32_t));
+    rig_job_free(&jobs[0]);
+    rig_job_free(&jobs[1]);
+    rig_close(&r);
+}
+
+static void
+test_groups_are_diagonals(void **state)
+{
+    model_config shape = rig_shape();
+    (void)state;
+    seed = 11;
+    random_ids();
+    for (uint32_t n = 1; n < 9; n++) {
+        rig r;
+        engine_counts counts;
+        rig_open(&r, &(rig_config){.shape = &shape,
+                                   .device = "cpu",
+                                   .n_thread = 1,
+                                   .n_stream = 1});
+        rig_job job = {.ids = ids[0], .n_id = n * shape.segment_size};
+        rig_run(&r, &job, 1);
+        engine_counts_get(r.e, &counts);
+        assert_int_equal(counts.n_group, n + shape.n_layer - 1);
+        assert_int_equal(counts.n_cell, n * shape.n_layer);
+        assert_true(counts.flops > 0);
+        assert_true(engine_bytes(r.e) > 0);
+        rig_job_free(&job);
+        rig_close(&r);
+    }
+}
+
+static void
+test_refuses(void **state)
+{
+    model_config shape = rig_shape();
+    int32_t bad[8] = {0, 1, 2, 3, 4, 5, 6, (int32_t)shape.n_vocab};
+    int32_t good[8] = {0};
+    rig r;
+    (void)state;
+    rig_open(&r, &(rig_config){.shape = &shape,
+                               .device = "cpu",
+                               .n_thread = 1,
+                               .n_stream = 1,
+                               .n_slot = 3,
+                               .kv_cap = 10});
+    EXPECT_OK(engine_open(r.e, 0, true, 0));
+    engine_segment s = {.n_token = 8};
+    EXPECT_ST(engine_feed(r.e, 0, &s, bad), ST_ARG);
+    bad[7] = -1;
+    EXPECT_ST(engine_feed(r.e, 0, &s, bad), ST_ARG);
+    s.n_token = 9;
+    EXPECT_ST(engine_feed(r.e, 0, &s, good), ST_ARG);
+    s.n_token = 0;
+    EXPECT_ST(engine_feed(r.e, 0, &s, good), ST_ARG);
+    assert_int_equal(engine_room(r.e, 0), 3);
+
+    s = (engine_segment){.n_token = 8, .frozen = 1, .pos = 3};
+    EXPECT_ST(engine_feed(r.e, 0, &s, good), ST_LIMIT);
+    s.pos = UINT32_MAX;
+    EXPECT_ST(engine_feed(r.e, 0, &s, good), ST_LIMIT);
+    s.pos = 0;
+    EXPECT_OK(engine_feed(r.e, 0, &s, good));
+    s = (engine_segment){.n_token = 8};
+    EXPECT_ST(engine_feed(r.e, 0, &s, good), ST_ARG); /* behind a prompt */
+    s = (engine_segment){.n_token = 1, .frozen = 1, .pos = 8};
+    EXPECT_OK(engine_feed(r.e, 0, &s, good));
+    s.pos = 9;
+    EXPECT_OK(engine_feed(r.e, 0, &s, good));
+    EXPECT_ST(engine_feed(r.e, 0, &s, good), ST_STATE);
+    engine_close(r.e, 0);
+    rig_close(&r);
+}
+
+/* ------------------------------------------------------- ranks by hand --- */
+
+/* A rank's engine with the stream open, as one of two. */
+static void
+open_rank(rig *r, const model_config *shape, place_kind kind, uint32_t rank)
+{
+    rig_open(r, &(rig_config){.shape = shape,
+                              .device = rank == 0 ? "cpu" : "cpu-async",
+                              .n_thread = 1,
+                              .n_stream = 1,
+                              .kv_cap = KV_CAP,
+                              .place = {.kind = kind,
+                                        .n_layer = shape->n_layer,
+                                        .size = 2,
+                                        .rank = rank}});
+    EXPECT_OK(engine_open(r->e, 0, kind == PLACE_LAYERS || rank == 0, 0));
+}
+
+static void
+keep_logits(void *ctx, uint32_t stream, const engine_segment *s, uint32_t row0,
+            uint32_t n_row, const float *logits)
+{
+    float *all = ctx;
+    const model_config shape = rig_shape();
+    (void)stream;
+    memcpy(all + (s->seg * shape.segment_size + row0) * shape.n_vocab, logits,
+           (size_t)n_row * shape.n_vocab * sizeof *logits);
+}
+
+static uint32_t
+turn(rig *r, const engine_done **done)
+{
+    uint32_t n = 0;
+    EXPECT_OK(engine_launch(r->e, &n));
+    if (n > 0)
+        EXPECT_OK(engine_collect(r->e, done, &n));
+    return n;
+}
+
+/* Moves what is at one place of a rank to one of another. */
+static void
+move(rig *from, const engine_place *a, rig *to, const engine_place *b)
+{
+    char bytes[32 << 10];
+    assert_true(a->len == b->len && a->len <= sizeof bytes);
+    EXPECT_OK(engine_read(from->e, a, bytes));
+    EXPECT_OK(engine_write(to->e, b, bytes));
+}
+
+static engine_segment
+segment_at(uint64_t seg, uint64_t n_id)
+{
+    uint32_t size = rig_shape().segment_size;
+    return (engine_segment){.seg = seg,
+                            .n_token = segment_tokens(seg, n_id, size),
+                            .want = ENGINE_LOGITS};
+}
+
+/* Segment by segment on alternate ranks; the state of a layer is handed over
+ * once its cell is done. */
+static void
+run_segments(rig *r, uint64_t n_id)
+{
+    uint64_t n = segment_count(n_id, rig_shape().segment_size);
+    for (uint64_t seg = 0; seg < n; seg++) {
+        engine_segment s = segment_at(seg, n_id);
+        rig *here = &r[seg % 2], *next = &r[(seg + 1) % 2];
+        const engine_done *done = NULL;
+        EXPECT_OK(engine_feed(here->e, 0, &s, ids[0] + seg * 8));
+        for (uint32_t layer = 0; layer < here->cfg.n_layer; layer++) {
+            engine_place a, b;
+            assert_int_equal(turn(here, &done), 1);
+            assert_int_equal(done[0].layer, layer);
+            engine_state_place(here->e, 0, layer, &a);
+            engine_state_place(next->e, 0, layer, &b);
+            move(here, &a, next, &b);
+            engine_state_arrived(next->e, 0, layer);
+        }
+        assert_int_equal(turn(here, &done), 0); /* its next states are away */
+    }
+}
+
+/* The lower layers on rank 0, the others on rank 1. */
+static void
+run_layers(rig *r, uint64_t n_id)
+{
+    uint64_t n = segment_count(n_id, rig_shape().segment_size);
+    uint32_t n_lower = model_part_of(engine_model(r[0].e))->n_layer;
+    uint32_t n_upper = model_part_of(engine_model(r[1].e))->n_layer;
+    for (uint64_t seg = 0; seg < n; seg++) {
+        engine_segment s = segment_at(seg, n_id);
+        uint32_t n_row = engine_rows(r[0].e, &s);
+        const engine_done *done = NULL;
+        engine_place a, b;
+        EXPECT_OK(engine_feed(r[0].e, 0, &s, ids[0] + seg * 8));
+        for (uint32_t layer = 0; layer < n_lower; layer++)
+            assert_int_equal(turn(&r[0], &done), 1);
+        engine_x_place(r[0].e, 0, seg, n_row, &a);
+        engine_x_place(r[1].e, 0, seg, n_row, &b);
+        move(&r[0], &a, &r[1], &b);
+        engine_release(r[0].e, 0, seg);
+        EXPECT_OK(engine_feed(r[1].e, 0, &s, NULL));
+        for (uint32_t layer = 0; layer < n_upper; layer++)
+            assert_int_equal(turn(&r[1], &done), 1);
+    }
+}
+
+static void
+check_ranks(place_kind kind, void (*run)(rig *, uint64_t))
+{
+    model_config shape = rig_shape();
+    rig_job job = {.ids = ids[0], .n_id = 61, .want_logits = true}, alone;
+    size_t len = job.n_id * shape.n_vocab;
+    float *logits = NULL;
+    rig r[2];
+
+    random_ids();
+    run_alone(&alone, &job, 1);
+    EXPECT_OK(mem_new(&logits, len, sizeof *logits));
+    engine_sink sink = {.ctx = logits, .logits = keep_logits};
+    for (uint32_t rank = 0; rank < 2; rank++) {
+        open_rank(&r[rank], &shape, kind, rank);
+        engine_sink_set(r[rank].e, &sink);
+    }
+    run(r, job.n_id);
+    assert_memory_equal(logits, alone.logits, len * sizeof *logits);
+    rig_close(&r[0]);
+    rig_close(&r[1]);
+    rig_job_free(&alone);
+    mem_free(logits);
+}
+
+static void
+test_states_hop(void **state)
+{
+    (void)state;
+    seed = 21;
+    check_ranks(PLACE_SEGMENTS, run_segments);
+}
+
+static void
+test_rows_hop(void **state)
+{
+    (void)state;
+    seed = 22;
+    check_ranks(PLACE_LAYERS, run_layers);
+}
+
+/* A frozen run needs its states once, and no message for later steps. */
+static void
+test_frozen_states_stay(void **state)
+{
+    model_config shape = rig_shape();
+    const engine_done *done = NULL;
+    rig r;
+    (void)state;
+    seed = 23;
+    random_ids();
+    open_rank(&r, &shape, PLACE_SEGMENTS, 1);
+    engine_segment s = {.seg = 1, .n_token = 5, .frozen = 1};
+    EXPECT_OK(engine_feed(r.e, 0, &s, ids[0]));
+    s.pos = 5;
+    s.n_token = 1;
+    EXPECT_OK(engine_feed(r.e, 0, &s, ids[0] + 5));
+    assert_int_equal(turn(&r, &done), 0);
+    for (uint32_t layer = 0; layer < shape.n_layer; layer++)
+        engine_state_arrived(r.e, 0, layer);
+    uint32_t n_cell = 0;
+    for (uint32_t n = 1; n > 0; n_cell += n)
+        n = turn(&r, &done);
+    assert_int_equal(n_cell, 2 * shape.n_layer);
+    s.pos = 6;
+    EXPECT_OK(engine_feed(r.e, 0, &s, ids[0] + 6));
+    assert_int_equal(turn(&r, &done), 1);
+    rig_close(&r);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_together_is_alone),
+        cmocka_unit_test(test_snapshot_and_restore),
+        cmocka_unit_test(test_samples_are_drawn),
+        cmocka_unit_test(test_groups_are_diagonals),
+        cmocka_unit_test(test_refuses),
+        cmocka_unit_test(test_states_hop),
+        cmocka_unit_test(test_rows_hop),
+        cmocka_unit_test(test_frozen_states_stay),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
