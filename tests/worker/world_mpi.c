@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Worlds under mpirun: random models, placements, schedules, jobs, cancels,
+ * snapshots and answers, bit for bit what one rank alone gives.
+ *
+ *   world_mpi [FIRST [N]]   cases FIRST .. FIRST + N - 1
+ *
+ * A deadlock ends in SIGALRM, with the case printed before. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tests/worker/world_case.h"
+#include "worker/draw.h"
+#include "worker/idle.h"
+
+enum { N_CASE = 150, LIMIT_S = 100 };
+
+typedef enum phase { PHASE_WAITING = 0, PHASE_OPEN, PHASE_CLOSED } phase;
+
+typedef struct job_run {
+    const world_case_job *j;
+    phase phase;
+    bool canceled;
+    uint32_t stream;
+    uint64_t n_fed, n_done;
+    uint32_t n_cached, n_asked, n_drawn;
+    uint64_t next_row; /* of the logits of written segments */
+    uint32_t n_last;   /* logits of the answer */
+    bool snapshot_asked, snapshot_came;
+} job_run;
+
+typedef struct driver {
+    const world_case *t;
+    world *w;
+    job_run run[WORLD_CASE_MAX_JOB];
+    uint32_t n_turn;
+    status failed; /* of a check inside the callback */
+} driver;
+
+#define CHECK(d, cond)                                                         \
+    do {                                                                       \
+        if (!(cond) && (d)->failed == ST_OK)                                   \
+            (d)->failed =                                                      \
+                status_fail(ST_STATE, "line %d: %s", __LINE__, #cond);         \
+    } while (0)
+
+/* ------------------------------------------------------------- results --- */
+
+static void
+check_logits(driver *d, job_run *r, const world_event *ev)
+{
+    const world_case_job *j = r->j;
+    size_t row = d->t->model.n_vocab;
+    uint32_t s = d->t->model.segment_size;
+    const float *want;
+    if (ev->seg == j->first_seg + j->n_write) {
+        CHECK(d, r->n_last < j->n_draw && ev->u.logits.n_row == 1);
+        want = j->last_logits + r->n_last++ * row;
+    } else {
+        uint64_t at = ev->seg * s + ev->u.logits.row0;
+        CHECK(d, j->want_logits);
+        CHECK(d, at == j->first_seg * s + r->next_row); /* in order */
+        r->next_row += ev->u.logits.n_row;
+        want = j->logits + (size_t)at * row;
+    }
+    CHECK(d, memcmp(ev->u.logits.values, want,
+                    ev->u.logits.n_row * row * sizeof *want) == 0);
+}
+
+static void
+check_segment(driver *d, job_run *r, const world_event *ev)
+{
+    const world_case_job *j = r->j;
+    if (ev->seg == j->first_seg + j->n_write)
+        return;
+    CHECK(d, ev->seg == j->first_seg + r->n_done);
+    r->n_done++;
+    if (!j->want_logits)
+        return;
+    uint64_t n_row = r->n_done * d->t->model.segment_size;
+    if (r->n_done == j->n_write)
+        n_row -= d->t->model.segment_size - j->n_tail;
+    CHECK(d, r->next_row == n_row);
+}
+
+static void
+on_event(void *ctx, const world_event *ev)
+{
+    driver *d = ctx;
+    job_run *r = NULL;
+    for (uint32_t i = 0; i < d->t->n_job; i++) {
+        if (d->run[i].phase == PHASE_OPEN && d->run[i].stream == ev->stream)
+            r = &d->run[i];
+    }
+    CHECK(d, r != NULL);
+    if (r == NULL)
+        return;
+    switch (ev->kind) {
+    case WORLD_EVENT_SEGMENT:
+        check_segment(d, r, ev);
+        break;
+    case WORLD_EVENT_LOGITS:
+        check_logits(d, r, ev);
+        break;
+    case WORLD_EVENT_TOKEN:
+        CHECK(d, r->n_drawn < r->j->n_draw);
+        CHECK(d, ev->u.token == r->j->token[r->n_drawn]);
+        r->n_drawn++;
+        break;
+    case WORLD_EVENT_SNAPSHOT:
+        r->snapshot_came = true;
+        CHECK(d, memcmp(ev->u.snapshot.states, r->j->after,
+                        ev->u.snapshot.len) == 0);
+        CHECK(d, ev->u.snapshot.len == config_state_size(&d->t->model) *
+                                           d->t->model.n_layer * sizeof(float));
+        break;
+    case WORLD_EVENT_CLOSED:
+        r->phase = PHASE_CLOSED;
+        break;
+    }
+}
+
+/* ------------------------------------------------------------- driving --- */
+
+static status
+open_job(driver *d, job_run *r)
+{
+    const world_case_job *j = r->j;
+    world_stream s = {.first_seg = j->first_seg,
+                      .n_write = j->n_write,
+                      .prompt = j->n_prompt > 0,
+                      .priority = j->priority,
+                      .states = j->first_seg > 0 ? j->before : NULL};
+    if (world_streams_open(d->w) == d->t->n_stream)
+        return world_open(d->w, &r->stream, &s) == ST_STATE
+                   ? ST_OK
+                   : status_fail(ST_STATE, "a stream too many was opened");
+    status st = world_open(d->w, &r->stream, &s);
+    if (st == ST_OK)
+        r->phase = PHASE_OPEN;
+    return st;
+}
+
+static status
+feed_written(driver *d, job_run *r)
+{
+    status st = ST_OK;
+    const world_case_job *j = r->j;
+    uint32_t n = 0;
+    engine_segment seg = {.seg = j->first_seg + r->n_fed,
+                          .want = j->want_logits ? ENGINE_LOGITS : 0};
+    const int32_t *ids = world_case_ids(d->t, j, seg.seg, &n);
+    seg.n_token = n;
+    TRY(world_feed(d->w, r->stream, &seg, ids));
+    r->n_fed++;
+fail:
+    return st;
+}
+
+static status
+feed_answer(driver *d, job_run *r)
+{
+    status st = ST_OK;
+    const world_case_job *j = r->j;
+    uint32_t n = 1;
+    engine_segment seg = {
+        .seg = j->first_seg + j->n_write,
+        .pos = r->n_cached,
+        .frozen = 1,
+        .want = ENGINE_TOKEN | ENGINE_LAST_LOGITS,
+        .sample = {.temperature = j->temperature, .top_p = 1}};
+    const int32_t *ids = r->n_asked == 0 ? world_case_ids(d->t, j, seg.seg, &n)
+                                         : &j->token[r->n_asked - 1];
+    seg.n_token = n;
+    seg.sample.uniform = draw_uniform(7, r->n_asked);
+    TRY(world_feed(d->w, r->stream, &seg, ids));
+    r->n_asked++;
+    r->n_cached += n;
+fail:
+    return st;
+}
+
+static bool
+finished(const job_run *r)
+{
+    return r->n_done == r->j->n_write && r->n_drawn == r->j->n_draw &&
+           (!r->j->want_snapshot || r->snapshot_came);
+}
+
+static status
+drive_job(driver *d, job_run *r)
+{
+    status st = ST_OK;
+    const world_case_job *j = r->j;
+
+    if (r->phase == PHASE_WAITING)
+        return open_job(d, r);
+    if (r->phase == PHASE_CLOSED || r->canceled)
+        return ST_OK;
+    while (r->n_fed < j->n_write && world_room(d->w, r->stream) > 0)
+        TRY(feed_written(d, r));
+    if (r->n_fed == j->n_write && r->n_asked < j->n_draw &&
+        r->n_asked == r->n_drawn && world_room(d->w, r->stream) > 0)
+        TRY(feed_answer(d, r));
+    if (j->want_snapshot && !r->snapshot_asked && r->n_done == j->n_write) {
+        TRY(world_snapshot(d->w, r->stream));
+        r->snapshot_asked = true;
+    }
+    if (d->n_turn >= j->cancel_turn || finished(r)) {
+        r->canceled = true;
+        world_close(d->w, r->stream);
+        world_close(d->w, r->stream); /* again is fine */
+    }
+fail:
+    return st;
+}
+
+static status
+drive(driver *d)
+{
+    status st = ST_OK;
+    idle wait = {0};
+    uint32_t n_left = d->t->n_job;
+    while (n_left > 0) {
+        bool busy = false;
+        n_left = 0;
+        for (uint32_t i = 0; i < d->t->n_job; i++) {
+            TRY(drive_job(d, &d->run[i]));
+            n_left += d->run[i].phase != PHASE_CLOSED;
+        }
+        TRY(world_turn(d->w, &busy));
+        TRY(d->failed);
+        d->n_turn++;
+        if (busy)
+            idle_reset(&wait);
+        else
+            idle_wait(&wait, true);
+    }
+    for (uint32_t i = 0; i < d->t->n_job; i++) {
+        if (d->run[i].j->cancel_turn == UINT32_MAX && !finished(&d->run[i]))
+            return status_fail(ST_STATE, "job %u is not finished", i);
+    }
+fail:
+    return st;
+}
+
+static status
+check_totals(const world_case *t, const world_totals *sum)
+{
+    uint64_t n_cell = 0;
+    for (uint32_t i = 0; i < t->n_job; i++) {
+        if (t->job[i].cancel_turn != UINT32_MAX)
+            return ST_OK;
+        n_cell += (t->job[i].n_write + t->job[i].n_draw) * t->model.n_layer;
+    }
+    if (sum->n_cell != n_cell)
+        return status_fail(ST_STATE, "%llu cells were run, not %llu",
+                           (unsigned long long)sum->n_cell,
+                           (unsigned long long)n_cell);
+    return ST_OK;
+}
+
+static status
+run_case(comm *c, uint64_t number)
+{
+    status st = ST_OK;
+    status result = ST_OK;
+    world_case *t = NULL;
+    world_case_rank r = {0};
+    world_totals sum = {0};
+    driver d = {0};
+
+    TRY(world_case_new(&t, number, comm_rank(c), comm_size(c)));
+    if (comm_rank(c) == 0)
+        world_case_print(t);
+    TRY(comm_agree(c, world_case_open(&r, t, false)));
+    TRY(world_new(&d.w, c, r.engine, &t->place));
+    if (comm_rank(c) == 0) {
+        d.t = t;
+        for (uint32_t i = 0; i < t->n_job; i++)
+            d.run[i].j = &t->job[i];
+        TRY(world_case_solve(t));
+        world_on_event(d.w, on_event, &d);
+        result = drive(&d);
+        TRY(world_stop(d.w));
+    } else {
+        TRY(world_serve(d.w));
+    }
+    TRY(world_totals_get(d.w, &sum));
+    if (comm_rank(c) == 0 && result == ST_OK)
+        result = check_totals(t, &sum);
+    st = comm_agree(c, result);
+fail:
+    world_free(d.w);
+    world_case_close(&r);
+    world_case_free(t);
+    return st;
+}
+
+int
+main(int argc, char **argv)
+{
+    comm *c = NULL;
+    status st = ST_OK;
+
+    TRY(comm_open(&c, &argc, &argv));
+    uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
+    uint64_t n = argc > 2 ? strtoull(argv[2], NULL, 10) : N_CASE;
+    alarm(LIMIT_S);
+    for (uint64_t i = first; i < first + n && st == ST_OK; i++)
+        st = run_case(c, i);
+    if (st != ST_OK) {
+        fprintf(stderr, "rank %u: %s: %s\n", comm_rank(c), status_name(st),
+                status_text());
+        comm_abort(c, 1);
+    }
+fail:
+    comm_close(c);
+    return st == ST_OK ? 0 : 1;
+}
