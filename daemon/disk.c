@@ -21,8 +21,9 @@ struct disk_snapshot {
     uint64_t job;
     uint32_t attempt;
     helper_task drop;
-    intake *in;  /* the helper's */
-    bool failed; /* the helper's */
+    intake *in; /* the helper's, and what follows: the first failure */
+    status failed;
+    char why[256];
 };
 
 typedef struct work {
@@ -81,7 +82,7 @@ run_part(helper_task *task)
     disk_snapshot *s = w->snapshot;
     status st = ST_OK;
 
-    if (s->failed)
+    if (s->failed != ST_OK)
         return ST_OK;
     TRY(open_intake(s));
     TRY(intake_add(s->in, w->data, w->len));
@@ -89,7 +90,8 @@ run_part(helper_task *task)
         TRY(intake_check(s->in, w->hash));
     return ST_OK;
 fail:
-    s->failed = true;
+    s->failed = st;
+    (void)snprintf(s->why, sizeof(s->why), "%s", status_text());
     return st;
 }
 
@@ -100,8 +102,8 @@ run_store(helper_task *task)
     disk_snapshot *s = w->snapshot;
     status st;
 
-    if (s && (s->failed || !s->in))
-        TRY(status_fail(ST_IO, "the document's snapshot is incomplete"));
+    if (s && s->failed != ST_OK)
+        TRY(status_fail(s->failed, "%s", s->why));
     if (s)
         TRY(intake_finish(s->in, w->doc.fingerprint, w->doc.segments - 1));
     TRY(datadir_add_document(w->owner->dir, &w->doc, w->ids));

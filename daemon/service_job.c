@@ -219,14 +219,17 @@ void
 service_job_store(service *v, const core_action *a)
 {
     holding *h = service_job_find(v, a->job->id);
-    status st = ST_NOMEM;
+    status st;
 
-    if (h && h->ids)
-        st = disk_store(v->writer, a->document, h->ids, &h->snapshot);
-    if (!h || st == ST_OK)
+    if (!h || !h->ids)
         return;
+    if (h->failed == ST_OK) { /* the last part too is on its way */
+        st = disk_store(v->writer, a->document, h->ids, &h->snapshot);
+        if (st == ST_OK)
+            return;
+        fail_later(h, 0, st, status_text());
+    }
     h->store_failed = true;
-    fail_later(h, 0, st, "out of memory");
 }
 
 /* ------------------------------------------------------------ the way out ---
