@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/log.h"
 
@@ -28,6 +29,27 @@ void
 command_init(command *c)
 {
     *c = (command){.timeout_s = 10};
+}
+
+void
+command_entries(command *c, option_entry out[COMMAND_N_ENTRY])
+{
+    const option_entry entry[COMMAND_N_ENTRY] = {
+        {"Common flags", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
+        {"connect", OPTION_TEXT, &c->connect, "ENDPOINT",
+         "daemon to talk to; the default is the socket client.sock in the "
+         "user's runtime directory",
+         0, 0},
+        {"endpoint", OPTION_TEXT, &c->endpoint, "ENDPOINT",
+         "the same as --connect, for LONGWAVE_ENDPOINT", 0, 0},
+        {"timeout", OPTION_U64, &c->timeout_s, "SECONDS",
+         "silence after which the daemon counts as gone", 1, 86400},
+        {"json", OPTION_FLAG, &c->json, NULL,
+         "print one JSON object on one line", 0, 0},
+        {"verbose", OPTION_FLAG, &c->verbose, NULL, "say more on stderr", 0, 0},
+    };
+
+    memcpy(out, entry, sizeof(entry));
 }
 
 status

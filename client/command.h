@@ -17,37 +17,11 @@ typedef struct command {
     client *c;
 } command;
 
-/* The flags that every subcommand has; `c` is its command. */
-#define COMMAND_FLAGS(c)                                                       \
-    {.name = "Common flags", .kind = OPTION_HEAD},                             \
-        {.name = "connect",                                                    \
-         .kind = OPTION_TEXT,                                                  \
-         .value = &(c).connect,                                                \
-         .argument = "ENDPOINT",                                               \
-         .help = "daemon to talk to; the default is the socket client.sock "   \
-                 "in the user's runtime directory"},                           \
-        {.name = "endpoint",                                                   \
-         .kind = OPTION_TEXT,                                                  \
-         .value = &(c).endpoint,                                               \
-         .argument = "ENDPOINT",                                               \
-         .help = "the same as --connect, for LONGWAVE_ENDPOINT"},              \
-        {.name = "timeout",                                                    \
-         .kind = OPTION_U64,                                                   \
-         .value = &(c).timeout_s,                                              \
-         .argument = "SECONDS",                                                \
-         .help = "silence after which the daemon counts as gone",              \
-         .min = 1,                                                             \
-         .max = 86400},                                                        \
-        {.name = "json",                                                       \
-         .kind = OPTION_FLAG,                                                  \
-         .value = &(c).json,                                                   \
-         .help = "print one JSON object on one line"},                         \
-    {                                                                          \
-        .name = "verbose", .kind = OPTION_FLAG, .value = &(c).verbose,         \
-        .help = "say more on stderr"                                           \
-    }
+enum { COMMAND_N_ENTRY = 6 };
 
 void command_init(command *c);
+/* The flags that every subcommand has. */
+void command_entries(command *c, option_entry out[COMMAND_N_ENTRY]);
 /* Parses the flags; `min` arguments are needed.  *done: nothing is left to do
  * (--help). */
 status command_parse(command *c, const option_set *set, size_t min, int argc,

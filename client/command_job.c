@@ -131,19 +131,13 @@ command_add(int argc, char **argv)
     command c;
     const char *name = NULL;
     bool ids = false, done = false;
-    const option_entry entry[] = {
-        {.name = "name",
-         .kind = OPTION_TEXT,
-         .value = &name,
-         .argument = "NAME",
-         .help = "what the document is called from now on: up to 255 bytes "
-                 "without '/'"},
-        {.name = "ids",
-         .kind = OPTION_FLAG,
-         .value = &ids,
-         .help = "FILE is safetensors with a tensor input_ids (I32 or I64, "
-                 "shape [n])"},
-        COMMAND_FLAGS(c)};
+    option_entry entry[2 + COMMAND_N_ENTRY] = {
+        {"name", OPTION_TEXT, &name, "NAME",
+         "what the document is called from now on: up to 255 bytes without '/'",
+         0, 0},
+        {"ids", OPTION_FLAG, &ids, NULL,
+         "FILE is safetensors with a tensor input_ids (I32 or I64, shape [n])",
+         0, 0}};
     const option_set set = {
         .program = "longwave add",
         .summary = "Usage: longwave add FILE|- --name NAME [--ids]\n"
@@ -158,6 +152,7 @@ command_add(int argc, char **argv)
     status st;
 
     command_init(&c);
+    command_entries(&c, entry + 2);
     TRY(command_parse(&c, &set, 1, argc, argv, &done));
     if (done)
         return ST_OK;
@@ -286,88 +281,62 @@ fail:
 }
 
 static status
-check_ask(const command *c, const question *q)
+parse_ask(command *c, question *q, int argc, char **argv, bool *done)
 {
-    if ((c->n_argument == 2) == (q->ids != NULL))
-        return status_fail(ST_ARG, "a question is either TEXT or --ids FILE; "
-                                   "see longwave ask --help");
-    if (q->top_p <= 0)
-        return status_fail(ST_ARG, "--top-p: 0 leaves no token to draw");
-    return ST_OK;
-}
-
-status
-command_ask(int argc, char **argv)
-{
-    command c;
-    question q = {.generate = 128, .top_p = 1};
-    bool done = false;
-    const option_entry entry[] = {
-        {.name = "ids",
-         .kind = OPTION_TEXT,
-         .value = &q.ids,
-         .argument = "FILE",
-         .help = "the question's token ids: safetensors with a tensor "
-                 "input_ids (I32 or I64, shape [n])"},
-        {.name = "generate",
-         .kind = OPTION_U64,
-         .value = &q.generate,
-         .argument = "N",
-         .help = "tokens the answer has at most",
-         .min = 1,
-         .max = CLIENT_MAX_GENERATE},
-        {.name = "temperature",
-         .kind = OPTION_F64,
-         .value = &q.temperature,
-         .argument = "T",
-         .help = "0: the most probable token each time",
-         .min = 0,
-         .max = 100},
-        {.name = "top-k",
-         .kind = OPTION_U64,
-         .value = &q.top_k,
-         .argument = "K",
-         .help = "draw from the K most probable tokens; 0: all",
-         .min = 0,
-         .max = INT32_MAX},
-        {.name = "top-p",
-         .kind = OPTION_F64,
-         .value = &q.top_p,
-         .argument = "P",
-         .help = "draw from the tokens that make up this probability",
-         .min = 0,
-         .max = 1},
-        {.name = "seed",
-         .kind = OPTION_U64,
-         .value = &q.seed,
-         .argument = "N",
-         .help = "the same seed draws the same answer"},
-        {.name = "stop",
-         .kind = OPTION_LIST,
-         .value = &q.stop,
-         .argument = "TEXT",
-         .help = "end the answer before this text; up to 16 times"},
-        {.name = "ignore-eos",
-         .kind = OPTION_FLAG,
-         .value = &q.ignore_eos,
-         .help = "go on past an end token"},
-        COMMAND_FLAGS(c)};
+    option_entry entry[8 + COMMAND_N_ENTRY] = {
+        {"ids", OPTION_TEXT, &q->ids, "FILE",
+         "the question's token ids: safetensors with a tensor input_ids (I32 "
+         "or I64, shape [n])",
+         0, 0},
+        {"generate", OPTION_U64, &q->generate, "N",
+         "tokens the answer has at most", 1, CLIENT_MAX_GENERATE},
+        {"temperature", OPTION_F64, &q->temperature, "T",
+         "0: the most probable token each time", 0, 100},
+        {"top-k", OPTION_U64, &q->top_k, "K",
+         "draw from the K most probable tokens; 0: all", 0, INT32_MAX},
+        {"top-p", OPTION_F64, &q->top_p, "P",
+         "draw from the most probable tokens that make up P", 0, 1},
+        {"seed", OPTION_U64, &q->seed, "N",
+         "the same seed draws the same answer", 0, 0},
+        {"stop", OPTION_LIST, &q->stop, "TEXT",
+         "end the answer before this text; up to 16 times", 0, 0},
+        {"ignore-eos", OPTION_FLAG, &q->ignore_eos, NULL,
+         "go on past an end token", 0, 0}};
     const option_set set = {
         .program = "longwave ask",
         .summary = "Usage: longwave ask NAME TEXT|--ids FILE\n"
                    "Asks a question about the document NAME; the answer's "
-                   "text is printed as it comes.",
+                   "text is printed as it\ncomes.",
         .entry = entry,
         .n_entry = sizeof(entry) / sizeof(*entry),
         .max_argument = 2};
     status st;
 
-    command_init(&c);
-    TRY(command_parse(&c, &set, 1, argc, argv, &done));
-    if (done)
+    command_entries(c, entry + 8);
+    TRY(command_parse(c, &set, 1, argc, argv, done));
+    if (*done)
         return ST_OK;
-    TRY(check_ask(&c, &q));
-    TRY(run_ask(&c, &q));
+    if ((c->n_argument == 2) == (q->ids != NULL))
+        return status_fail(ST_ARG, "a question is either TEXT or --ids FILE; "
+                                   "see longwave ask --help");
+    if (q->top_p <= 0)
+        return status_fail(ST_ARG, "--top-p: 0 leaves no token to draw");
+fail:
+    return st;
+}
+
+status
+command_ask(int argc, char **argv)
+{
+    question q = {.generate = 128, .top_p = 1};
+    bool done = false;
+    command c;
+    status st;
+
+    command_init(&c);
+    TRY(parse_ask(&c, &q, argc, argv, &done));
+    if (!done)
+        TRY(run_ask(&c, &q));
 fail:
     command_close(&c);
     return st;

@@ -22,16 +22,17 @@ static status
 run(const usage *u, action_fn *act, int argc, char **argv)
 {
     command c;
-    const option_entry entry[] = {COMMAND_FLAGS(c)};
+    option_entry entry[COMMAND_N_ENTRY];
     const option_set set = {.program = u->program,
                             .summary = u->summary,
                             .entry = entry,
-                            .n_entry = sizeof(entry) / sizeof(*entry),
+                            .n_entry = COMMAND_N_ENTRY,
                             .max_argument = u->n_argument};
     bool done = false;
     status st;
 
     command_init(&c);
+    command_entries(&c, entry);
     TRY(command_parse(&c, &set, u->n_argument, argc, argv, &done));
     if (done)
         return ST_OK;
