@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The table of merges, and the merging of one word through a heap.
+ *
+ * An entry of the heap may be stale, because a neighbour has merged since it
+ * was pushed.  It is recognised when it is popped: the pair that stands at its
+ * place now has another rank, or none. */
+#include "model/bpe.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+#define NOWHERE UINT32_MAX
+
+enum {
+    MEMO_SLOTS = 1 << 14, /* a MiB in all */
+    MEMO_BYTES = 22,
+    MEMO_IDS = 10
+};
+
+/* One slot a hash value: a newer word takes the place of an older one. */
+struct bpe_memo {
+    int32_t id[MEMO_IDS];
+    uint8_t n_id; /* 0: empty */
+    uint8_t len;
+    char word[MEMO_BYTES];
+};
+
+/* ------------------------------------------------------------- merges --- */
+
+status
+bpe_init(bpe *b, const vocab *v, size_t n_merge)
+{
+    size_t n_slot = 16;
+    status st;
+
+    memset(b, 0, sizeof(*b));
+    b->vocab = v;
+    for (int i = 0; i < 256; i++) {
+        char byte = (char)i;
+
+        b->byte_id[i] = vocab_find(v, &byte, 1);
+        if (b->byte_id[i] < 0)
+            return status_fail(ST_ARG, "the vocabulary lacks byte 0x%02x", i);
+    }
+    while (n_slot < 2 * n_merge)
+        n_slot *= 2;
+    TRY(mem_new(&b->merge, n_slot, sizeof(*b->merge)));
+    for (size_t i = 0; i < n_slot; i++)
+        b->merge[i].pair = BPE_FREE;
+    b->merge_mask = n_slot - 1;
+    return ST_OK;
+
+fail:
+    return st;
+}
+
+void
+bpe_fini(bpe *b)
+{
+    mem_free(b->merge);
+    memset(b, 0, sizeof(*b));
+}
+
+static uint64_t
+pair_of(int32_t left, int32_t right)
+{
+    return (uint64_t)(uint32_t)left << 32 | (uint32_t)right;
+}
+
+static bpe_merge *
+slot_of(const bpe *b, int32_t left, int32_t right)
+{
+    uint64_t pair = pair_of(left, right);
+    size_t i =
+        vocab_mix(pair ^ b->vocab->seed, 0x9e3779b97f4a7c15u) & b->merge_mask;
+
+    while (b->merge[i].pair != pair && b->merge[i].pair != BPE_FREE)
+        i = (i + 1) & b->merge_mask;
+    return &b->merge[i];
+}
+
+/* NULL: the two do not merge. */
+static const bpe_merge *
+find_merge(const bpe *b, int32_t left, int32_t right)
+{
+    const bpe_merge *m = slot_of(b, left, right);
+
+    return m->pair != BPE_FREE ? m : NULL;
+}
+
+/* A pair that comes twice keeps its later rank, as in the library that writes
+ * these files. */
+status
+bpe_add(bpe *b, uint32_t rank, const char *word, size_t n_left, size_t n_right)
+{
+    int32_t left = vocab_find(b->vocab, word, n_left);
+    int32_t right = vocab_find(b->vocab, word + n_left, n_right);
+    int32_t id = vocab_find(b->vocab, word, n_left + n_right);
+
+    if (left < 0 || right < 0 || id < 0)
+        return status_fail(ST_ARG, "merge %u: a part or the whole is no token",
+                           rank);
+    if (b->vocab->token[id].kind == VOCAB_SPECIAL)
+        return status_fail(ST_ARG, "merge %u makes a special token", rank);
+    *slot_of(b, left, right) = (bpe_merge){pair_of(left, right), rank, id};
+    return ST_OK;
+}
+
+/* ---------------------------------------------------------------- ids --- */
+
+status
+bpe_ids_add(bpe_ids *ids, const int32_t *id, size_t n)
+{
+    status st;
+
+    if (n > ids->cap - ids->n) {
+        size_t cap = 2 * ids->cap + n + 64;
+
+        TRY(mem_resize(&ids->id, cap, sizeof(*ids->id)));
+        ids->cap = cap;
+    }
+    memcpy(ids->id + ids->n, id, n * sizeof(*id));
+    ids->n += n;
+    return ST_OK;
+
+fail:
+    return st;
+}
+
+/* --------------------------------------------------------------- heap --- */
+
+static void
+sift_down(uint64_t *heap, size_t n, size_t i)
+{
+    uint64_t key = heap[i];
+
+    for (size_t child = 2 * i + 1; child < n; child = 2 * i + 1) {
+        if (child + 1 < n && heap[child + 1] < heap[child])
+            child++;
+        if (heap[child] >= key)
+            break;
+        heap[i] = heap[child];
+        i = child;
+    }
+    heap[i] = key;
+}
+
+static void
+make_heap(bpe_scratch *s)
+{
+    for (size_t i = s->n_heap / 2; i-- > 0;)
+        sift_down(s->heap, s->n_heap, i);
+}
+
+static uint64_t
+heap_pop(bpe_scratch *s)
+{
+    uint64_t least = s->heap[0];
+
+    s->heap[0] = s->heap[--s->n_heap];
+    if (s->n_heap > 0)
+        sift_down(s->heap, s->n_heap, 0);
+    return least;
+}
+
+static status
+heap_reserve(bpe_scratch *s, size_t n)
+{
+    size_t cap = s->heap_cap + s->heap_cap / 2;
+    status st;
+
+    if (n <= s->heap_cap)
+        return ST_OK;
+    cap = cap > n ? cap : n;
+    TRY(mem_resize(&s->heap, cap, sizeof(*s->heap)));
+    s->heap_cap = cap;
+    return ST_OK;
+
+fail:
+    return st;
+}
+
+static void
+heap_push(bpe_scratch *s, uint64_t key)
+{
+    size_t i = s->n_heap++;
+
+    while (i > 0 && s->heap[(i - 1) / 2] > key) {
+        s->heap[i] = s->heap[(i - 1) / 2];
+        i = (i - 1) / 2;
+    }
+    s->heap[i] = key;
+}
+
+/* --------------------------------------------------------------- word --- */
+
+/* The merge of the symbol at `left` and its right neighbour; NULL: none. */
+static const bpe_merge *
+merge_at(const bpe *b, const bpe_scratch *s, uint32_t left)
+{
+    uint32_t right = s->symbol[left].right;
+
+    if (right == NOWHERE)
+        return NULL;
+    return find_merge(b, s->symbol[left].id, s->symbol[right].id);
+}
+
+static uint64_t
+key_of(const bpe_merge *m, uint32_t left)
+{
+    return (uint64_t)m->rank << 32 | left;
+}
+
+static status
+start_word(const bpe *b, bpe_scratch *s, const char *word, size_t len)
+{
+    uint32_t n = (uint32_t)len;
+    status st;
+
+    if (len > s->symbol_cap) {
+        TRY(mem_resize(&s->symbol, len + 64, sizeof(*s->symbol)));
+        s->symbol_cap = len + 64;
+    }
+    TRY(heap_reserve(s, len));
+    for (uint32_t i = 0; i < n; i++)
+        s->symbol[i] =
+            (bpe_symbol){b->byte_id[(unsigned char)word[i]],
+                         i > 0 ? i - 1 : NOWHERE, i + 1 < n ? i + 1 : NOWHERE};
+    s->n_heap = 0;
+    for (uint32_t i = 0; i + 1 < n; i++) {
+        const bpe_merge *m = merge_at(b, s, i);
+
+        if (m != NULL)
+            s->heap[s->n_heap++] = key_of(m, i);
+    }
+    make_heap(s);
+    return ST_OK;
+
+fail:
+    return st;
+}
+
+static void
+join(bpe_scratch *s, uint32_t left, int32_t id)
+{
+    uint32_t right = s->symbol[left].right;
+    uint32_t after = s->symbol[right].right;
+
+    s->symbol[left].id = id;
+    s->symbol[left].right = after;
+    if (after != NOWHERE)
+        s->symbol[after].left = left;
+    s->symbol[right].id = -1;
+}
+
+static void
+push_pair(const bpe *b, bpe_scratch *s, uint32_t left)
+{
+    const bpe_merge *m = left != NOWHERE ? merge_at(b, s, left) : NULL;
+
+    if (m != NULL)
+        heap_push(s, key_of(m, left));
+}
+
+static status
+merge_word(const bpe *b, bpe_scratch *s)
+{
+    status st;
+
+    while (s->n_heap > 0) {
+        uint64_t key = heap_pop(s);
+        uint32_t at = (uint32_t)key;
+        const bpe_merge *m;
+
+        if (s->symbol[at].id < 0)
+            continue;
+        m = merge_at(b, s, at);
+        if (m == NULL || key_of(m, at) != key)
+            continue;
+        join(s, at, m->id);
+        TRY(heap_reserve(s, s->n_heap + 2));
+        push_pair(b, s, s->symbol[at].left);
+        push_pair(b, s, at);
+    }
+    return ST_OK;
+
+fail:
+    return st;
+}
+
+static bpe_memo *
+memo_of(const bpe *b, const bpe_scratch *s, const char *word, size_t len)
+{
+    if (len > MEMO_BYTES)
+        return NULL;
+    return &s->memo[vocab_hash(b->vocab->seed, word, len) & (MEMO_SLOTS - 1)];
+}
+
+static void
+remember(bpe_memo *memo, const char *word, size_t len, const int32_t *id,
+         size_t n_id)
+{
+    if (memo == NULL || n_id > MEMO_IDS)
+        return;
+    memcpy(memo->id, id, n_id * sizeof(*id));
+    memcpy(memo->word, word, len);
+    memo->n_id = (uint8_t)n_id;
+    memo->len = (uint8_t)len;
+}
+
+status
+bpe_word(const bpe *b, bpe_scratch *s, const char *word, size_t len,
+         bpe_ids *out)
+{
+    bpe_memo *memo = memo_of(b, s, word, len);
+    size_t first = out->n;
+    status st;
+
+    if (memo != NULL && memo->n_id > 0 && memo->len == len &&
+        memcmp(memo->word, word, len) == 0)
+        return bpe_ids_add(out, memo->id, memo->n_id);
+    if (b->ignore_merges) {
+        int32_t id = vocab_find(b->vocab, word, len);
+
+        if (id >= 0 && b->vocab->token[id].kind != VOCAB_SPECIAL)
+            return bpe_ids_add(out, &id, 1);
+    }
+    TRY(start_word(b, s, word, len));
+    TRY(merge_word(b, s));
+    /* The first symbol is never merged into another: it starts the chain. */
+    for (uint32_t i = 0; i != NOWHERE; i = s->symbol[i].right)
+        TRY(bpe_ids_add(out, &s->symbol[i].id, 1));
+    remember(memo, word, len, out->id + first, out->n - first);
+    return ST_OK;
+
+fail:
+    return st;
+}
+
+status
+bpe_scratch_init(bpe_scratch *s)
+{
+    status st;
+
+    memset(s, 0, sizeof(*s));
+    TRY(mem_new(&s->memo, MEMO_SLOTS, sizeof(*s->memo)));
+    return ST_OK;
+
+fail:
+    return st;
+}
+
+void
+bpe_scratch_fini(bpe_scratch *s)
+{
+    mem_free(s->memo);
+    mem_free(s->heap);
+    mem_free(s->symbol);
+    memset(s, 0, sizeof(*s));
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One step through UTF-8.  utf8_check() and utf8_tail() are in tokenizer.h. */
+#ifndef MODEL_UTF8_H
+#define MODEL_UTF8_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum utf8_kind {
+    UTF8_GOOD = 0, /* a character */
+    UTF8_BAD,      /* no character begins like this */
+    UTF8_SHORT     /* valid so far, cut off by the end of the text */
+} utf8_kind;
+
+/* Looks at text[0..len), len > 0.  *n = bytes of the character, of the longest
+ * beginning of one (what one U+FFFD stands for; at least 1), or what is there
+ * of it. */
+utf8_kind utf8_next(const char *text, size_t len, size_t *n);
+
+/* The character of n = 1 to 4 bytes that utf8_next() called good. */
+uint32_t utf8_value(const char *text, size_t n);
+
+#endif
