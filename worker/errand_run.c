@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A job at the world: segments in, a snapshot or tokens out. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "proto/snapshot.h"
+#include "worker/draw.h"
+#include "worker/errand_impl.h"
+
+enum { PART_BYTES = 1 << 20 }; /* of a snapshot on its way out */
+
+/* -------------------------------------------------------------- events --- */
+
+static status
+seal(errand *e, const world_event *ev)
+{
+    status st = ST_OK;
+    const errand_shape *s = &e->shape;
+    snapshot_info info = {.n_layer = s->n_layer,
+                          .layer_floats = s->layer_floats,
+                          .n_segment = e->first_segment + e->n_segment};
+    hash h;
+
+    ASSERT(SNAPSHOT_HEADER + ev->u.snapshot.len == s->snapshot_bytes);
+    memcpy(info.fingerprint, s->fingerprint, sizeof info.fingerprint);
+    TRY(mem_new(&e->snapshot, s->snapshot_bytes, 1));
+    memcpy(e->snapshot + SNAPSHOT_HEADER, ev->u.snapshot.states,
+           ev->u.snapshot.len);
+    TRY(snapshot_seal(e->snapshot, s->snapshot_bytes, &info));
+    hash_init(&h);
+    hash_add(&h, e->snapshot, s->snapshot_bytes);
+    hash_end(&h, e->snapshot_hash);
+fail:
+    return st;
+}
+
+static bool
+ends_answer(const errand *e, int32_t id)
+{
+    for (uint32_t i = 0; i < e->generate.n_eos; i++) {
+        if (e->generate.eos[i] == id)
+            return true;
+    }
+    return false;
+}
+
+static void
+drawn(errand *e, int32_t id)
+{
+    e->drawn = id;
+    e->n_drawn++;
+    if (ends_answer(e, id))
+        e->finish = "eos";
+    else if (e->n_drawn == e->generate.max_tokens)
+        e->finish = "length";
+}
+
+void
+errand_event(errand *e, const world_event *ev)
+{
+    status st = ST_OK;
+    if (ev->kind == WORLD_EVENT_CLOSED) {
+        e->has_stream = false;
+        return;
+    }
+    if (e->state != ERRAND_RUN)
+        return;
+    if (ev->kind == WORLD_EVENT_SEGMENT) {
+        if (ev->seg < e->first_segment + e->n_segment)
+            e->n_done++;
+    } else if (ev->kind == WORLD_EVENT_TOKEN) {
+        drawn(e, ev->u.token);
+    } else if (ev->kind == WORLD_EVENT_SNAPSHOT) {
+        e->snapshot_came = true;
+        st = seal(e, ev);
+    }
+    if (st != ST_OK)
+        errand_fail(e, st);
+}
+
+/* ---------------------------------------------------------- to the world */
+
+static kernel_sample_args
+sampling(const errand *e)
+{
+    const world_generate *g = &e->generate;
+    return (kernel_sample_args){.temperature = g->temperature,
+                                .top_p = g->top_p,
+                                .top_k = g->top_k,
+                                .uniform = draw_uniform(g->seed, e->n_drawn)};
+}
+
+static status
+feed_segment(errand *e)
+{
+    status st = ST_OK;
+    const int32_t *ids = e->ids + (size_t)e->first * e->shape.segment_size;
+    engine_segment seg = {.seg = e->first_segment + e->n_taken,
+                          .n_token = e->n_token[e->first]};
+    if (e->n_taken == e->n_segment) {
+        seg.frozen = 1;
+        seg.want = ENGINE_TOKEN;
+        seg.sample = sampling(e);
+    }
+    TRY(world_feed(e->w, e->stream, &seg, ids));
+    if (seg.frozen) {
+        e->n_cached = seg.n_token;
+        e->n_asked = 1;
+    }
+    e->n_token_fed += seg.n_token;
+    e->first = (e->first + 1) % e->shape.credit_segments;
+    e->n_queued--;
+    e->n_taken++;
+fail:
+    return st;
+}
+
+/* The last token drawn, as one more row. */
+static status
+feed_token(errand *e)
+{
+    status st = ST_OK;
+    engine_segment seg = {.seg = e->first_segment + e->n_segment,
+                          .n_token = 1,
+                          .pos = e->n_cached,
+                          .frozen = 1,
+                          .want = ENGINE_TOKEN,
+                          .sample = sampling(e)};
+    TRY(world_feed(e->w, e->stream, &seg, &e->drawn));
+    e->n_cached++;
+    e->n_asked++;
+    e->n_token_fed++;
+fail:
+    return st;
+}
+
+static status
+feed(errand *e, bool *busy)
+{
+    status st = ST_OK;
+    while (e->n_queued > 0 && world_room(e->w, e->stream) > 0) {
+        TRY(feed_segment(e));
+        *busy = true;
+    }
+    if (e->n_drawn > 0 && e->n_asked == e->n_drawn && e->finish == NULL &&
+        e->told_drawn == e->n_drawn && world_room(e->w, e->stream) > 0) {
+        TRY(feed_token(e));
+        *busy = true;
+    }
+    if (e->want_snapshot && !e->snapshot_asked && e->n_done == e->n_segment) {
+        TRY(world_snapshot(e->w, e->stream));
+        e->snapshot_asked = true;
+        *busy = true;
+    }
+fail:
+    return st;
+}
+
+/* --------------------------------------------------------- to the daemon */
+
+/* Sends a message of this job; *sent false: not now. */
+static status
+tell(errand *e, world_message *m, const void *raw, size_t len, bool *sent)
+{
+    m->job = e->job;
+    m->attempt = e->attempt;
+    status st = e->send(e->ctx, m, raw, len);
+    *sent = st == ST_OK;
+    return st == ST_TIMEOUT ? ST_OK : st;
+}
+
+static status
+tell_progress(errand *e)
+{
+    status st = ST_OK;
+    bool sent = false;
+    if (e->told_taken < e->n_taken) {
+        world_message m = {.kind = WORLD_CREDIT};
+        m.u.credit.segments = (uint32_t)(e->n_taken - e->told_taken);
+        TRY(tell(e, &m, NULL, 0, &sent));
+        if (sent)
+            e->told_taken = e->n_taken;
+    }
+    if (e->told_done < e->n_done) {
+        world_message m = {.kind = WORLD_SEGMENTS_DONE};
+        m.u.segments_done.segments = e->n_done;
+        TRY(tell(e, &m, NULL, 0, &sent));
+        if (sent)
+            e->told_done = e->n_done;
+    }
+    if (e->told_drawn < e->n_drawn) {
+        world_message m = {.kind = WORLD_TOKEN};
+        m.u.token.index = e->n_drawn - 1;
+        m.u.token.id = e->drawn;
+        TRY(tell(e, &m, NULL, 0, &sent));
+        if (sent)
+            e->told_drawn = e->n_drawn;
+    }
+fail:
+    return st;
+}
+
+static status
+tell_snapshot(errand *e)
+{
+    status st = ST_OK;
+    size_t total = e->shape.snapshot_bytes;
+    bool sent = true;
+    while (sent && e->snapshot != NULL) {
+        size_t left = total - (size_t)e->snapshot_at;
+        size_t len = left < PART_BYTES ? left : PART_BYTES;
+        world_message m = {.kind = WORLD_SNAPSHOT};
+        m.u.snapshot.offset = e->snapshot_at;
+        m.u.snapshot.total = total;
+        m.u.snapshot.last = len == left;
+        memcpy(m.u.snapshot.hash, e->snapshot_hash, HASH_BYTES);
+        TRY(tell(e, &m, e->snapshot + e->snapshot_at, len, &sent));
+        if (sent)
+            e->snapshot_at += len;
+        if (e->snapshot_at == total) {
+            mem_free(e->snapshot);
+            e->snapshot = NULL;
+        }
+    }
+fail:
+    return st;
+}
+
+static status
+tell_result(errand *e, bool *sent)
+{
+    world_message m = {.kind = WORLD_JOB_DONE};
+    char finish[8] = "";
+    if (e->result != ST_OK) {
+        char code[16];
+        snprintf(code, sizeof code, "%s", status_name(e->result));
+        m.kind = WORLD_JOB_FAILED;
+        m.u.failed.code = code;
+        m.u.failed.text = e->text;
+        return tell(e, &m, NULL, 0, sent);
+    }
+    if (e->finish != NULL)
+        snprintf(finish, sizeof finish, "%s", e->finish);
+    m.u.job_done.finish = finish;
+    m.u.job_done.seconds = (double)(clock_ns() - e->start_ns) * 1e-9;
+    return tell(e, &m, NULL, 0, sent);
+}
+
+/* Everything that was asked for is there, and known to the daemon or on its
+ * way. */
+static bool
+complete(const errand *e)
+{
+    return e->n_done == e->n_segment &&
+           (!e->want_snapshot || e->snapshot_came) &&
+           (e->generate.max_tokens == 0 ||
+            (e->finish != NULL && e->told_drawn == e->n_drawn));
+}
+
+static status
+finish(errand *e)
+{
+    status st = ST_OK;
+    bool sent = e->dropped;
+    if (e->result != ST_OK) {
+        mem_free(e->snapshot);
+        e->snapshot = NULL;
+    }
+    if (e->has_stream || e->snapshot != NULL)
+        return ST_OK;
+    if (!sent)
+        TRY(tell_result(e, &sent));
+    if (sent)
+        e->state = ERRAND_IDLE;
+fail:
+    return st;
+}
+
+status
+errand_step(errand *e, bool *busy)
+{
+    status st = ST_OK;
+    if (e->state == ERRAND_RUN) {
+        TRY(tell_progress(e));
+        TRY(feed(e, busy));
+        TRY(tell_progress(e));
+        if (complete(e))
+            errand_end(e);
+    }
+    TRY(tell_snapshot(e));
+    if (e->state == ERRAND_END)
+        TRY(finish(e));
+fail:
+    return st;
+}

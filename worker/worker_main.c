@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* longwave-worker: one world that serves a daemon.
+ *
+ * Rank 0 leads: it talks to the daemon through the line's thread and runs the
+ * loop below; the other ranks serve it. */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "model/weights.h"
+#include "proto/snapshot.h"
+#include "worker/desk.h"
+#include "worker/idle.h"
+#include "worker/setup.h"
+
+enum {
+    GONE_MS = 10000, /* silence after which the daemon is gone */
+    REST_US = 20000, /* without a job only the line can wake the lead */
+    MAX_GENERATE = 1 << 16,
+    N_OWN = 5 /* flags beside the shared ones */
+};
+
+typedef struct worker {
+    setup s;
+    const char *daemon;
+    char *runtime_dir;
+    char endpoint[512];
+    uint64_t streams, max_generate, launch_token;
+    double connect_timeout;
+    errand_shape shape;
+    world_hello hello;
+    uplink *line;
+    desk *desk;
+} worker;
+
+static const char SUMMARY[] =
+    "Usage: mpirun -n N longwave-worker --model DIR [--daemon ENDPOINT]\n\n"
+    "One world of N ranks that runs jobs of longwaved.  It ends with exit\n"
+    "status 0 when the daemon stops it, 1 when the daemon is gone for 10 s,\n"
+    "2 when the daemon does not want it.\n";
+
+static status
+parse(worker *w, int argc, char **argv, bool *done)
+{
+    option_entry entry[SETUP_N_OPTION + N_OWN];
+    setup_entries(&w->s, entry);
+    const option_entry own[N_OWN] = {
+        {.name = "daemon",
+         .kind = OPTION_TEXT,
+         .value = &w->daemon,
+         .argument = "ENDPOINT",
+         .help = "the daemon's --listen-worlds (default ipc://... in the "
+                 "runtime directory)"},
+        {.name = "streams",
+         .kind = OPTION_U64,
+         .value = &w->streams,
+         .argument = "N",
+         .help = "jobs at once",
+         .min = 1,
+         .max = 256},
+        {.name = "max-generate",
+         .kind = OPTION_U64,
+         .value = &w->max_generate,
+         .argument = "N",
+         .help = "tokens that an answer may have",
+         .min = 1,
+         .max = MAX_GENERATE},
+        {.name = "connect-timeout",
+         .kind = OPTION_F64,
+         .value = &w->connect_timeout,
+         .argument = "SECONDS",
+         .help = "for the first contact with the daemon",
+         .min = 0.001,
+         .max = 1e6},
+        {.name = "launch-token",
+         .kind = OPTION_U64,
+         .value = &w->launch_token,
+         .argument = "N",
+         .help = "set by a daemon that starts its own world"}};
+    memcpy(entry + SETUP_N_OPTION, own, sizeof own);
+    const option_set set = {.program = "longwave-worker",
+                            .summary = SUMMARY,
+                            .entry = entry,
+                            .n_entry = SETUP_N_OPTION + N_OWN};
+    w->streams = 4;
+    w->max_generate = 1024;
+    w->connect_timeout = 30;
+    return setup_parse(&w->s, &set, argc, argv, done);
+}
+
+/* A world that a supervisor started does not outlive its launcher. */
+static status
+follow_launcher(const worker *w)
+{
+    pid_t parent = getppid();
+    if (w->launch_token == 0)
+        return ST_OK;
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0)
+        return status_fail(ST_IO, "no signal at the launcher's death: %s",
+                           strerror(errno));
+    if (getppid() != parent)
+        return status_fail(ST_CANCELED, "the launcher is gone");
+    return ST_OK;
+}
+
+/* ---------------------------------------------------------------- line --- */
+
+static status
+fill_shape(worker *w)
+{
+    status st = ST_OK;
+    const model_config *cfg = &w->s.cfg;
+    uint32_t n_rank = comm_size(w->s.comm);
+    size_t bytes = 0;
+
+    TRY(snapshot_bytes(&bytes, cfg->n_layer, config_state_size(cfg)));
+    w->shape = (errand_shape){.n_layer = cfg->n_layer,
+                              .segment_size = cfg->segment_size,
+                              .n_vocab = cfg->n_vocab,
+                              .layer_floats = config_state_size(cfg),
+                              .snapshot_bytes = bytes,
+                              .credit_segments = cfg->n_layer + 2 * n_rank,
+                              .max_generate = (uint32_t)w->max_generate};
+    TRY(weights_fingerprint(w->shape.fingerprint, w->s.opt.model));
+fail:
+    return st;
+}
+
+/* Texts of the message are not changed by anyone. */
+static char *
+text(const char *t)
+{
+    return (char *)(uintptr_t)t;
+}
+
+static void
+fill_hello(worker *w)
+{
+    const errand_shape *s = &w->shape;
+    w->hello = (world_hello){.version = text(LONGWAVE_VERSION),
+                             .model_dir = text(w->s.opt.model),
+                             .placement = text(place_name(w->s.place.kind)),
+                             .device = w->s.info.device,
+                             .device_name = w->s.info.name,
+                             .ranks = comm_size(w->s.comm),
+                             .threads = w->s.info.n_thread,
+                             .n_layer = s->n_layer,
+                             .segment_size = s->segment_size,
+                             .n_vocab = s->n_vocab,
+                             .snapshot_bytes = s->snapshot_bytes,
+                             .launch = w->launch_token,
+                             .streams = (uint32_t)w->streams,
+                             .credit_segments = s->credit_segments,
+                             .max_generate = s->max_generate};
+    if (w->hello.threads == 0)
+        w->hello.threads = 1;
+    memcpy(w->hello.fingerprint, s->fingerprint, sizeof s->fingerprint);
+}
+
+static status
+find_daemon(worker *w)
+{
+    status st = ST_OK;
+    if (w->daemon != NULL)
+        return ST_OK;
+    TRY(file_runtime_dir(&w->runtime_dir));
+    int n = snprintf(w->endpoint, sizeof w->endpoint, "ipc://%s/world.sock",
+                     w->runtime_dir);
+    if (n < 0 || (size_t)n >= sizeof w->endpoint)
+        TRY(status_fail(ST_ARG, "the runtime directory's path is too long"));
+    w->daemon = w->endpoint;
+fail:
+    return st;
+}
+
+/* Only the lead's; the others wait for its result. */
+static status
+open_line(worker *w)
+{
+    status st = ST_OK;
+    if (!setup_is_lead(&w->s))
+        return ST_OK;
+    TRY(find_daemon(w));
+    TRY(fill_shape(w));
+    fill_hello(w);
+    uplink_config cfg = {.endpoint = w->daemon,
+                         .hello = &w->hello,
+                         .connect_timeout_ms =
+                             (uint32_t)(w->connect_timeout * 1e3),
+                         .gone_ms = GONE_MS};
+    TRY(uplink_open(&w->line, &cfg));
+    TRY(desk_new(&w->desk, w->s.world, w->line, &w->shape,
+                 (uint32_t)w->streams));
+fail:
+    return st;
+}
+
+/* ---------------------------------------------------------------- loop --- */
+
+static void
+say_state(const worker *w, uplink_state *last, uplink_state now)
+{
+    if (now == *last)
+        return;
+    *last = now;
+    if (now == UPLINK_JOINED)
+        log_info("joined the daemon at %s: %u ranks, %s, %s", w->daemon,
+                 w->hello.ranks, w->hello.placement, w->s.info.name);
+    else if (now == UPLINK_STOPPED)
+        log_info("stopped by the daemon");
+}
+
+/* Until the daemon ends it; *verdict is how.  A failure returned is of the
+ * world itself, which cannot go on. */
+static status
+lead(worker *w, status *verdict)
+{
+    status st = ST_OK;
+    idle wait = {0};
+    uplink_state state = UPLINK_CONNECTING;
+    uplink_state said = state;
+
+    for (;;) {
+        bool busy = false;
+        bool moved = false;
+        *verdict = uplink_check(w->line, &state);
+        say_state(w, &said, state);
+        if (state > UPLINK_JOINED)
+            return ST_OK;
+        TRY(desk_turn(w->desk, &busy));
+        TRY(world_turn(w->s.world, &moved));
+        if (busy || moved)
+            idle_reset(&wait);
+        else if (world_streams_open(w->s.world) == 0)
+            uplink_wait(w->line, REST_US);
+        else
+            uplink_wait(w->line, idle_next(&wait, true));
+    }
+fail:
+    return st;
+}
+
+static status
+run(worker *w)
+{
+    status st = ST_OK;
+    status verdict = ST_OK;
+
+    if (setup_is_lead(&w->s)) {
+        TRY(lead(w, &verdict));
+        TRY(world_stop(w->s.world));
+    } else {
+        TRY(world_serve(w->s.world));
+    }
+    return setup_agree(&w->s, verdict);
+fail:
+    /* The other ranks still wait for messages. */
+    setup_abort(&w->s, st);
+    return st;
+}
+
+int
+main(int argc, char **argv)
+{
+    worker w = {0};
+    bool done = false;
+    status st = ST_OK;
+
+    TRY(setup_open(&w.s, "longwave-worker", &argc, &argv));
+    TRY(parse(&w, argc, argv, &done));
+    if (done)
+        goto fail;
+    TRY(setup_agree(&w.s, follow_launcher(&w)));
+    TRY(setup_model(&w.s));
+    setup_world args = {.n_stream = (uint32_t)w.streams,
+                        .n_answer = (uint32_t)w.max_generate};
+    TRY(setup_start(&w.s, &args));
+    TRY(setup_agree(&w.s, open_line(&w)));
+    TRY(run(&w));
+fail:
+    desk_free(w.desk);
+    uplink_close(w.line);
+    return setup_close(&w.s, st);
+}
