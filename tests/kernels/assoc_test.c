@@ -91,11 +91,11 @@ read_on_a_device(rig *r)
             double den = denominator(&m, cell->state, &f, p, i);
 
             for (size_t j = 0; j < c.d_model; j++)
-                rig_want(&x, cell->slot, cell->row0 + i, j,
-                         rig_in(&x, cell->slot, cell->row0 + i, j) +
-                             recalled(&m, cell->state, &f, p,
-                                      (size_t[2]){i, j}) /
-                                 den);
+                rig_want(
+                    &x, cell->slot, cell->row0 + i, j,
+                    rig_in(&x, cell->slot, cell->row0 + i, j) +
+                        recalled(&m, cell->state, &f, p, (size_t[2]){i, j}) /
+                            den);
         }
     }
     rig_begin(r);
@@ -145,11 +145,11 @@ expect_write(memory *m, const kernel_cell *cell, uint32_t p,
     }
     for (size_t j = 0; cell->n_mem > 0 && j < m->mem.d_model; j++)
         for (size_t row = 0; row < cell->n_mem; row++) {
-            double old = cell->fresh
-                             ? 0.0
-                             : recalled(m, cell->state, k, p,
-                                        (size_t[2]){row, j}) /
-                                   denominator(m, cell->state, k, p, row);
+            double old =
+                cell->fresh
+                    ? 0.0
+                    : recalled(m, cell->state, k, p, (size_t[2]){row, j}) /
+                          denominator(m, cell->state, k, p, row);
             double beta = 1.0 / (1.0 + exp(-rig_in(b, p, row, 0)));
             double add = beta * (rig_in(v, p, row, j) - old);
 

@@ -10,8 +10,8 @@ typedef struct linear_case {
 } linear_case;
 
 static void
-expect(const rig *r, const linear_case *c, rig_tensor *out,
-       const rig_tensor *x, const rig_tensor *w, const rig_tensor *bias)
+expect(const rig *r, const linear_case *c, rig_tensor *out, const rig_tensor *x,
+       const rig_tensor *w, const rig_tensor *bias)
 {
     for (uint32_t p = 0; p < r->n_cell; p++) {
         size_t m = rig_rows(&r->cells[p], c->rows);
@@ -25,8 +25,8 @@ expect(const rig *r, const linear_case *c, rig_tensor *out,
                 double sum = c->bias ? rig_in(bias, layer, 0, j) : 0.0;
 
                 for (size_t t = 0; t < c->k; t++)
-                    sum += rig_in(x, x_item, x0 + i, t) *
-                           rig_in(w, layer, j, t);
+                    sum +=
+                        rig_in(x, x_item, x0 + i, t) * rig_in(w, layer, j, t);
                 if (c->accumulate)
                     sum += rig_in(out, out_item, out0 + i, j);
                 rig_want(out, out_item, out0 + i, j, sum);
@@ -38,8 +38,8 @@ static void
 one_case(rig *r, const linear_case *c)
 {
     rig_tensor out, x, w, bias;
-    kernel_linear_args a = {.n = c->n, .k = c->k, .rows = c->rows,
-                            .accumulate = c->accumulate};
+    kernel_linear_args a = {
+        .n = c->n, .k = c->k, .rows = c->rows, .accumulate = c->accumulate};
 
     rig_tensor_init(&out, r, c->out_by, RIG_N_ROW, c->n, 1);
     rig_tensor_init(&x, r, KERNEL_BY_SLOT, RIG_N_ROW, c->k, 2);
@@ -93,8 +93,8 @@ static void
 deep_product_is_right(void **state)
 {
     static const kernel_cell cell = {.n_row = 200, .n_mem = 9};
-    const linear_case deep = {40, 900, KERNEL_ROWS_ALL, true, true,
-                              KERNEL_BY_SLOT};
+    const linear_case deep = {40,   900,  KERNEL_ROWS_ALL,
+                              true, true, KERNEL_BY_SLOT};
     rig r;
 
     (void)state;

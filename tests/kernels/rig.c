@@ -12,14 +12,38 @@ const rig_way rig_ways[RIG_N_WAY] = {
 
 const kernel_cell rig_cells[RIG_N_CELL] = {
     {.layer = 2, .slot = 1, .state = 0, .kv = 3, .n_row = 70, .n_mem = 16},
-    {.layer = 0, .slot = 3, .state = 5, .kv = 0, .row0 = 4, .n_row = 1,
-     .pos = 9, .fresh = 1},
-    {.layer = 1, .slot = 0, .state = 2, .kv = 6, .row0 = 1, .n_row = 33,
-     .n_mem = 5, .pos = 70, .fresh = 1},
-    {.layer = 6, .slot = 6, .state = 6, .kv = 1, .n_row = 150, .n_mem = 1,
+    {.layer = 0,
+     .slot = 3,
+     .state = 5,
+     .kv = 0,
+     .row0 = 4,
+     .n_row = 1,
+     .pos = 9,
+     .fresh = 1},
+    {.layer = 1,
+     .slot = 0,
+     .state = 2,
+     .kv = 6,
+     .row0 = 1,
+     .n_row = 33,
+     .n_mem = 5,
+     .pos = 70,
+     .fresh = 1},
+    {.layer = 6,
+     .slot = 6,
+     .state = 6,
+     .kv = 1,
+     .n_row = 150,
+     .n_mem = 1,
      .pos = 3},
-    {.layer = 3, .slot = 2, .state = 1, .kv = 2, .row0 = 2, .n_row = 7,
-     .n_mem = 7, .pos = 100},
+    {.layer = 3,
+     .slot = 2,
+     .state = 1,
+     .kv = 2,
+     .row0 = 2,
+     .n_row = 7,
+     .n_mem = 7,
+     .pos = 100},
 };
 
 void
@@ -117,8 +141,8 @@ rig_want(rig_tensor *t, size_t item, size_t row, size_t col, double value)
 void
 rig_upload(const rig_tensor *t, const rig *r)
 {
-    EXPECT_OK(kernel_copy_in(r->q, t->view.buf, 0, t->host,
-                             t->n * sizeof(float)));
+    EXPECT_OK(
+        kernel_copy_in(r->q, t->view.buf, 0, t->host, t->n * sizeof(float)));
     EXPECT_OK(kernel_sync(r->q));
 }
 

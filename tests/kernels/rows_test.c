@@ -33,16 +33,14 @@ embed_on_a_device(rig *r)
             for (size_t j = 0; j < D; j++) {
                 size_t n_token = c->n_row - c->n_mem;
                 size_t id = rig_at(&ids, c->slot, 0, c->row0 + i) * 7 % VOCAB;
-                double value = i < n_token
-                                   ? rig_in(&table, 0, id, j)
-                                   : rig_in(&memory, 0, i - n_token, j);
+                double value = i < n_token ? rig_in(&table, 0, id, j)
+                                           : rig_in(&memory, 0, i - n_token, j);
 
                 rig_want(&x, c->slot, c->row0 + i, j, value);
             }
     }
     rig_begin(r);
-    EXPECT_OK(
-        kernel_embed(r->q, x.view, ids.view, table.view, memory.view, D));
+    EXPECT_OK(kernel_embed(r->q, x.view, ids.view, table.view, memory.view, D));
     rig_end(r);
     rig_check(&x, r, 0.0);
     rig_tensor_fini(&x);

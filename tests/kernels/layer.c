@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One layer as a list of kernel calls. */
+#include "tests/kernels/layer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+void
+layer_must(status st)
+{
+    if (st == ST_OK)
+        return;
+    (void)fprintf(stderr, "%s: %s\n", status_name(st), status_text());
+    exit(1);
+}
+
+/* n_item matrices filled with numbers around 0, at most `size`. */
+static kernel_view
+kept(const layer *l, kernel_by by, const size_t shape[2], float size)
+{
+    size_t bytes = shape[0] * shape[1] * sizeof(float);
+    size_t n = shape[0] * shape[1] * l->n_item;
+    kernel_view v = {.type = KERNEL_F32,
+                     .by = by,
+                     .stride = shape[0] * shape[1],
+                     .ld = shape[1]};
+    float *host = NULL;
+    uint64_t seed = n;
+
+    layer_must(kernel_buf_new(&v.buf, l->dev, KERNEL_KEEP, bytes, l->n_item));
+    layer_must(mem_new(&host, n, sizeof(*host)));
+    for (size_t i = 0; i < n; i++) {
+        seed = seed * 6364136223846793005U + 1442695040888963407U;
+        host[i] = size * (float)((double)(seed >> 11) * 0x1p-52 - 1.0);
+    }
+    layer_must(kernel_copy_in(l->q, v.buf, 0, host, n * sizeof(*host)));
+    layer_must(kernel_sync(l->q));
+    mem_free(host);
+    return v;
+}
+
+static kernel_view
+scratch(const layer *l, size_t rows, size_t cols)
+{
+    kernel_view v = {.type = KERNEL_F32, .by = KERNEL_BY_CELL, .ld = cols};
+
+    layer_must(kernel_buf_new(&v.buf, l->dev, KERNEL_SCRATCH,
+                              rows * cols * sizeof(float), l->n_item));
+    return v;
+}
+
+void
+layer_init(layer *l, kernel_device *dev, kernel_queue *q,
+           const layer_shape *shape, uint32_t n_item)
+{
+    const layer_shape *s = shape;
+    size_t dh = s->n_head * s->d_head;
+    size_t qkv = dh + 2 * s->n_kv * s->d_head;
+
+    *l = (layer){.dev = dev, .q = q, .s = *shape, .n_item = n_item};
+    l->x = kept(l, KERNEL_BY_SLOT, (size_t[2]){s->n_row, s->d}, 1.0F);
+    l->A = kept(l, KERNEL_BY_STATE, (size_t[2]){LAYER_D_KEY, s->d}, 0.001F);
+    l->z = kept(l, KERNEL_BY_STATE, (size_t[2]){1, LAYER_D_KEY}, 0.0F);
+    l->norm = scratch(l, s->n_row, s->d);
+    l->qkv = scratch(l, s->n_row, qkv);
+    l->attn = scratch(l, s->n_row, dh);
+    l->hidden = scratch(l, s->n_row, 2 * s->ffn);
+    l->act = scratch(l, s->n_row, s->ffn);
+    l->f = scratch(l, s->n_row, LAYER_D_KEY);
+    l->mq = scratch(l, s->n_row, LAYER_D_MEM);
+    l->mk = scratch(l, s->n_mem, LAYER_D_KEY);
+    l->mv = scratch(l, s->n_mem, s->d);
+    l->mb = scratch(l, s->n_mem, 1);
+    l->w_norm = kept(l, KERNEL_BY_LAYER, (size_t[2]){1, s->d}, 1.0F);
+    l->w_qkv = kept(l, KERNEL_BY_LAYER, (size_t[2]){qkv, s->d}, 0.05F);
+    l->w_out = kept(l, KERNEL_BY_LAYER, (size_t[2]){s->d, dh}, 0.01F);
+    l->w_up = kept(l, KERNEL_BY_LAYER, (size_t[2]){2 * s->ffn, s->d}, 0.05F);
+    l->w_down = kept(l, KERNEL_BY_LAYER, (size_t[2]){s->d, s->ffn}, 0.01F);
+    l->w_mq = kept(l, KERNEL_BY_LAYER, (size_t[2]){LAYER_D_MEM, s->d}, 0.05F);
+    l->w_mv = kept(l, KERNEL_BY_LAYER, (size_t[2]){s->d, s->d}, 0.001F);
+    l->w_mb = kept(l, KERNEL_BY_LAYER, (size_t[2]){1, s->d}, 0.01F);
+    l->freq = kept(l, KERNEL_BY_LAYER, (size_t[2]){1, s->d_head / 2}, 1.0F);
+}
+
+void
+layer_fini(layer *l)
+{
+    kernel_buf *const bufs[] = {
+        l->x.buf,     l->A.buf,      l->z.buf,      l->norm.buf,   l->qkv.buf,
+        l->attn.buf,  l->hidden.buf, l->act.buf,    l->f.buf,      l->mq.buf,
+        l->mk.buf,    l->mv.buf,     l->mb.buf,     l->w_norm.buf, l->w_qkv.buf,
+        l->w_out.buf, l->w_up.buf,   l->w_down.buf, l->w_mq.buf,   l->w_mv.buf,
+        l->w_mb.buf,  l->freq.buf};
+
+    for (size_t i = 0; i < sizeof(bufs) / sizeof(bufs[0]); i++)
+        kernel_buf_free(bufs[i]);
+}
+
+/* out = x w^T for nk[0] outputs of nk[1] inputs; oxw: out, x, w. */
+static void
+linear(const layer *l, const kernel_view *const oxw[3], const size_t nk[2],
+       kernel_rows rows, bool accumulate)
+{
+    const kernel_linear_args a = {.out = *oxw[0],
+                                  .x = *oxw[1],
+                                  .w = *oxw[2],
+                                  .n = nk[0],
+                                  .k = nk[1],
+                                  .rows = rows,
+                                  .accumulate = accumulate};
+
+    layer_must(kernel_linear(l->q, &a));
+}
+
+static void
+attention(const layer *l)
+{
+    const layer_shape *s = &l->s;
+    kernel_attention_args a = {.out = l->attn,
+                               .q = l->qkv,
+                               .k = l->qkv,
+                               .v = l->qkv,
+                               .n_head = s->n_head,
+                               .n_kv = s->n_kv,
+                               .d_head = s->d_head};
+
+    a.k.offset += s->n_head * s->d_head;
+    a.v.offset += (s->n_head + s->n_kv) * s->d_head;
+    layer_must(kernel_attention(l->q, &a));
+}
+
+static void
+mem_kvb(const layer *l)
+{
+    const layer_shape *s = &l->s;
+    const kernel_rows mem = KERNEL_ROWS_MEM;
+
+    linear(l, (const kernel_view *[3]){&l->mq, &l->x, &l->w_mq},
+           (size_t[2]){LAYER_D_MEM, s->d}, mem, false);
+    layer_must(kernel_dpfp(l->q, l->mk, l->mq, LAYER_D_MEM, false, mem));
+    linear(l, (const kernel_view *[3]){&l->mv, &l->x, &l->w_mv},
+           (size_t[2]){s->d, s->d}, mem, false);
+    linear(l, (const kernel_view *[3]){&l->mb, &l->x, &l->w_mb},
+           (size_t[2]){1, s->d}, mem, false);
+}
+
+void
+layer_enqueue(const layer *l, layer_part part)
+{
+    const layer_shape *s = &l->s;
+    const kernel_assoc mem = {.A = l->A,
+                              .z = l->z,
+                              .d_key = LAYER_D_KEY,
+                              .d_model = s->d,
+                              .correction = true};
+    const kernel_rows all = KERNEL_ROWS_ALL;
+    size_t dh = s->n_head * s->d_head, dkv = s->n_kv * s->d_head;
+
+    switch (part) {
+    case LAYER_MEM_Q:
+        linear(l, (const kernel_view *[3]){&l->mq, &l->x, &l->w_mq},
+               (size_t[2]){LAYER_D_MEM, s->d}, all, false);
+        break;
+    case LAYER_DPFP:
+        layer_must(kernel_dpfp(l->q, l->f, l->mq, LAYER_D_MEM, false, all));
+        break;
+    case LAYER_READ:
+        layer_must(kernel_assoc_read(l->q, l->x, l->f, &mem));
+        break;
+    case LAYER_NORM1:
+    case LAYER_NORM2:
+        layer_must(kernel_rmsnorm(l->q, l->norm, l->x, l->w_norm, s->d, 1e-5F));
+        break;
+    case LAYER_QKV:
+        linear(l, (const kernel_view *[3]){&l->qkv, &l->norm, &l->w_qkv},
+               (size_t[2]){dh + 2 * dkv, s->d}, all, false);
+        break;
+    case LAYER_ROPE:
+        layer_must(
+            kernel_rope(l->q, l->qkv, l->freq, s->n_head + s->n_kv, s->d_head));
+        break;
+    case LAYER_ATTENTION:
+        attention(l);
+        break;
+    case LAYER_OUT:
+        linear(l, (const kernel_view *[3]){&l->x, &l->attn, &l->w_out},
+               (size_t[2]){s->d, dh}, all, true);
+        break;
+    case LAYER_GATE_UP:
+        linear(l, (const kernel_view *[3]){&l->hidden, &l->norm, &l->w_up},
+               (size_t[2]){2 * s->ffn, s->d}, all, false);
+        break;
+    case LAYER_SWIGLU:
+        layer_must(kernel_swiglu(l->q, l->act, l->hidden, s->ffn));
+        break;
+    case LAYER_DOWN:
+        linear(l, (const kernel_view *[3]){&l->x, &l->act, &l->w_down},
+               (size_t[2]){s->d, s->ffn}, all, true);
+        break;
+    case LAYER_MEM_KVB:
+        mem_kvb(l);
+        break;
+    case LAYER_WRITE:
+        layer_must(kernel_assoc_write(l->q, &mem, l->mk, l->mv, l->mb));
+        break;
+    case LAYER_WHOLE:
+        for (int i = 0; i < LAYER_N_PART; i++)
+            layer_enqueue(l, (layer_part)i);
+        break;
+    }
+}
+
+double
+layer_flops(const layer *l, layer_part part)
+{
+    const layer_shape *s = &l->s;
+    double r = (double)s->n_row, d = (double)s->d, ffn = (double)s->ffn;
+    double mem = (double)s->n_mem;
+    double dh = (double)(s->n_head * s->d_head);
+    double dkv = (double)(s->n_kv * s->d_head);
+    const double flops[LAYER_N_PART] = {
+        [LAYER_MEM_Q] = 2 * r * LAYER_D_MEM * d,
+        [LAYER_READ] = 2 * r * LAYER_D_KEY * d,
+        [LAYER_QKV] = 2 * r * (dh + 2 * dkv) * d,
+        [LAYER_ATTENTION] = 2 * r * (r + 1) * dh,
+        [LAYER_OUT] = 2 * r * dh * d,
+        [LAYER_GATE_UP] = 4 * r * ffn * d,
+        [LAYER_DOWN] = 2 * r * ffn * d,
+        [LAYER_MEM_KVB] = 2 * mem * d * (LAYER_D_MEM + d + 1),
+        [LAYER_WRITE] = 4 * mem * LAYER_D_KEY * d};
+    double sum = 0.0;
+
+    for (int i = 0; i < LAYER_N_PART; i++)
+        sum += (int)part == i || part == LAYER_WHOLE ? flops[i] : 0.0;
+    return sum;
+}

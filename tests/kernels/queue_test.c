@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Copies, events, the hook, and what the asynchronous device withholds. */
+#include <string.h>
+
+#include "tests/kernels/rig.h"
+
+enum { N = 1000 };
+
+static void
+count_call(void *ctx)
+{
+    ++*(int *)ctx;
+}
+
+static void
+order_on_a_device(rig *r)
+{
+    int32_t first[N], second[N], got[N];
+    kernel_buf *a = NULL, *b = NULL;
+    const size_t half = N / 2 * sizeof(int32_t);
+
+    for (int32_t i = 0; i < N; i++) {
+        first[i] = i;
+        second[i] = -i;
+    }
+    EXPECT_OK(kernel_buf_new(&a, r->dev, KERNEL_KEEP, sizeof(int32_t), N));
+    EXPECT_OK(kernel_buf_new(&b, r->dev, KERNEL_KEEP, sizeof(first), 1));
+    assert_int_equal(kernel_buf_bytes(a), sizeof(first));
+    EXPECT_OK(kernel_copy_out(r->q, got, a, 0, sizeof(got)));
+    EXPECT_OK(kernel_sync(r->q));
+    for (int32_t i = 0; i < N; i++)
+        assert_int_equal(got[i], 0);
+    EXPECT_OK(kernel_copy_in(r->q, a, 0, first, sizeof(first)));
+    EXPECT_OK(kernel_copy(r->q, b, 0, a, 0, sizeof(first)));
+    EXPECT_OK(kernel_copy_in(r->q, a, 0, second, sizeof(second)));
+    EXPECT_OK(kernel_copy(r->q, b, half, a, 0, half));
+    EXPECT_OK(kernel_zero(r->q, b, 0, sizeof(int32_t) * 10));
+    EXPECT_OK(kernel_copy_out(r->q, got, b, 0, sizeof(got)));
+    EXPECT_OK(kernel_sync(r->q));
+    for (int32_t i = 0; i < N / 2; i++) {
+        assert_int_equal(got[i], i < 10 ? 0 : i);
+        assert_int_equal(got[N / 2 + i], -i);
+    }
+    kernel_buf_free(a);
+    kernel_buf_free(b);
+}
+
+static void
+copies_keep_their_order(void **state)
+{
+    (void)state;
+    rig_every_way(order_on_a_device);
+}
+
+static void
+events_on_a_device(rig *r)
+{
+    kernel_event *ev = NULL, *later = NULL;
+    char src[64], dst[64] = {0};
+    kernel_buf *buf = NULL;
+    bool reached = false;
+
+    memset(src, 7, sizeof(src));
+    EXPECT_OK(kernel_buf_new(&buf, r->dev, KERNEL_KEEP, 64, 1));
+    EXPECT_OK(kernel_event_new(&ev, r->dev));
+    EXPECT_OK(kernel_event_new(&later, r->dev));
+    EXPECT_OK(kernel_event_query(ev, &reached));
+    assert_true(reached);
+    EXPECT_OK(kernel_event_wait(ev));
+    EXPECT_OK(kernel_copy_in(r->q, buf, 0, src, 64));
+    EXPECT_OK(kernel_copy_out(r->q, dst, buf, 0, 64));
+    EXPECT_OK(kernel_event_record(ev, r->q));
+    EXPECT_OK(kernel_zero(r->q, buf, 0, 64));
+    EXPECT_OK(kernel_event_record(later, r->q));
+    EXPECT_OK(kernel_event_wait(ev));
+    assert_memory_equal(dst, src, 64);
+    EXPECT_OK(kernel_event_query(ev, &reached));
+    assert_true(reached);
+    EXPECT_OK(kernel_event_wait(later));
+    EXPECT_OK(kernel_event_query(later, &reached));
+    assert_true(reached);
+    kernel_event_free(ev);
+    kernel_event_free(later);
+    kernel_buf_free(buf);
+}
+
+static void
+events_are_reached_in_order(void **state)
+{
+    (void)state;
+    rig_every_way(events_on_a_device);
+}
+
+/* A group of rope on one cell: enough work for the hook to be called. */
+static void
+run_rope(rig *r, rig_tensor *x, rig_tensor *freq)
+{
+    rig_begin(r);
+    EXPECT_OK(kernel_rope(r->q, x->view, freq->view, 1, 16));
+    EXPECT_OK(kernel_end(r->q));
+}
+
+static void
+hook_on_a_device(rig *r)
+{
+    rig_tensor x, freq;
+    int n_call = 0;
+
+    rig_tensor_init(&x, r, KERNEL_BY_SLOT, RIG_N_ROW, 16, 1);
+    rig_tensor_init(&freq, r, KERNEL_BY_CELL, 1, 8, 2);
+    kernel_queue_hook(r->q, count_call, &n_call);
+    run_rope(r, &x, &freq);
+    EXPECT_OK(kernel_sync(r->q));
+    assert_true(n_call > 0);
+    kernel_queue_hook(r->q, NULL, NULL);
+    n_call = 0;
+    run_rope(r, &x, &freq);
+    EXPECT_OK(kernel_sync(r->q));
+    assert_int_equal(n_call, 0);
+    rig_tensor_fini(&x);
+    rig_tensor_fini(&freq);
+}
+
+static void
+hook_is_called(void **state)
+{
+    (void)state;
+    rig_every_way(hook_on_a_device);
+}
+
+/* Nothing is done on return: what a copy reads is what is there later. */
+static void
+async_device_is_late(void **state)
+{
+    char src = 1, dst = 0;
+    kernel_buf *buf = NULL;
+    kernel_event *ev = NULL;
+    bool reached = true;
+    rig r;
+
+    (void)state;
+    rig_open(&r, &rig_ways[3]);
+    EXPECT_OK(kernel_buf_new(&buf, r.dev, KERNEL_KEEP, 1, 1));
+    assert_null(kernel_buf_mpi(buf, 0));
+    EXPECT_OK(kernel_event_new(&ev, r.dev));
+    for (int i = 0; i < 50; i++) /* 50 delays: the last cannot be over */
+        EXPECT_OK(kernel_copy_in(r.q, buf, 0, &src, 1));
+    EXPECT_OK(kernel_copy_out(r.q, &dst, buf, 0, 1));
+    EXPECT_OK(kernel_event_record(ev, r.q));
+    src = 2;
+    EXPECT_OK(kernel_event_query(ev, &reached));
+    assert_false(reached);
+    EXPECT_OK(kernel_sync(r.q));
+    assert_int_equal(dst, 2);
+    kernel_event_free(ev);
+    kernel_buf_free(buf);
+    rig_close(&r);
+}
+
+/* What one group leaves in scratch is gone in the next. */
+static void
+async_device_spoils_scratch(void **state)
+{
+    kernel_view scratch = {.type = KERNEL_F32, .by = KERNEL_BY_CELL, .ld = 16};
+    rig_tensor x, out, one, freq;
+    float got;
+    rig r;
+
+    (void)state;
+    rig_open(&r, &rig_ways[3]);
+    rig_tensor_init(&x, &r, KERNEL_BY_SLOT, RIG_N_ROW, 16, 1);
+    rig_tensor_init(&out, &r, KERNEL_BY_CELL, RIG_N_ROW, 16, 1);
+    rig_tensor_init(&one, &r, KERNEL_BY_LAYER, 1, 16, 3);
+    rig_tensor_init(&freq, &r, KERNEL_BY_CELL, 1, 8, 2);
+    EXPECT_OK(kernel_buf_new(&scratch.buf, r.dev, KERNEL_SCRATCH,
+                             RIG_N_ROW * 16 * sizeof(float), RIG_N_CELL));
+    rig_begin(&r);
+    EXPECT_OK(kernel_rmsnorm(r.q, scratch, x.view, one.view, 16, 1e-5F));
+    rig_end(&r);
+    rig_begin(&r);
+    EXPECT_OK(kernel_rmsnorm(r.q, out.view, scratch, one.view, 16, 1e-5F));
+    EXPECT_OK(kernel_end(r.q));
+    EXPECT_OK(kernel_copy_out(r.q, &got, out.view.buf,
+                              rig_at(&out, 0, 0, 0) * sizeof(float),
+                              sizeof(got)));
+    EXPECT_OK(kernel_sync(r.q));
+    assert_true(got != got);
+    kernel_buf_free(scratch.buf);
+    rig_tensor_fini(&x);
+    rig_tensor_fini(&out);
+    rig_tensor_fini(&one);
+    rig_tensor_fini(&freq);
+    rig_close(&r);
+}
+
+/* The queue frees only behind its work: the copy has arrived. */
+static void
+free_waits(void **state)
+{
+    char src = 5, dst = 0;
+    kernel_buf *buf = NULL;
+    rig r;
+
+    (void)state;
+    rig_open(&r, &rig_ways[3]);
+    EXPECT_OK(kernel_buf_new(&buf, r.dev, KERNEL_KEEP, 1, 1));
+    EXPECT_OK(kernel_copy_in(r.q, buf, 0, &src, 1));
+    EXPECT_OK(kernel_copy_out(r.q, &dst, buf, 0, 1));
+    kernel_queue_free(r.q);
+    assert_int_equal(dst, 5);
+    kernel_buf_free(buf);
+    kernel_close(r.dev);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(copies_keep_their_order),
+        cmocka_unit_test(events_are_reached_in_order),
+        cmocka_unit_test(hook_is_called),
+        cmocka_unit_test(async_device_is_late),
+        cmocka_unit_test(async_device_spoils_scratch),
+        cmocka_unit_test(free_waits),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
