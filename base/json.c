@@ -57,7 +57,13 @@ json_parse(json_doc **out, const char *text, size_t len, const char *what)
     status st;
     json_error_t err;
     json_doc *doc = NULL;
+    const char *nul;
 
+    /* jansson would skip it in silence. */
+    nul = memchr(text, '\0', len);
+    if (nul != NULL)
+        return status_fail(ST_ARG, "%s: a NUL byte at offset %td", what,
+                           nul - text);
     TRY(mem_new(&doc, 1, sizeof(*doc)));
     /* jansson bounds the nesting at 2048 levels and checks UTF-8 itself. */
     doc->root = json_loadb(

@@ -39,8 +39,12 @@ no_memory(size_t n, size_t size)
 status
 mem_new(void *out, size_t n, size_t size)
 {
-    void *ptr = calloc(n > 0 ? n : 1, size > 0 ? size : 1);
+    void *ptr;
+    size_t bytes;
 
+    if (__builtin_mul_overflow(n, size, &bytes))
+        return no_memory(n, size);
+    ptr = calloc(1, bytes > 0 ? bytes : 1);
     if (ptr == NULL)
         return no_memory(n, size);
     memcpy(out, &ptr, sizeof(ptr));
