@@ -122,7 +122,7 @@ option_help_print(const option_set *set)
     print_entry("  --version", left, "print the version and exit");
     printf("\nEvery flag can also be set in the environment: --some-flag VALUE "
            "as\nLONGWAVE_SOME_FLAG=VALUE, a flag without value as 1 or 0. The "
-           "command line wins.\n");
+           "command line\nwins.\n");
     if (set->footer != NULL)
         printf("\n%s\n", set->footer);
 }
