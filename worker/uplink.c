@@ -351,7 +351,10 @@ run(void *ctx)
             wait_for_work(u);
     }
     send_all(u);
-    zsocket_flush_close(u->socket, CLOSE_MS);
+    pthread_mutex_lock(&u->lock);
+    bool heard = u->state == UPLINK_JOINED || u->state == UPLINK_STOPPED;
+    pthread_mutex_unlock(&u->lock);
+    zsocket_flush_close(u->socket, heard ? CLOSE_MS : 0);
     u->socket = NULL;
     return NULL;
 }
