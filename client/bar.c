@@ -26,6 +26,7 @@ bar_init(bar *b, FILE *out, const char *title)
     *b = (bar){.out = out,
                .title = title,
                .terminal = fd >= 0 && isatty(fd),
+               .start_ns = clock_ns(),
                .seconds_left = -1};
 }
 
@@ -107,9 +108,10 @@ draw(bar *b, bool last)
 {
     uint64_t now = clock_ns();
     uint64_t pause = (uint64_t)(b->terminal ? REDRAW_MS : PLAIN_MS) * 1000000;
+    uint64_t since = b->drawn_ns || b->terminal ? b->drawn_ns : b->start_ns;
     char text[LINE];
 
-    if (!last && b->drawn_ns != 0 && now - b->drawn_ns < pause)
+    if (!last && now - since < pause)
         return;
     b->drawn_ns = now;
     if (b->terminal) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Progress of one job: a bar that redraws itself on a terminal, otherwise a
- * plain line at most once a second. */
+ * plain line at most once a second, and none for a job that takes less. */
 #ifndef CLIENT_BAR_H
 #define CLIENT_BAR_H
 
@@ -16,6 +16,7 @@ typedef struct bar {
     const char *title; /* borrowed, printable */
     int width;         /* columns; 0: ask the terminal each time */
     bool drawn;        /* a line stands there, without its newline */
+    uint64_t start_ns;
     uint64_t drawn_ns; /* when something was printed last; 0: never */
     double sent;       /* part of the input that is uploaded, 0 .. 1 */
     client_state state;

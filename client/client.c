@@ -160,7 +160,7 @@ event(job *j, client_message *m)
 /* Asks the daemon to stop the job and waits a moment for it to say so.  A job
  * that is not accepted yet is canceled as soon as it is. */
 static void
-cancel(client *c, const job *j)
+cancel(client *c, job *j)
 {
     client_message m = {.kind = CLIENT_CANCEL, .u.job.job = j->id}, got;
     bool sent = false, over = false;
@@ -175,7 +175,7 @@ cancel(client *c, const job *j)
         if (connection_receive(&c->conn, &got, GOODBYE_STEP_MS) != ST_OK)
             continue;
         if (got.request == j->request && got.kind == CLIENT_ACCEPTED)
-            m.u.job.job = got.u.accepted.job;
+            j->id = m.u.job.job = got.u.accepted.job;
         over = got.kind == CLIENT_REFUSED || got.kind == CLIENT_DONE;
         client_message_fini(&got);
     }
@@ -220,7 +220,10 @@ fail:
 
         snprintf(text, sizeof(text), "%s", status_text());
         cancel(c, j);
-        return status_fail(st, "%s", text);
+        if (j->id == 0)
+            return status_fail(st, "%s", text);
+        return status_fail(st, "%s: job %llu is canceled", text,
+                           (unsigned long long)j->id);
     }
     return st;
 }

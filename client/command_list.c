@@ -317,14 +317,14 @@ print_world(const client_world *w)
     fputs(", ", stdout);
     screen_text(stdout, w->model);
     if (w->ranks > 0) {
-        printf(", %" PRIu32 " ranks, ", w->ranks);
+        printf(", %" PRIu32 " rank%s, ", w->ranks, w->ranks > 1 ? "s" : "");
         screen_text(stdout, w->placement);
         fputs(", ", stdout);
         screen_text(stdout, w->device);
-        printf(", %" PRIu32 " threads, %" PRIu32 " of %" PRIu32
+        printf(", %" PRIu32 " thread%s, %" PRIu32 " of %" PRIu32
                " streams busy, %s tokens/s",
-               w->threads, w->streams_busy, w->streams,
-               screen_count(rate, (uint64_t)w->tokens_per_second));
+               w->threads, w->threads > 1 ? "s" : "", w->streams_busy,
+               w->streams, screen_count(rate, (uint64_t)w->tokens_per_second));
     }
     putchar('\n');
 }
