@@ -4,8 +4,8 @@
  * arXiv:2102.11174). */
 #include <math.h>
 
-#include "kernels/cpu/blas.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/product.h"
 #include "kernels/cpu/simd.h"
 
 static const float EPS = 1e-5F;
@@ -55,25 +55,25 @@ read_run(const cpu_item *item)
     cpu_range rows = cpu_part(item->cell->n_row, n_item, item->index, 1);
     const float *z = cpu_at(&mem->z, item, KERNEL_ROWS_ALL);
     float *query = cpu_at(f, item, KERNEL_ROWS_ALL) + rows.first * f->ld;
-    const blas_product p = {.m = rows.n,
-                            .n = mem->d_model,
-                            .k = mem->d_key,
-                            .a = query,
-                            .lda = f->ld,
-                            .b = cpu_at(&mem->A, item, KERNEL_ROWS_ALL),
-                            .ldb = mem->A.ld,
-                            .c = cpu_at(x, item, KERNEL_ROWS_ALL) +
-                                 rows.first * x->ld,
-                            .ldc = x->ld,
-                            .alpha = 1.0F,
-                            .beta = 1.0F};
+    const product p = {.m = rows.n,
+                       .n = mem->d_model,
+                       .k = mem->d_key,
+                       .a = query,
+                       .lda = f->ld,
+                       .b = cpu_at(&mem->A, item, KERNEL_ROWS_ALL),
+                       .ldb = mem->A.ld,
+                       .c = cpu_at(x, item, KERNEL_ROWS_ALL) +
+                            rows.first * x->ld,
+                       .ldc = x->ld,
+                       .alpha = 1.0F,
+                       .accumulate = true};
 
     for (size_t i = 0; i < rows.n; i++) {
         float *row = query + i * f->ld;
 
         divide(row, mem->d_key, dot(z, row, mem->d_key) + EPS);
     }
-    blas_run(&p);
+    product_run(&p, item->panel);
 }
 
 const cpu_step cpu_assoc_read = {read_count, read_run};
@@ -117,29 +117,29 @@ write_run(const cpu_item *item)
     float *A = cpu_at(&mem->A, item, KERNEL_ROWS_MEM) + cols.first;
     /* v - (k A) / den is formed as (den v - k A) / den, which needs no room
      * for the product. */
-    const blas_product recall = {.m = n_mem,
-                                 .n = cols.n,
-                                 .k = mem->d_key,
-                                 .a = k,
-                                 .lda = k_view->ld,
-                                 .b = A,
-                                 .ldb = mem->A.ld,
-                                 .c = v,
-                                 .ldc = v_view->ld,
-                                 .alpha = -1.0F,
-                                 .beta = 1.0F};
-    const blas_product store = {.m = mem->d_key,
-                                .n = cols.n,
-                                .k = n_mem,
-                                .a = k,
-                                .lda = k_view->ld,
-                                .a_t = true,
-                                .b = v,
-                                .ldb = v_view->ld,
-                                .c = A,
-                                .ldc = mem->A.ld,
-                                .alpha = 1.0F,
-                                .beta = 1.0F};
+    const product recall = {.m = n_mem,
+                            .n = cols.n,
+                            .k = mem->d_key,
+                            .a = k,
+                            .lda = k_view->ld,
+                            .b = A,
+                            .ldb = mem->A.ld,
+                            .c = v,
+                            .ldc = v_view->ld,
+                            .alpha = -1.0F,
+                            .accumulate = true};
+    const product store = {.m = mem->d_key,
+                           .n = cols.n,
+                           .k = n_mem,
+                           .a = k,
+                           .lda = k_view->ld,
+                           .a_t = true,
+                           .b = v,
+                           .ldb = v_view->ld,
+                           .c = A,
+                           .ldc = mem->A.ld,
+                           .alpha = 1.0F,
+                           .accumulate = true};
 
     for (size_t m = 0; m < n_mem && !fresh; m++) {
         float den = dot(z, k + m * k_view->ld, mem->d_key) + EPS;
@@ -147,14 +147,14 @@ write_run(const cpu_item *item)
         scale(v + m * v_view->ld, cols.n, den);
     }
     if (!fresh)
-        blas_run(&recall);
+        product_run(&recall, item->panel);
     for (size_t m = 0; m < n_mem; m++) {
         float gate = 1.0F / (1.0F + expf(-b[m * b_view->ld]));
         float den = fresh ? 1.0F : dot(z, k + m * k_view->ld, mem->d_key) + EPS;
 
         scale(v + m * v_view->ld, cols.n, gate / den);
     }
-    blas_run(&store);
+    product_run(&store, item->panel);
 }
 
 const cpu_step cpu_assoc_write = {write_count, write_run};

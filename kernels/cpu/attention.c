@@ -3,8 +3,8 @@
  * arXiv:2205.14135). */
 #include <math.h>
 
-#include "kernels/cpu/blas.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/product.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/vexp.h"
 
@@ -19,8 +19,9 @@ typedef struct tile {
     size_t n_query, d_head;
     size_t past;  /* the first query sees keys 0 .. past */
     float *score; /* [n_query, KEYS] */
-    float *top;   /* [n_query] largest score so far */
-    float *sum;   /* [n_query] of exp(score - top) so far */
+    float *panel;
+    float *top; /* [n_query] largest score so far */
+    float *sum; /* [n_query] of exp(score - top) so far */
 } tile;
 
 static uint32_t
@@ -67,30 +68,30 @@ scale(float *x, size_t n, float factor)
 static void
 key_block(const tile *t, size_t k0, size_t n_key)
 {
-    const blas_product scores = {.m = t->n_query,
-                                 .n = n_key,
-                                 .k = t->d_head,
-                                 .a = t->q,
-                                 .lda = t->ld_q,
-                                 .b = t->k + k0 * t->ld_k,
-                                 .ldb = t->ld_k,
-                                 .b_t = true,
-                                 .c = t->score,
-                                 .ldc = KEYS,
-                                 .alpha = 1.0F / sqrtf((float)t->d_head)};
-    const blas_product values = {.m = t->n_query,
-                                 .n = t->d_head,
-                                 .k = n_key,
-                                 .a = t->score,
-                                 .lda = KEYS,
-                                 .b = t->v + k0 * t->ld_v,
-                                 .ldb = t->ld_v,
-                                 .c = t->out,
-                                 .ldc = t->ld_out,
-                                 .alpha = 1.0F,
-                                 .beta = k0 > 0 ? 1.0F : 0.0F};
+    const product scores = {.m = t->n_query,
+                            .n = n_key,
+                            .k = t->d_head,
+                            .a = t->q,
+                            .lda = t->ld_q,
+                            .b = t->k + k0 * t->ld_k,
+                            .ldb = t->ld_k,
+                            .b_t = true,
+                            .c = t->score,
+                            .ldc = KEYS,
+                            .alpha = 1.0F / sqrtf((float)t->d_head)};
+    const product values = {.m = t->n_query,
+                            .n = t->d_head,
+                            .k = n_key,
+                            .a = t->score,
+                            .lda = KEYS,
+                            .b = t->v + k0 * t->ld_v,
+                            .ldb = t->ld_v,
+                            .c = t->out,
+                            .ldc = t->ld_out,
+                            .alpha = 1.0F,
+                            .accumulate = k0 > 0};
 
-    blas_run(&scores);
+    product_run(&scores, t->panel);
     for (size_t i = 0; i < t->n_query; i++) {
         size_t end = t->past + i + 1; /* keys that the query sees */
         size_t n = end < k0 ? 0 : end - k0 < n_key ? end - k0 : n_key;
@@ -105,7 +106,7 @@ key_block(const tile *t, size_t k0, size_t n_key)
         }
         t->sum[i] += sum;
     }
-    blas_run(&values);
+    product_run(&values, t->panel);
 }
 
 static void
@@ -146,6 +147,7 @@ run(const cpu_item *item)
         .d_head = a->d_head,
         .past = past + row,
         .score = item->work,
+        .panel = item->panel,
         .top = item->work + QUERIES * KEYS,
         .sum = item->work + QUERIES * KEYS + QUERIES,
     };

@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Matrix products by OpenBLAS. */
+/* OpenBLAS. */
 #include "kernels/cpu/blas.h"
 
 #include <cblas.h>
 #include <stdio.h>
+
+bool
+blas_present(void)
+{
+    return true;
+}
 
 void
 blas_open(void)
@@ -21,10 +27,11 @@ blas_name(void)
 }
 
 void
-blas_run(const blas_product *p)
+blas_run(const product *p)
 {
     cblas_sgemm(CblasRowMajor, p->a_t ? CblasTrans : CblasNoTrans,
                 p->b_t ? CblasTrans : CblasNoTrans, (blasint)p->m,
                 (blasint)p->n, (blasint)p->k, p->alpha, p->a, (blasint)p->lda,
-                p->b, (blasint)p->ldb, p->beta, p->c, (blasint)p->ldc);
+                p->b, (blasint)p->ldb, p->accumulate ? 1.0F : 0.0F, p->c,
+                (blasint)p->ldc);
 }

@@ -60,6 +60,7 @@ typedef struct cpu_item {
     uint32_t scratch; /* which item of scratch buffers is the cell's */
     uint32_t index;   /* which item of the operation */
     float *work;      /* CPU_WORK_BYTES, aligned, holds nothing */
+    float *panel;     /* for product_run() */
 } cpu_item;
 
 typedef struct cpu_step {

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "kernels/cpu/blas.h"
+#include "kernels/cpu/product.h"
 
 status
 cpu_open(kernel_device **out, const device_table *table,
@@ -57,8 +58,9 @@ cpu_info(const kernel_device *dev, kernel_info *out)
                          .n_core = parallel_cores(cpu->threads)};
     (void)snprintf(out->device, sizeof(out->device), "%s",
                    dev->table == &cpu_async_table ? "cpu-async" : "cpu");
-    (void)snprintf(out->name, sizeof(out->name), "%s, %u thread%s", blas_name(),
-                   n_thread, n_thread == 1 ? "" : "s");
+    (void)snprintf(out->name, sizeof(out->name), "%s, %s, %u thread%s",
+                   product_name(), blas_name(), n_thread,
+                   n_thread == 1 ? "" : "s");
     if (pages > 0 && page > 0)
         out->memory_free = (uint64_t)pages * (uint64_t)page;
 }
@@ -226,20 +228,25 @@ cpu_row_block(size_t n_row, uint32_t index)
 /* ------------------------------------------------------------ measure --- */
 
 typedef struct measure {
-    blas_product product; /* of thread 0; the others' lie `step` further */
-    size_t step;          /* floats */
+    product product; /* of thread 0; the others' lie `step` further */
+    size_t step;     /* floats */
+    float *panel;    /* thread 0's */
 } measure;
 
+/* The rate is that of BLAS where there is one: a yardstick from elsewhere. */
 static void
 measure_thread(void *ctx, uint32_t thread)
 {
     const measure *m = ctx;
-    blas_product p = m->product;
+    product p = m->product;
 
     p.a += thread * m->step;
     p.b += thread * m->step;
     p.c += thread * m->step;
-    blas_run(&p);
+    if (blas_present())
+        blas_run(&p);
+    else
+        product_run(&p, m->panel + thread * m->step);
 }
 
 /* Ones, and not the zeros of fresh memory: some pages of those would be one. */
@@ -256,7 +263,8 @@ cpu_measure(kernel_device *dev, size_t m, size_t n, size_t k, uint32_t n_run,
 {
     cpu_device *cpu = (cpu_device *)dev;
     uint32_t n_thread = parallel_threads(cpu->threads);
-    size_t step = (m * k + n * k + m * n + 1023) / 1024 * 1024;
+    size_t n_float = PRODUCT_PANEL + m * k + n * k + m * n;
+    size_t step = (n_float + 1023) / 1024 * 1024;
     cpu_memory memory = {0};
     double best = 0.0;
     measure run;
@@ -269,17 +277,19 @@ cpu_measure(kernel_device *dev, size_t m, size_t n, size_t k, uint32_t n_run,
     data = (void *)memory.data;
     fill(data, n_thread * step);
     run.step = step;
-    run.product = (blas_product){.a = data,
-                                 .lda = k,
-                                 .b = data + m * k,
-                                 .ldb = k,
-                                 .b_t = true,
-                                 .c = data + m * k + n * k,
-                                 .ldc = n,
-                                 .m = m,
-                                 .n = n,
-                                 .k = k,
-                                 .alpha = 1.0F};
+    run.panel = data;
+    data += PRODUCT_PANEL;
+    run.product = (product){.a = data,
+                            .lda = k,
+                            .b = data + m * k,
+                            .ldb = k,
+                            .b_t = true,
+                            .c = data + m * k + n * k,
+                            .ldc = n,
+                            .m = m,
+                            .n = n,
+                            .k = k,
+                            .alpha = 1.0F};
     (void)pthread_mutex_lock(&cpu->lock);
     parallel_run(cpu->threads, measure_thread, &run);
     for (uint32_t i = 0; i < n_run; i++) {

@@ -5,12 +5,16 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "kernels/cpu/product.h"
+
+/* What a thread has for itself: work, then the panel of products. */
+enum { THREAD_BYTES = CPU_WORK_BYTES + PRODUCT_PANEL * sizeof(float) };
 
 status
 cpu_group_init(cpu_group *g, const cpu_device *dev)
 {
     return cpu_memory_init(&g->work, parallel_threads(dev->threads),
-                           CPU_WORK_BYTES);
+                           THREAD_BYTES);
 }
 
 void
@@ -239,8 +243,9 @@ static void
 run_thread(void *ctx, uint32_t thread)
 {
     const group_run *run = ctx;
-    cpu_item item = {
-        .work = (void *)(run->g->work.data + (size_t)thread * CPU_WORK_BYTES)};
+    char *own = run->g->work.data + (size_t)thread * THREAD_BYTES;
+    cpu_item item = {.work = (void *)own,
+                     .panel = (void *)(own + CPU_WORK_BYTES)};
 
     run_chains(run, thread, &item);
     run_shared(run, thread, &item);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rows times transposed weights, cut into fixed tiles. */
-#include "kernels/cpu/blas.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/product.h"
 #include "kernels/cpu/simd.h"
 
 /* Up to FEW rows or columns a product is a handful of dot products: it is
@@ -51,7 +51,7 @@ count(const device_op *op, const kernel_cell *cell)
 
 /* c += or = a b^T by dot products; four rows share each row of b. */
 SIMD_CLONES static void
-few(const blas_product *p)
+few(const product *p)
 {
     size_t m4 = p->m / 4 * 4;
 
@@ -71,10 +71,10 @@ few(const blas_product *p)
                 s2 += a2[t] * b[t];
                 s3 += a3[t] * b[t];
             }
-            c[0] = s0 + (p->beta > 0 ? c[0] : 0);
-            c[p->ldc] = s1 + (p->beta > 0 ? c[p->ldc] : 0);
-            c[2 * p->ldc] = s2 + (p->beta > 0 ? c[2 * p->ldc] : 0);
-            c[3 * p->ldc] = s3 + (p->beta > 0 ? c[3 * p->ldc] : 0);
+            c[0] = s0 + (p->accumulate ? c[0] : 0);
+            c[p->ldc] = s1 + (p->accumulate ? c[p->ldc] : 0);
+            c[2 * p->ldc] = s2 + (p->accumulate ? c[2 * p->ldc] : 0);
+            c[3 * p->ldc] = s3 + (p->accumulate ? c[3 * p->ldc] : 0);
         }
         for (size_t i = m4; i < p->m; i++) {
             const float *a = p->a + i * p->lda;
@@ -84,13 +84,13 @@ few(const blas_product *p)
 #pragma omp simd reduction(+ : s)
             for (size_t t = 0; t < p->k; t++)
                 s += a[t] * b[t];
-            *c = s + (p->beta > 0 ? *c : 0);
+            *c = s + (p->accumulate ? *c : 0);
         }
     }
 }
 
 static void
-add_bias(const blas_product *p, const float *bias)
+add_bias(const product *p, const float *bias)
 {
     for (size_t i = 0; i < p->m; i++)
         for (size_t j = 0; j < p->n; j++)
@@ -105,24 +105,24 @@ run(const cpu_item *item)
     uint32_t row = item->index / c.n_col, col = item->index % c.n_col;
     cpu_range rows = cpu_part(cpu_rows(item->cell, a->rows), c.n_row, row, 1);
     cpu_range cols = cpu_part(a->n, c.n_col, col, c.few ? 1 : UNIT);
-    blas_product p = {.m = rows.n,
-                      .n = cols.n,
-                      .k = a->k,
-                      .a = cpu_at(&a->x, item, a->rows) + rows.first * a->x.ld,
-                      .lda = a->x.ld,
-                      .b = cpu_at(&a->w, item, a->rows) + cols.first * a->w.ld,
-                      .ldb = a->w.ld,
-                      .b_t = true,
-                      .c = cpu_at(&a->out, item, a->rows) +
-                           rows.first * a->out.ld + cols.first,
-                      .ldc = a->out.ld,
-                      .alpha = 1.0F,
-                      .beta = a->accumulate ? 1.0F : 0.0F};
+    product p = {.m = rows.n,
+                 .n = cols.n,
+                 .k = a->k,
+                 .a = cpu_at(&a->x, item, a->rows) + rows.first * a->x.ld,
+                 .lda = a->x.ld,
+                 .b = cpu_at(&a->w, item, a->rows) + cols.first * a->w.ld,
+                 .ldb = a->w.ld,
+                 .b_t = true,
+                 .c = cpu_at(&a->out, item, a->rows) + rows.first * a->out.ld +
+                      cols.first,
+                 .ldc = a->out.ld,
+                 .alpha = 1.0F,
+                 .accumulate = a->accumulate};
 
     if (c.few)
         few(&p);
     else
-        blas_run(&p);
+        product_run(&p, item->panel);
     if (a->bias.buf != NULL)
         add_bias(&p, cpu_at(&a->bias, item, a->rows) + cols.first);
 }
