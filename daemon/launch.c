@@ -29,7 +29,8 @@ struct launch {
     char *copy[5];
     launch_fn *fn;
     void *ctx;
-    pid_t pid; /* 0: not running; also its process group */
+    pid_t pid;   /* 0: not running; also its process group */
+    int exec_fd; /* where a failed exec tells its errno; -1: none */
     uint64_t token, started_ns;
     uint64_t restart_ns;       /* 0: none is due */
     uint64_t term_ns, kill_ns; /* 0: not asked to end */
@@ -65,32 +66,28 @@ child(const launch_argv *a, int failed, pid_t parent)
     _exit(127);
 }
 
+/* The exec is not waited for: it could take a while on a busy machine.  What
+ * becomes of it is read from the pipe when the child has ended. */
 static status
 spawn(launch *l, const launch_argv *a)
 {
     int pipes[2];
-    int e = 0;
     pid_t parent = getpid();
     pid_t pid;
 
-    if (pipe2(pipes, O_CLOEXEC) != 0)
+    if (pipe2(pipes, O_CLOEXEC | O_NONBLOCK) != 0)
         return status_fail(ST_IO, "no pipe: %s", strerror(errno));
     pid = fork();
     if (pid == 0)
         child(a, pipes[1], parent);
     (void)close(pipes[1]);
-    if (pid > 0 && read(pipes[0], &e, sizeof(e)) <= 0)
-        e = 0;
-    (void)close(pipes[0]);
-    if (pid < 0)
+    if (pid < 0) {
+        (void)close(pipes[0]);
         return status_fail(ST_IO, "no process: %s", strerror(errno));
-    if (e != 0) {
-        (void)waitpid(pid, NULL, 0);
-        return status_fail(ST_NOTFOUND, "'%s' cannot be started: %s",
-                           launch_argv_list(a)[0], strerror(e));
     }
     (void)setpgid(pid, pid);
     l->pid = pid;
+    l->exec_fd = pipes[0];
     return ST_OK;
 }
 
@@ -140,13 +137,30 @@ fail:
     ended(l, why);
 }
 
+static int
+exec_error(launch *l)
+{
+    int e = 0;
+
+    if (read(l->exec_fd, &e, sizeof(e)) != (ssize_t)sizeof(e))
+        e = 0;
+    (void)close(l->exec_fd);
+    l->exec_fd = -1;
+    return e;
+}
+
 /* mpirun ends with 128 + n when signal n ended a rank. */
 static void
-describe(char *out, size_t size, const siginfo_t *info)
+describe(launch *l, char *out, size_t size, const siginfo_t *info)
 {
+    const char *program = l->setup.command ? "/bin/sh" : "mpirun";
+    int exec_errno = exec_error(l);
     int code = info->si_status;
 
-    if (info->si_code != CLD_EXITED)
+    if (exec_errno != 0)
+        (void)snprintf(out, size, "the world cannot be started: %s: %s",
+                       program, strerror(exec_errno));
+    else if (info->si_code != CLD_EXITED)
         (void)snprintf(out, size,
                        "the world's launcher was ended by signal "
                        "%d (%s)",
@@ -175,7 +189,7 @@ launch_reap(launch *l)
     (void)kill(-l->pid, SIGKILL);
     (void)waitpid(l->pid, NULL, 0);
     l->pid = 0;
-    describe(why, sizeof(why), &info);
+    describe(l, why, sizeof(why), &info);
     ended(l, why);
 }
 
@@ -238,6 +252,7 @@ launch_new(launch **out, const launch_setup *setup, launch_fn *fn, void *ctx)
     status st;
 
     TRY(mem_new(&l, 1, sizeof(*l)));
+    l->exec_fd = -1;
     l->setup = *setup;
     l->fn = fn;
     l->ctx = ctx;
@@ -261,6 +276,7 @@ launch_free(launch *l)
     if (l->pid) {
         (void)kill(-l->pid, SIGKILL);
         (void)waitpid(l->pid, NULL, 0);
+        (void)exec_error(l);
     }
     for (size_t i = 0; i < sizeof(l->copy) / sizeof(*l->copy); i++)
         mem_free(l->copy[i]);

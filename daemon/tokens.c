@@ -145,8 +145,7 @@ put_text(tokens_input *in, size_t len)
         return status_fail(ST_ARG, "the input is not UTF-8: byte %llu",
                            (unsigned long long)(in->consumed + at));
     }
-    TRY(tokenizer_encode(in->owner->tok, in->owner->scratch, in->carry, len,
-                         false, &ids, &n));
+    TRY(tokenizer_encode(in->owner->scratch, &ids, &n, in->carry, len, false));
     TRY(put(in, ids, n));
 fail:
     return st;

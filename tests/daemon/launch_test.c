@@ -115,8 +115,9 @@ a_missing_program_is_named(void **state)
     launch_start(l);
     assert_int_equal(setenv("PATH", path, 1), 0);
     free(path);
-    assert_int_equal(r.state[0], LAUNCH_ENDED);
-    assert_non_null(strstr(r.why[0], "mpirun"));
+    wait_events(l, &r, 2);
+    assert_int_equal(r.state[1], LAUNCH_ENDED);
+    assert_non_null(strstr(r.why[1], "mpirun"));
     launch_free(l);
     scratch_fini(&box);
 }

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An answer after `add` has the very tokens of one run over document and
+question together, however the ranks share the work."""
+import concurrent.futures
+import unittest
+
+from harness import SEGMENT, Place, main, text_of
+
+# The begin-of-text token is one token of the document.
+LENGTHS = [1, SEGMENT - 2, SEGMENT - 1, SEGMENT, 3 * SEGMENT - 1, 3 * SEGMENT,
+           10 * SEGMENT + 5]
+QUESTIONS = ["?", "who saw land",
+             "a question that is longer than a segment, so it is cut too"]
+
+
+class Answers:
+    """The tests; subclasses say which world runs them."""
+
+    def test_one_run(self):
+        for n in LENGTHS:
+            text = text_of(n)
+            done = self.add(f"d{n}", text)
+            self.assertEqual(done["tokens"], n + 1)
+            self.assertEqual(done["segments"], (n + SEGMENT) // SEGMENT)
+            for question in QUESTIONS:
+                expected = self.run_alone(text, question)
+                got = self.ask(f"d{n}", question)
+                self.assertEqual(got["generated_ids"], expected,
+                                 f"{n} bytes, {question}")
+
+    def test_asking_changes_nothing(self):
+        self.add("same", text_of(100))
+        first = self.ask("same", "who")
+        self.ask("same", "something quite different from that")
+        self.assertEqual(self.ask("same", "who")["generated_ids"],
+                         first["generated_ids"])
+
+    def test_side_by_side(self):
+        texts = {f"p{i}": text_of(700 + 130 * i) for i in range(3)}
+        with concurrent.futures.ThreadPoolExecutor(6) as pool:
+            list(pool.map(self.add, texts.keys(), texts.values()))
+            answers = {name: pool.submit(self.ask, name, QUESTIONS[2])
+                       for name in list(texts) * 2}
+        for name, text in texts.items():
+            self.assertEqual(answers[name].result()["generated_ids"],
+                             self.run_alone(text, QUESTIONS[2]))
+
+
+class OneRank(Answers, Place):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.daemon = cls.start("--workers", "1")
+
+    def test_z_orderly_end(self):
+        self.assertEqual(self.stop(self.daemon), 0)
+
+
+class TwoRanks(OneRank):
+    @classmethod
+    def setUpClass(cls):
+        Place.setUpClass.__func__(cls)
+        cls.daemon = cls.start("--workers", "2", "--placement", "layers")
+
+
+class WorldsOfTheirOwn(Answers, Place):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.daemon = cls.start()
+        cls.world = cls.start_world(2, "--placement", "segments")
+        cls.other = cls.start_world(1)
+        cls.wait_worlds(2)
+
+    def test_z_orderly_end(self):
+        self.assertEqual(self.stop(self.daemon), 0)
+        self.assertEqual(self.world.wait(10), 0)
+        self.assertEqual(self.other.wait(10), 0)
+
+
+if __name__ == "__main__":
+    main()

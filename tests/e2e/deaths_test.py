@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Processes that die or never live: a clear sentence, and the daemon stays."""
+import json
+import os
+import signal
+import subprocess
+
+from harness import BIN, WAIT, Place, main, processes_of, text_of, wait_for
+
+
+class Deaths(Place):
+    def tearDown(self):
+        for process in self.running:
+            if process.poll() is None and process.stdout:
+                process.kill()
+                process.wait(WAIT)
+            if process.stdout:
+                process.stdout.close()
+        for pid in processes_of(self.dir):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        wait_for("the end of all processes",
+                 lambda: not processes_of(self.dir))
+        for path in self.dir.glob("*.sock"):
+            path.unlink()
+
+    def ranks(self):
+        worker = str(BIN / "longwave-worker")
+        return [pid for pid, line in processes_of(self.dir).items()
+                if line.startswith(worker)]
+
+    def kill_rank(self):
+        os.kill(max(self.ranks()), signal.SIGKILL)
+
+    def slow_add(self, name):
+        path = self.dir / f"{name}.txt"
+        path.write_text(text_of(6 << 20))
+        process = self.start_client("add", path, "--name", name)
+        wait_for("a running job", self.is_running)
+        return process
+
+    def is_running(self):
+        return any(j["state"] == "running" and j["segments_done"] > 0
+                   for j in self.call("jobs")["jobs"])
+
+    def test_a_local_world_is_restarted_once(self):
+        daemon = self.start("--workers", "2", data="restart")
+        self.wait_worlds(1)
+        self.add("before", text_of(99))
+        answer = self.ask("before", "who")["generated_ids"]
+        process = self.slow_add("book")
+        self.kill_rank()
+        # The job goes on from the start, on the world that was restarted.
+        wait_for("the second attempt", lambda: self.is_running()
+                 and "signal 9" in self.status()["last_error"])
+        self.assertEqual(self.ask("before", "who")["generated_ids"], answer)
+        self.kill_rank()
+        _, err = process.communicate(timeout=WAIT)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn(b"signal 9", err)
+        wait_for("no world", lambda: not self.status()["worlds"])
+        self.refused("ask", "before", "who", code=1, says="signal 9")
+        self.assertEqual(len(self.call("list")["documents"]), 1)
+        self.assertEqual(self.stop(daemon), 0)
+
+    def test_another_world_takes_over(self):
+        daemon = self.start(data="over")
+        world = self.start_world(2)
+        self.wait_worlds(1)
+        process = self.slow_add("book")
+        self.kill_rank()
+        self.assertNotEqual(world.wait(WAIT), 0)
+        other = self.start_world(1)
+        # The dead one says nothing: it is given up after its timeout.
+        wait_for("the second attempt", lambda: self.is_running()
+                 and "silent" in self.status()["last_error"])
+        self.call("cancel", self.call("jobs")["jobs"][-1]["job"])
+        process.communicate(timeout=WAIT)
+        self.assertEqual(self.stop(daemon), 0)
+        self.assertEqual(other.wait(WAIT), 0)
+
+    def test_a_launcher_that_is_missing(self):
+        empty = self.dir / "empty"
+        empty.mkdir()
+        daemon = self.start("--workers", "1", data="missing",
+                            PATH=str(empty))
+        wait_for("the sentence",
+                 lambda: "mpirun" in self.status()["last_error"])
+        wait_for("the end of trying", lambda: not self.status()["worlds"])
+        self.refused("add", "-", "--name", "d", input=b"text", code=1,
+                     says="mpirun")
+        self.assertEqual(self.stop(daemon), 0)
+
+    def test_a_command_that_fails(self):
+        daemon = self.start("--launch", "exit 5", data="launch")
+        wait_for("the sentence",
+                 lambda: "status 5" in self.status()["last_error"])
+        self.assertEqual(self.stop(daemon), 0)
+
+    def test_launched_by_a_command(self):
+        command = " ".join(["exec", "mpirun", "--oversubscribe",
+                            "--allow-run-as-root" if os.geteuid() == 0 else "",
+                            "-n", "2", str(BIN / "longwave-worker")])
+        daemon = self.start("--launch", command, data="command")
+        self.add("d", text_of(50))
+        self.assertEqual(len(self.ask("d", "who")["generated_ids"]), 8)
+        self.assertEqual(self.stop(daemon), 0)
+
+    def test_a_world_of_another_model(self):
+        other = self.dir / "other"
+        subprocess.run(["cp", "-r", self.model, other], check=True)
+        config = (other / "config.json").read_text()
+        (other / "config.json").write_text(
+            config.replace('"segment_size": 16', '"segment_size": 8'))
+        daemon = self.start(data="mismatch")
+        model, self.__class__.model = self.model, other
+        try:
+            world = self.start_world(1)
+        finally:
+            self.__class__.model = model
+        self.assertEqual(world.wait(WAIT), 2)
+        self.assertIn("another model", self.status()["last_error"])
+        self.assertEqual(self.stop(daemon), 0)
+
+    def test_the_daemon_is_killed(self):
+        self.start("--workers", "2", data="killed")
+        self.wait_worlds(1)
+        self.running[-1].kill()
+        # Its world has nobody left to serve.
+        wait_for("the end of the world",
+                 lambda: not processes_of(self.dir))
+
+
+class Start(Place):
+    """A longwaved that cannot start says why, and exits."""
+
+    def fails(self, *flags, code, says):
+        done = subprocess.run([BIN / "longwaved", *map(str, flags)],
+                              capture_output=True, timeout=WAIT)
+        sentence = done.stderr.decode()
+        self.assertEqual(done.returncode, code, sentence)
+        self.assertEqual(done.stdout, b"")
+        self.assertIn(says, sentence)
+        self.assertEqual(sentence.count("\n"), 1, sentence)
+
+    def test_refusals(self):
+        ours = ["--model", self.model, "--listen", self.endpoint,
+                "--listen-worlds", self.worlds, "--data", self.dir / "data"]
+        self.fails(*ours[2:], code=2, says="--model")
+        self.fails("--model", self.dir / "none", *ours[2:], code=2,
+                   says="none")
+        self.fails(*ours, "--workers", "many", code=2, says="--workers")
+        self.fails(*ours, "--workers", "1", "--launch", "x", code=2,
+                   says="--launch")
+        self.fails(*ours, "--what", code=2, says="--what")
+        self.fails(*ours[:2], "--listen", "tcp://127.0.0.1:*", *ours[4:],
+                   code=2, says="--allow-local-users")
+        self.fails(*ours[:2], "--listen", "tcp://0.0.0.0:5555", *ours[4:],
+                   "--allow-local-users", code=2, says="0.0.0.0")
+        self.fails(*ours[:2], "--listen", "nonsense", *ours[4:], code=2,
+                   says="nonsense")
+        daemon = self.start()
+        self.fails(*ours, code=1, says="in use by another daemon")
+        self.fails(*ours[:-1], self.dir / "data2", code=1, says="in use")
+        self.assertEqual(self.stop(daemon), 0)
+
+    def test_models(self):
+        config = (self.model / "config.json").read_text()
+        broken = self.dir / "broken"
+        broken.mkdir()
+        for text, says in ((config[:-20], "config.json"),
+                           (config.replace('"segment_size": 16',
+                                           '"segment_size": -1'), "segment"),
+                           (config.replace('"frozen"', '"rollover"'),
+                            "rollover")):
+            (broken / "config.json").write_text(text)
+            self.fails("--model", broken, "--data", self.dir / "data3",
+                       "--listen", self.endpoint, "--listen-worlds",
+                       self.worlds, code=2, says=says)
+
+    def test_loopback(self):
+        daemon = subprocess.Popen(
+            [BIN / "longwaved", "--model", self.model, "--data",
+             self.dir / "data4", "--listen", "tcp://127.0.0.1:*",
+             "--listen-worlds", self.worlds, "--allow-local-users", "--json"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        self.running.append(daemon)
+        at = json.loads(daemon.stdout.readline())["listen"]
+        self.assertRegex(at, r"^tcp://127\.0\.0\.1:\d+$")
+        done = subprocess.run([BIN / "longwave", "status", "--connect", at],
+                              capture_output=True, timeout=WAIT)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        daemon.terminate()
+        self.assertEqual(daemon.wait(WAIT), 0)
+        daemon.stdout.close()
+
+
+if __name__ == "__main__":
+    main()

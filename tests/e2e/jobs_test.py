@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What clients can do with documents and jobs, and what they cannot."""
+import json
+import os
+import signal
+import subprocess
+import time
+
+from harness import BIN, SEGMENT, WAIT, Place, main, text_of, wait_for
+
+
+class Jobs(Place):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.daemon = cls.start("--workers", "1", "--max-question", "200",
+                               "--max-input", str(8 << 20))
+        cls.wait_worlds(1)
+
+    def slow_add(self, name, kilobytes=6000):
+        """A document that takes a while; the process and its job."""
+        path = self.dir / f"{name}.txt"
+        path.write_text(text_of(kilobytes << 10))
+        process = self.start_client("add", path, "--name", name)
+        job = wait_for("a running job", lambda: next(
+            (j for j in self.call("jobs")["jobs"]
+             if j["document"] == name and j["state"] == "running"
+             and j["segments_done"] > 0), None))
+        return process, job["job"]
+
+    def test_list_show_remove(self):
+        self.add("b", text_of(50))
+        self.add("a", text_of(20))
+        names = [d["document"] for d in self.call("list")["documents"]]
+        self.assertEqual([n for n in names if n in "ab"], ["a", "b"])
+        shown = json.loads(self.client("show", "b").stdout)
+        self.assertEqual(shown["tokens"], 51)
+        self.assertEqual(shown["segments"], 4)
+        self.assertEqual(shown["pending_tokens"], 51 - 3 * SEGMENT)
+        self.assertEqual(len(shown["model"]), 64)
+        self.call("rm", "b")
+        self.refused("show", "b", says="no document named 'b'")
+        self.add("b", text_of(5))
+        self.assertEqual(
+            json.loads(self.client("show", "b").stdout)["tokens"], 6)
+
+    def test_refusals(self):
+        self.add("doc", text_of(40))
+        before = self.call("list")
+        refused = self.refused
+        refused("add", "-", "--name", "doc", input=b"again", code=1,
+                says="there already")
+        refused("add", "-", "--name", "e", input=b"", says="empty")
+        refused("add", "-", "--name", "u", input=b"good \xff bad",
+                says="UTF-8")
+        refused("add", "-", "--name", "u", input=b"x" * 70000 + b"\xe2\x28",
+                says="byte 7000")
+        refused("add", "-", "--name", "big", input=b"x" * (9 << 20),
+                says="limit")
+        refused("add", "-", "--name", "a/b", input=b"x", says="'/'")
+        refused("ask", "nobody", "who?", says="no document named 'nobody'")
+        refused("ask", "doc", "", says="empty")
+        refused("ask", "doc", "x" * 201, says="200 tokens")
+        refused("ask", "doc", "x", "--generate", "60000", says="limit")
+        refused("rm", "nobody", says="no document")
+        refused("cancel", "999", says="no job 999")
+        ids = self.dir / "ids.safetensors"
+        for bad in (b"\xff\xff\xff\xff", (4000).to_bytes(4, "little")):
+            head = json.dumps({"input_ids": {
+                "dtype": "I32", "shape": [1], "data_offsets": [0, 4]}})
+            ids.write_bytes(len(head).to_bytes(8, "little") + head.encode()
+                            + bad)
+            refused("add", ids, "--ids", "--name", "i", says="token id")
+            refused("ask", "doc", "--ids", ids, says="token id")
+        self.assertEqual(self.call("list"), before)
+        self.assertEqual(self.status()["jobs_running"], 0)
+
+    def test_stop_strings(self):
+        self.add("stops", text_of(40))
+        whole = self.ask("stops", "who")
+        text = whole["text"]
+        stop = next((text[i:i + 2] for i in range(1, len(text) - 2)
+                     if text[i:i + 2].isascii()), None)
+        self.assertIsNotNone(stop, text)
+        cut = self.ask("stops", "who", "--stop", stop)
+        self.assertEqual(cut["finish"], "stop")
+        self.assertEqual(cut["text"], text[:text.index(stop)])
+
+    def test_status_is_quick_while_reading(self):
+        process, _ = self.slow_add("long")
+        worst = 0
+        for _ in range(20):
+            start = time.monotonic()
+            self.status()
+            worst = max(worst, time.monotonic() - start)
+        self.assertIsNone(process.poll())
+        # Bounds for any machine; latency.py beside this checks the real ones.
+        self.assertLess(self.status()["longest_turn_ms"], 500)
+        self.assertLess(worst, 5)
+        answer = self.ask_small("beside")
+        self.assertEqual(len(answer["generated_ids"]), 8)
+        self.assertIsNone(process.poll(), "the question waited")
+        self.call("cancel", self.job_of("long"))
+        process.communicate(timeout=WAIT)
+
+    def ask_small(self, name):
+        self.add(name, "a short text")
+        return self.ask(name, "who")
+
+    def job_of(self, name):
+        return next(j["job"] for j in self.call("jobs")["jobs"]
+                    if j["document"] == name and j["state"] == "running")
+
+    def test_cancel(self):
+        process, job = self.slow_add("never")
+        self.call("cancel", job)
+        _, err = process.communicate(timeout=WAIT)
+        self.assertEqual(process.returncode, 1)
+        self.assertIn(b"canceled", err)
+        self.refused("show", "never", says="no document")
+        self.refused("cancel", job, code=1, says="has ended")
+        self.add("never", text_of(30))  # the name is free again
+
+    def test_a_client_that_is_killed(self):
+        process, job = self.slow_add("orphan", 300)
+        process.kill()
+        process.communicate(timeout=WAIT)
+        # All input was sent: the job goes on without its client.
+        wait_for("the end of the job", lambda: any(
+            d["document"] == "orphan"
+            for d in self.call("list")["documents"]))
+        self.assertEqual(len(self.ask("orphan", "who")["generated_ids"]), 8)
+        self.assertEqual(next(j["state"] for j in self.call("jobs")["jobs"]
+                              if j["job"] == job), "done")
+
+    def test_a_client_that_is_killed_while_sending(self):
+        process = self.start_client("add", "/dev/stdin", "--name", "half")
+        process.stdin.write(b"x" * 1000)
+        process.stdin.flush()
+        process.kill()
+        process.communicate(timeout=WAIT)
+        self.assertEqual(len(self.ask_small("after")["generated_ids"]), 8)
+
+    def test_an_answer_nobody_waits_for(self):
+        self.add("asked", text_of(100))
+        process = self.start_client("ask", "asked", "who", "--generate",
+                                    "1000", "--ignore-eos")
+        wait_for("the job", lambda: any(
+            j["document"] == "asked" and j["kind"] == "ask"
+            for j in self.call("jobs")["jobs"]))
+        process.kill()
+        process.communicate(timeout=WAIT)
+        wait_for("its end", lambda: self.status()["jobs_running"] == 0)
+
+    def test_z_restart(self):
+        self.add("kept", text_of(333))
+        before = self.ask("kept", "who saw land")["generated_ids"]
+        process, job = self.slow_add("lost")
+        self.daemon.send_signal(signal.SIGKILL)  # no chance to tidy up
+        self.daemon.wait(WAIT)
+        self.daemon.stdout.close()
+        process.kill()
+        process.communicate(timeout=WAIT)
+        wait_for("the end of its world",
+                 lambda: not self.workers())
+        Jobs.daemon = self.start("--workers", "1")
+        kept = json.loads(self.client("show", "kept").stdout)
+        self.assertEqual(kept["tokens"], 334)
+        self.assertEqual(self.ask("kept", "who saw land")["generated_ids"],
+                         before)
+        lost = next(j for j in self.call("jobs")["jobs"] if j["job"] == job)
+        self.assertEqual(lost["state"], "failed")
+        self.assertIn("daemon stopped", lost["text"])
+        self.refused("show", "lost", says="no document")
+        self.add("lost", text_of(40))
+
+    def test_zz_sigterm(self):
+        self.daemon.send_signal(signal.SIGTERM)
+        self.assertEqual(self.ended(self.daemon), 0)
+        left = sorted(os.listdir(self.dir / "data/tmp"))
+        self.assertEqual(left, [])
+
+    @classmethod
+    def workers(cls):
+        done = subprocess.run(["pgrep", "-f", f"{BIN}/longwave-worker.*"
+                               f"{cls.dir}"], capture_output=True)
+        return done.stdout.split()
+
+
+if __name__ == "__main__":
+    main()
