@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* longwave-bench: the speed of a synthetic model on this device, beside the
+ * speed of a bare matrix product. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/jsonout.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/option.h"
+#include "sched/segment.h"
+#include "worker/bench_run.h"
+#include "worker/draw.h"
+
+enum { MAX_TOKEN = 1 << 28, N_HOT = 5, N_SCHEDULE = 2 };
+
+typedef struct bench {
+    /* flags */
+    const char *preset, *device, *schedule;
+    uint64_t layers, d_model, segment, mem, tokens, threads, repeat;
+    bool json;
+
+    kernel_device *dev;
+    kernel_info info;
+    model_config cfg;
+    int32_t *ids;
+    double product; /* FLOP/s of the bare product */
+    bench_run_result result[N_SCHEDULE];
+    bool wanted[N_SCHEDULE];
+} bench;
+
+static const char *const schedule_names[N_SCHEDULE] = {
+    [WAVEFRONT_DIAGONAL] = "diagonal", [WAVEFRONT_SEQUENTIAL] = "sequential"};
+
+static const char summary[] =
+    "longwave-bench [--preset NAME] [--segment S] [--mem M] [--tokens N]\n\n"
+    "Times a model with random weights: from token ids in host memory until\n"
+    "the last state is written, without a head; the median of the repeats\n"
+    "after one run that does not count.";
+
+static const char footer[] =
+    "Useful FLOPs, two for a multiply-add, of a cell with r rows, m of them\n"
+    "memory rows; d width, h heads of e, k key/value heads, f MLP, w memory\n"
+    "width, g = 6 w:\n"
+    "  r (2 d (h + 2 k) e + 2 h e d + 6 d f) projections and MLP\n"
+    "  + 2 r (r + 1) h e                     causal half of attention\n"
+    "  + r (2 d w + 2 g d + 2 g)             read, none in the first segment\n"
+    "  + m (2 d w + 2 d d + 2 d + 4 g d + 4 g)  write\n"
+    "\"of product\" is their rate beside that of [r, d] x [d, f] by the same\n"
+    "threads, the best of 5 hot runs before or after.";
+
+/* ------------------------------------------------------------- options --- */
+
+static status
+parse(bench *b, int argc, char **argv, bool *done)
+{
+    const char *argument[1];
+    size_t n_argument = 0;
+    *b = (bench){.preset = "s512",
+                 .device = "auto",
+                 .schedule = "both",
+                 .segment = 256,
+                 .mem = 16,
+                 .tokens = 16384,
+                 .repeat = 3};
+    const option_entry entry[] = {
+        {"preset", OPTION_TEXT, &b->preset, "NAME",
+         "tiny, s256, s512, armt-llama-160m, -1b, -3b, -8b", 0, 0},
+        {"layers", OPTION_U64, &b->layers, "N", "instead of the preset's", 0,
+         CONFIG_MAX_LAYER},
+        {"d-model", OPTION_U64, &b->d_model, "N",
+         "instead of the preset's; heads and MLP follow", 0, CONFIG_MAX_WIDTH},
+        {"segment", OPTION_U64, &b->segment, "S", "tokens of a segment", 1,
+         CONFIG_MAX_SEGMENT},
+        {"mem", OPTION_U64, &b->mem, "M", "memory tokens", 1,
+         CONFIG_MAX_MEM_TOKENS},
+        {"tokens", OPTION_U64, &b->tokens, "N", "length of the input", 1,
+         MAX_TOKEN},
+        {"schedule", OPTION_TEXT, &b->schedule, "HOW",
+         "diagonal, sequential or both", 0, 0},
+        {"device", OPTION_TEXT, &b->device, "NAME", "auto, cpu or cuda", 0, 0},
+        {"threads", OPTION_U64, &b->threads, "N", "0: all cores", 0, 1024},
+        {"repeat", OPTION_U64, &b->repeat, "N", "timed runs", 1,
+         BENCH_RUN_MAX_REPEAT},
+        {"json", OPTION_FLAG, &b->json, NULL, "one line of JSON", 0, 0}};
+    const option_set set = {.program = "longwave-bench",
+                            .summary = summary,
+                            .footer = footer,
+                            .entry = entry,
+                            .n_entry = sizeof entry / sizeof *entry};
+    return option_parse(&set, argc, argv, argument, &n_argument, done);
+}
+
+/* Another width keeps the proportions of the presets: heads of 64 where that
+ * divides it, as many key/value heads, an MLP of 11/4. */
+static void
+set_width(model_config *cfg, uint32_t d_model)
+{
+    cfg->d_model = d_model;
+    cfg->d_head = d_model % 64 == 0 ? 64 : d_model % 32 == 0 ? 32 : 16;
+    cfg->n_head = d_model / cfg->d_head;
+    cfg->n_kv_head = cfg->n_head;
+    cfg->d_ffn = d_model * 11 / 4;
+}
+
+static status
+configure(bench *b)
+{
+    status st = ST_OK;
+    bool found = strcmp(b->schedule, "both") == 0;
+
+    for (uint32_t i = 0; i < N_SCHEDULE; i++) {
+        b->wanted[i] = strcmp(b->schedule, "both") == 0 ||
+                       strcmp(b->schedule, schedule_names[i]) == 0;
+        found = found || b->wanted[i];
+    }
+    if (!found)
+        TRY(status_fail(ST_ARG,
+                        "schedule \"%s\" is none of diagonal, sequential, both",
+                        b->schedule));
+    TRY(config_preset(&b->cfg, b->preset));
+    if (b->d_model > 0)
+        set_width(&b->cfg, (uint32_t)b->d_model);
+    if (b->layers > 0)
+        b->cfg.n_layer = (uint32_t)b->layers;
+    b->cfg.segment_size = (uint32_t)b->segment;
+    b->cfg.n_mem = (uint32_t)b->mem;
+    TRY(config_check(&b->cfg));
+fail:
+    return st;
+}
+
+/* ------------------------------------------------------------- measure --- */
+
+static status
+open_device(bench *b)
+{
+    kernel_config cfg = {.device = b->device, .n_thread = (uint32_t)b->threads};
+    status st = ST_OK;
+    TRY(kernel_open(&b->dev, &cfg));
+    kernel_info_get(b->dev, &b->info);
+    if (b->info.n_core < b->info.n_thread)
+        log_warn("%u threads share %u cores", b->info.n_thread, b->info.n_core);
+fail:
+    return st;
+}
+
+/* The bare product, as fast as it was seen so far. */
+static status
+measure_product(bench *b)
+{
+    double rate = 0;
+    status st =
+        kernel_measure_linear(b->dev, b->cfg.segment_size + b->cfg.n_mem,
+                              b->cfg.d_ffn, b->cfg.d_model, N_HOT, &rate);
+    if (st == ST_OK && rate > b->product)
+        b->product = rate;
+    return st;
+}
+
+static status
+make_ids(bench *b)
+{
+    status st = ST_OK;
+    TRY(mem_new(&b->ids, b->tokens, sizeof *b->ids));
+    for (uint64_t i = 0; i < b->tokens; i++)
+        b->ids[i] = (int32_t)(draw_uniform(1, i) * (float)(b->cfg.n_vocab - 1));
+fail:
+    return st;
+}
+
+static status
+run_all(bench *b)
+{
+    status st = ST_OK;
+    for (uint32_t i = 0; i < N_SCHEDULE; i++) {
+        bench_run_args args = {.dev = b->dev,
+                               .cfg = &b->cfg,
+                               .order = (wavefront_order)i,
+                               .ids = b->ids,
+                               .n_id = b->tokens,
+                               .n_repeat = (uint32_t)b->repeat};
+        if (!b->wanted[i])
+            continue;
+        TRY(measure_product(b));
+        TRY(bench_run(&b->result[i], &args));
+        TRY(measure_product(b));
+    }
+fail:
+    return st;
+}
+
+/* Whether all schedules that ran left the same bytes. */
+static bool
+same_states(const bench *b)
+{
+    if (!b->wanted[0] || !b->wanted[1])
+        return true;
+    return memcmp(b->result[0].states, b->result[1].states,
+                  b->cfg.n_layer * config_state_size(&b->cfg) *
+                      sizeof(float)) == 0;
+}
+
+/* -------------------------------------------------------------- output --- */
+
+static void
+print_table(const bench *b)
+{
+    printf("%s, %u layers of %u, segments of %llu + %llu, %llu tokens in %llu "
+           "segments\n",
+           b->preset, b->cfg.n_layer, b->cfg.d_model,
+           (unsigned long long)b->segment, (unsigned long long)b->mem,
+           (unsigned long long)b->tokens,
+           (unsigned long long)segment_count(b->tokens, b->cfg.segment_size));
+    printf("%s on %u cores; bare product %.1f GFLOP/s\n\n", b->info.name,
+           b->info.n_core, b->product * 1e-9);
+    printf("%-12s%10s%12s%10s%10s%12s%14s\n", "schedule", "seconds", "tokens/s",
+           "groups", "GFLOP/s", "of product", "state norm");
+    for (uint32_t i = 0; i < N_SCHEDULE; i++) {
+        const bench_run_result *r = &b->result[i];
+        if (!b->wanted[i])
+            continue;
+        printf("%-12s%10.4f%12.0f%10llu%10.1f%11.1f%%%14.6g\n",
+               schedule_names[i], r->seconds, (double)b->tokens / r->seconds,
+               (unsigned long long)r->n_group, r->flops / r->seconds * 1e-9,
+               100 * r->flops / r->seconds / b->product, r->norm);
+    }
+}
+
+static void
+add_run(jsonout *j, const bench *b, uint32_t i)
+{
+    const bench_run_result *r = &b->result[i];
+    jsonout_object(j, NULL);
+    jsonout_text(j, "schedule", schedule_names[i]);
+    jsonout_f64(j, "seconds", r->seconds);
+    jsonout_f64(j, "tokens_per_second", (double)b->tokens / r->seconds);
+    jsonout_u64(j, "groups", r->n_group);
+    jsonout_f64(j, "flops", r->flops);
+    jsonout_f64(j, "flops_per_second", r->flops / r->seconds);
+    jsonout_f64(j, "fraction_of_product", r->flops / r->seconds / b->product);
+    jsonout_f64(j, "state_norm", r->norm);
+    jsonout_u64(j, "engine_bytes", r->bytes);
+    jsonout_close_object(j);
+}
+
+static status
+print_json(const bench *b)
+{
+    jsonout j;
+    jsonout_init(&j);
+    jsonout_object(&j, NULL);
+    jsonout_text(&j, "preset", b->preset);
+    jsonout_u64(&j, "layers", b->cfg.n_layer);
+    jsonout_u64(&j, "d_model", b->cfg.d_model);
+    jsonout_u64(&j, "segment", b->segment);
+    jsonout_u64(&j, "mem", b->mem);
+    jsonout_u64(&j, "tokens", b->tokens);
+    jsonout_u64(&j, "segments", segment_count(b->tokens, b->cfg.segment_size));
+    jsonout_text(&j, "device", b->info.device);
+    jsonout_text(&j, "device_name", b->info.name);
+    jsonout_u64(&j, "threads", b->info.n_thread);
+    jsonout_u64(&j, "cores", b->info.n_core);
+    jsonout_f64(&j, "product_flops_per_second", b->product);
+    jsonout_array(&j, "runs");
+    for (uint32_t i = 0; i < N_SCHEDULE; i++) {
+        if (b->wanted[i])
+            add_run(&j, b, i);
+    }
+    jsonout_close_array(&j);
+    jsonout_close_object(&j);
+    status st = jsonout_print(&j, stdout);
+    jsonout_fini(&j);
+    return st;
+}
+
+static status
+all(bench *b, int argc, char **argv)
+{
+    bool done = false;
+    status st = ST_OK;
+
+    TRY(parse(b, argc, argv, &done));
+    if (done)
+        return ST_OK;
+    TRY(configure(b));
+    TRY(open_device(b));
+    TRY(make_ids(b));
+    TRY(run_all(b));
+    if (!same_states(b))
+        TRY(status_fail(ST_STATE, "the schedules left different states"));
+    if (b->json)
+        TRY(print_json(b));
+    else
+        print_table(b);
+fail:
+    return st;
+}
+
+int
+main(int argc, char **argv)
+{
+    bench b = {0};
+    log_init("longwave-bench", LOG_LEVEL_INFO);
+    status st = all(&b, argc, argv);
+    if (st != ST_OK)
+        log_error("%s", status_text());
+    for (uint32_t i = 0; i < N_SCHEDULE; i++)
+        mem_free(b.result[i].states);
+    mem_free(b.ids);
+    kernel_close(b.dev);
+    return status_exit_code(st);
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Timed runs of one engine, and a look at what they left in its memory. */
+#include "worker/bench_run.h"
+
+#include <math.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "sched/segment.h"
+
+static status
+make_engine(engine **out, const bench_run_args *a)
+{
+    weights_part part = {
+        .n_layer = a->cfg->n_layer, .embed = true, .head = true};
+    engine_config cfg = {.place = {.n_layer = a->cfg->n_layer, .size = 1},
+                         .order = a->order,
+                         .n_stream = 1};
+    weights *w = NULL;
+    model *m = NULL;
+    status st = ST_OK;
+
+    TRY(weights_new(&w, a->dev, a->cfg, &part));
+    TRY(weights_randomize(w, 1));
+    TRY(model_new(&m, a->dev, a->cfg, w, a->cfg->n_layer,
+                  a->cfg->segment_size + a->cfg->n_mem));
+    w = NULL; /* the model's */
+    TRY(engine_new(out, a->dev, m, &cfg));
+    m = NULL; /* the engine's */
+fail:
+    model_free(m);
+    weights_free(w);
+    return st;
+}
+
+static status
+feed(engine *e, const bench_run_args *a, uint64_t *n_fed)
+{
+    uint32_t size = a->cfg->segment_size;
+    uint64_t n = segment_count(a->n_id, size);
+    status st = ST_OK;
+    for (; *n_fed < n && engine_room(e, 0) > 0; (*n_fed)++) {
+        engine_segment s = {.seg = *n_fed,
+                            .n_token = segment_tokens(*n_fed, a->n_id, size)};
+        TRY(engine_feed(e, 0, &s, a->ids + segment_start(*n_fed, size)));
+    }
+fail:
+    return st;
+}
+
+/* The whole input once; the stream stays open for its states. */
+static status
+run_once(engine *e, const bench_run_args *a, double *seconds)
+{
+    const engine_done *done = NULL;
+    uint64_t n_fed = 0;
+    uint32_t n_cell = 1;
+    status st = ST_OK;
+    double start = clock_seconds();
+
+    TRY(engine_open(e, 0, true, 0));
+    while (n_cell > 0) {
+        TRY(feed(e, a, &n_fed));
+        TRY(engine_launch(e, &n_cell));
+        if (n_cell > 0)
+            TRY(engine_collect(e, &done, &n_cell));
+    }
+    *seconds = clock_seconds() - start;
+fail:
+    return st;
+}
+
+/* Insertion sort: there are few. */
+static double
+median(double *x, uint32_t n)
+{
+    for (uint32_t i = 1; i < n; i++) {
+        double value = x[i];
+        uint32_t at = i;
+        for (; at > 0 && x[at - 1] > value; at--)
+            x[at] = x[at - 1];
+        x[at] = value;
+    }
+    return n % 2 == 1 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
+}
+
+static status
+time_runs(engine *e, const bench_run_args *a, bench_run_result *r)
+{
+    double seconds[BENCH_RUN_MAX_REPEAT] = {0}, warm = 0;
+    engine_counts before, after;
+    status st = ST_OK;
+
+    ASSERT(a->n_repeat > 0 && a->n_repeat <= BENCH_RUN_MAX_REPEAT);
+    TRY(run_once(e, a, &warm));
+    engine_counts_get(e, &before);
+    for (uint32_t i = 0; i < a->n_repeat; i++) {
+        engine_close(e, 0);
+        TRY(run_once(e, a, &seconds[i]));
+    }
+    engine_counts_get(e, &after);
+    r->seconds = median(seconds, a->n_repeat);
+    r->n_group = (after.n_group - before.n_group) / a->n_repeat;
+    r->flops = (after.flops - before.flops) / a->n_repeat;
+fail:
+    return st;
+}
+
+static status
+read_states(engine *e, const bench_run_args *a, bench_run_result *r)
+{
+    size_t len = config_state_size(a->cfg), n = len * a->cfg->n_layer;
+    double sum = 0;
+    status st = ST_OK;
+
+    TRY(mem_new(&r->states, n, sizeof *r->states));
+    for (uint32_t layer = 0; layer < a->cfg->n_layer; layer++) {
+        engine_place at;
+        engine_state_place(e, 0, layer, &at);
+        TRY(engine_read(e, &at, r->states + layer * len));
+    }
+    for (size_t i = 0; i < n; i++)
+        sum += (double)r->states[i] * (double)r->states[i];
+    r->norm = sqrt(sum);
+    if (!isfinite(r->norm) || r->norm == 0)
+        TRY(status_fail(ST_STATE, "the states are %s: no result",
+                        r->norm == 0 ? "all zero" : "not finite"));
+fail:
+    return st;
+}
+
+status
+bench_run(bench_run_result *out, const bench_run_args *args)
+{
+    bench_run_result r = {0};
+    engine *e = NULL;
+    status st = ST_OK;
+
+    TRY(make_engine(&e, args));
+    TRY(time_runs(e, args, &r));
+    TRY(read_states(e, args, &r));
+    r.bytes = engine_bytes(e);
+    *out = r;
+    r.states = NULL; /* the caller's */
+fail:
+    mem_free(r.states);
+    engine_free(e);
+    return st;
+}

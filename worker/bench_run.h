@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One synthetic model under one schedule: timed runs over the same ids. */
+#ifndef WORKER_BENCH_RUN_H
+#define WORKER_BENCH_RUN_H
+
+#include "worker/engine.h"
+
+enum { BENCH_RUN_MAX_REPEAT = 100 };
+
+typedef struct bench_run_args {
+    kernel_device *dev;
+    const model_config *cfg;
+    wavefront_order order;
+    const int32_t *ids;
+    uint64_t n_id;
+    uint32_t n_repeat; /* timed runs, after one that is not */
+} bench_run_args;
+
+typedef struct bench_run_result {
+    double seconds;   /* median of the repeats */
+    uint64_t n_group; /* of one run */
+    double flops;     /* useful ones of one run, config_cell_flops() */
+    double norm;      /* Frobenius norm of the last states */
+    size_t bytes;     /* of device memory beside the weights */
+    float *states;    /* [n_layer, state size]; mem_free() */
+} bench_run_result;
+
+/* The clock runs from ids in host memory until the last state is written; no
+ * head.  ST_STATE: states that are not finite, or all zero, are no result. */
+status bench_run(bench_run_result *out, const bench_run_args *args) MUST_USE;
+
+#endif
