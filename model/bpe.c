@@ -13,7 +13,8 @@
 #define NOWHERE UINT32_MAX
 
 enum {
-    MEMO_SLOTS = 1 << 14, /* a MiB in all */
+    KEEP_SYMBOLS = 1 << 20, /* working memory that outlives a word */
+    MEMO_SLOTS = 1 << 14,   /* a MiB in all */
     MEMO_BYTES = 22,
     MEMO_IDS = 10
 };
@@ -289,6 +290,20 @@ fail:
     return st;
 }
 
+/* A giant word must not leave its memory behind. */
+static void
+trim(bpe_scratch *s)
+{
+    if (s->symbol_cap <= KEEP_SYMBOLS)
+        return;
+    mem_free(s->symbol);
+    mem_free(s->heap);
+    s->symbol = NULL;
+    s->heap = NULL;
+    s->symbol_cap = 0;
+    s->heap_cap = 0;
+}
+
 static bpe_memo *
 memo_of(const bpe *b, const bpe_scratch *s, const char *word, size_t len)
 {
@@ -332,9 +347,9 @@ bpe_word(const bpe *b, bpe_scratch *s, const char *word, size_t len,
     for (uint32_t i = 0; i != NOWHERE; i = s->symbol[i].right)
         TRY(bpe_ids_add(out, &s->symbol[i].id, 1));
     remember(memo, word, len, out->id + first, out->n - first);
-    return ST_OK;
 
 fail:
+    trim(s);
     return st;
 }
 

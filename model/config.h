@@ -49,8 +49,8 @@ typedef struct model_config {
     uint32_t n_mem;        /* M, memory tokens */
     uint32_t d_mem;        /* width of memory queries before the features */
     bool correction;
-    bool l2_norm;          /* key_norm "l2" */
-    config_dtype dtype;    /* type named by the file; tensors may differ */
+    bool l2_norm;       /* key_norm "l2" */
+    config_dtype dtype; /* type named by the file; tensors may differ */
     uint32_t n_eos;
     int32_t eos[CONFIG_MAX_EOS]; /* end-of-text tokens, may be none */
     int32_t bos;                 /* -1: none named */

@@ -21,7 +21,7 @@ enum {
 const char pretoken_gpt2[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|"
     "\\s+(?!\\S)|\\s+";
-const char pretoken_llama3[] =
+static const char llama3[] =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
     " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
 /* Llama 3's with single digits, as several other families have it. */
@@ -118,8 +118,7 @@ pretoken_new(pretoken **out, const char *pattern, size_t len)
                            MAX_PATTERN);
     TRY(mem_new(&p, 1, sizeof(*p)));
     p->known = equals(pattern, len, pretoken_gpt2) ||
-               equals(pattern, len, pretoken_llama3) ||
-               equals(pattern, len, one_digit);
+               equals(pattern, len, llama3) || equals(pattern, len, one_digit);
     TRY(compile(p, pattern, len));
     *out = p;
     return ST_OK;

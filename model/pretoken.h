@@ -11,8 +11,7 @@
 
 #include "base/status.h"
 
-extern const char pretoken_gpt2[];   /* GPT-2's pattern */
-extern const char pretoken_llama3[]; /* Llama 3's */
+extern const char pretoken_gpt2[]; /* the pattern that ByteLevel has itself */
 
 typedef struct pretoken pretoken;                 /* read only once made */
 typedef struct pretoken_scratch pretoken_scratch; /* of one thread */

@@ -11,6 +11,7 @@
 enum { MAX_TEXT = INT32_MAX }; /* bytes of one text */
 
 struct tokenizer_scratch {
+    const tokenizer *tok;
     bpe_scratch bpe;
     pretoken_scratch *pretoken;
     bpe_ids ids;
@@ -62,6 +63,7 @@ tokenizer_scratch_new(tokenizer_scratch **out, const tokenizer *tok)
     status st;
 
     TRY(mem_new(&s, 1, sizeof(*s)));
+    s->tok = tok;
     TRY(bpe_scratch_init(&s->bpe));
     TRY(pretoken_scratch_new(&s->pretoken, tok->pretoken));
     *out = s;
@@ -86,9 +88,9 @@ tokenizer_scratch_free(tokenizer_scratch *s)
 /* ------------------------------------------------------------- encode --- */
 
 static status
-encode_words(const tokenizer *tok, tokenizer_scratch *s, const char *text,
-             size_t len)
+encode_words(tokenizer_scratch *s, const char *text, size_t len)
 {
+    const tokenizer *tok = s->tok;
     size_t at = 0;
     size_t end = 0;
     status st;
@@ -103,16 +105,11 @@ fail:
     return st;
 }
 
-typedef struct request {
-    const tokenizer *tok;
-    tokenizer_scratch *scratch;
-    bool special;
-} request;
-
 /* Takes the tokens of one list out of the text; what is between them goes to
  * the next list, and from the last one to the words. */
 static status
-encode_added(const request *r, int list, const char *text, size_t len)
+encode_added(tokenizer_scratch *s, int list, const char *text, size_t len,
+             bool special)
 {
     const added_entry *e;
     size_t from = 0;
@@ -120,14 +117,14 @@ encode_added(const request *r, int list, const char *text, size_t len)
     status st;
 
     if (list == TOKENIZER_N_ADDED)
-        return encode_words(r->tok, r->scratch, text, len);
-    while ((e = added_next(&r->tok->added[list], text, len, from, r->special,
+        return encode_words(s, text, len);
+    while ((e = added_next(&s->tok->added[list], text, len, from, special,
                            &at)) != NULL) {
-        TRY(encode_added(r, list + 1, text + from, at - from));
-        TRY(bpe_ids_add(&r->scratch->ids, &e->id, 1));
+        TRY(encode_added(s, list + 1, text + from, at - from, special));
+        TRY(bpe_ids_add(&s->ids, &e->id, 1));
         from = at + e->len;
     }
-    TRY(encode_added(r, list + 1, text + from, len - from));
+    TRY(encode_added(s, list + 1, text + from, len - from, special));
     return ST_OK;
 
 fail:
@@ -135,11 +132,9 @@ fail:
 }
 
 status
-tokenizer_encode(const tokenizer *tok, tokenizer_scratch *scratch,
-                 const char *text, size_t len, bool special,
-                 const int32_t **ids, size_t *n_id)
+tokenizer_encode(tokenizer_scratch *scratch, const int32_t **ids, size_t *n_id,
+                 const char *text, size_t len, bool special)
 {
-    request r = {tok, scratch, special};
     status st;
 
     if (len > MAX_TEXT)
@@ -147,7 +142,7 @@ tokenizer_encode(const tokenizer *tok, tokenizer_scratch *scratch,
                            len, MAX_TEXT);
     TRY(utf8_check(text, len));
     scratch->ids.n = 0;
-    TRY(encode_added(&r, 0, text, len));
+    TRY(encode_added(scratch, 0, text, len, special));
     *ids = scratch->ids.id;
     *n_id = scratch->ids.n;
     return ST_OK;

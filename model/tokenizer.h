@@ -34,6 +34,7 @@ int32_t tokenizer_bos(const tokenizer *tok);
 /* Id of an exact token (special or not); -1: none. */
 int32_t tokenizer_find(const tokenizer *tok, const char *token);
 
+/* Borrows `tok`. */
 status tokenizer_scratch_new(tokenizer_scratch **out,
                              const tokenizer *tok) MUST_USE;
 void tokenizer_scratch_free(tokenizer_scratch *scratch);
@@ -42,15 +43,17 @@ void tokenizer_scratch_free(tokenizer_scratch *scratch);
  * Special tokens in the text are matched only if `special`.  *ids belongs to
  * the scratch until its next use.  ST_ARG: not UTF-8 (with the byte's
  * place). */
-status tokenizer_encode(const tokenizer *tok, tokenizer_scratch *scratch,
-                        const char *text, size_t len, bool special,
-                        const int32_t **ids, size_t *n_id) MUST_USE;
+status tokenizer_encode(tokenizer_scratch *scratch, const int32_t **ids,
+                        size_t *n_id, const char *text, size_t len,
+                        bool special) MUST_USE;
 
 /* A text that arrives in pieces (a file of any size) is cut at places where no
  * token can cross: *cut = the largest such place in text[0..len), 0 if none
  * (feed more).  A piece of `limit` bytes without such a place is cut at a
  * character border all the same, so that memory and time stay bounded; the
- * place then depends on the text alone, not on how it arrived. */
+ * place then depends on the text alone, not on how it arrived.  Places are
+ * known for the patterns of GPT-2 and Llama 3 (with digits by one or three);
+ * with another pattern every cut is at the limit. */
 size_t tokenizer_cut(const tokenizer *tok, const char *text, size_t len,
                      size_t limit);
 
@@ -66,14 +69,12 @@ void tokenizer_piece(const tokenizer *tok, int32_t id, bool special,
  * as U+FFFD) and anything that may become a stop string. */
 typedef struct tokenizer_stream tokenizer_stream;
 status tokenizer_stream_new(tokenizer_stream **out, const tokenizer *tok,
-                            const char *const *stops,
-                            size_t n_stop) MUST_USE;
+                            const char *const *stops, size_t n_stop) MUST_USE;
 void tokenizer_stream_free(tokenizer_stream *s);
 /* Adds a token; *text (valid until the next call) is what is certain now;
  * *stopped when a stop string was met: text ends before it. */
-status tokenizer_stream_push(tokenizer_stream *s, int32_t id,
-                             const char **text, size_t *len,
-                             bool *stopped) MUST_USE;
+status tokenizer_stream_push(tokenizer_stream *s, int32_t id, const char **text,
+                             size_t *len, bool *stopped) MUST_USE;
 /* What was held back, at the end. */
 status tokenizer_stream_finish(tokenizer_stream *s, const char **text,
                                size_t *len) MUST_USE;

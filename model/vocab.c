@@ -114,6 +114,8 @@ vocab_index(vocab *v)
     size_t n_slot = 16;
     status st;
 
+    TRY(mem_resize(&v->bytes, v->bytes_len, 1));
+    v->bytes_cap = v->bytes_len;
     while (n_slot < 2 * (size_t)v->n_token)
         n_slot *= 2;
     TRY(mem_new(&v->slot, n_slot, sizeof(*v->slot)));

@@ -101,8 +101,8 @@ bad_byte(const char *text, size_t len)
 }
 
 static status
-append_text(run_input *in, const tokenizer *tok, tokenizer_scratch *scratch,
-            const reader *r, size_t len)
+append_text(run_input *in, tokenizer_scratch *scratch, const reader *r,
+            size_t len)
 {
     const int32_t *ids = NULL;
     size_t n = 0;
@@ -112,7 +112,7 @@ append_text(run_input *in, const tokenizer *tok, tokenizer_scratch *scratch,
         TRY(status_fail(
             ST_ARG, "the input is not UTF-8: byte %llu",
             (unsigned long long)(r->consumed + bad_byte(r->text, len))));
-    TRY(tokenizer_encode(tok, scratch, r->text, len, false, &ids, &n));
+    TRY(tokenizer_encode(scratch, &ids, &n, r->text, len, false));
     TRY(append(in, ids, n));
 fail:
     return st;
@@ -131,7 +131,7 @@ read_pieces(run_input *in, const tokenizer *tok, tokenizer_scratch *scratch,
         size_t cut = tokenizer_cut(tok, r->text, r->len, PIECE);
         if (cut == 0)
             cut = r->len; /* the end, or no place at all in a whole piece */
-        TRY(append_text(in, tok, scratch, r, cut));
+        TRY(append_text(in, scratch, r, cut));
         r->len -= cut;
         r->consumed += cut;
         memmove(r->text, r->text + cut, r->len);
@@ -273,7 +273,7 @@ add_question(run_input *in, const char *text, const tokenizer *tok)
         TRY(status_fail(ST_ARG, "the question is not UTF-8: byte %zu",
                         bad_byte(text, strlen(text))));
     TRY(tokenizer_scratch_new(&scratch, tok));
-    TRY(tokenizer_encode(tok, scratch, text, strlen(text), false, &ids, &n));
+    TRY(tokenizer_encode(scratch, &ids, &n, text, strlen(text), false));
     TRY(append(in, ids, n));
 fail:
     tokenizer_scratch_free(scratch);
