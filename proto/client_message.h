@@ -17,8 +17,8 @@
 enum {
     CLIENT_MAJOR = 1,
     CLIENT_MINOR = 0,
-    CLIENT_MAX_MESSAGE = 1 << 20,  /* bytes of a control frame */
-    CLIENT_MAX_CHUNK = 4 << 20,    /* bytes of a raw frame */
+    CLIENT_MAX_MESSAGE = 1 << 20, /* bytes of a control frame */
+    CLIENT_MAX_CHUNK = 4 << 20,   /* bytes of a raw frame */
     CLIENT_MAX_NAME = 255,
     CLIENT_MAX_STOP = 16,
     CLIENT_MAX_STOP_BYTES = 256,

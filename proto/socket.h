@@ -64,8 +64,7 @@ status zsocket_send(zsocket *s, const zsocket_peer *peer, const void *control,
 /* Waits at most `timeout_ms` (0: not at all, -1: for ever).  ST_TIMEOUT:
  * nothing came.  A message of other shape than one or two frames is dropped
  * and ST_WIRE. */
-status zsocket_recv(zsocket *s, zsocket_message *out,
-                    int timeout_ms) MUST_USE;
+status zsocket_recv(zsocket *s, zsocket_message *out, int timeout_ms) MUST_USE;
 /* Gives queued messages up to `timeout_ms` to leave, then closes. */
 void zsocket_flush_close(zsocket *s, int timeout_ms);
 

@@ -17,8 +17,8 @@ bool wiretext_is_utf8(const char *text, size_t len);
 bool wiretext_is_printable(const char *text);
 
 /* A copy of a sentence that was made up somewhere, fit for the wire and for a
- * terminal: control characters become spaces, bytes that are no UTF-8 '?'.  NULL is "".
- * mem_free(). */
+ * terminal: control characters become spaces, bytes that are no UTF-8 '?'. NULL
+ * is "". mem_free(). */
 status wiretext_sentence(char **out, const char *text) MUST_USE;
 
 #endif
