@@ -76,7 +76,8 @@ fill(reader *r, const char *path)
     while (r->len < PIECE && !r->end) {
         ssize_t n = read(r->fd, r->text + r->len, PIECE - r->len);
         if (n < 0 && errno != EINTR)
-            return status_fail(ST_IO, "%s: %s", path, strerror(errno));
+            return status_fail(errno == EISDIR ? ST_ARG : ST_IO, "%s: %s", path,
+                               strerror(errno));
         if (n > 0)
             r->len += (size_t)n;
         r->end = n == 0;
@@ -84,10 +85,11 @@ fill(reader *r, const char *path)
     return ST_OK;
 }
 
-/* The place of the first bad byte in text[0 .. len), which has one: every
- * prefix that ends before it is well-formed up to a cut-off character. */
+/* Where the first bad character in text[0 .. len) begins; there is one.  Every
+ * prefix that ends before its bad byte is well-formed up to a cut-off
+ * character. */
 static size_t
-bad_byte(const char *text, size_t len)
+bad_place(const char *text, size_t len)
 {
     size_t good = 0, bad = len;
     while (bad - good > 1) {
@@ -97,7 +99,7 @@ bad_byte(const char *text, size_t len)
         else
             bad = mid;
     }
-    return good;
+    return good - utf8_tail(text, good);
 }
 
 static status
@@ -111,7 +113,7 @@ append_text(run_input *in, tokenizer_scratch *scratch, const reader *r,
     if (utf8_check(r->text, len) != ST_OK)
         TRY(status_fail(
             ST_ARG, "the input is not UTF-8: byte %llu",
-            (unsigned long long)(r->consumed + bad_byte(r->text, len))));
+            (unsigned long long)(r->consumed + bad_place(r->text, len))));
     TRY(tokenizer_encode(scratch, &ids, &n, r->text, len, false));
     TRY(append(in, ids, n));
 fail:
@@ -271,7 +273,7 @@ add_question(run_input *in, const char *text, const tokenizer *tok)
         TRY(status_fail(ST_ARG, "--question needs tokenizer.json"));
     if (utf8_check(text, strlen(text)) != ST_OK)
         TRY(status_fail(ST_ARG, "the question is not UTF-8: byte %zu",
-                        bad_byte(text, strlen(text))));
+                        bad_place(text, strlen(text))));
     TRY(tokenizer_scratch_new(&scratch, tok));
     TRY(tokenizer_encode(scratch, &ids, &n, text, strlen(text), false));
     TRY(append(in, ids, n));

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Bad input of longwave-run: one sentence, exit status 2 on every rank and so
+from mpirun, nothing on stdout, and no file is left behind."""
+import os
+import shutil
+import struct
+
+import run_lib
+from run_lib import expect
+
+
+def make_inputs(args, model):
+    """{name: (flags, a word of the sentence)}"""
+    def path(name, data):
+        p = os.path.join(args.work, name)
+        with open(p, "wb") as f:
+            f.write(data)
+        return p
+
+    def ids(name, values):
+        p = os.path.join(args.work, name)
+        run_lib.write_ids(p, values)
+        return p
+
+    good = path("good.txt", b"A text that can be read.")
+    whole = open(ids("whole.safetensors", [1, 2, 3]), "rb").read()
+    deep = struct.pack("<Q", 8) + b"[[[[[[[["
+    overlap = (b'{"a":{"dtype":"I64","shape":[2],"data_offsets":[0,16]},'
+               b'"input_ids":{"dtype":"I64","shape":[2],'
+               b'"data_offsets":[8,24]}}')
+    overlap = struct.pack("<Q", len(overlap)) + overlap + bytes(24)
+    floats = (b'{"input_ids":{"dtype":"F32","shape":[2],'
+              b'"data_offsets":[0,8]}}')
+    floats = struct.pack("<Q", len(floats)) + floats + bytes(8)
+    other = (b'{"ids":{"dtype":"I32","shape":[2],"data_offsets":[0,8]}}')
+    other = struct.pack("<Q", len(other)) + other + bytes(8)
+    m = ["--model", model]
+    i = ["--input", good]
+    out = os.path.join(args.work, "never.safetensors")
+    return {
+        "no such model": (["--model", model + ".no"] + i, "No such file"),
+        "no such input": (m + ["--input", good + ".no"], "No such file"),
+        "a directory": (m + ["--input", args.work], "directory"),
+        "empty document": (m + ["--input", path("empty.txt", b"")], "empty"),
+        "not UTF-8": (m + ["--input", path("bad.txt", b"abc\xff\xfe")],
+                      "byte 3"),
+        "cut-off character": (m + ["--input", path("cut.txt", b"ab\xe2\x82")],
+                              "byte 2"),
+        "truncated": (m + ["--input", path("t.safetensors", whole[:-5])],
+                      "t.safetensors"),
+        "only a header": (m + ["--input", path("h.safetensors", whole[:20])],
+                          "h.safetensors"),
+        "no JSON": (m + ["--input", path("deep.safetensors", deep)],
+                    "deep.safetensors"),
+        "overlap": (m + ["--input", path("o.safetensors", overlap)],
+                    "o.safetensors"),
+        "floats": (m + ["--input", path("f.safetensors", floats)],
+                   "input_ids"),
+        "no ids": (m + ["--input", path("n.safetensors", other)],
+                   "input_ids"),
+        "no tokens": (m + ["--input", ids("none.safetensors", [])], "empty"),
+        "too large an id": (m + ["--input", ids("l.safetensors", [5, 99999])],
+                            "vocabulary"),
+        "negative id": (m + ["--input", ids("neg.safetensors", [5, -1])],
+                        "vocabulary"),
+        "huge id": (m + ["--input", ids("huge.safetensors", [2 ** 40])], ""),
+        "empty question": (m + i + ["--question", ""], "empty"),
+        "question not UTF-8": (m + i + ["--question", b"\xff"], "UTF-8"),
+        "alignment": (m + i + ["--alignment", "right"], "right"),
+        "placement": (m + i + ["--placement", "rows"], "rows"),
+        "schedule": (m + i + ["--schedule", "none"], "none"),
+        "device": (m + i + ["--device", "abacus"], "abacus"),
+        "unknown flag": (m + i + ["--fast"], "--fast"),
+        "no input": (m, "--input"),
+        "generated logits of nothing": (
+            m + i + ["--generated-logits", out], "--generate"),
+        "stop without answer": (m + i + ["--stop", "x"], "--generate"),
+        "not a number": (m + i + ["--generate", "many"], "many"),
+        "files stay away": (m + ["--input", good + ".no", "--logits", out],
+                            "No such file"),
+        "tokens without tokenizer": (
+            ["--model", os.path.join(args.golden, "armt-llama")] + i,
+            "tokenizer.json"),
+    }
+
+
+def check(args, name, ranks, flags, word):
+    done = run_lib.start(args, ranks, flags)
+    text = done.stderr.decode(errors="replace")
+    errors = [l for l in text.splitlines() if "longwave-run: error:" in l]
+    expect(done.returncode == 2, f"{name}: exit {done.returncode}: {text}")
+    expect(len(errors) == 1, f"{name}: {text}")
+    expect(word in errors[0], f"{name}: {errors[0]}")
+    expect(done.stdout == b"", f"{name}: something on stdout")
+
+
+def main():
+    args = run_lib.flags()
+    shutil.rmtree(args.work)
+    os.makedirs(args.work)
+    model = run_lib.make_tiny(args)
+    cases = make_inputs(args, model)
+    before = sorted(os.listdir(args.work))
+    for name, (flags, word) in cases.items():
+        check(args, name, 0, flags, word)
+    for name in ("no such model", "not UTF-8", "alignment", "too large an id"):
+        check(args, name, 3, *cases[name])
+    expect(sorted(os.listdir(args.work)) == before, "files were left behind")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""longwave-run on text: question behind the document, sampling by seed, stop
+strings, end tokens, and what is on stdout."""
+import json
+import os
+
+import run_lib
+from run_lib import expect
+
+TEXT = "It was a bright cold day, and the clocks were striking thirteen. " * 20
+QUESTION = "What did they strike?"
+
+
+def answer(args, flags, ranks=0):
+    return run_lib.summary(args, ranks, args.common + flags)
+
+
+def check_input(args):
+    """Text, standard input, and their ids are one input."""
+    a = answer(args, ["--question", QUESTION])
+    # A byte-level tokenizer without merges, and a begin-of-text token.
+    n = 1 + len(TEXT) + len(QUESTION)
+    expect(a["tokens"] == n, f"{a['tokens']} tokens, not {n}")
+    expect(a["segments"] == -(-n // 64), "segments")
+    expect(len(a["generated_ids"]) == 24, "length of the answer")
+    b = answer(args, ["--question", QUESTION, "--placement", "segments",
+                      "--schedule", "sequential"], 2)
+    expect(a["generated_ids"] == b["generated_ids"], "answer on two ranks")
+    expect(a["text"] == b["text"], "text on two ranks")
+    c = answer(args, ["--question", "Who?"])
+    expect(c["tokens"] == 1 + len(TEXT) + 4, "tokens of another question")
+
+
+def check_sampling(args):
+    def ids(*flags):
+        return answer(args, list(flags))["generated_ids"]
+    greedy = ids()
+    one = ids("--temperature", "1.5", "--seed", "1")
+    expect(one == ids("--temperature", "1.5", "--seed", "1"), "the same seed")
+    expect(one != ids("--temperature", "1.5", "--seed", "2"), "another seed")
+    expect(one != greedy, "greedy is not drawn")
+    expect(greedy == ids("--temperature", "1.5", "--top-k", "1"), "top-k 1")
+    expect(greedy == ids("--temperature", "1.5", "--top-p", "1e-6"), "top-p")
+
+
+def check_stop(args):
+    """The answer ends before a stop string, and its ids with it."""
+    flags = ["--temperature", "1", "--seed", "4"]
+    whole = answer(args, flags)
+    text = whole["text"]
+    at = next(i for i in range(4, len(text)) if text[i] != "\ufffd"
+              and text[i].isprintable() and text.find(text[i]) == i)
+    cut = answer(args, flags + ["--stop", text[at]])
+    expect(cut["text"] == text[:at], f"{cut['text']!r}, not {text[:at]!r}")
+    n = len(cut["generated_ids"])
+    expect(n < 24 and cut["generated_ids"] == whole["generated_ids"][:n],
+           "ids up to the stop string")
+    none = answer(args, flags + ["--stop", "no such text comes"])
+    expect(none["text"] == text, "a stop string that does not come")
+
+
+def check_eos(args):
+    """An end token ends the answer, unless it is ignored."""
+    flags = ["--temperature", "1", "--seed", "5", "--ignore-eos"]
+    whole = answer(args, flags)["generated_ids"]
+    path = os.path.join(args.model, "config.json")
+    with open(path) as f:
+        text = f.read()
+    config = json.loads(text)
+    for c in (config, config["base_model_config"]):
+        if c is config or "eos_token_id" in c:
+            c["eos_token_id"] = whole[7]
+    with open(path, "w") as f:
+        json.dump(config, f)
+    ended = answer(args, flags[:-1])["generated_ids"]
+    ignored = answer(args, flags)["generated_ids"]
+    with open(path, "w") as f:
+        f.write(text)
+    expect(ended == whole[:whole.index(whole[7]) + 1], "the end token")
+    expect(ignored == whole, "--ignore-eos")
+
+
+def check_stdout(args):
+    """Without --json: the answer alone on stdout, the rest on stderr."""
+    flags = ["--model", args.model, "--input", args.input, "--generate", "24"]
+    done = run_lib.start(args, 0, flags)
+    expect(done.returncode == 0, "exit status")
+    expect(done.stdout.decode() == answer(args, [])["text"] + "\n", "stdout")
+    expect(b"tokens" in done.stderr, "a summary on stderr")
+    quiet = run_lib.start(args, 2, flags[:-2])
+    expect(quiet.returncode == 0 and quiet.stdout == b"", "nothing asked for")
+    version = run_lib.start(args, 2, ["--version"])
+    expect(version.stdout.count(b"longwave-run") == 1, "--version of one rank")
+
+
+def main():
+    args = run_lib.flags()
+    args.model = run_lib.make_tiny(args)
+    args.input = os.path.join(args.work, "input.txt")
+    with open(args.input, "w") as f:
+        f.write(TEXT)
+    args.common = ["--model", args.model, "--input", args.input,
+                   "--generate", "24"]
+    check_input(args)
+    check_sampling(args)
+    check_stop(args)
+    check_eos(args)
+    check_stdout(args)
+
+
+if __name__ == "__main__":
+    main()
