@@ -30,12 +30,12 @@ def files(root, suffixes, folders=FOLDERS):
 
 
 def read(root, path):
-    """The text of a file; "" when it is gone."""
+    """The text of a file; "" when it is gone or none."""
     try:
         with open(os.path.join(root, path), encoding="utf-8",
                   errors="replace") as file:
             return file.read()
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return ""
 
 

@@ -97,11 +97,14 @@ def check_foreign_include(report, path, line, name, users):
 
 
 def check_own_header_first(report, path, found):
+    """Directly, or through a private header that itself begins with it."""
     own = path.removesuffix(".c") + ".h"
     if not path.endswith(".c") or not os.path.exists(
             os.path.join(report.root, own)):
         return
-    if not found or found[0][2] != own:
+    first = found[0][2] if found else ""
+    behind = next(includes_of(common.read(report.root, first)), ("",) * 3)[2]
+    if own not in (first, behind):
         line = found[0][0] if found else 1
         report.add(path, line, f"the first include is not {own}", own)
 

@@ -104,6 +104,9 @@ class Includes(Lint):
         self.fails("includes",
                    {**GOOD, "base/a.c": HEAD + '#include <string.h>\n'
                     '#include "base/a.h"\n'}, "base/a.c:3: the first include")
+        self.passes("includes", {
+            **GOOD, "base/a.c": HEAD + '#include "base/a_state.h"\n',
+            "base/a_state.h": HEAD + '#include "base/a.h"\n'})
 
     def test_paths(self):
         self.fails("includes", {**GOOD, "base/b.c": HEAD + '#include "a.h"\n'},
