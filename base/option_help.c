@@ -20,7 +20,7 @@ left_column(char *out, size_t cap, const option_entry *e)
                     e->argument != NULL ? e->argument : "VALUE");
 }
 
-/* " (default x)", or "" where saying it helps nobody. */
+/* " (default x)", or "" where the help says it or where it helps nobody. */
 static void
 default_text(char *out, size_t cap, const option_entry *e)
 {
@@ -28,6 +28,8 @@ default_text(char *out, size_t cap, const option_entry *e)
     const char *text = NULL;
 
     out[0] = '\0';
+    if (strstr(e->help, "(default ") != NULL)
+        return;
     if (e->kind == OPTION_U64)
         (void)snprintf(out, cap, " (default %llu)",
                        (unsigned long long)*(const uint64_t *)e->value);

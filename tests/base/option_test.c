@@ -33,7 +33,7 @@ parse_into(values *v, const char *line)
         {"color", OPTION_FLAG, &v->color, NULL, "use colours", 0, 0},
         {"Numbers", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
         {"threads", OPTION_U64, &v->threads, "N", "how many", 1, 8},
-        {"any-u64", OPTION_U64, &v->any, "N", "any", 0, 0},
+        {"any-u64", OPTION_U64, &v->any, "N", "any (default all)", 0, 0},
         {"heat", OPTION_F64, &v->heat, "T", "how hot", 0, 2},
         {"free", OPTION_F64, &v->free_number, "X", "any number", 0, 0},
         {"Texts", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
@@ -311,7 +311,7 @@ static const char help_text[] =
     "\n"
     "Numbers:\n"
     "  --threads N   how many (default 4)\n"
-    "  --any-u64 N   any (default 0)\n"
+    "  --any-u64 N   any (default all)\n"
     "  --heat T      how hot (default 1.5)\n"
     "  --free X      any number (default 0)\n"
     "\n"
