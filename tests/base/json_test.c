@@ -149,12 +149,15 @@ invalid_utf8_is_refused(void **unused)
 static void
 the_sentence_quotes_no_raw_bytes(void **unused)
 {
-    static const char text[] = "{\"a\": \033[2J}";
+    static const char *const bad[] = {"{\"a\": \033[2J}", "[\177]",
+                                      "[\303\244]"};
 
     (void)unused;
-    refused(text, strlen(text));
-    for (const char *at = status_text(); *at != '\0'; at++)
-        assert_true(*at >= 0x20 && *at < 0x7f);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        refused(bad[i], strlen(bad[i]));
+        for (const char *at = status_text(); *at != '\0'; at++)
+            assert_true(*at >= 0x20 && *at < 0x7f);
+    }
 }
 
 static void
