@@ -1,164 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sharing a stream's segments out to the ranks, and gathering what they say.
- *
- * Reports about a segment are taken when all segments before it are done, so
- * that callers hear of a stream in order.  A report so waits only for things
- * that happened before it, on whatever rank, and these are on their way:
- * waiting cannot end in a circle, not even inside a group of the lead's own. */
-#include "worker/lead.h"
-
+/* Sharing a stream's segments out to the ranks. */
 #include <string.h>
 
 #include "base/mem.h"
 #include "worker/idle.h"
-#include "worker/member.h"
-#include "worker/order.h"
-#include "worker/report.h"
+#include "worker/lead_impl.h"
 
 enum { LOGITS_BYTES = 1 << 20 }; /* of one report, about */
-
-typedef struct stream {
-    bool open;
-    bool close_wanted, closing;  /* asked for; sent to the ranks */
-    uint32_t n_closed;           /* ranks that are through with it */
-    uint64_t first_seg, end_seg; /* the written segments: [first, end) */
-    uint64_t next_seg, done_seg; /* to be fed, to be reported next */
-    bool prompt;
-    uint32_t n_cached;    /* rows of the frozen run so far */
-    float *restore;       /* states on their way to the ranks */
-    float *snapshot;      /* states on their way back */
-    uint32_t n_state_due; /* layers missing in it */
-    uint32_t *n_ahead;    /* [n_active] segments given to a rank, not done */
-} stream;
-
-struct lead {
-    comm *c;
-    engine *e;
-    place place;
-    uint32_t n_active, n_stream, n_slot;
-    uint32_t max_token, n_vocab;
-    size_t state_floats, state_bytes; /* of one layer */
-    member *member;
-    report_in *in;    /* NULL: this rank is alone */
-    order_out *order; /* likewise */
-    stream *stream;
-    uint32_t *n_ahead; /* what n_ahead of all streams point into */
-    world_event_fn *fn;
-    void *ctx;
-    bool in_turn;
-};
-
-/* -------------------------------------------------------------- events --- */
-
-static void
-tell(lead *w, const world_event *ev)
-{
-    if (w->fn != NULL)
-        w->fn(w->ctx, ev);
-}
-
-static bool
-turn(void *ctx, const report *r)
-{
-    const lead *w = ctx;
-    if (r->stream >= w->n_stream || r->kind == REPORT_CLOSED ||
-        r->kind == REPORT_STATE)
-        return true;
-    const stream *s = &w->stream[r->stream];
-    return s->closing || r->seg == s->done_seg;
-}
-
-static void
-take_done(lead *w, const report *r)
-{
-    stream *s = &w->stream[r->stream];
-    world_event ev = {
-        .kind = WORLD_EVENT_SEGMENT, .stream = r->stream, .seg = r->seg};
-    s->n_ahead[r->rank]--;
-    if (!r->frozen)
-        s->done_seg++;
-    tell(w, &ev);
-}
-
-static void
-take_state(lead *w, const report *r, const void *data)
-{
-    stream *s = &w->stream[r->stream];
-    memcpy(s->snapshot + r->layer * w->state_floats, data, w->state_bytes);
-    if (--s->n_state_due > 0)
-        return;
-    world_event ev = {
-        .kind = WORLD_EVENT_SNAPSHOT,
-        .stream = r->stream,
-        .seg = s->done_seg,
-        .u.snapshot = {s->snapshot, w->place.n_layer * w->state_bytes}};
-    tell(w, &ev);
-    mem_free(s->snapshot);
-    s->snapshot = NULL;
-}
-
-static void
-take_closed(lead *w, const report *r)
-{
-    stream *s = &w->stream[r->stream];
-    world_event ev = {.kind = WORLD_EVENT_CLOSED, .stream = r->stream};
-    if (++s->n_closed < w->n_active)
-        return;
-    mem_free(s->snapshot);
-    mem_free(s->restore);
-    *s = (stream){.n_ahead = s->n_ahead};
-    tell(w, &ev);
-}
-
-static status
-take(void *ctx, const report *r, const void *data)
-{
-    lead *w = ctx;
-    if (r->stream >= w->n_stream || !w->stream[r->stream].open ||
-        r->rank >= w->n_active || r->layer >= w->place.n_layer)
-        return status_fail(ST_WIRE, "rank %u reports of stream %u", r->rank,
-                           r->stream);
-    const stream *s = &w->stream[r->stream];
-    world_event ev = {.stream = r->stream, .seg = r->seg};
-    if (r->kind == REPORT_CLOSED) {
-        take_closed(w, r);
-    } else if (s->closing) {
-        ; /* nobody waits for it any more */
-    } else if (r->kind == REPORT_DONE) {
-        take_done(w, r);
-    } else if (r->kind == REPORT_LOGITS) {
-        ev.kind = WORLD_EVENT_LOGITS;
-        ev.u.logits.row0 = r->row0;
-        ev.u.logits.n_row = r->n_row;
-        ev.u.logits.values = data;
-        tell(w, &ev);
-    } else if (r->kind == REPORT_TOKEN) {
-        ev.kind = WORLD_EVENT_TOKEN;
-        ev.u.token = r->token;
-        tell(w, &ev);
-    } else if (s->snapshot != NULL && r->len == w->state_bytes) {
-        take_state(w, r, data);
-    }
-    return ST_OK;
-}
-
-/* What the lead's own member reports, which may be too early. */
-static status
-take_own(void *ctx, const report *r, const void *data)
-{
-    lead *w = ctx;
-    status st = ST_OK;
-    idle wait = {0};
-    while (!turn(w, r)) {
-        bool busy = false;
-        TRY(report_in_poll(w->in, &busy));
-        if (!busy)
-            idle_wait(&wait, true);
-    }
-    TRY(take(w, r, data));
-fail:
-    return st;
-}
 
 /* -------------------------------------------------------------- set-up --- */
 
@@ -179,8 +27,8 @@ open_channels(lead *w)
     uint32_t size = comm_size(w->c);
     report_in_config rc = {.n_rank = w->n_active,
                            .max_data = lead_report_bytes(w->e),
-                           .turn = turn,
-                           .take = take,
+                           .turn = lead_gather_turn,
+                           .take = lead_gather_take,
                            .ctx = w};
     uint32_t n_segment = w->n_stream * w->n_slot;
     order_out_config oc = {.n_rank = size,
@@ -221,7 +69,7 @@ lead_new(lead **out, comm *c, engine *e)
     for (uint32_t id = 0; id < w->n_stream; id++)
         w->stream[id].n_ahead = w->n_ahead + (size_t)id * w->n_active;
     TRY(open_channels(w));
-    TRY(member_new(&w->member, c, e, take_own, w));
+    TRY(member_new(&w->member, c, e, lead_gather_own, w));
     *out = w;
     return ST_OK;
 fail:
@@ -278,7 +126,7 @@ static status
 open_on(lead *w, uint32_t id, uint32_t rank, const world_stream *in)
 {
     status st = ST_OK;
-    const stream *s = &w->stream[id];
+    const lead_stream *s = &w->stream[id];
     uint32_t first = 0;
     uint32_t n = 0;
     if (s->restore != NULL)
@@ -344,18 +192,20 @@ lead_open(lead *w, uint32_t *id, const world_stream *in)
         TRY(mem_new(&copy, len, 1));
         memcpy(copy, in->states, len);
     }
-    stream *s = &w->stream[free_id];
-    *s = (stream){.open = true,
-                  .first_seg = in->first_seg,
-                  .end_seg = in->first_seg + in->n_write,
-                  .next_seg = in->first_seg,
-                  .done_seg = in->first_seg,
-                  .prompt = in->prompt,
-                  .restore = copy,
-                  .n_ahead = s->n_ahead};
+    lead_stream *s = &w->stream[free_id];
+    *s = (lead_stream){.open = true,
+                       .first_seg = in->first_seg,
+                       .end_seg = in->first_seg + in->n_write,
+                       .next_seg = in->first_seg,
+                       .done_seg = in->first_seg,
+                       .prompt = in->prompt,
+                       .restore = copy,
+                       .n_ahead = s->n_ahead};
     memset(s->n_ahead, 0, w->n_active * sizeof *s->n_ahead);
-    for (uint32_t rank = 0; rank < w->n_active; rank++)
-        TRY(open_on(w, free_id, rank, in));
+    for (uint32_t rank = 0; rank < w->n_active && st == ST_OK; rank++)
+        st = open_on(w, free_id, rank, in);
+    w->broken = st; /* some ranks have it open, others not */
+    TRY(st);
     *id = free_id;
 fail:
     return st;
@@ -371,7 +221,7 @@ entry(const lead *w, uint64_t seg)
 uint32_t
 lead_room(const lead *w, uint32_t id)
 {
-    const stream *s = &w->stream[id];
+    const lead_stream *s = &w->stream[id];
     if (!s->open || s->close_wanted || s->closing || s->snapshot != NULL)
         return 0;
     if (s->next_seg == s->end_seg && !s->prompt)
@@ -385,7 +235,7 @@ static status
 check_segment(const lead *w, uint32_t id, const engine_segment *seg,
               const int32_t *ids)
 {
-    const stream *s = &w->stream[id];
+    const lead_stream *s = &w->stream[id];
     bool frozen = s->next_seg == s->end_seg;
     if (w->in_turn || id >= w->n_stream || lead_room(w, id) == 0)
         return status_fail(ST_STATE, "stream %u takes no segment now", id);
@@ -410,7 +260,7 @@ lead_feed(lead *w, uint32_t id, const engine_segment *segment,
 {
     status st = ST_OK;
     TRY(check_segment(w, id, segment, ids));
-    stream *s = &w->stream[id];
+    lead_stream *s = &w->stream[id];
     uint32_t rank = entry(w, segment->seg);
     command cmd = {.kind = COMMAND_SEGMENT,
                    .stream = id,
@@ -430,7 +280,7 @@ status
 lead_snapshot(lead *w, uint32_t id)
 {
     status st = ST_OK;
-    stream *s = &w->stream[id];
+    lead_stream *s = &w->stream[id];
     command cmd = {.kind = COMMAND_SNAPSHOT, .stream = id};
 
     if (w->in_turn || !s->open || s->close_wanted || s->closing ||
@@ -462,7 +312,7 @@ send_closes(lead *w, bool *busy)
 {
     status st = ST_OK;
     for (uint32_t id = 0; id < w->n_stream; id++) {
-        stream *s = &w->stream[id];
+        lead_stream *s = &w->stream[id];
         if (!s->close_wanted || s->closing)
             continue;
         command cmd = {.kind = COMMAND_CLOSE, .stream = id};
@@ -509,6 +359,7 @@ lead_turn(lead *w, bool *busy)
     bool any = false;
 
     w->in_turn = true;
+    TRY(w->broken);
     TRY(send_closes(w, &any));
     if (w->in != NULL)
         TRY(report_in_poll(w->in, &any));

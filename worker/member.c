@@ -1,44 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One rank's part of a world: streams on its engine, hops to its neighbours.
  *
- * With `layers` the ranks are a chain: hidden states hop down it, states stay.
- * With `segments` they are a ring: the state of layer l hops as soon as a
- * segment is through it, to the rank of the next segment, where the place is
- * free by then: that rank's own last state of the layer went round the whole
- * ring to become this one.  So a hop never waits for ever behind another
- * stream's, and no number of segments, layers and ranks can deadlock.
- *
  * A stream that is closed ends in order: each rank sends FIN behind its last
  * hop, throws away what still comes until its predecessor's FIN, and reports
  * CLOSED when both are through. */
 #include "worker/member.h"
 
 #include "base/mem.h"
-#include "worker/hop.h"
-
-typedef struct stream {
-    bool open, closing;
-    bool fin;         /* the predecessor's FIN has come */
-    uint32_t n_state; /* STATE commands still to come */
-    uint32_t n_hop;   /* queued or on their way out */
-    uint64_t n_fed;   /* segments of this rank */
-    uint64_t end_seg; /* the first that is not written */
-    bool prompt;
-} stream;
-
-struct member {
-    engine *e;
-    place place;
-    uint32_t n_stream, n_layer, layer_first;
-    bool has_from, has_to;
-    member_report_fn *report;
-    void *ctx;
-    status failed; /* of a report inside the sink */
-    stream *stream;
-    bool *leaving;  /* [n_stream, n_layer] the state is on its way out */
-    uint8_t *state; /* one layer's state in host memory */
-    hop *hop;       /* NULL: there are no neighbours */
-};
+#include "worker/member_impl.h"
 
 size_t
 member_state_bytes(const engine *e)
@@ -100,18 +69,6 @@ on_hook(void *ctx)
     hop_touch(m->hop);
 }
 
-static void
-on_sent(void *ctx, const hop_header *head, uint64_t local_seg)
-{
-    member *m = ctx;
-    stream *s = &m->stream[head->stream];
-    s->n_hop--;
-    if (head->kind == HOP_STATE)
-        m->leaving[head->stream * m->n_layer + head->layer] = false;
-    else if (head->kind == HOP_X && !s->closing)
-        engine_release(m->e, head->stream, local_seg);
-}
-
 static status
 open_hop(member *m, comm *c)
 {
@@ -121,7 +78,7 @@ open_hop(member *m, comm *c)
     bool ring = m->place.kind == PLACE_SEGMENTS;
     uint32_t n_each = ring ? m->n_layer : cfg->n_slot;
     engine_place state = {0};
-    hop_config hc = {.from = -1, .to = -1, .sent = on_sent, .ctx = m};
+    hop_config hc = {.from = -1, .to = -1, .sent = member_hop_sent, .ctx = m};
 
     if (n_active == 1)
         return ST_OK;
@@ -198,16 +155,16 @@ static status
 open_stream(member *m, const command *cmd)
 {
     status st = ST_OK;
-    stream *s = &m->stream[cmd->stream];
+    member_stream *s = &m->stream[cmd->stream];
     bool here = m->place.kind == PLACE_LAYERS ||
                 place_owner(&m->place, cmd->first_seg, 0) == m->place.rank;
 
     ASSERT(!s->open);
     TRY(engine_open(m->e, cmd->stream, here, cmd->priority));
-    *s = (stream){.open = true,
-                  .n_state = cmd->n_state,
-                  .end_seg = cmd->end_seg,
-                  .prompt = cmd->prompt != 0};
+    *s = (member_stream){.open = true,
+                         .n_state = cmd->n_state,
+                         .end_seg = cmd->end_seg,
+                         .prompt = cmd->prompt != 0};
 fail:
     return st;
 }
@@ -216,7 +173,7 @@ static status
 put_state(member *m, const command *cmd, const void *data)
 {
     status st = ST_OK;
-    stream *s = &m->stream[cmd->stream];
+    member_stream *s = &m->stream[cmd->stream];
     engine_place to = {0};
 
     engine_state_place(m->e, cmd->stream, cmd->layer - m->layer_first, &to);
@@ -249,16 +206,13 @@ fail:
 static void
 close_stream(member *m, uint32_t id)
 {
-    stream *s = &m->stream[id];
+    member_stream *s = &m->stream[id];
     /* What is on its way out of the stream's places goes on: nobody reuses
      * them before the id is opened again. */
     engine_close(m->e, id);
     s->closing = true;
-    if (m->has_to) {
-        hop_header fin = {.kind = HOP_FIN, .stream = id};
-        s->n_hop++;
-        hop_send(m->hop, &fin, NULL, 0);
-    }
+    if (m->has_to)
+        member_hop_send_fin(m, id);
 }
 
 status
@@ -266,7 +220,7 @@ member_command(member *m, const command *cmd, const void *data)
 {
     status st = ST_OK;
     ASSERT(cmd->stream < m->n_stream);
-    stream *s = &m->stream[cmd->stream];
+    member_stream *s = &m->stream[cmd->stream];
     switch (cmd->kind) {
     case COMMAND_OPEN:
         return open_stream(m, cmd);
@@ -288,111 +242,13 @@ fail:
     return st;
 }
 
-/* ------------------------------------------------------------- hops in --- */
-
-/* Finds a place for the hop that waits.  *ready false: there is none yet. */
-static status
-place_hop(member *m, const hop_header *head, bool *ready)
-{
-    engine_place to = {0};
-    *ready = false;
-    if (head->stream >= m->n_stream)
-        return status_fail(ST_WIRE, "a hop of stream %u", head->stream);
-    stream *s = &m->stream[head->stream];
-    if (!s->open || (s->n_state > 0 && !s->closing))
-        return ST_OK; /* it is ahead of the lead's commands */
-    *ready = true;
-    if (head->kind == HOP_FIN || s->closing)
-        return hop_take(m->hop, NULL);
-    if (head->kind == HOP_X) {
-        *ready = engine_room(m->e, head->stream) > 0;
-        if (!*ready)
-            return ST_OK;
-        engine_x_place(m->e, head->stream, s->n_fed,
-                       engine_rows(m->e, &head->segment), &to);
-        return hop_take(m->hop, &to);
-    }
-    if (head->layer >= m->n_layer)
-        return status_fail(ST_WIRE, "a hop of layer %u", head->layer);
-    *ready = !m->leaving[head->stream * m->n_layer + head->layer];
-    if (!*ready)
-        return ST_OK;
-    engine_state_place(m->e, head->stream, head->layer, &to);
-    return hop_take(m->hop, &to);
-}
-
-static status
-use_hop(member *m, const hop_header *head)
-{
-    status st = ST_OK;
-    stream *s = &m->stream[head->stream];
-    if (head->kind == HOP_FIN) {
-        s->fin = true;
-    } else if (s->closing) {
-        ; /* thrown away */
-    } else if (head->kind == HOP_X) {
-        TRY(engine_feed(m->e, head->stream, &head->segment, NULL));
-        s->n_fed++;
-    } else {
-        engine_state_arrived(m->e, head->stream, head->layer);
-    }
-    TRY(hop_next(m->hop));
-fail:
-    return st;
-}
-
-static status
-take_hops(member *m, bool *busy)
-{
-    status st = ST_OK;
-    bool ready = true;
-    while (ready) {
-        hop_state state = HOP_NONE;
-        TRY(hop_poll(m->hop, &state, busy));
-        if (state == HOP_NONE)
-            break;
-        if (state == HOP_WAITING)
-            TRY(place_hop(m, hop_head(m->hop), &ready));
-        else
-            TRY(use_hop(m, hop_head(m->hop)));
-    }
-fail:
-    return st;
-}
-
 /* ---------------------------------------------------------------- work --- */
-
-static void
-send_x(member *m, const engine_done *d)
-{
-    hop_header head = {
-        .kind = HOP_X, .stream = d->stream, .segment = d->segment};
-    engine_place from = {0};
-    engine_x_place(m->e, d->stream, d->local_seg,
-                   engine_rows(m->e, &d->segment), &from);
-    head.len = from.len;
-    m->stream[d->stream].n_hop++;
-    hop_send(m->hop, &head, &from, d->local_seg);
-}
-
-static void
-send_state(member *m, const engine_done *d)
-{
-    hop_header head = {
-        .kind = HOP_STATE, .stream = d->stream, .layer = d->layer};
-    engine_place from = {0};
-    engine_state_place(m->e, d->stream, d->layer, &from);
-    head.len = from.len;
-    m->stream[d->stream].n_hop++;
-    m->leaving[d->stream * m->n_layer + d->layer] = true;
-    hop_send(m->hop, &head, &from, d->local_seg);
-}
 
 /* Whether the state after this segment is needed by another rank. */
 static bool
 moves_on(const member *m, const engine_done *d)
 {
-    const stream *s = &m->stream[d->stream];
+    const member_stream *s = &m->stream[d->stream];
     uint64_t next = d->segment.seg + 1;
     return m->hop != NULL && m->place.kind == PLACE_SEGMENTS &&
            !d->segment.frozen &&
@@ -405,7 +261,7 @@ cell_done(member *m, const engine_done *d)
     status st = ST_OK;
     bool last = d->layer + 1 == m->n_layer;
     if (last && m->place.kind == PLACE_LAYERS && m->has_to) {
-        send_x(m, d);
+        member_hop_send_x(m, d);
     } else if (last) {
         report r = {.kind = REPORT_DONE,
                     .stream = d->stream,
@@ -417,7 +273,7 @@ cell_done(member *m, const engine_done *d)
     /* After the report: what the next rank reports of the next segment must
      * not be older (report.h). */
     if (moves_on(m, d))
-        send_state(m, d);
+        member_hop_send_state(m, d);
 fail:
     return st;
 }
@@ -446,11 +302,11 @@ end_closed(member *m, bool *busy)
 {
     status st = ST_OK;
     for (uint32_t id = 0; id < m->n_stream; id++) {
-        stream *s = &m->stream[id];
+        member_stream *s = &m->stream[id];
         if (!s->closing || s->n_hop > 0 || (m->has_from && !s->fin))
             continue;
         report r = {.kind = REPORT_CLOSED, .stream = id, .rank = m->place.rank};
-        *s = (stream){0};
+        *s = (member_stream){0};
         *busy = true;
         TRY(m->report(m->ctx, &r, NULL));
     }
@@ -463,7 +319,7 @@ member_turn(member *m, bool *busy)
 {
     status st = ST_OK;
     if (m->hop != NULL)
-        TRY(take_hops(m, busy));
+        TRY(member_hop_receive(m, busy));
     TRY(run_group(m, busy));
     if (m->hop != NULL)
         TRY(hop_push(m->hop, busy));

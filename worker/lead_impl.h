@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside lead: what its files share.  Not for anybody else.
+ *
+ *   lead.c         streams, shared out to the ranks
+ *   lead_gather.c  what the ranks report, in the order of the streams */
+#ifndef WORKER_LEAD_IMPL_H
+#define WORKER_LEAD_IMPL_H
+
+#include "worker/lead.h"
+#include "worker/member.h"
+#include "worker/order.h"
+#include "worker/report.h"
+
+typedef struct lead_stream {
+    bool open;
+    bool close_wanted, closing;  /* asked for; sent to the ranks */
+    uint32_t n_closed;           /* ranks that are through with it */
+    uint64_t first_seg, end_seg; /* the written segments: [first, end) */
+    uint64_t next_seg, done_seg; /* to be fed, to be reported next */
+    bool prompt;
+    uint32_t n_cached;    /* rows of the frozen run so far */
+    float *restore;       /* states on their way to the ranks */
+    float *snapshot;      /* states on their way back */
+    uint32_t n_state_due; /* layers missing in it */
+    uint32_t *n_ahead;    /* [n_active] segments given to a rank, not done */
+} lead_stream;
+
+struct lead {
+    comm *c;
+    engine *e;
+    place place;
+    uint32_t n_active, n_stream, n_slot;
+    uint32_t max_token, n_vocab;
+    size_t state_floats, state_bytes; /* of one layer */
+    member *member;
+    report_in *in;    /* NULL: this rank is alone */
+    order_out *order; /* likewise */
+    lead_stream *stream;
+    uint32_t *n_ahead; /* what n_ahead of all streams point into */
+    world_event_fn *fn;
+    void *ctx;
+    bool in_turn;
+    status broken; /* why the world cannot go on */
+};
+
+/* Whether a report may be taken now (report_turn_fn), and taking it
+ * (report_take_fn). */
+bool lead_gather_turn(void *ctx, const report *r);
+status lead_gather_take(void *ctx, const report *r, const void *data) MUST_USE;
+/* What the lead's own member reports, which may be too early: takes the
+ * others' until its turn has come (member_report_fn). */
+status lead_gather_own(void *ctx, const report *r, const void *data) MUST_USE;
+
+#endif

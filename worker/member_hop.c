@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Hops of one rank: places for what comes, and what goes on.
+ *
+ * With `layers` the ranks are a chain: hidden states hop down it, states stay.
+ * With `segments` they are a ring: the state of layer l hops as soon as a
+ * segment is through it, to the rank of the next segment, where the place is
+ * free by then: that rank's own last state of the layer went round the whole
+ * ring to become this one.  So a hop never waits for ever behind another
+ * stream's, and no number of segments, layers and ranks can deadlock. */
+#include "worker/member_impl.h"
+
+/* ----------------------------------------------------------------- out --- */
+
+void
+member_hop_sent(void *ctx, const hop_header *head, uint64_t local_seg)
+{
+    member *m = ctx;
+    member_stream *s = &m->stream[head->stream];
+    s->n_hop--;
+    if (head->kind == HOP_STATE)
+        m->leaving[head->stream * m->n_layer + head->layer] = false;
+    else if (head->kind == HOP_X && !s->closing)
+        engine_release(m->e, head->stream, local_seg);
+}
+
+void
+member_hop_send_x(member *m, const engine_done *d)
+{
+    hop_header head = {
+        .kind = HOP_X, .stream = d->stream, .segment = d->segment};
+    engine_place from = {0};
+    engine_x_place(m->e, d->stream, d->local_seg,
+                   engine_rows(m->e, &d->segment), &from);
+    head.len = from.len;
+    m->stream[d->stream].n_hop++;
+    hop_send(m->hop, &head, &from, d->local_seg);
+}
+
+void
+member_hop_send_state(member *m, const engine_done *d)
+{
+    hop_header head = {
+        .kind = HOP_STATE, .stream = d->stream, .layer = d->layer};
+    engine_place from = {0};
+    engine_state_place(m->e, d->stream, d->layer, &from);
+    head.len = from.len;
+    m->stream[d->stream].n_hop++;
+    m->leaving[d->stream * m->n_layer + d->layer] = true;
+    hop_send(m->hop, &head, &from, d->local_seg);
+}
+
+void
+member_hop_send_fin(member *m, uint32_t id)
+{
+    hop_header fin = {.kind = HOP_FIN, .stream = id};
+    m->stream[id].n_hop++;
+    hop_send(m->hop, &fin, NULL, 0);
+}
+
+/* ------------------------------------------------------------------ in --- */
+
+/* Finds a place for the hop that waits.  *ready false: there is none yet. */
+static status
+place_hop(member *m, const hop_header *head, bool *ready)
+{
+    engine_place to = {0};
+    *ready = false;
+    if (head->stream >= m->n_stream)
+        return status_fail(ST_WIRE, "a hop of stream %u", head->stream);
+    member_stream *s = &m->stream[head->stream];
+    if (!s->open || (s->n_state > 0 && !s->closing))
+        return ST_OK; /* it is ahead of the lead's commands */
+    *ready = true;
+    if (head->kind == HOP_FIN || s->closing)
+        return hop_take(m->hop, NULL);
+    if (head->kind == HOP_X) {
+        *ready = engine_room(m->e, head->stream) > 0;
+        if (!*ready)
+            return ST_OK;
+        engine_x_place(m->e, head->stream, s->n_fed,
+                       engine_rows(m->e, &head->segment), &to);
+        return hop_take(m->hop, &to);
+    }
+    if (head->layer >= m->n_layer)
+        return status_fail(ST_WIRE, "a hop of layer %u", head->layer);
+    *ready = !m->leaving[head->stream * m->n_layer + head->layer];
+    if (!*ready)
+        return ST_OK;
+    engine_state_place(m->e, head->stream, head->layer, &to);
+    return hop_take(m->hop, &to);
+}
+
+static status
+use_hop(member *m, const hop_header *head)
+{
+    status st = ST_OK;
+    member_stream *s = &m->stream[head->stream];
+    if (head->kind == HOP_FIN) {
+        s->fin = true;
+    } else if (s->closing) {
+        ; /* thrown away */
+    } else if (head->kind == HOP_X) {
+        TRY(engine_feed(m->e, head->stream, &head->segment, NULL));
+        s->n_fed++;
+    } else {
+        engine_state_arrived(m->e, head->stream, head->layer);
+    }
+    TRY(hop_next(m->hop));
+fail:
+    return st;
+}
+
+status
+member_hop_receive(member *m, bool *busy)
+{
+    status st = ST_OK;
+    bool ready = true;
+    while (ready) {
+        hop_state state = HOP_NONE;
+        TRY(hop_poll(m->hop, &state, busy));
+        if (state == HOP_NONE)
+            break;
+        if (state == HOP_WAITING)
+            TRY(place_hop(m, hop_head(m->hop), &ready));
+        else
+            TRY(use_hop(m, hop_head(m->hop)));
+    }
+fail:
+    return st;
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Inside member: what its files share.  Not for anybody else.
+ *
+ *   member.c      commands, groups, reports
+ *   member_hop.c  what comes from and goes to the neighbours */
+#ifndef WORKER_MEMBER_IMPL_H
+#define WORKER_MEMBER_IMPL_H
+
+#include "worker/hop.h"
+#include "worker/member.h"
+
+typedef struct member_stream {
+    bool open, closing;
+    bool fin;         /* the predecessor's FIN has come */
+    uint32_t n_state; /* STATE commands still to come */
+    uint32_t n_hop;   /* queued or on their way out */
+    uint64_t n_fed;   /* segments of this rank */
+    uint64_t end_seg; /* the first that is not written */
+    bool prompt;
+} member_stream;
+
+struct member {
+    engine *e;
+    place place;
+    uint32_t n_stream, n_layer, layer_first;
+    bool has_from, has_to;
+    member_report_fn *report;
+    void *ctx;
+    status failed; /* of a report inside the sink */
+    member_stream *stream;
+    bool *leaving;  /* [n_stream, n_layer] the state is on its way out */
+    uint8_t *state; /* one layer's state in host memory */
+    hop *hop;       /* NULL: there are no neighbours */
+};
+
+/* hop_sent_fn; ctx is the member. */
+void member_hop_sent(void *ctx, const hop_header *head, uint64_t local_seg);
+/* Takes what has come from the predecessor, as far as there are places. */
+status member_hop_receive(member *m, bool *busy) MUST_USE;
+/* The hidden rows, or the state, that a finished cell left. */
+void member_hop_send_x(member *m, const engine_done *d);
+void member_hop_send_state(member *m, const engine_done *d);
+/* Nothing more of this stream. */
+void member_hop_send_fin(member *m, uint32_t id);
+
+#endif
