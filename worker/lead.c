@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Sharing a stream's segments out to the ranks. */
+#include "worker/lead.h"
+
 #include <string.h>
 
 #include "base/mem.h"

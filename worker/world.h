@@ -21,8 +21,8 @@ typedef enum world_event_kind {
                                 at every layer */
     WORLD_EVENT_LOGITS,      /* in token order within a stream */
     WORLD_EVENT_TOKEN,
-    WORLD_EVENT_SNAPSHOT,    /* states of all layers, in layer order */
-    WORLD_EVENT_CLOSED       /* the stream's id may be used again */
+    WORLD_EVENT_SNAPSHOT, /* states of all layers, in layer order */
+    WORLD_EVENT_CLOSED    /* the stream's id may be used again */
 } world_event_kind;
 
 typedef struct world_event {
@@ -55,12 +55,12 @@ void world_free(world *w);
 void world_on_event(world *w, world_event_fn *fn, void *ctx);
 
 typedef struct world_stream {
-    uint64_t first_seg;   /* segments already in the memory */
-    uint64_t n_write;     /* segments that will be read and written */
-    bool prompt;          /* a frozen run follows */
+    uint64_t first_seg; /* segments already in the memory */
+    uint64_t n_write;   /* segments that will be read and written */
+    bool prompt;        /* a frozen run follows */
     int32_t priority;
-    const float *states;  /* [n_layer, state size] after first_seg segments;
-                             NULL: fresh.  Copied. */
+    const float *states; /* [n_layer, state size] after first_seg segments;
+                            NULL: fresh.  Copied. */
 } world_stream;
 
 /* Opens a stream on all ranks.  ST_STATE: all ids are in use. */
