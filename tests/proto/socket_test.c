@@ -2,6 +2,7 @@
 /* Sockets over ipc and loopback TCP: frames, limits, endpoints in use. */
 #include "proto/socket.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -234,6 +235,73 @@ oversized_frames_are_dropped(void **state)
     free(big);
 }
 
+/* Greets as a DEALER without security, then sends `frame`. */
+static int
+greet(const char *path, const uint8_t *frame, size_t len)
+{
+    static const uint8_t greeting[64] = {0xFF, 0,    0, 0, 0,   0,   0,   0,
+                                         1,    0x7F, 3, 0, 'N', 'U', 'L', 'L'};
+    static const uint8_t ready[] = "\x04\x1C\x05READY\x0BSocket-Type\0\0\0"
+                                   "\x06"
+                                   "DEALER";
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct timeval patience = {.tv_sec = 5};
+    uint8_t theirs[64];
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)),
+                     0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    assert_int_equal(send(fd, greeting, sizeof(greeting), 0), 64);
+    assert_int_equal(recv(fd, theirs, sizeof(theirs), MSG_WAITALL), 64);
+    assert_int_equal(send(fd, ready, sizeof(ready) - 1, 0), sizeof(ready) - 1);
+    assert_true(recv(fd, theirs, sizeof(theirs), 0) > 0);
+    assert_int_equal(send(fd, frame, len, 0), len);
+    return fd;
+}
+
+/* True when the other side hangs up within a few seconds; what it says before
+ * is not of interest. */
+static bool
+is_hung_up_on(int fd)
+{
+    char ignored[256];
+    ssize_t n;
+
+    do
+        n = recv(fd, ignored, sizeof(ignored), 0);
+    while (n > 0);
+    return n == 0 || errno == ECONNRESET;
+}
+
+static void
+announced_frames_are_not_believed(void **state)
+{
+    /* flag "long", 4 GiB in 8 bytes, and nothing of it; a short frame */
+    static const uint8_t huge[] = {0x02, 0, 0, 0, 1, 0, 0, 0, 0};
+    static const uint8_t small[] = {0x00, 2, 'h', 'i'};
+    bench *b = *state;
+    zsocket *router;
+    zsocket_message m;
+    int fd[20];
+
+    EXPECT_OK(zsocket_router(&router, b->z, b->endpoint, false, MAX));
+    for (int i = 0; i < 20; i++)
+        fd[i] = i == 10 ? greet(b->path, small, sizeof(small))
+                        : greet(b->path, huge, sizeof(huge));
+    EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
+    expect_frames(&m, "hi", NULL);
+    zsocket_message_fini(&m);
+    for (int i = 0; i < 20; i++) {
+        if (i != 10)
+            assert_true(is_hung_up_on(fd[i]));
+        close(fd[i]);
+    }
+    EXPECT_ST(zsocket_recv(router, &m, 0), ST_TIMEOUT);
+    zsocket_close(router);
+}
+
 static void
 lost_peers_are_told(void **state)
 {
@@ -345,6 +413,8 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(oversized_frames_are_dropped, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(announced_frames_are_not_believed,
+                                        setup, teardown),
         cmocka_unit_test_setup_teardown(lost_peers_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(full_queues_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(closing_can_flush, setup, teardown),
