@@ -10,7 +10,7 @@
 
 enum {
     MAX_A_TURN = 16,            /* messages */
-    MAX_BYTES_A_TURN = 8 << 20, /* a turn copies them once */
+    MAX_BYTES_A_TURN = 2 << 20, /* a turn copies them once */
     MAX_WAITING = 4 << 20       /* bytes that wait for a slow client */
 };
 

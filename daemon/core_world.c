@@ -370,8 +370,7 @@ heartbeat(core *c, core_world *w, const world_message *m)
 {
     world_message echo = {.kind = WORLD_HEARTBEAT,
                           .incarnation = w->incarnation};
-    core_action a = {
-        .kind = CORE_TELL_WORLD, .peer = &w->peer, .world = &echo};
+    core_action a = {.kind = CORE_TELL_WORLD, .peer = &w->peer, .world = &echo};
 
     w->tokens_per_second = m->u.heartbeat.tokens_per_second;
     core_act(c, &a);

@@ -8,9 +8,9 @@
 #include "base/mem.h"
 
 enum {
-    MAX_A_TURN = 64,             /* messages */
-    MAX_BYTES_A_TURN = 16 << 20, /* a turn copies them once */
-    MAX_WAITING = 64 << 20       /* bytes that wait for a slow world */
+    MAX_A_TURN = 64,            /* messages */
+    MAX_BYTES_A_TURN = 4 << 20, /* a turn copies them once */
+    MAX_WAITING = 64 << 20      /* bytes that wait for a slow world */
 };
 
 struct worlds {
