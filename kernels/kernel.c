@@ -334,6 +334,7 @@ kernel_linear(kernel_queue *q, const kernel_linear_args *a)
 {
     const device_op op = {.kind = DEVICE_LINEAR, .u.linear = *a};
 
+    ASSERT(a->n > 0 && a->k > 0);
     check_view(q, &a->x, touch_of(a->rows), 0, a->k);
     check_view(q, &a->out, touch_of(a->rows), 0, a->n);
     check_view(q, &a->w, TOUCH_FIXED, a->n, a->k);

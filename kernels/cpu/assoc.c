@@ -10,8 +10,8 @@
 
 static const float EPS = 1e-5F;
 
-/* Rows of a read, columns of a write that make one item. */
-enum { READ_ROWS = 144, READ_SPLIT = 64, WRITE_COLS = 128, UNIT = 16 };
+/* Columns of a write that make one item. */
+enum { WRITE_COLS = 128 };
 
 SIMD_CLONES static float
 dot(const float *a, const float *b, size_t n)
@@ -26,15 +26,12 @@ dot(const float *a, const float *b, size_t n)
 
 /* --------------------------------------------------------------- read --- */
 
+/* First f /= z . f + 1e-5, row by row, then one product adds f A to x. */
 static uint32_t
-read_count(const device_op *op, const kernel_cell *cell)
+divide_count(const device_op *op, const kernel_cell *cell)
 {
-    uint32_t n = cpu_ceil_div(cell->n_row, READ_ROWS);
-
     (void)op;
-    if (cell->fresh)
-        return 0;
-    return n == 1 && cell->n_row >= READ_SPLIT ? 2 : n;
+    return cell->fresh ? 0 : cpu_row_blocks(cell->n_row);
 }
 
 SIMD_CLONES static void
@@ -46,34 +43,57 @@ divide(float *x, size_t n, float by)
 }
 
 static void
+divide_run(const cpu_item *item)
+{
+    const kernel_assoc *mem = &item->op->u.read.mem;
+    const kernel_view *f = &item->op->u.read.f;
+    const float *z = cpu_at(&mem->z, item, KERNEL_ROWS_ALL);
+    float *query = cpu_at(f, item, KERNEL_ROWS_ALL);
+    cpu_range rows = cpu_row_block(item->cell->n_row, item->index);
+
+    for (size_t i = rows.first; i < rows.first + rows.n; i++) {
+        float *row = query + i * f->ld;
+
+        divide(row, mem->d_key, dot(z, row, mem->d_key) + EPS);
+    }
+}
+
+const cpu_step cpu_assoc_divide = {divide_count, divide_run};
+
+static uint32_t
+read_count(const device_op *op, const kernel_cell *cell)
+{
+    const kernel_assoc *mem = &op->u.read.mem;
+    cpu_tiles tiles = cpu_tiles_of(cell->n_row, mem->d_model, mem->d_key);
+
+    return cell->fresh ? 0 : tiles.n_row * tiles.n_col;
+}
+
+static void
 read_run(const cpu_item *item)
 {
     const kernel_assoc *mem = &item->op->u.read.mem;
     const kernel_view *x = &item->op->u.read.x;
     const kernel_view *f = &item->op->u.read.f;
-    uint32_t n_item = read_count(item->op, item->cell);
-    cpu_range rows = cpu_part(item->cell->n_row, n_item, item->index, 1);
-    const float *z = cpu_at(&mem->z, item, KERNEL_ROWS_ALL);
-    float *query = cpu_at(f, item, KERNEL_ROWS_ALL) + rows.first * f->ld;
-    const product p = {.m = rows.n,
-                       .n = mem->d_model,
-                       .k = mem->d_key,
-                       .a = query,
-                       .lda = f->ld,
-                       .b = cpu_at(&mem->A, item, KERNEL_ROWS_ALL),
-                       .ldb = mem->A.ld,
-                       .c = cpu_at(x, item, KERNEL_ROWS_ALL) +
-                            rows.first * x->ld,
-                       .ldc = x->ld,
-                       .alpha = 1.0F,
-                       .accumulate = true};
+    cpu_tiles tiles = cpu_tiles_of(item->cell->n_row, mem->d_model, mem->d_key);
+    cpu_range rows =
+        cpu_part(item->cell->n_row, tiles.n_row, item->index / tiles.n_col, 1);
+    cpu_range cols = cpu_part(mem->d_model, tiles.n_col,
+                              item->index % tiles.n_col, CPU_TILE_UNIT);
+    const product p = {
+        .m = rows.n,
+        .n = cols.n,
+        .k = mem->d_key,
+        .a = cpu_at(f, item, KERNEL_ROWS_ALL) + rows.first * f->ld,
+        .lda = f->ld,
+        .b = cpu_at(&mem->A, item, KERNEL_ROWS_ALL) + cols.first,
+        .ldb = mem->A.ld,
+        .c = cpu_at(x, item, KERNEL_ROWS_ALL) + rows.first * x->ld + cols.first,
+        .ldc = x->ld,
+        .alpha = 1.0F,
+        .accumulate = true};
 
-    for (size_t i = 0; i < rows.n; i++) {
-        float *row = query + i * f->ld;
-
-        divide(row, mem->d_key, dot(z, row, mem->d_key) + EPS);
-    }
-    product_run(&p, item->panel);
+    product_run(&p, item->panels);
 }
 
 const cpu_step cpu_assoc_read = {read_count, read_run};
@@ -109,7 +129,7 @@ write_run(const cpu_item *item)
     uint32_t n_item = write_count(item->op, item->cell);
     size_t n_mem = item->cell->n_mem;
     bool fresh = item->cell->fresh != 0;
-    cpu_range cols = cpu_part(mem->d_model, n_item, item->index, UNIT);
+    cpu_range cols = cpu_part(mem->d_model, n_item, item->index, CPU_TILE_UNIT);
     const float *z = cpu_at(&mem->z, item, KERNEL_ROWS_MEM);
     const float *k = cpu_at(k_view, item, KERNEL_ROWS_MEM);
     const float *b = cpu_at(b_view, item, KERNEL_ROWS_MEM);
@@ -147,14 +167,14 @@ write_run(const cpu_item *item)
         scale(v + m * v_view->ld, cols.n, den);
     }
     if (!fresh)
-        product_run(&recall, item->panel);
+        product_run(&recall, item->panels);
     for (size_t m = 0; m < n_mem; m++) {
         float gate = 1.0F / (1.0F + expf(-b[m * b_view->ld]));
         float den = fresh ? 1.0F : dot(z, k + m * k_view->ld, mem->d_key) + EPS;
 
         scale(v + m * v_view->ld, cols.n, gate / den);
     }
-    product_run(&store, item->panel);
+    product_run(&store, item->panels);
 }
 
 const cpu_step cpu_assoc_write = {write_count, write_run};

@@ -50,18 +50,28 @@ struct cpu_buf {
 };
 
 /* Bytes of working memory that a thread has for the item it runs. */
-enum { CPU_WORK_BYTES = 256 << 10 };
+enum { CPU_WORK_BYTES = 512 << 10 };
 
 /* One item of an operation on one cell. */
 typedef struct cpu_item {
     const device_op *op;
     const kernel_cell *cell;
-    uint32_t place;   /* of the cell in the group */
-    uint32_t scratch; /* which item of scratch buffers is the cell's */
-    uint32_t index;   /* which item of the operation */
-    float *work;      /* CPU_WORK_BYTES, aligned, holds nothing */
-    float *panel;     /* for product_run() */
+    uint32_t place;    /* of the cell in the group */
+    uint32_t scratch;  /* which item of scratch buffers is the cell's */
+    uint32_t index;    /* which item of the operation */
+    float *work;       /* CPU_WORK_BYTES, aligned, holds nothing */
+    float *panels;     /* for product_run() */
+    kernel_hook *hook; /* NULL but on the calling thread */
+    void *hook_ctx;
 } cpu_item;
+
+/* For long items: between pieces of about a millisecond at most. */
+static inline void
+cpu_progress(const cpu_item *item)
+{
+    if (item->hook != NULL)
+        item->hook(item->hook_ctx);
+}
 
 typedef struct cpu_step {
     /* Items of the operation on a cell; a function of shapes alone. */
@@ -69,11 +79,11 @@ typedef struct cpu_step {
     void (*run)(const cpu_item *item);
 } cpu_step;
 
-/* One step an operation; the associative write has two, because z may change
- * only when every item has read it. */
+/* One step an operation; the memory's have two, where items of the second need
+ * or spoil what all items of the first leave or read. */
 extern const cpu_step cpu_embed, cpu_linear, cpu_rmsnorm, cpu_rope,
-    cpu_kv_append, cpu_attention, cpu_swiglu, cpu_dpfp, cpu_assoc_read,
-    cpu_assoc_write, cpu_assoc_write_z, cpu_sample;
+    cpu_kv_append, cpu_attention, cpu_swiglu, cpu_dpfp, cpu_assoc_divide,
+    cpu_assoc_read, cpu_assoc_write, cpu_assoc_write_z, cpu_sample;
 
 /* A run of rows or columns. */
 typedef struct cpu_range {
@@ -98,6 +108,14 @@ cpu_ceil_div(size_t a, size_t b)
 {
     return (uint32_t)((a + b - 1) / b);
 }
+
+/* Tiles of a product of m rows, n columns and depth k: a function of the shape
+ * alone. */
+typedef struct cpu_tiles {
+    uint32_t n_row, n_col;
+} cpu_tiles;
+cpu_tiles cpu_tiles_of(size_t m, size_t n, size_t k);
+enum { CPU_TILE_UNIT = 16 }; /* columns of tiles begin at multiples */
 
 /* Rows that an operation takes, and its first row of a view. */
 static inline size_t

@@ -59,7 +59,7 @@ cpu_info(const kernel_device *dev, kernel_info *out)
     (void)snprintf(out->device, sizeof(out->device), "%s",
                    dev->table == &cpu_async_table ? "cpu-async" : "cpu");
     (void)snprintf(out->name, sizeof(out->name), "%s, %s, %u thread%s",
-                   product_name(), blas_name(), n_thread,
+                   product_name(product_best()), blas_name(), n_thread,
                    n_thread == 1 ? "" : "s");
     if (pages > 0 && page > 0)
         out->memory_free = (uint64_t)pages * (uint64_t)page;
@@ -230,7 +230,7 @@ cpu_row_block(size_t n_row, uint32_t index)
 typedef struct measure {
     product product; /* of thread 0; the others' lie `step` further */
     size_t step;     /* floats */
-    float *panel;    /* thread 0's */
+    float *panels;   /* thread 0's */
 } measure;
 
 /* The rate is that of BLAS where there is one: a yardstick from elsewhere. */
@@ -246,7 +246,7 @@ measure_thread(void *ctx, uint32_t thread)
     if (blas_present())
         blas_run(&p);
     else
-        product_run(&p, m->panel + thread * m->step);
+        product_run(&p, m->panels + thread * m->step);
 }
 
 /* Ones, and not the zeros of fresh memory: some pages of those would be one. */
@@ -263,7 +263,7 @@ cpu_measure(kernel_device *dev, size_t m, size_t n, size_t k, uint32_t n_run,
 {
     cpu_device *cpu = (cpu_device *)dev;
     uint32_t n_thread = parallel_threads(cpu->threads);
-    size_t n_float = PRODUCT_PANEL + m * k + n * k + m * n;
+    size_t n_float = PRODUCT_ROOM + m * k + n * k + m * n;
     size_t step = (n_float + 1023) / 1024 * 1024;
     cpu_memory memory = {0};
     double best = 0.0;
@@ -277,8 +277,8 @@ cpu_measure(kernel_device *dev, size_t m, size_t n, size_t k, uint32_t n_run,
     data = (void *)memory.data;
     fill(data, n_thread * step);
     run.step = step;
-    run.panel = data;
-    data += PRODUCT_PANEL;
+    run.panels = data;
+    data += PRODUCT_ROOM;
     run.product = (product){.a = data,
                             .lda = k,
                             .b = data + m * k,

@@ -7,8 +7,8 @@
 #include "base/mem.h"
 #include "kernels/cpu/product.h"
 
-/* What a thread has for itself: work, then the panel of products. */
-enum { THREAD_BYTES = CPU_WORK_BYTES + PRODUCT_PANEL * sizeof(float) };
+/* What a thread has for itself: work, then the panels of products. */
+enum { THREAD_BYTES = CPU_WORK_BYTES + PRODUCT_ROOM * sizeof(float) };
 
 status
 cpu_group_init(cpu_group *g, const cpu_device *dev)
@@ -101,7 +101,7 @@ cpu_group_add(cpu_group *g, const device_op *op)
         [DEVICE_ATTENTION] = &cpu_attention,
         [DEVICE_SWIGLU] = &cpu_swiglu,
         [DEVICE_DPFP] = &cpu_dpfp,
-        [DEVICE_ASSOC_READ] = &cpu_assoc_read,
+        [DEVICE_ASSOC_READ] = &cpu_assoc_divide,
         [DEVICE_ASSOC_WRITE] = &cpu_assoc_write,
         [DEVICE_SAMPLE] = &cpu_sample,
     };
@@ -113,6 +113,8 @@ cpu_group_add(cpu_group *g, const device_op *op)
         copy.u.sample.args = g->samples;
     }
     TRY(add_step(g, &copy, first[op->kind]));
+    if (op->kind == DEVICE_ASSOC_READ)
+        TRY(add_step(g, &copy, &cpu_assoc_read));
     if (op->kind == DEVICE_ASSOC_WRITE)
         TRY(add_step(g, &copy, &cpu_assoc_write_z));
     return ST_OK;
@@ -152,13 +154,6 @@ typedef struct group_run {
 } group_run;
 
 static void
-progress(const group_run *run, uint32_t thread)
-{
-    if (thread == 0 && run->hook != NULL)
-        run->hook(run->hook_ctx);
-}
-
-static void
 run_chains(const group_run *run, uint32_t thread, cpu_item *item)
 {
     const cpu_group *g = run->g;
@@ -176,7 +171,7 @@ run_chains(const group_run *run, uint32_t thread, cpu_item *item)
             n = step->count(item->op, item->cell);
             for (item->index = 0; item->index < n; item->index++) {
                 step->run(item);
-                progress(run, thread);
+                cpu_progress(item);
             }
         }
         atomic_fetch_add(&run->chains->done, 1);
@@ -184,11 +179,10 @@ run_chains(const group_run *run, uint32_t thread, cpu_item *item)
 }
 
 static void
-wait_done(const group_run *run, uint32_t thread, atomic_uint *done,
-          uint32_t total)
+wait_done(const cpu_item *item, atomic_uint *done, uint32_t total)
 {
     for (uint32_t turn = 0; atomic_load(done) < total; turn++) {
-        progress(run, thread);
+        cpu_progress(item);
         parallel_relax(turn);
     }
 }
@@ -220,7 +214,7 @@ find_item(const group_run *run, const cpu_record *rec, uint32_t n,
 }
 
 static void
-run_shared(const group_run *run, uint32_t thread, cpu_item *item)
+run_shared(const group_run *run, cpu_item *item)
 {
     const cpu_group *g = run->g;
 
@@ -233,9 +227,9 @@ run_shared(const group_run *run, uint32_t thread, cpu_item *item)
                          atomic_fetch_add(&counter->next, 1), item)) {
             g->records[r].step->run(item);
             atomic_fetch_add(&counter->done, 1);
-            progress(run, thread);
+            cpu_progress(item);
         }
-        wait_done(run, thread, &counter->done, item->index);
+        wait_done(item, &counter->done, item->index);
     }
 }
 
@@ -245,12 +239,14 @@ run_thread(void *ctx, uint32_t thread)
     const group_run *run = ctx;
     char *own = run->g->work.data + (size_t)thread * THREAD_BYTES;
     cpu_item item = {.work = (void *)own,
-                     .panel = (void *)(own + CPU_WORK_BYTES)};
+                     .panels = (void *)(own + CPU_WORK_BYTES),
+                     .hook = thread == 0 ? run->hook : NULL,
+                     .hook_ctx = run->hook_ctx};
 
     run_chains(run, thread, &item);
-    run_shared(run, thread, &item);
-    if (run->hook != NULL && thread == 0)
-        wait_done(run, thread, &run->chains->done, run->n_chain);
+    run_shared(run, &item);
+    if (item.hook != NULL)
+        wait_done(&item, &run->chains->done, run->n_chain);
 }
 
 void

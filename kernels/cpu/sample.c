@@ -4,15 +4,18 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/simd.h"
+#include "kernels/cpu/vexp.h"
 
-/* The tokens still allowed: every logit above `least`, and the first `n_tie`
- * of those equal to it, by id.  Sets like this need no sorting and no room. */
+/* The tokens still allowed: every logit above a border, and the first `n_tie`
+ * of those equal to it, by id.  Such sets need no sorting and no room: a border
+ * is found by bisection over the order of floats. */
 typedef struct allowed {
     const float *logits;
     size_t n_vocab;
     float largest;
-    float inverse;  /* 1 / temperature */
-    uint32_t least; /* in order_of() terms */
+    float inverse;   /* 1 / temperature */
+    uint32_t border; /* as order_of() gives it */
     size_t n_tie;
 } allowed;
 
@@ -30,110 +33,115 @@ greedy(const float *logits, size_t n_vocab)
     size_t best = 0;
 
     for (size_t i = 1; i < n_vocab; i++)
-        if (logits[i] > logits[best])
+        if (logits[i] > logits[best] || isnan(logits[best]))
             best = i;
     return best;
 }
 
 /* Unsigned numbers in the order of the floats; NaN counts as the least. */
-static uint32_t
+SIMD_INLINE uint32_t
 order_of(float x)
 {
     uint32_t bits;
 
-    if (isnan(x))
-        return 0;
     memcpy(&bits, &x, sizeof(bits));
-    return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
+    bits ^= (bits >> 31) != 0 ? 0xffffffffU : 0x80000000U;
+    return x != x ? 0 : bits;
 }
 
-static double
+/* The token's probability, up to one factor for all. */
+SIMD_INLINE float
 weight(const allowed *set, float logit)
 {
-    return isnan(logit)
-               ? 0.0
-               : exp((double)(logit - set->largest) * (double)set->inverse);
+    float x = (logit - set->largest) * set->inverse;
+
+    return x > -80.0F ? vexp(x) : 0.0F;
 }
 
-/* Tokens, and their weight, of the set that are above `least`. */
-static size_t
-above(const allowed *set, uint32_t least, double *sum)
+/* Tokens at or above a border. */
+SIMD_CLONES static size_t
+count_from(const allowed *set, uint32_t border)
 {
-    size_t n = 0;
+    uint32_t n = 0;
 
-    *sum = 0.0;
+#pragma omp simd reduction(+ : n)
     for (size_t i = 0; i < set->n_vocab; i++)
-        if (order_of(set->logits[i]) > least) {
-            n++;
-            *sum += weight(set, set->logits[i]);
-        }
+        n += order_of(set->logits[i]) >= border ? 1U : 0U;
     return n;
 }
 
-/* Keeps the k largest. */
-static void
-keep_k(allowed *set, size_t k)
+/* Their weight. */
+SIMD_CLONES static double
+weight_from(const allowed *set, uint32_t border)
 {
-    uint32_t least = 0;
-    double sum;
-
-    /* The largest `least` with at least k tokens at or above it, bit by bit. */
-    for (uint32_t bit = 1U << 31; bit > 0; bit >>= 1)
-        if (above(set, (least | bit) - 1, &sum) >= k)
-            least |= bit;
-    set->least = least;
-    set->n_tie = k - above(set, least, &sum);
-}
-
-/* Sum of the set as it is. */
-static double
-total(const allowed *set)
-{
-    size_t tie = 0;
     double sum = 0.0;
 
+#pragma omp simd reduction(+ : sum)
     for (size_t i = 0; i < set->n_vocab; i++) {
-        uint32_t order = order_of(set->logits[i]);
+        float w = weight(set, set->logits[i]);
 
-        if (order > set->least || (order == set->least && tie++ < set->n_tie))
-            sum += weight(set, set->logits[i]);
+        sum += (double)(order_of(set->logits[i]) >= border ? w : 0.0F);
     }
     return sum;
 }
 
-/* Keeps the fewest of the largest whose weights reach `p` of the set's. */
+/* Weight of one token at a border that some token has. */
+static double
+weight_at(const allowed *set, uint32_t border)
+{
+    uint32_t bits = border ^ ((border >> 31) != 0 ? 0x80000000U : 0xffffffffU);
+    float logit;
+
+    memcpy(&logit, &bits, sizeof(logit));
+    return border == 0 ? 0.0 : (double)weight(set, logit);
+}
+
+static double
+total(const allowed *set)
+{
+    double ties = (double)set->n_tie * weight_at(set, set->border);
+
+    return weight_from(set, set->border + 1) + ties;
+}
+
+/* Keeps the k largest; 0 < k < n_vocab. */
+static void
+keep_k(allowed *set, size_t k)
+{
+    uint32_t border = 0;
+
+    for (uint32_t bit = 1U << 31; bit > 0; bit >>= 1)
+        if (count_from(set, border | bit) >= k)
+            border |= bit;
+    set->border = border;
+    set->n_tie = k - count_from(set, border + 1);
+}
+
+/* Keeps the fewest of the largest whose weight reaches `p` of the set's. */
 static void
 keep_p(allowed *set, double p)
 {
     double want = p * total(set);
-    uint32_t least = set->least;
-    double sum = 0.0, each;
+    uint32_t low = set->border, high = order_of(set->largest);
+    double above, each;
     size_t n_tie = 1;
 
-    for (uint32_t low = set->least, high = order_of(set->largest);
-         low < high;) {
+    while (low < high) {
         uint32_t middle = low + (high - low + 1) / 2;
 
-        (void)above(set, middle - 1, &sum);
-        if (sum >= want)
-            low = least = middle;
+        if (weight_from(set, middle) >= want)
+            low = middle;
         else
             high = middle - 1;
     }
-    (void)above(set, least, &sum);
-    if (least == set->least && set->n_tie == 0)
-        return;
-    for (size_t i = 0; i < set->n_vocab; i++)
-        if (order_of(set->logits[i]) == least) {
-            each = weight(set, set->logits[i]);
-            while (sum + each * (double)n_tie < want && n_tie < set->n_vocab)
-                n_tie++;
-            break;
-        }
-    if (least == set->least && n_tie > set->n_tie)
-        n_tie = set->n_tie;
-    set->least = least;
-    set->n_tie = n_tie;
+    above = weight_from(set, low + 1);
+    each = weight_at(set, low);
+    while (n_tie < set->n_vocab && each > 0.0 &&
+           above + each * (double)n_tie < want)
+        n_tie++;
+    if (low > set->border || n_tie < set->n_tie)
+        set->n_tie = n_tie;
+    set->border = low;
 }
 
 /* The token at which the weights, summed by id, pass uniform * total. */
@@ -147,9 +155,10 @@ draw(const allowed *set, double uniform)
     for (size_t i = 0; i < set->n_vocab; i++) {
         uint32_t order = order_of(set->logits[i]);
 
-        if (order < set->least || (order == set->least && tie++ >= set->n_tie))
+        if (order < set->border ||
+            (order == set->border && tie++ >= set->n_tie))
             continue;
-        sum += weight(set, set->logits[i]);
+        sum += (double)weight(set, set->logits[i]);
         last = i;
         if (sum > want)
             break;
@@ -167,7 +176,7 @@ choose(const float *logits, size_t n_vocab, const kernel_sample_args *args)
                    .inverse = 1.0F / args->temperature,
                    .n_tie = n_vocab};
 
-    if (args->temperature <= 0.0F)
+    if (args->temperature <= 0.0F || !isfinite(set.largest))
         return best;
     if (args->top_k > 0 && args->top_k < n_vocab)
         keep_k(&set, args->top_k);

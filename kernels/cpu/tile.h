@@ -13,17 +13,23 @@
 
 #include "kernels/cpu/simd.h"
 
-enum { TILE_VEC = 16, TILE_MAX_ROW = 14, TILE_MAX_VEC = 2 };
+enum {
+    TILE_VEC = 16,
+    TILE_MAX_ROW = 14,
+    TILE_MAX_VEC = 2,
+    TILE_MAX_COL = TILE_MAX_VEC * TILE_VEC
+};
 
 /* The second type may lie anywhere in memory. */
 typedef float tile_vec __attribute__((vector_size(64)));
 typedef float tile_loose __attribute__((vector_size(64), aligned(4)));
 
-/* c[i, j] = alpha sum_t a[i, t] panel[t, j], or c += that. */
+/* c[i, j] = alpha sum_t a[i, t] b[t, j], or c += that. */
 typedef struct tile {
     const float *a; /* element [i, t] at i * row_step + t * k_step */
     size_t row_step, k_step;
-    const float *panel; /* [n_k, n_vec * TILE_VEC], aligned */
+    const float *b; /* [n_k, n_vec * TILE_VEC], rows b_step apart */
+    size_t b_step;
     size_t n_k;
     float *c;
     size_t ldc;
@@ -38,8 +44,8 @@ tile_fixed(const tile *t, const int n_row, const int n_vec)
 {
     tile_vec sum[TILE_MAX_ROW][TILE_MAX_VEC];
     const float *a = t->a;
-    const tile_vec *b = (const void *)t->panel;
-    size_t row_step = t->row_step, k_step = t->k_step;
+    const float *b = t->b;
+    size_t row_step = t->row_step, k_step = t->k_step, b_step = t->b_step;
 
 #pragma GCC unroll 16
     for (int i = 0; i < n_row; i++)
@@ -47,16 +53,18 @@ tile_fixed(const tile *t, const int n_row, const int n_vec)
         for (int v = 0; v < n_vec; v++)
             sum[i][v] = (tile_vec){0};
     for (size_t left = t->n_k; left > 0; left--) {
+        const tile_loose *row = (const void *)b;
+
 #pragma GCC unroll 16
         for (int i = 0; i < n_row; i++) {
             float f = a[(size_t)i * row_step];
 
 #pragma GCC unroll 2
             for (int v = 0; v < n_vec; v++)
-                sum[i][v] += f * b[v];
+                sum[i][v] += f * row[v];
         }
         a += k_step;
-        b += n_vec;
+        b += b_step;
     }
 #pragma GCC unroll 16
     for (int i = 0; i < n_row; i++)
