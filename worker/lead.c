@@ -237,10 +237,10 @@ static status
 check_segment(const lead *w, uint32_t id, const engine_segment *seg,
               const int32_t *ids)
 {
-    const lead_stream *s = &w->stream[id];
-    bool frozen = s->next_seg == s->end_seg;
     if (w->in_turn || id >= w->n_stream || lead_room(w, id) == 0)
         return status_fail(ST_STATE, "stream %u takes no segment now", id);
+    const lead_stream *s = &w->stream[id];
+    bool frozen = s->next_seg == s->end_seg;
     if (seg->seg != s->next_seg || (seg->frozen != 0) != frozen ||
         seg->pos != (frozen ? s->n_cached : 0))
         return status_fail(ST_ARG, "segment %llu is out of order",
@@ -282,14 +282,27 @@ status
 lead_snapshot(lead *w, uint32_t id)
 {
     status st = ST_OK;
-    lead_stream *s = &w->stream[id];
-    command cmd = {.kind = COMMAND_SNAPSHOT, .stream = id};
 
-    if (w->in_turn || !s->open || s->close_wanted || s->closing ||
-        s->snapshot != NULL || s->done_seg != s->next_seg || s->done_seg == 0)
+    if (id >= w->n_stream || w->in_turn || !w->stream[id].open)
+        return status_fail(ST_STATE, "stream %u is not open", id);
+    lead_stream *s = &w->stream[id];
+    if (s->close_wanted || s->closing || s->snapshot != NULL ||
+        s->done_seg != s->next_seg || s->done_seg == 0)
         return status_fail(ST_STATE, "stream %u has no states to give now", id);
     TRY(mem_new(&s->snapshot, w->place.n_layer, w->state_bytes));
     s->n_state_due = w->place.n_layer;
+    s->snapshot_wanted = true;
+fail:
+    return st;
+}
+
+/* Asks the ranks that have the states after the last done segment. */
+static status
+send_snapshot(lead *w, uint32_t id)
+{
+    status st = ST_OK;
+    const lead_stream *s = &w->stream[id];
+    command cmd = {.kind = COMMAND_SNAPSHOT, .stream = id};
     uint64_t seg = s->done_seg == s->first_seg ? s->first_seg : s->done_seg - 1;
     for (uint32_t rank = 0; rank < w->n_active; rank++) {
         uint32_t first = 0;
@@ -310,18 +323,33 @@ lead_close(lead *w, uint32_t id)
 }
 
 static status
-send_closes(lead *w, bool *busy)
+send_close(lead *w, uint32_t id)
+{
+    status st = ST_OK;
+    command cmd = {.kind = COMMAND_CLOSE, .stream = id};
+    for (uint32_t rank = 0; rank < w->n_active; rank++)
+        TRY(send(w, rank, &cmd, NULL));
+fail:
+    return st;
+}
+
+/* What was asked for since the last turn, so that its events come in this
+ * one. */
+static status
+send_wanted(lead *w, bool *busy)
 {
     status st = ST_OK;
     for (uint32_t id = 0; id < w->n_stream; id++) {
         lead_stream *s = &w->stream[id];
-        if (!s->close_wanted || s->closing)
-            continue;
-        command cmd = {.kind = COMMAND_CLOSE, .stream = id};
-        s->closing = true;
-        *busy = true;
-        for (uint32_t rank = 0; rank < w->n_active; rank++)
-            TRY(send(w, rank, &cmd, NULL));
+        if (s->close_wanted && !s->closing) {
+            s->closing = true;
+            *busy = true;
+            TRY(send_close(w, id));
+        } else if (s->snapshot_wanted && !s->closing) {
+            s->snapshot_wanted = false;
+            *busy = true;
+            TRY(send_snapshot(w, id));
+        }
     }
 fail:
     return st;
@@ -362,7 +390,7 @@ lead_turn(lead *w, bool *busy)
 
     w->in_turn = true;
     TRY(w->broken);
-    TRY(send_closes(w, &any));
+    TRY(send_wanted(w, &any));
     if (w->in != NULL)
         TRY(report_in_poll(w->in, &any));
     TRY(member_turn(w->member, &any));

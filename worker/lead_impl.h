@@ -21,6 +21,7 @@ typedef struct lead_stream {
     uint32_t n_cached;    /* rows of the frozen run so far */
     float *restore;       /* states on their way to the ranks */
     float *snapshot;      /* states on their way back */
+    bool snapshot_wanted; /* asked for, not yet of the ranks */
     uint32_t n_state_due; /* layers missing in it */
     uint32_t *n_ahead;    /* [n_active] segments given to a rank, not done */
 } lead_stream;

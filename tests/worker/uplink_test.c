@@ -11,7 +11,7 @@
 #include "proto/socket.h"
 #include "tests/expect.h"
 
-enum { WAIT_MS = 5000, INCARNATION = 7 };
+enum { WAIT_MS = 30000, INCARNATION = 7 };
 
 typedef struct rig {
     char endpoint[64];
