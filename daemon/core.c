@@ -144,9 +144,28 @@ tick_job(core *c, job *j)
         core_job_progress(c, j);
 }
 
+/* After a pause of this process (stopped, suspended, starved) what others said
+ * meanwhile has not been heard yet: their silence begins
+ * again. */
+static void
+forgive_pause(core *c)
+{
+    uint64_t pause = c->time.now_ns - c->ticked_ns;
+    bool first = c->ticked_ns == 0;
+
+    c->ticked_ns = c->time.now_ns;
+    if (first || pause < (uint64_t)CORE_ASLEEP_MS * 1000000)
+        return;
+    for (size_t i = 0; i < c->n_world; i++)
+        c->world[i]->heard_ns = c->time.now_ns;
+    for (size_t i = 0; i < job_table_count(c->jobs); i++)
+        job_table_at(c->jobs, i)->heard_ns = c->time.now_ns;
+}
+
 void
 core_tick(core *c)
 {
+    forgive_pause(c);
     core_world_silence(c);
     for (size_t i = 0; i < job_table_count(c->jobs); i++) {
         job *j = job_table_at(c->jobs, i);

@@ -9,9 +9,11 @@ enum {
     CORE_MAX_WORLD = 64,
     CORE_MAX_STREAM = 64, /* jobs at once that a world is given */
     CORE_PROGRESS_MS = 100,
-    CORE_ALIVE_MS = 2000, /* something is said at least so often: how a client
-                             that left is noticed */
-    CORE_RETRY_S = 10     /* what a client is told when the queue is full */
+    CORE_ALIVE_MS = 2000,  /* something is said at least so often: how a client
+                              that left is noticed */
+    CORE_ASLEEP_MS = 1000, /* a longer pause between ticks is our own: nobody
+                              else was silent then */
+    CORE_RETRY_S = 10      /* what a client is told when the queue is full */
 };
 
 /* One stream of a world.  After a cancel it stays taken until the world says
@@ -47,7 +49,7 @@ struct core {
     core_action_fn *fn;
     void *ctx;
     core_time time;
-    uint64_t started_ns;
+    uint64_t started_ns, ticked_ns;
     catalog *docs;
     job_table *jobs;
     core_world *world[CORE_MAX_WORLD];

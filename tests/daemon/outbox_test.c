@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Peers that do not take their messages: what waits, what is dropped, who
+ * hears of it. */
+#include "daemon/outbox.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "tests/daemon/scratch.h"
+
+enum { FRAME = 64 << 10, MAX_BYTES = 1 << 20, MANY = 4000 };
+
+typedef struct scene {
+    scratch box;
+    zcontext *z;
+    loop *l;
+    zsocket *router, *dealer;
+    zsocket_peer peer;
+    outbox *o;
+    int drained, timer, turns;
+    size_t received;
+    uint8_t frame[FRAME];
+} scene;
+
+static void
+note_drained(void *ctx, const zsocket_peer *peer)
+{
+    scene *s = ctx;
+
+    assert_memory_equal(peer->id, s->peer.id, peer->len);
+    s->drained++;
+}
+
+static void
+init(scene *s)
+{
+    char at[128];
+    zsocket_message m = {0};
+
+    memset(s, 0, sizeof(*s));
+    scratch_init(&s->box);
+    (void)snprintf(at, sizeof(at), "ipc://%s/s", s->box.dir);
+    EXPECT_OK(zcontext_new(&s->z));
+    EXPECT_OK(loop_new(&s->l));
+    EXPECT_OK(zsocket_router(&s->router, s->z, at, false, FRAME));
+    EXPECT_OK(zsocket_dealer(&s->dealer, s->z, at, FRAME));
+    EXPECT_OK(outbox_new(&s->o, s->router, s->l, MAX_BYTES));
+    outbox_on_drained(s->o, note_drained, s);
+    EXPECT_OK(zsocket_send(s->dealer, NULL, "hi", 2, NULL, 0));
+    EXPECT_OK(zsocket_recv(s->router, &m, 10000));
+    s->peer = m.peer;
+    zsocket_message_fini(&m);
+}
+
+static void
+fini(scene *s)
+{
+    outbox_free(s->o);
+    zsocket_close(s->dealer);
+    zsocket_close(s->router);
+    loop_free(s->l);
+    zcontext_free(s->z);
+    scratch_fini(&s->box);
+}
+
+/* Fills every queue on the way until the outbox has to keep something. */
+static size_t
+fill(scene *s)
+{
+    size_t n = 0;
+
+    for (; n < MANY && outbox_is_empty(s->o, &s->peer); n++) {
+        memcpy(s->frame, &n, sizeof(n));
+        outbox_send(s->o, &s->peer, s->frame, FRAME, NULL, 0);
+    }
+    assert_true(n < MANY);
+    return n;
+}
+
+/* Takes everything that is there, in order. */
+static void
+take(void *ctx)
+{
+    scene *s = ctx;
+    zsocket_message m = {0};
+
+    while (zsocket_recv(s->dealer, &m, 0) == ST_OK) {
+        size_t n;
+
+        memcpy(&n, m.control, sizeof(n));
+        assert_int_equal(n, s->received);
+        s->received++;
+        zsocket_message_fini(&m);
+    }
+    if (s->drained > 0 || ++s->turns > 5000)
+        loop_stop(s->l);
+}
+
+static void
+what_waits_is_sent_in_order(void **state)
+{
+    scene s;
+    size_t n;
+    zsocket_peer peer;
+    const char *why;
+
+    (void)state;
+    init(&s);
+    n = fill(&s);
+    for (size_t i = 0; i < 3; i++, n++) {
+        memcpy(s.frame, &n, sizeof(n));
+        outbox_send(s.o, &s.peer, s.frame, FRAME, NULL, 0);
+    }
+    EXPECT_OK(loop_add_timer(s.l, 1, take, &s, &s.timer));
+    EXPECT_OK(loop_run(s.l));
+    assert_int_equal(s.drained, 1);
+    assert_true(outbox_is_empty(s.o, &s.peer));
+    for (int i = 0; i < 1000 && s.received < n; i++) {
+        zsocket_message m = {0};
+
+        if (zsocket_recv(s.dealer, &m, 10) == ST_OK)
+            s.received++;
+        zsocket_message_fini(&m);
+    }
+    assert_int_equal(s.received, n);
+    assert_false(outbox_take_gone(s.o, &peer, &why));
+    fini(&s);
+}
+
+static void
+who_never_takes_anything_is_given_up(void **state)
+{
+    scene s;
+    zsocket_peer peer;
+    const char *why;
+
+    (void)state;
+    init(&s);
+    (void)fill(&s);
+    for (int i = 0; i < 2 * MAX_BYTES / FRAME; i++)
+        outbox_send(s.o, &s.peer, s.frame, FRAME, NULL, 0);
+    assert_true(outbox_take_gone(s.o, &peer, &why));
+    assert_memory_equal(peer.id, s.peer.id, peer.len);
+    assert_false(outbox_take_gone(s.o, &peer, &why));
+    fini(&s);
+}
+
+static void
+who_left_is_reported_once(void **state)
+{
+    scene s;
+    zsocket_peer peer;
+    zsocket_peer nobody = {.len = 5, .id = "nobod"};
+    const char *why;
+
+    (void)state;
+    init(&s);
+    outbox_send(s.o, &nobody, "x", 1, NULL, 0);
+    outbox_send(s.o, &nobody, "x", 1, NULL, 0);
+    assert_true(outbox_take_gone(s.o, &peer, &why));
+    assert_memory_equal(peer.id, nobody.id, nobody.len);
+    assert_false(outbox_take_gone(s.o, &peer, &why));
+    assert_true(outbox_is_empty(s.o, &nobody));
+    fini(&s);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_waits_is_sent_in_order),
+        cmocka_unit_test(who_never_takes_anything_is_given_up),
+        cmocka_unit_test(who_left_is_reported_once),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
