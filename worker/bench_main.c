@@ -33,7 +33,8 @@ static const char *const schedule_names[N_SCHEDULE] = {
     [WAVEFRONT_DIAGONAL] = "diagonal", [WAVEFRONT_SEQUENTIAL] = "sequential"};
 
 static const char summary[] =
-    "longwave-bench [--preset NAME] [--segment S] [--mem M] [--tokens N]\n\n"
+    "Usage: longwave-bench [--preset NAME] [--segment S] [--mem M]\n"
+    "                      [--tokens N]\n\n"
     "Times a model with random weights: from token ids in host memory until\n"
     "the last state is written, without a head; the median of the repeats\n"
     "after one run that does not count.";

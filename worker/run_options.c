@@ -7,9 +7,9 @@
 enum { MAX_GENERATE = 1 << 20 };
 
 static const char summary[] =
-    "longwave-run --model DIR --input X [--question TEXT] [--generate N]\n"
-    "             [--logits F] [--state F]\n"
-    "mpirun -n N longwave-run ...\n\n"
+    "Usage: longwave-run --model DIR --input X [--question TEXT]\n"
+    "                    [--generate N] [--logits F] [--state F]\n"
+    "       mpirun -n N longwave-run ...\n\n"
     "Reads one input through a model, without a daemon.  X is text (UTF-8; -\n"
     "is the standard input) or a safetensors file whose tensor input_ids "
     "holds\n"

@@ -2,6 +2,7 @@
 /* Opening the parts of a world in order, together on all ranks. */
 #include "worker/setup.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -61,7 +62,7 @@ setup_entries(setup *s, option_entry out[SETUP_N_OPTION])
          .kind = OPTION_U64,
          .value = &o->threads,
          .argument = "N",
-         .help = "threads of each rank; 0: all cores that it may use",
+         .help = "threads of each rank; 0: its share of the cores",
          .max = 1024},
         {.name = "placement",
          .kind = OPTION_TEXT,
@@ -125,12 +126,32 @@ fail:
     return st;
 }
 
+/* Threads of this rank when --threads says nothing: a share of the cores when
+ * all ranks may use the same ones, otherwise the launcher has dealt them out.
+ * Collective. */
+static uint32_t
+threads_of(const setup *s)
+{
+    uint32_t n_local = comm_local_size(s->comm);
+    cpu_set_t allowed;
+
+    CPU_ZERO(&allowed);
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0)
+        CPU_ZERO(&allowed);
+    bool shared =
+        comm_same(s->comm, "cores", &allowed, sizeof allowed) == ST_OK;
+    uint32_t n_core = (uint32_t)CPU_COUNT(&allowed);
+    if (s->opt.threads > 0 || !shared || n_local <= 1)
+        return (uint32_t)s->opt.threads;
+    return n_core > n_local ? n_core / n_local : 1;
+}
+
 static status
-open_device(setup *s)
+open_device(setup *s, uint32_t n_thread)
 {
     status st = ST_OK;
     kernel_config cfg = {.device = s->opt.device,
-                         .n_thread = (uint32_t)s->opt.threads,
+                         .n_thread = n_thread,
                          .local_rank = comm_local_rank(s->comm),
                          .n_local = comm_local_size(s->comm)};
     TRY(kernel_open(&s->dev, &cfg));
@@ -169,7 +190,8 @@ setup_model(setup *s)
     status st = ST_OK;
 
     TRY(setup_agree(s, read_model(s)));
-    TRY(setup_agree(s, open_device(s)));
+    uint32_t n_thread = threads_of(s);
+    TRY(setup_agree(s, open_device(s, n_thread)));
     TRY(compare(s));
 fail:
     return st;
