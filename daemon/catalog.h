@@ -26,6 +26,7 @@ typedef struct document {
     uint32_t pending;        /* tokens of the last segment */
     int64_t created_ms;
     uint32_t users; /* jobs that ask it */
+    bool damaged;   /* its files are not what they should be */
     bool removing;  /* on its way out: nobody sees it any more */
 } document;
 

@@ -137,8 +137,11 @@ clients_tell(clients *c, const zsocket_peer *client, const client_message *m)
 {
     uint8_t *data = NULL;
     size_t len = 0;
+    status st = encode(&data, &len, m);
 
-    if (encode(&data, &len, m) != ST_OK) {
+    if (st != ST_OK && m->kind != CLIENT_REFUSED)
+        refuse(c, client, m->request, st); /* a list that is too long */
+    if (st != ST_OK) {
         log_error("a reply cannot be made: %s", status_text());
         return;
     }

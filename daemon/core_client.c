@@ -87,12 +87,24 @@ check_document(const core *c, const char *name)
     return ST_OK;
 }
 
+static status
+check_intact(const core *c, const char *name)
+{
+    if (catalog_find(c->docs, name)->damaged)
+        return status_fail(ST_IO,
+                           "the files of document '%s' are damaged: it can "
+                           "only be removed",
+                           name);
+    return ST_OK;
+}
+
 /* The job is made: the client may send its input. */
 static void
 accept(core *c, job *j, const job_watcher *from)
 {
     client_message m = {.kind = CLIENT_ACCEPTED};
 
+    j->sender = *from;
     j->watcher[0] = *from;
     j->n_watcher = 1;
     core_job_receive(c, j);
@@ -167,6 +179,7 @@ ask(core *c, const job_watcher *from, const client_message *m)
     status st;
 
     TRY(check_document(c, m->u.ask.document));
+    TRY(check_intact(c, m->u.ask.document));
     TRY(check_open(c));
     TRY(check_input(c, m->u.ask.input, m->u.ask.bytes, "question"));
     TRY(check_sampling(c, &m->u.ask.sampling));
@@ -189,8 +202,8 @@ job_of(core *c, const job_watcher *from)
     for (size_t i = job_table_count(c->jobs); i > 0; i--) {
         job *j = job_table_at(c->jobs, i - 1);
 
-        if (j->n_watcher > 0 && j->watcher[0].request == from->request &&
-            job_same_peer(&j->watcher[0].client, &from->client))
+        if (j->sender.request == from->request &&
+            job_same_peer(&j->sender.client, &from->client))
             return j;
     }
     return NULL;
@@ -390,11 +403,9 @@ core_client_gone(core *c, const zsocket_peer *client)
 {
     for (size_t i = 0; i < job_table_count(c->jobs); i++) {
         job *j = job_table_at(c->jobs, i);
-        bool sender =
-            j->n_watcher > 0 && job_same_peer(&j->watcher[0].client, client);
+        bool sender = job_same_peer(&j->sender.client, client);
 
-        if (!job_unwatch(j, client))
-            continue;
+        job_unwatch(j, client);
         if (sender && j->state == CLIENT_RECEIVING && j->received < j->bytes)
             core_job_fail(c, j, ST_IO,
                           "the client left before its input was complete");

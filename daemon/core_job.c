@@ -223,11 +223,11 @@ more_input(core *c, job *j)
 
     if (credit > j->bytes)
         credit = j->bytes;
-    if (credit <= j->credit || j->n_watcher == 0)
+    if (credit <= j->credit)
         return;
     j->credit = credit;
     m.u.accepted.input_credit = credit;
-    core_tell(c, &j->watcher[0], &m);
+    core_tell(c, &j->sender, &m);
 }
 
 void
@@ -238,6 +238,7 @@ core_tokenized(core *c, uint64_t id, uint64_t bytes, uint64_t tokens, bool done)
     if (!j || j->state != CLIENT_RECEIVING)
         return;
     j->consumed = bytes;
+    j->heard_ns = c->time.now_ns;
     j->tokens = tokens;
     j->changed = true;
     if (!done) {

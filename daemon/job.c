@@ -48,17 +48,15 @@ job_watch(job *j, const zsocket_peer *client, uint64_t request)
     return ST_OK;
 }
 
-bool
+void
 job_unwatch(job *j, const zsocket_peer *client)
 {
     size_t kept = 0;
-    size_t n = j->n_watcher;
 
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < j->n_watcher; i++)
         if (!job_same_peer(&j->watcher[i].client, client))
             j->watcher[kept++] = j->watcher[i];
     j->n_watcher = kept;
-    return kept < n;
 }
 
 double

@@ -44,7 +44,8 @@ typedef struct job {
     /* input: bytes announced, come in, tokenized, and allowed to come */
     client_input input;
     uint64_t bytes, received, consumed, credit;
-    uint64_t heard_ns; /* when input last came in */
+    uint64_t heard_ns;  /* when input last came in or was tokenized */
+    job_watcher sender; /* who sends the input */
 
     /* what is read: the document's pending tokens (ask), then the input */
     uint64_t tokens;
@@ -78,8 +79,7 @@ bool job_is_active(const job *j);
 uint64_t job_feed_segments(const job *j);
 /* ST_LIMIT: too many watch it. */
 status job_watch(job *j, const zsocket_peer *client, uint64_t request) MUST_USE;
-/* Returns whether it watched. */
-bool job_unwatch(job *j, const zsocket_peer *client);
+void job_unwatch(job *j, const zsocket_peer *client);
 double job_tokens_per_second(const job *j, uint64_t now_ns, uint32_t segment);
 
 typedef struct job_table job_table;

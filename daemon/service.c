@@ -345,11 +345,12 @@ static status
 restore_document(void *ctx, const document *doc)
 {
     service *v = ctx;
+    document copy = *doc;
 
-    if (datadir_check_document(v->dir, doc) == ST_OK)
-        return core_restore_document(v->core, doc);
-    log_error("document '%s' is left out: %s", doc->name, status_text());
-    return ST_OK;
+    copy.damaged = datadir_check_document(v->dir, doc) != ST_OK;
+    if (copy.damaged)
+        log_error("document '%s' is damaged: %s", doc->name, status_text());
+    return core_restore_document(v->core, &copy);
 }
 
 static status
@@ -410,6 +411,7 @@ open_core(service *v)
 
     memcpy(cfg.eos, v->model.eos, sizeof(cfg.eos));
     TRY(store_fail_unfinished(s, "the daemon stopped while the job ran"));
+    TRY(store_forget_jobs(s, 4 * JOB_KEEP));
     TRY(store_next_job(s, &next));
     TRY(core_new(&v->core, &cfg, next, act, v));
     TRY(store_each_document(s, restore_document, v));

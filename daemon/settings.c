@@ -45,7 +45,7 @@ parse(settings *s, int argc, char **argv, bool *done)
         {"max-input", OPTION_U64, &s->max_input, "BYTES",
          "longest document (default 17179869184)", 1, 1e15},
         {"max-queue", OPTION_U64, &s->max_queue, "JOBS",
-         "jobs that are not finished (default 64)", 1, 4096},
+         "jobs that are not finished (default 64)", 1, 512},
         {"Passed on to the local world", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
         {"device", OPTION_TEXT, &s->device, "NAME", "auto, cpu or cuda", 0, 0},
         {"placement", OPTION_TEXT, &s->placement, "NAME",

@@ -319,6 +319,20 @@ fail:
     return st;
 }
 
+status
+store_forget_jobs(store *s, uint32_t keep)
+{
+    sqlite3_stmt *q = NULL;
+    status st;
+
+    TRY(prepare(s, &q,
+                "DELETE FROM job WHERE id <= (SELECT max(id) FROM job) - ?"));
+    bind_number(q, 1, keep);
+    return finish(s, q);
+fail:
+    return st;
+}
+
 static status
 read_job(sqlite3_stmt *q, store_job *j)
 {

@@ -38,6 +38,8 @@ status store_put_job(store *s, const store_job *j) MUST_USE;
 
 /* Jobs that an earlier run left unfinished become failed, with `text`. */
 status store_fail_unfinished(store *s, const char *text) MUST_USE;
+/* Forgets all but about the latest `keep` numbers. */
+status store_forget_jobs(store *s, uint32_t keep) MUST_USE;
 
 /* Calls `fn` for each row, in the order of ids; a failure of it ends the walk
  * and is returned.  Jobs: the latest `max`. */

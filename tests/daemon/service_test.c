@@ -441,6 +441,27 @@ ask_document(scene *s, const int32_t *ids, size_t n, const uint8_t *snapshot)
 }
 
 static void
+truncate_snapshot(scene *s)
+{
+    assert_int_equal(truncate(scratch_path(&s->box, "data/documents/1.snap"),
+                              (off_t)snapshot_size(s) - 1),
+                     0);
+}
+
+static void
+refuse_to_ask(scene *s, const int32_t *ids)
+{
+    client_message m = {.kind = CLIENT_ASK};
+
+    m.u.ask.document = (char *)(uintptr_t) "d";
+    m.u.ask.input = CLIENT_IDS;
+    m.u.ask.bytes = sizeof(*ids);
+    m.u.ask.sampling.max_tokens = 4;
+    request(s, m);
+    hear_refused(s, "io");
+}
+
+static void
 documents_are_read_kept_and_asked(void **state)
 {
     scene s;
@@ -460,6 +481,11 @@ documents_are_read_kept_and_asked(void **state)
     assert_int_equal(count_documents(&s), 1);
     join(&s);
     ask_document(&s, ids, n, snapshot);
+    stop(&s);
+    truncate_snapshot(&s);
+    start(&s);
+    assert_int_equal(count_documents(&s), 1);
+    refuse_to_ask(&s, ids);
     mem_free(snapshot);
     fini(&s);
 }

@@ -180,6 +180,11 @@ jobs_come_back_latest_last(void **state)
     assert_int_equal(got.n, 2);
     assert_int_equal(got.row[0].id, 2);
     assert_int_equal(got.row[1].id, 3);
+    EXPECT_OK(store_forget_jobs(s, 1));
+    got.n = 0;
+    EXPECT_OK(store_each_job(s, 10, see_job, &got));
+    assert_int_equal(got.n, 1);
+    assert_int_equal(got.row[0].id, 3);
     EXPECT_OK(store_next_job(s, &next));
     assert_int_equal(next, 4);
     store_close(s);
