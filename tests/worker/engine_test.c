@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The engine's promises: the same bits whatever runs beside a stream, however
  * groups are cut and ranks are split, and from a snapshot on. */
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -229,6 +230,63 @@ test_groups_are_diagonals(void **state)
     }
 }
 
+/* One group, if any can run. */
+static uint32_t
+turn(rig *r, const engine_done **done)
+{
+    uint32_t n = 0;
+    EXPECT_OK(engine_launch(r->e, &n));
+    if (n > 0)
+        EXPECT_OK(engine_collect(r->e, done, &n));
+    return n;
+}
+
+static void
+keep_last(void *ctx, uint32_t stream, const engine_segment *s, uint32_t row0,
+          uint32_t n_row, const float *logits)
+{
+    (void)stream;
+    assert_int_equal(n_row, 1);
+    assert_int_equal(row0, s->n_token - 1);
+    memcpy(ctx, logits, rig_shape().n_vocab * sizeof *logits);
+}
+
+/* Rows see only rows before them, so the last logits of every prefix are those
+ * of the row in the whole segment, on whatever side of a tile's border. */
+static void
+test_logits_in_tiles(void **state)
+{
+    static const uint32_t prefix[] = {1, 63, 64, 65, 79, 80};
+    model_config shape = rig_shape();
+    const engine_done *done = NULL;
+    float last[128];
+    rig r;
+    (void)state;
+    seed = 12;
+    random_ids();
+    shape.segment_size = MAX_ID;
+    rig_open(&r, &(rig_config){.shape = &shape,
+                               .device = "cpu",
+                               .n_thread = 2,
+                               .n_stream = 1});
+    rig_job job = {.ids = ids[0], .n_id = MAX_ID, .want_logits = true};
+    rig_run(&r, &job, 1);
+    engine_sink_set(r.e, &(engine_sink){.ctx = last, .logits = keep_last});
+    for (size_t i = 0; i < sizeof prefix / sizeof *prefix; i++) {
+        engine_segment s = {.n_token = prefix[i], .want = ENGINE_LAST_LOGITS};
+        const float *row = job.logits + (prefix[i] - 1) * shape.n_vocab;
+        EXPECT_OK(engine_open(r.e, 0, true, 0));
+        EXPECT_OK(engine_feed(r.e, 0, &s, ids[0]));
+        for (uint32_t layer = 0; layer < shape.n_layer; layer++)
+            assert_int_equal(turn(&r, &done), 1);
+        for (uint32_t j = 0; j < shape.n_vocab; j++)
+            assert_true(fabsf(last[j] - row[j]) < 1e-3f);
+        engine_close(r.e, 0);
+    }
+    rig_job_free(&job);
+    rig_close(&r);
+}
+
 static void
 test_refuses(void **state)
 {
@@ -298,16 +356,6 @@ keep_logits(void *ctx, uint32_t stream, const engine_segment *s, uint32_t row0,
     (void)stream;
     memcpy(all + (s->seg * shape.segment_size + row0) * shape.n_vocab, logits,
            (size_t)n_row * shape.n_vocab * sizeof *logits);
-}
-
-static uint32_t
-turn(rig *r, const engine_done **done)
-{
-    uint32_t n = 0;
-    EXPECT_OK(engine_launch(r->e, &n));
-    if (n > 0)
-        EXPECT_OK(engine_collect(r->e, done, &n));
-    return n;
 }
 
 /* Moves what is at one place of a rank to one of another. */
@@ -456,6 +504,7 @@ main(void)
         cmocka_unit_test(test_snapshot_and_restore),
         cmocka_unit_test(test_samples_are_drawn),
         cmocka_unit_test(test_groups_are_diagonals),
+        cmocka_unit_test(test_logits_in_tiles),
         cmocka_unit_test(test_refuses),
         cmocka_unit_test(test_states_hop),
         cmocka_unit_test(test_rows_hop),
