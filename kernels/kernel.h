@@ -58,7 +58,7 @@ typedef struct kernel_config {
 
 typedef struct kernel_info {
     char device[16];      /* "cpu", "cpu-async", "cuda" */
-    char name[96];        /* "OpenBLAS SkylakeX, 2 threads" */
+    char name[96];        /* "AVX-512, OpenBLAS SkylakeX, 2 threads" */
     kernel_type compute;  /* type of weights and activations */
     uint32_t n_thread;    /* threads that compute; 0 on a GPU */
     uint32_t n_core;      /* distinct cores that they are pinned to */
@@ -286,7 +286,8 @@ status kernel_sample(kernel_queue *q, kernel_view ids, kernel_view logits,
 
 /* Multiply-add rate of the device at out[m, n] = x[m, k] w[n, k]^T: the best of
  * `n_run` hot runs of all threads at once, each on its own operands, in FLOP
- * per second (2 m n k a product).  Blocks. */
+ * per second (2 m n k a product).  On a CPU by its BLAS where there is one: a
+ * yardstick from outside.  Blocks. */
 status kernel_measure_linear(kernel_device *dev, size_t m, size_t n, size_t k,
                              uint32_t n_run, double *flops) MUST_USE;
 

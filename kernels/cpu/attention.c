@@ -69,13 +69,20 @@ scale(float *x, size_t n, float factor)
         x[i] *= factor;
 }
 
+/* Queries that see nothing from key k0 on: the first ones. */
+SIMD_INLINE size_t
+blind_rows(const part *t, size_t k0)
+{
+    return k0 > t->past ? k0 - t->past : 0;
+}
+
 /* The softmax's step over one block of scores, for all queries. */
 SIMD_CLONES static void
 weigh_block(const part *t, size_t k0, size_t n_key)
 {
-    for (size_t i = 0; i < t->n_query; i++) {
-        size_t end = t->past + i + 1; /* keys that the query sees */
-        size_t n = end < k0 ? 0 : end - k0 < n_key ? end - k0 : n_key;
+    for (size_t i = blind_rows(t, k0); i < t->n_query; i++) {
+        size_t seen = t->past + i + 1 - k0; /* keys from k0 on */
+        size_t n = seen < n_key ? seen : n_key;
         float before = t->top[i];
         float sum = weigh(t->score + i * KEYS, n, n_key, &t->top[i]);
 
@@ -101,34 +108,35 @@ divide_block(const part *t)
 static void
 key_block(const part *t, size_t k0, size_t n_key)
 {
-    bool full = t->past + 1 >= k0 + n_key;
-    product scores = {.m = t->n_query,
+    size_t first = blind_rows(t, k0);
+    size_t diag = t->past + first - k0;
+    product scores = {.m = t->n_query - first,
                       .n = n_key,
                       .k = t->d_head,
-                      .a = t->q,
+                      .a = t->q + first * t->ld_q,
                       .lda = t->ld_q,
                       .b = t->k + k0 * t->ld_k,
                       .ldb = t->ld_k,
                       .b_t = true,
-                      .c = t->score,
+                      .c = t->score + first * KEYS,
                       .ldc = KEYS,
                       .alpha = 1.0F / sqrtf((float)t->d_head)};
-    product values = {.m = t->n_query,
+    product values = {.m = t->n_query - first,
                       .n = t->d_head,
                       .k = n_key,
-                      .a = t->score,
+                      .a = t->score + first * KEYS,
                       .lda = KEYS,
                       .b = t->v + k0 * t->ld_v,
                       .ldb = t->ld_v,
-                      .c = t->out,
+                      .c = t->out + first * t->ld_out,
                       .ldc = t->ld_out,
                       .alpha = 1.0F,
                       .accumulate = k0 > 0};
 
-    if (!full && t->past >= k0) {
+    if (diag + 1 < n_key) {
         scores.part = PRODUCT_LOWER_C;
         values.part = PRODUCT_LOWER_A;
-        scores.diag = values.diag = t->past - k0;
+        scores.diag = values.diag = diag;
     }
     product_run(&scores, t->item->panels);
     weigh_block(t, k0, n_key);

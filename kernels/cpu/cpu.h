@@ -2,7 +2,7 @@
 /* The CPU backend: its two device tables, and what its files share.
  *
  * An operation on one cell is cut into *items*, by the cell's shape alone, and
- * an item always does the same arithmetic.  queue.c decides which thread runs
+ * an item always does the same arithmetic.  group.c decides which thread runs
  * which item when; the files named after operations say how many items there
  * are and what one does. */
 #ifndef KERNELS_CPU_CPU_H
@@ -114,7 +114,7 @@ cpu_ceil_div(size_t a, size_t b)
 typedef struct cpu_tiles {
     uint32_t n_row, n_col;
 } cpu_tiles;
-cpu_tiles cpu_tiles_of(size_t m, size_t n, size_t k);
+cpu_tiles cpu_tiles_of(size_t m, size_t n, size_t k); /* linear.c */
 enum { CPU_TILE_UNIT = 16 }; /* columns of tiles begin at multiples */
 
 /* Rows that an operation takes, and its first row of a view. */

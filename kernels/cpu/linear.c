@@ -6,10 +6,10 @@
 /* Columns of a tile for the products that are a few dot products. */
 enum { FEW_COLS = 128 };
 
-/* The others: tiles of at most ROWS x COLS and about WORK multiply-adds, half a
- * millisecond or so.  Columns are cut first, since a tile of few rows pays for
- * laying out its weights again.  Two tiles at least where there is work for two
- * threads. */
+/* The others: tiles of at most ROWS x COLS and about WORK multiply-adds, which
+ * take a millisecond or so.  Columns are cut first, since a tile of few rows
+ * pays for laying out its weights again.  Two tiles at least where there is
+ * work for two threads. */
 enum { ROWS = 320, COLS = 768, MIN_COLS = 128, MIN_ROWS = 32, WORK = 1 << 27 };
 
 cpu_tiles

@@ -162,8 +162,8 @@ pack_rows(const slab *s, float *panel, size_t j0, size_t n_col)
         }
 }
 
-/* Columns first .. last - 1 of a panel from depth `from` on, one by one; b is
- * the panel's first column. */
+/* Some columns of a panel from depth `from` on, one by one; b is the panel's
+ * first column, n_col how many it has. */
 static void
 pack_columns(const slab *s, float *panel, const float *b, size_t from,
              cpu_range cols, size_t n_col)
