@@ -1,14 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* fork, exec, wait and signals of the local world. */
+/* Waiting, restarting and ending the local world. */
 #include "daemon/launch.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/launch_argv.h"
+#include "daemon/launch_process.h"
 
 enum {
     BACK_OFF_MS = 200,
@@ -36,60 +33,6 @@ struct launch {
     uint64_t term_ns, kill_ns; /* 0: not asked to end */
     bool stopping, restarted;
 };
-
-/* ------------------------------------------------------------ the child --- */
-
-/* Runs between fork and exec, where only async-signal-safe calls are allowed;
- * *failed is the pipe on which an exec that fails tells why. */
-_Noreturn static void
-child(const launch_argv *a, int failed, pid_t parent)
-{
-    char *const *argv = launch_argv_list(a);
-    sigset_t none;
-    int null = open("/dev/null", O_RDONLY);
-    int e;
-
-    (void)sigemptyset(&none);
-    (void)sigprocmask(SIG_SETMASK, &none, NULL);
-    (void)signal(SIGPIPE, SIG_DFL);
-    (void)setpgid(0, 0);
-    (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != parent)
-        _exit(127); /* the daemon died before the line above */
-    (void)dup2(null, STDIN_FILENO);
-    (void)dup2(STDERR_FILENO, STDOUT_FILENO);
-    (void)syscall(SYS_close_range, 3, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */);
-    (void)execvpe(argv[0], argv, launch_argv_environment(a));
-    e = errno;
-    if (write(failed, &e, sizeof(e)) < 0)
-        _exit(126);
-    _exit(127);
-}
-
-/* The exec is not waited for: it could take a while on a busy machine.  What
- * becomes of it is read from the pipe when the child has ended. */
-static status
-spawn(launch *l, const launch_argv *a)
-{
-    int pipes[2];
-    pid_t parent = getpid();
-    pid_t pid;
-
-    if (pipe2(pipes, O_CLOEXEC | O_NONBLOCK) != 0)
-        return status_fail(ST_IO, "no pipe: %s", strerror(errno));
-    pid = fork();
-    if (pid == 0)
-        child(a, pipes[1], parent);
-    (void)close(pipes[1]);
-    if (pid < 0) {
-        (void)close(pipes[0]);
-        return status_fail(ST_IO, "no process: %s", strerror(errno));
-    }
-    (void)setpgid(pid, pid);
-    l->pid = pid;
-    l->exec_fd = pipes[0];
-    return ST_OK;
-}
 
 /* --------------------------------------------------------------- its life ---
  */
@@ -127,7 +70,7 @@ launch_start(launch *l)
         hash_random(&l->token, sizeof(l->token));
     } while (l->token == 0);
     TRY(launch_argv_new(&a, &l->setup, l->token));
-    TRY(spawn(l, a));
+    TRY(launch_process_start(&l->pid, &l->exec_fd, a));
     l->fn(l->ctx, LAUNCH_STARTED, l->token, "");
 fail:
     launch_argv_free(a);
