@@ -7,7 +7,9 @@
 
 #include "base/mem.h"
 
-enum { LARGE_PAGE = 2 << 20 };
+/* From so many bytes on a buffer begins and ends at large pages of its own: at
+ * a cell's sizes the misses of small ones cost a tenth of the time. */
+enum { LARGE_PAGE = 2 << 20, LARGE_FROM = 512 << 10 };
 
 static char *
 align_up(void *ptr, size_t align)
@@ -19,21 +21,23 @@ status
 cpu_memory_init(cpu_memory *m, size_t n, size_t bytes)
 {
     void *raw = NULL;
+    size_t align = CPU_MEMORY_ALIGN;
     size_t size, padded;
     status st;
 
     TRY(size_mul(&size, n, bytes));
-    TRY(size_add(&padded, size, CPU_MEMORY_ALIGN - 1));
+    if (size >= LARGE_FROM) {
+        align = LARGE_PAGE;
+        TRY(size_add(&size, size, align - 1));
+        size = size / align * align;
+    }
+    TRY(size_add(&padded, size, align - 1));
     TRY(mem_new(&raw, padded, 1));
     m->raw = raw;
-    m->data = align_up(raw, CPU_MEMORY_ALIGN);
-    if (size >= 2 * (size_t)LARGE_PAGE) {
-        char *first = align_up(raw, LARGE_PAGE);
-        size_t room = (size_t)(m->data + size - first);
-
-        /* Only advice: without large pages it is slower and right. */
-        (void)madvise(first, room / LARGE_PAGE * LARGE_PAGE, MADV_HUGEPAGE);
-    }
+    m->data = align_up(raw, align);
+    /* Only advice: without large pages it is slower and right. */
+    if (align == LARGE_PAGE)
+        (void)madvise(m->data, size, MADV_HUGEPAGE);
     return ST_OK;
 fail:
     return st;

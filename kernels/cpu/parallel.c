@@ -130,8 +130,9 @@ void
 parallel_relax(uint32_t turn)
 {
     /* Waits are short where each thread has a core; where it has not, the
-     * others need this one. */
-    if (turn > 4096)
+     * others need this one.  To yield early would hand a core that somebody
+     * else wants too to him for milliseconds, and the group waits for it. */
+    if (turn > 1U << 14)
         (void)sched_yield();
 #if defined(__x86_64__)
     else

@@ -14,14 +14,14 @@
  * whose rest is below half an ulp there).  Adding 1.5 * 2^23 rounds to an
  * integer and leaves it in the low bits. */
 SIMD_INLINE float
-vexp(float x)
+vexp_within(float x, const float low, const float high)
 {
     const float round = 12582912.0F;
     float shifted, n, r, y, scale;
     uint32_t bits;
 
-    x = x < -87.33654F ? -87.33654F : x;
-    x = x > 88.37626F ? 88.37626F : x;
+    x = x < low ? low : x;
+    x = x > high ? high : x;
     shifted = x * 1.44269504F + round;
     n = shifted - round;
     r = x - n * 0.693359375F;   /* ln 2 in two parts: n times the first is */
@@ -38,6 +38,12 @@ vexp(float x)
     bits = (bits + 127U) << 23; /* the low 9 bits of the sum survive */
     memcpy(&scale, &bits, sizeof(scale));
     return y * scale;
+}
+
+SIMD_INLINE float
+vexp(float x)
+{
+    return vexp_within(x, -87.33654F, 88.37626F);
 }
 
 #endif
