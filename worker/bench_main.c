@@ -120,6 +120,8 @@ configure(bench *b)
                         "schedule \"%s\" is none of diagonal, sequential, both",
                         b->schedule));
     TRY(config_preset(&b->cfg, b->preset));
+    if (b->d_model > 0 || b->layers > 0)
+        b->preset = "custom"; /* no longer what the name stands for */
     if (b->d_model > 0)
         set_width(&b->cfg, (uint32_t)b->d_model);
     if (b->layers > 0)
