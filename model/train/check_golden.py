@@ -1,0 +1,42 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a golden case with normalised keys and prints the largest errors.
+
+usage: check_golden.py tests/golden/armt-llama-keynorm
+"""
+import os
+import sys
+
+import torch
+from safetensors.torch import load_file
+
+import hf
+
+
+def main():
+    path = sys.argv[1]
+    m = hf.load(path)
+    want = load_file(os.path.join(path, "expected.safetensors"))
+    ids = want["input_ids"].long()[None]
+    state, rows, first = m.empty(1), [], None
+    with torch.no_grad():
+        for part in ids.split(m.s.segment, 1):
+            x, state = m.segment(part, state)[:2]
+            rows.append(m.logits(x[:, :part.shape[1]]))
+            first = first or state
+    got = {"logits": torch.cat(rows, 1)[0],
+           "W_mem.after_first": torch.stack(first[0])[:, 0],
+           "z.after_first": torch.stack(first[1])[:, 0],
+           "W_mem.final": torch.stack(state[0])[:, 0],
+           "z.final": torch.stack(state[1])[:, 0]}
+    worst = 0.0
+    for name, value in got.items():
+        ref = want[name]
+        err = ((value - ref).abs().max() / ref.abs().max()).item()
+        worst = max(worst, err)
+        print(f"{name}: {err:.1e}")
+    return worst > 1e-4
+
+
+if __name__ == "__main__":
+    sys.exit(main())

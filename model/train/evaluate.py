@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Accuracy of a model by task and length, in PyTorch.
+
+Prose, names and templates are those of the evaluation side.  A question is
+right when every token of the answer, and the end after it, is the most likely
+one: that is what greedy generation would give.  `off` is the same model with
+its memory empty, `last` answers with the value told last, `often` with the
+most frequent answer of the cell.
+
+usage: evaluate.py (--checkpoint FILE | --model DIR) --data DIR
+                   [--tokens 1024,16384,...] [--questions 400] [--docs 20]
+                   [--seed HEX] [--json FILE]
+"""
+import argparse
+import json
+import random
+import time
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+
+import facts
+import hf
+from armt import Model, Shape
+from facts import HOLDER, KV, OBJECT, PERSON
+from words import EVAL
+
+TASKS = ("key", "person", "object", "silent")
+
+
+def tell_moves(world, rng, moves, objects):
+    """Facts of persons who move, and of things taken and handed on."""
+    order = [p for p in world.persons for _ in range(moves)]
+    rng.shuffle(order)
+    events = [(PERSON, p) for p in world.persons] + [
+        (PERSON, p) for p in order[:max(0, len(order) - len(world.persons))]]
+    for o in world.objects[:objects]:
+        for _ in range(3):
+            events.insert(rng.randrange(len(world.persons),
+                                        len(events) + 1), (HOLDER, o))
+    out, lang = [], world.lang
+    for kind, who in events:
+        was = world.told[kind].get(who, (None,))[0]
+        if kind == PERSON:
+            value = rng.choice([x for x in world.places if x != was])
+            ids = lang.say(rng, "go", p=who, l=value)
+        else:
+            value = rng.choice([x for x in world.persons if x != was])
+            ids = (lang.say(rng, "take", p=value, o=who) if was is None else
+                   lang.say(rng, "give", p=was, o=who, q=value))
+        world.learn((kind, who, value), 0)
+        out.append((ids, (kind, who, value)))
+    return out
+
+
+def document(task, lang, prose, rng, n, S):
+    """ids [n, S] and questions (ids, answer ids, last value, told)."""
+    kinds = {"key": (KV,), "silent": (KV,), "person": (PERSON,),
+             "object": (PERSON, OBJECT)}[task]
+    world = facts.World(lang, rng, kinds, 0.0, sizes=(8, 8, 10, 3))
+    told = []
+    if KV in kinds:
+        for k in world.keys:
+            v = lang.value(rng)
+            world.learn((KV, k, v), 0)
+            told.append((lang.say(rng, "kv", k=k, v=v), (KV, k, v)))
+    else:
+        told = tell_moves(world, rng, 5, 3 if task == "object" else 0)
+    head, _ = facts.splice(prose, rng, (n - 1) * S, [s for s, _ in told], True)
+    tail, _ = facts.splice(prose, rng, S, [])
+    last = told[-1][1]
+    asked = []
+    if task in ("key", "silent"):
+        asked = [("ask_kv", "k", k, v[0]) for k, v in world.told[KV].items()]
+        if task == "silent":
+            asked += [("ask_kv", "k", k, None) for k in lang.keys(rng, 8, 0)
+                      if k not in world.told[KV]]
+    elif task == "person":
+        asked = [("ask_person", "p", p, v[0])
+                 for p, v in world.told[PERSON].items() if p != last[1]]
+    else:
+        asked = [("ask_object", "o", o, world.told[PERSON][v[0]][0])
+                 for o, v in world.told[HOLDER].items()]
+    final = [f[2] for _, f in told if f[0] != HOLDER][-1]
+    return np.concatenate([head, tail]).reshape(n, S), [
+        (lang.say(rng, form, **{slot: key}), value, final)
+        for form, slot, key, value in asked]
+
+
+def rows_of(lang, prose, rng, questions, S):
+    """Question segments: prose, the question, its answer."""
+    ids = np.full((len(questions), S), facts.EOS, np.int16)
+    target = np.full((len(questions), S), -1, np.int16)
+    for i, (q, value, _) in enumerate(questions):
+        answer = (lang.silent if value is None else lang.ids(" " + value)
+                  ) + [facts.EOS]
+        lead = rng.randrange(S - len(q) - len(answer) - 1)
+        text, _ = facts.splice(prose, rng, lead, [])
+        whole = np.concatenate([text, q, answer])
+        ids[i, :len(whole)] = whole
+        at = lead + len(q) - 1
+        target[i, at:at + len(answer)] = answer
+    return ids, target
+
+
+def right(model, state, owner, ids, target, device):
+    got = []
+    for part in range(0, len(ids), 64):
+        at = slice(part, part + 64)
+        who = torch.as_tensor(owner[at], device=device)
+        rows = model.frozen(torch.as_tensor(ids[at], device=device).long(),
+                            ([a[who] for a in state[0]],
+                             [z[who] for z in state[1]], None))
+        want = torch.as_tensor(target[at], device=device).long()
+        where = (want >= 0).nonzero(as_tuple=True)
+        bad = (model.logits(rows[where]).argmax(-1) != want[where]).float()
+        wrong = torch.zeros(len(want), device=device)
+        got.append(wrong.index_add_(0, where[0], bad) == 0)
+    return torch.cat(got).cpu().numpy()
+
+
+def interval(hits, docs, rng):
+    """95 % interval of the mean, documents drawn with replacement."""
+    sums = np.bincount(docs, hits)
+    count = np.bincount(docs)
+    means = []
+    for _ in range(1000):
+        i = rng.integers(0, len(sums), len(sums))
+        means.append(sums[i].sum() / max(1, count[i].sum()))
+    return [round(float(x), 3) for x in np.percentile(means, [2.5, 97.5])]
+
+
+def cell(model, task, tokens, lang, prose, flags, device):
+    S = model.s.segment
+    n = max(3, -(-tokens // S))
+    rng = random.Random(f"{flags.seed}.{task}.{tokens}")
+    per = {"key": 8, "person": 7, "object": 3, "silent": 16}[task]
+    want = flags.questions if tokens < 500000 else min(100, flags.questions)
+    docs = max(flags.docs if tokens < 500000 else 5, -(-want // per))
+    texts, questions, owner = [], [], []
+    for d in range(docs):
+        ids, q = document(task, lang, prose, rng, n, S)
+        texts.append(ids)
+        questions += q
+        owner += [d] * len(q)
+    text = torch.as_tensor(np.stack(texts), device=device)
+    ids, target = rows_of(lang, prose, rng, questions, S)
+    state, norms = model.empty(docs), {}
+    for s in range(n):
+        state = model.segment(text[:, s].long(), state)[1]
+        if s + 1 in (4, 64, 512, 1000, 4096) or s + 1 == n:
+            norms[s + 1] = [round(a.square().sum((1, 2)).sqrt().mean().item(),
+                                  2) for a in state[0]]
+    owner = np.array(owner)
+    hits = right(model, state, owner, ids, target, device)
+    off = right(model, model.empty(docs), owner, ids, target, device)
+    values = np.array([str(q[1]) for q in questions])
+    told = values != "None"
+    often = max(np.mean(values == v) for v in set(values))
+    draw = np.random.default_rng(1)
+    out = {"task": task, "tokens": n * S, "questions": len(questions),
+           "docs": docs, "accuracy": round(float(hits.mean()), 3),
+           "interval": interval(hits, owner, draw),
+           "off": round(float(off.mean()), 3),
+           "last": round(float(np.mean([q[1] == q[2] for q in questions])), 3),
+           "often": round(float(often), 3), "norms": norms}
+    if task == "silent":
+        out["silent"] = round(float(hits[~told].mean()), 3)
+        out["told"] = round(float(hits[told].mean()), 3)
+        out["accuracy"] = round((out["silent"] + out["told"]) / 2, 3)
+    return out
+
+
+def load(flags, device):
+    if flags.model:
+        model = hf.load(flags.model, flags.amp)
+    else:
+        saved = torch.load(flags.checkpoint, map_location="cpu",
+                           weights_only=True)
+        model = Model(Shape(**saved["shape"]), flags.amp)
+        model.load_state_dict({k: v.float() for k, v in saved["w"].items()})
+    return model.to(device)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--checkpoint")
+    p.add_argument("--model")
+    p.add_argument("--data", required=True)
+    p.add_argument("--tokens", default="1024,16384,131072")
+    p.add_argument("--tasks", default=",".join(TASKS))
+    p.add_argument("--questions", type=int, default=400)
+    p.add_argument("--docs", type=int, default=20)
+    p.add_argument("--seed", default="0")
+    p.add_argument("--amp", action="store_true", help="products in bf16")
+    p.add_argument("--json")
+    flags = p.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    facts.check_lists()
+    model = load(flags, device)
+    lang = facts.Language(Tokenizer.from_file(flags.data + "/tokenizer.json"),
+                          EVAL)
+    prose = facts.Prose(flags.data + "/eval.bin")
+    prose.find_ends(lang)
+    table = []
+    with torch.no_grad():
+        for tokens in map(int, flags.tokens.split(",")):
+            for task in flags.tasks.split(","):
+                began = time.time()
+                out = cell(model, task, tokens, lang, prose, flags, device)
+                out["seconds"] = round(time.time() - began, 1)
+                table.append(out)
+                print(json.dumps(out).replace('"', ""), flush=True)
+    if flags.json:
+        with open(flags.json, "w", encoding="utf-8") as f:
+            json.dump(table, f, indent=1)
+
+
+if __name__ == "__main__":
+    main()

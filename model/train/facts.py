@@ -1,0 +1,432 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documents with hidden facts, and questions about them, as token ids.
+
+A `Lane` is one place of the training batch: a document that goes on from
+window to window (n segments each) until its length is reached; then another
+begins.  After chosen segments of a window questions are forked: a question
+segment holds some prose, perhaps facts of its own, and questions with their
+answers.  Facts may be told again with another value: the later one holds."""
+import math
+import random
+import re
+
+import numpy as np
+
+from words import EVAL, TRAIN
+
+KV, PERSON, OBJECT, HOLDER = range(4)
+KINDS = ("key", "person", "object", "holder")
+SLOTS = 8           # questions of a question segment at most
+BOS, EOS = 0, 1
+SILENT = " not mentioned"
+
+
+SOUNDS = ("b br c ch d dr f fl g gr h j k l m n p pl qu r s sh st t th tr v "
+          "w z".split(), "a e i o u ai ea ee ou y".split(),
+          "b ck d g l ll m n nd ng p r rd rt s st t x".split())
+
+
+def invented(rng):
+    """A word of two or three syllables that nobody has read."""
+    w = ""
+    for i in range(rng.randrange(2, 4)):
+        w += rng.choice(SOUNDS[0]) + rng.choice(SOUNDS[1])
+    return w + (rng.choice(SOUNDS[2]) if rng.random() < 0.7 else "")
+
+
+class Language:
+    """The word lists and templates of one side of the split, as ids."""
+
+    def __init__(self, tokenizer, side, prose_words=()):
+        self.tok, self.cache = tokenizer, {}
+        self.lists = {n: (t.split() if isinstance(t, str) else t)
+                      for n, t in side.items()}
+        self.prose_words = list(prose_words)
+        self.silent = self.ids(SILENT)
+        self.forms = {name: [re.split(r"( \{\w\}|\{\w\})", t)
+                             for t in self.lists[name]]
+                      for name in ("kv", "ask_kv", "go", "ask_person", "take",
+                                   "give", "ask_object", "ask_holder")}
+
+    def ids(self, text):
+        if text not in self.cache:
+            self.cache[text] = self.tok.encode(
+                text, add_special_tokens=False).ids
+        return self.cache[text]
+
+    def say(self, rng, form, **slots):
+        """One sentence, with a space before it.  Returns its ids."""
+        out = []
+        for i, part in enumerate(rng.choice(self.forms[form])):
+            if not part:
+                continue
+            m = re.fullmatch(r" ?\{(\w)\}", part)
+            if m:
+                word = slots.get(m.group(1)) or (
+                    self.thing(rng) if m.group(1) == "n"
+                    else rng.choice(self.prose_words))
+                out += self.ids(" " + word)
+            else:
+                out += self.ids(part if out else " " + part)
+        return out
+
+    def thing(self, rng):
+        """What a value is called."""
+        if self.prose_words and rng.random() < 0.3:
+            return rng.choice(self.prose_words)
+        return rng.choice(self.lists["things"])
+
+    def word(self, rng, name, wild):
+        """One of the list, or with chance `wild` any word of the prose or
+        one that does not exist: long words must be read piece by piece."""
+        if self.prose_words and rng.random() < wild:
+            w = (rng.choice(self.prose_words) if rng.random() < 0.6
+                 else invented(rng))
+            return w.capitalize() if name == "names" else w
+        return rng.choice(self.lists[name])
+
+    def distinct(self, rng, name, n, wild):
+        got = []
+        while len(got) < n:
+            w = self.word(rng, name, wild)
+            if w not in got:
+                got.append(w)
+        return got
+
+    def keys(self, rng, n, wild):
+        got = []
+        while len(got) < n:
+            # Half of the keys share a word with another one.
+            k = [self.word(rng, "adjectives", wild),
+                 self.word(rng, "nouns", wild)]
+            if got and rng.random() < 0.4:
+                side = rng.randrange(2)
+                k[side] = rng.choice(got).split()[side]
+            k = " ".join(k)
+            if k not in got:
+                got.append(k)
+        return got
+
+    def value(self, rng):
+        if self.prose_words and rng.random() < 0.25:
+            return rng.choice(self.prose_words)
+        return str(rng.randrange(10 ** rng.choice((2, 3, 3, 4)), 10 ** 5))
+
+
+class World:
+    """What a document has told so far: facts as (value, segment)."""
+
+    def __init__(self, lang, rng, kinds, wild, sizes=(8, 8, 10, 4)):
+        self.lang, self.rng, self.kinds = lang, rng, kinds
+        self.wild = wild
+        n_key, n_person, n_place, n_object = sizes
+        self.keys = lang.keys(rng, n_key + 4, wild)
+        self.unsaid = {KV: self.keys[n_key:]}
+        self.keys = self.keys[:n_key]
+        names = lang.distinct(rng, "names", n_person + 3, wild)
+        self.persons, self.unsaid[PERSON] = names[:n_person], names[n_person:]
+        self.places = lang.distinct(rng, "places", n_place, wild)
+        things = lang.distinct(rng, "objects", n_object + 2, wild)
+        self.objects = things[:n_object]
+        self.unsaid[OBJECT] = self.unsaid[HOLDER] = things[n_object:]
+        self.told = {KV: {}, PERSON: {}, HOLDER: {}}
+
+    def next_fact(self):
+        """A fact: its sentence's ids, and what it makes true."""
+        rng, told = self.rng, self.told
+        kind = rng.choice(self.kinds)
+        if kind == KV:
+            fresh = [k for k in self.keys if k not in told[KV]]
+            k = rng.choice(fresh or self.keys)
+            v = self.lang.value(rng)
+            return self.lang.say(rng, "kv", k=k, v=v), (KV, k, v)
+        if kind == OBJECT and rng.random() < 0.35 and told[PERSON]:
+            o = rng.choice(self.objects)
+            was = told[HOLDER].get(o, (None,))[0]
+            there = [p for p in told[PERSON] if p != was]
+            if there:
+                p = rng.choice(there)
+                if was is None:
+                    ids = self.lang.say(rng, "take", p=p, o=o)
+                else:
+                    ids = self.lang.say(rng, "give", p=was, o=o, q=p)
+                return ids, (HOLDER, o, p)
+        p = rng.choice(self.persons)
+        was = told[PERSON].get(p, (None,))[0]
+        place = rng.choice([x for x in self.places if x != was])
+        return self.lang.say(rng, "go", p=p, l=place), (PERSON, p, place)
+
+    def learn(self, fact, segment):
+        kind, key, value = fact
+        self.told[kind][key] = (value, segment)
+
+    def complete(self):
+        return (KV not in self.kinds or len(self.told[KV]) == len(self.keys)
+                ) and (self.kinds == (KV,)
+                       or len(self.told[PERSON]) == len(self.persons))
+
+    def questions(self, n, silent, recent):
+        """Up to n questions with distinct keys: (kind, ids, answer ids,
+        segment of the older fact or None).  Facts from segment `recent` on
+        are half of what is asked."""
+        rng, told, out = self.rng, self.told, []
+        pool = []
+        for kind in (KV, PERSON, HOLDER):
+            for key, (value, at) in told[kind].items():
+                pool.append((kind, key, value, at))
+                if kind == HOLDER:
+                    place = told[PERSON].get(value)
+                    if place:
+                        pool += [(OBJECT, key, place[0], min(at, place[1]))
+                                 ] * 2
+        new = [x for x in pool if x[3] >= recent]
+        used = set()
+        for _ in range(n if pool else min(n, 2)):
+            if not pool or rng.random() < silent:
+                kind = rng.choice(self.kinds)
+                absent = list(self.unsaid[kind])
+                known = told[HOLDER if kind == OBJECT else kind]
+                absent += [x for x in {KV: self.keys, PERSON: self.persons}
+                           .get(kind, self.objects) if x not in known]
+                kind, key, value, at = kind, rng.choice(absent), None, None
+            else:
+                kind, key, value, at = rng.choice(
+                    new if new and rng.random() < 0.5 else pool)
+            if key in used:
+                continue
+            used.add(key)
+            form, slot = (("ask_kv", "k"), ("ask_person", "p"),
+                          ("ask_object", "o"), ("ask_holder", "o"))[kind]
+            answer = (self.lang.silent if value is None
+                      else self.lang.ids(" " + value))
+            out.append((kind, self.lang.say(rng, form, **{slot: key}),
+                        answer + [EOS], at))
+        return out
+
+
+class Stage:
+    """What the generator is asked for during some steps of training."""
+
+    def __init__(self, steps, n=8, forks=4, local=0.1, longest=64, rate=2.0,
+                 silent=0.15, wild=0.85, facts=4, lr=1.0):
+        self.steps, self.n, self.forks, self.local = steps, n, forks, local
+        self.longest, self.rate, self.silent = longest, rate, silent
+        self.wild, self.facts, self.lr = wild, facts, lr
+
+    def fork_at(self):
+        """Segments after which questions are asked."""
+        if self.n == 0:
+            return [-1] * self.forks
+        return [((i + 1) * self.n - 1) // self.forks
+                for i in range(self.forks)]
+
+
+class Prose:
+    def __init__(self, path):
+        self.ids = np.fromfile(path, "<u2").astype(np.int16)
+        self.ends = None
+
+    def find_ends(self, lang):
+        """Places between sentences."""
+        stops = np.array([lang.ids(c)[0] for c in ".!?"], np.int16)
+        self.ends = np.nonzero(np.isin(self.ids, stops))[0] + 1
+
+    def cut(self, rng, n):
+        return rng.randrange(len(self.ids) - n - 1)
+
+    def snap(self, at):
+        i = int(np.searchsorted(self.ends, at))
+        return int(self.ends[min(i, len(self.ends) - 1)])
+
+
+KIND_SETS = (((KV,), 0.40), ((PERSON,), 0.25), ((PERSON, OBJECT), 0.20),
+             ((KV, PERSON, OBJECT), 0.15))
+
+
+def noisy(prose, rng, text, share):
+    draw = np.random.default_rng(rng.getrandbits(32))
+    text = text.copy()
+    at = np.nonzero(draw.random(len(text)) < share)[0]
+    text[at] = prose.ids[draw.integers(0, len(prose.ids), len(at))]
+    return text
+
+
+def splice(prose, rng, total, sentences, bos=False, noise=0.0):
+    """`total` ids of prose with the sentences at uniform places, after the
+    ends of its sentences; a share `noise` of the prose's tokens is replaced
+    by others of it.  Returns the ids and where each sentence ends."""
+    size = sum(map(len, sentences)) + bos
+    room = total - size
+    start = prose.cut(rng, room)
+    marks = sorted(min(prose.snap(start + rng.randrange(room + 1)),
+                       start + room) for _ in sentences)
+    text = prose.ids[start:start + room]
+    if noise:
+        text = noisy(prose, rng, text, noise)
+    parts, ends, at, n = [], [], 0, 0
+    if bos:
+        parts.append(np.array([BOS], np.int16))
+        n = 1
+    for mark, s in zip(marks, sentences):
+        parts.append(text[at:mark - start])
+        parts.append(np.array(s, np.int16))
+        n += mark - start - at + len(s)
+        ends.append(n)
+        at = mark - start
+    parts.append(text[at:])
+    return np.concatenate(parts), ends
+
+
+class Lane:
+    def __init__(self, lang, prose, seed, segment):
+        self.lang, self.prose, self.segment = lang, prose, segment
+        self.rng = random.Random(seed)
+        self.left = 0
+
+    def noise(self):
+        """There is little prose: without noise it is known by heart."""
+        return self.rng.choice((0.0, 0.05, 0.15, 0.4))
+
+    def begin(self, stage):
+        rng = self.rng
+        kinds = rng.choices([k for k, _ in KIND_SETS],
+                            [w for _, w in KIND_SETS])[0]
+        self.world = World(self.lang, rng, kinds, stage.wild)
+        top = max(stage.longest, stage.n)
+        self.left = max(stage.n, int(math.exp(rng.uniform(
+            math.log(max(1, stage.n)), math.log(top + 0.99)))))
+        self.at = 0
+        self.fast = math.exp(rng.uniform(math.log(0.2), math.log(stage.rate)))
+        self.slow = math.exp(rng.uniform(math.log(0.02), math.log(self.fast)))
+
+    def question_segment(self, world, stage, recent, out, row):
+        """Fills row `row` of the question arrays."""
+        rng, size = self.rng, self.segment
+        sentences, asked = [], []
+        local = world is None or rng.random() < stage.local
+        if local:
+            kinds = rng.choices([k for k, _ in KIND_SETS],
+                                [w for _, w in KIND_SETS])[0]
+            inner = World(self.lang, rng, kinds, stage.wild,
+                          sizes=(6, 4, 6, 2))
+            for _ in range(rng.randrange(1, stage.facts + 1)):
+                ids, fact = inner.next_fact()
+                inner.learn(fact, 0)
+                sentences.append(ids)
+            asked = [(q, 1) for q in inner.questions(
+                SLOTS if world is None else 3, stage.silent, 0)]
+        if world is not None:
+            asked += [(q, 0) for q in world.questions(
+                SLOTS - len(asked), stage.silent, recent)]
+            rng.shuffle(asked)
+        del asked[SLOTS:]
+        if rng.random() < 0.3:
+            del asked[rng.randrange(1, 4):]
+        need = sum(map(len, sentences))
+        while asked and need + sum(len(q[1]) + len(q[2])
+                                   for q, _ in asked) > size - 2:
+            asked.pop()
+        text = sum(len(q[1]) + len(q[2]) for q, _ in asked)
+        lead = need + rng.randrange(size - need - text)
+        ids, _ = splice(self.prose, rng, lead, sentences, noise=self.noise())
+        q_ids, target, slot, kind, age = out
+        q_ids[row, :lead] = ids
+        n = lead
+        for i, ((what, q, answer, at), inside) in enumerate(asked):
+            q_ids[row, n:n + len(q)] = q
+            n += len(q)
+            q_ids[row, n:n + len(answer)] = answer
+            target[row, n - 1:n - 1 + len(answer)] = answer
+            slot[row, n - 1:n - 1 + len(answer)] = i
+            n += len(answer)
+            kind[row, i] = what + (8 if inside else 16 if at is None else 0)
+            age[row, i] = 0 if at is None or inside else self.now - at
+
+    def window(self, stage, out, row):
+        """One window: ids [n, segment]; question arrays from `row` on."""
+        n, S, rng = stage.n, self.segment, self.rng
+        forks = stage.fork_at()
+        if n == 0:
+            self.now = 0
+            for i in range(len(forks)):
+                self.question_segment(None, stage, 0, out, row + i)
+            return np.zeros((0, S), np.int16), False
+        first = self.left < n
+        if first:
+            self.begin(stage)
+        w = self.world
+        mean = n * (self.slow if w.complete() else self.fast)
+        count = min(np.random.default_rng(rng.getrandbits(32)).poisson(mean),
+                    n * S // 40)
+        if first:
+            count = max(count, 1)
+        # Later facts build on earlier ones, told or not yet read.
+        before = {k: dict(v) for k, v in w.told.items()}
+        sentences, facts = [], []
+        for _ in range(count):
+            ids, fact = w.next_fact()
+            w.learn(fact, self.at)
+            sentences.append(ids)
+            facts.append(fact)
+        w.told = before
+        ids, ends = splice(self.prose, rng, n * S, sentences, bos=first,
+                           noise=self.noise())
+        done = 0
+        for i, s in enumerate(forks):
+            while done < count and ends[done] <= (s + 1) * S:
+                w.learn(facts[done], self.at + (ends[done] - 1) // S)
+                done += 1
+            self.now = self.at + s + 1
+            self.question_segment(w, stage, self.at, out, row + i)
+        while done < count:
+            w.learn(facts[done], self.at + (ends[done] - 1) // S)
+            done += 1
+        self.at += n
+        self.left -= n
+        return ids.reshape(n, S), first
+
+
+def prose_words(path, least=3):
+    """Words of the training prose that may stand for anything."""
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    seen = {}
+    for w in re.findall(r"(?<=[a-z,] )[a-z]{3,9}(?=[ ,.;])", text):
+        seen[w] = seen.get(w, 0) + 1
+    held = {w.lower() for n in ("names", "adjectives", "nouns", "places",
+                                "objects") for w in EVAL[n].split()}
+    return sorted(w for w, c in seen.items() if c >= least and w not in held)
+
+
+def produce(queue, worker, lanes, stages, segment, data, seed, skip=0):
+    """A process: puts one item a step, for its lanes, until the end."""
+    from tokenizers import Tokenizer
+    lang = Language(Tokenizer.from_file(data + "/tokenizer.json"), TRAIN,
+                    open(data + "/words.txt").read().split())
+    prose = Prose(data + "/train.bin")
+    prose.find_ends(lang)
+    mine = [Lane(lang, prose, f"{seed}.{skip}.{worker}.{i}", segment)
+            for i in range(lanes)]
+    for number, stage in enumerate(stages):
+        for step in range(stage.steps):
+            rows = lanes * stage.forks
+            out = (np.full((rows, segment), EOS, np.int16),
+                   np.full((rows, segment), -1, np.int16),
+                   np.full((rows, segment), -1, np.int8),
+                   np.full((rows, SLOTS), -1, np.int8),
+                   np.zeros((rows, SLOTS), np.int16))
+            got = [lane.window(stage, out, i * stage.forks)
+                   for i, lane in enumerate(mine)]
+            queue.put((number, step, np.stack([g[0] for g in got]),
+                       np.array([g[1] for g in got]), *out))
+
+
+def check_lists():
+    """Stops where something is on both sides of the split."""
+    for name, text in TRAIN.items():
+        other = EVAL[name]
+        if isinstance(text, str):
+            both = set(text.split()) & set(other.split())
+        else:
+            both = set(text) & set(other)
+        assert not both, (name, both)

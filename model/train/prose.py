@@ -1,0 +1,170 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Real prose of the public domain, from Debian packages, and its tokenizer.
+
+Fetches the packages below with apt-get, takes the books out of them, and
+writes to --out: train.txt and eval.txt (no book is in both), tokenizer.json
+(byte-level BPE, made from train.txt alone), train.bin and eval.bin (ids,
+little-endian uint16), and words.txt (words of train.txt that
+may stand for any name).
+
+  bible-kjv, bible-kjv-text  King James Bible: Old Testament for training,
+                             New Testament for evaluation
+  r-cran-janeaustenr         three novels for training, three for evaluation
+  golang-1.19-src            Newton's Opticks (a test file), evaluation
+  dict-devil                 The Devil's Dictionary, evaluation
+
+usage: prose.py --out DIR [--debs DIR] [--entries 4096]
+"""
+import argparse
+import gzip
+import os
+import re
+import struct
+import subprocess
+import zlib
+
+import numpy as np
+from tokenizers import (Regex, Tokenizer, decoders, models, pre_tokenizers,
+                        processors, trainers)
+
+import facts
+
+PACKAGES = ("bible-kjv", "bible-kjv-text", "r-cran-janeaustenr",
+            "golang-1.19-src", "dict-devil")
+AUSTEN = "usr/lib/R/site-library/janeaustenr/data/Rdata.rdb"
+OPTICKS = "usr/share/go-1.19/src/testdata/Isaac.Newton-Opticks.txt"
+DEVIL = "usr/share/dictd/devil.dict.dz"
+# A word that only this novel has, and the side of the split it is on.
+NOVELS = (("Dashwood", "train"), ("Bertram", "train"), ("Musgrove", "train"),
+          ("Woodhouse", "eval"), ("Darcy", "eval"), ("Tilney", "eval"))
+SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>"]
+# The pattern of GPT-2, but a digit is always a token of its own.
+PATTERN = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|"
+           r"\s+(?!\S)|\s+")
+
+
+def fetch(debs, root):
+    os.makedirs(debs, exist_ok=True)
+    have = {name.split("_")[0] for name in os.listdir(debs)}
+    missing = [p for p in PACKAGES if p not in have]
+    if missing:
+        subprocess.run(["apt-get", "download"] + missing, cwd=debs, check=True)
+    for name in os.listdir(debs):
+        if name.split("_")[0] in PACKAGES:
+            subprocess.run(["dpkg", "-x", os.path.join(debs, name), root],
+                           check=True)
+
+
+def bible(root):
+    """Chapters of the Old and of the New Testament, without verse numbers."""
+    out = []
+    for span in ("gen1:1-mal4:6", "mat1:1-rev22:21"):
+        text = subprocess.run(
+            [os.path.join(root, "usr/bin/bible"), "-p",
+             os.path.join(root, "usr/lib"), "-f", span],
+            stdin=subprocess.DEVNULL, capture_output=True, check=True).stdout
+        chapters, last = [], None
+        for line in text.decode("latin-1").splitlines():
+            place, _, verse = line.partition(" ")
+            if place.partition(":")[0] != last:
+                last = place.partition(":")[0]
+                chapters.append([])
+            chapters[-1].append(verse.strip())
+        out.append("\n\n".join(" ".join(c) for c in chapters))
+    return out
+
+
+def novels(root):
+    """The novels: zlib streams of R's serialised vectors of lines."""
+    with open(os.path.join(root, AUSTEN), "rb") as f:
+        data = f.read()
+    found, at = {}, 0
+    while True:
+        at = data.find(b"\x78\x9c", at)
+        if at < 0:
+            return found
+        try:
+            raw = zlib.decompressobj().decompress(data[at:])
+        except zlib.error:
+            at += 2
+            continue
+        at += 2
+        lines = []
+        for m in re.finditer(rb"\0\x04\0\x09|\0\0\0\x09", raw):
+            n = struct.unpack(">i", raw[m.end():m.end() + 4])[0]
+            if 0 <= n < 200:
+                text = raw[m.end() + 4:m.end() + 4 + n]
+                lines.append(text.decode("utf-8", "replace"))
+        text = "\n".join(lines)
+        counts = {word: text.count(word) for word, _ in NOVELS}
+        name = max(counts, key=counts.get)
+        if counts[name] > 20 and len(text) > len(found.get(name, "")):
+            found[name] = text
+
+
+def flow(text):
+    """Lines joined to paragraphs, one space between words."""
+    text = text.replace("\r", "").replace("\ufffd", "'").replace("_", "")
+    parts = [" ".join(p.split()) for p in re.split(r"\n\s*\n", text)]
+    return "\n".join(p for p in parts if p)
+
+
+def books(root):
+    old, new = bible(root)
+    found = novels(root)
+    train = [old] + [found[n] for n, side in NOVELS if side == "train"]
+    held = [new] + [found[n] for n, side in NOVELS if side == "eval"]
+    with open(os.path.join(root, OPTICKS), encoding="utf-8") as f:
+        held.append(f.read())
+    with gzip.open(os.path.join(root, DEVIL)) as f:
+        held.append(f.read().decode("utf-8", "replace"))
+    return "\n".join(map(flow, train)), "\n".join(map(flow, held))
+
+
+def make_tokenizer(text, entries):
+    tok = Tokenizer(models.BPE())
+    tok.pre_tokenizer = pre_tokenizers.Sequence([
+        pre_tokenizers.Split(Regex(PATTERN), "isolated"),
+        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    tok.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=entries, special_tokens=SPECIAL, show_progress=False,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
+    tok.train_from_iterator(text.split("\n"), trainer)
+    bos = SPECIAL[0]
+    tok.post_processor = processors.TemplateProcessing(
+        single=f"{bos} $A", special_tokens=[(bos, tok.token_to_id(bos))])
+    return tok
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--out", required=True)
+    p.add_argument("--debs", help="where the packages are or go "
+                   "(default OUT/debs)")
+    p.add_argument("--entries", type=int, default=4096)
+    flags = p.parse_args()
+    os.makedirs(flags.out, exist_ok=True)
+    root = os.path.join(flags.out, "root")
+    fetch(flags.debs or os.path.join(flags.out, "debs"), root)
+    texts = dict(zip(("train", "eval"), books(root)))
+    tok = make_tokenizer(texts["train"], flags.entries)
+    tok.save(os.path.join(flags.out, "tokenizer.json"))
+    for side, text in texts.items():
+        with open(os.path.join(flags.out, side + ".txt"), "w",
+                  encoding="utf-8") as f:
+            f.write(text)
+        ids = [i for e in tok.encode_batch(text.splitlines(True),
+                                           add_special_tokens=False)
+               for i in e.ids]
+        np.asarray(ids, "<u2").tofile(os.path.join(flags.out, side + ".bin"))
+        print(f"{side}: {len(text)} characters, {len(ids)} tokens")
+    with open(os.path.join(flags.out, "words.txt"), "w",
+              encoding="utf-8") as f:
+        f.write("\n".join(facts.prose_words(
+            os.path.join(flags.out, "train.txt"))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Names, things and phrasings of the facts.  TRAIN and EVAL share none.
+
+In a template {k} is a key (an adjective and a noun), {v} a value, {n} what
+the value is called, {p} and {q} persons, {l} a place, {o} an object and {y}
+any word.  The phrasings of training are products of parts: with few of them a
+model learns the sentences and not what they say."""
+
+TRAIN = {
+    "names": """Alfred Agnes Albert Bertha Bernard Clara Conrad Daisy Dennis
+        Edith Edgar Elsie Ernest Esther Felix Flora Frances Gerald Gladys
+        Gordon Hannah Harold Hazel Herbert Hilda Horace Howard Irene Isaac
+        Ivan Jasper Jean Jerome Julia Julius Katrina Kenneth Laura Leonard
+        Leo Lewis Lilian Linda Lloyd Louisa Lucas Mabel Magnus Marcus Margot
+        Martha Martin Matilda Maurice Milton Mona Morris Nathan Nina Norman
+        Olive Oscar Otto Pamela Percy Peter Philip Phoebe Ralph Raymond
+        Rebecca Roger Roland Rosa Rufus Ruth Samuel Sarah Sidney Simon Stella
+        Stanley Susan Sylvia Thelma Theodore Thomas Trevor Ursula Vera
+        Vernon Victor Vincent Viola Violet Walter Wanda Wilfred Winifred
+        Yvonne Zelda""",
+    "adjectives": """amber ancient black blue bold brass bright broken bronze
+        brown calm cedar clean clear cold copper coral cracked crimson dark
+        deep distant dusty early eastern empty faded fallen far fine first
+        flat frozen gentle giant golden grand great green grey heavy hidden
+        high hollow inner iron ivory jade large last late lead little long
+        lost lower marble middle misty narrow new noble northern oaken old
+        open outer pale paper pink plain proud purple quick quiet rapid red
+        rich rocky round royal rusty sacred sandy""",
+    "nouns": """archive armoury attic bank barrack basin beacon bell boat box
+        bridge bunker cabinet cage canal carriage case castle cellar chamber
+        chapel chest citadel clinic clock cloister coffer convent crane crate
+        crypt depot desk dock door drawer engine factory farm ferry forge
+        fort fountain furnace gallery gate granary grotto hall harbour hatch
+        hospital house hut inn island keep kiln laboratory ladder lantern
+        lift lighthouse lock lodge""",
+    "places": """kitchen garden bedroom hallway office bathroom barn bakery
+        library market station church meadow orchard stable tavern theatre
+        valley village vineyard tower temple square school river quarry port
+        pantry palace museum mill lake kennel hotel hospital hill harbour
+        forest field dairy court cottage college cave castle camp bridge
+        beach bank abbey""",
+    "objects": """apple football milk lamp book hammer basket candle bottle
+        mirror ring rope coin hat coat key knife letter map medal needle pen
+        pipe purse ribbon saddle scarf shovel spoon sword ticket torch towel
+        trumpet umbrella vase violin wallet watch whistle wheel axe bell
+        brush bucket button carpet compass""",
+}
+
+EVAL = {
+    "names": """Adam Alice Arthur Beatrice Cecil Charlotte Cyril Dorothy
+        Edmund Eleanor Frederick Gertrude Gilbert Harriet Hector Hubert Iris
+        Jonathan Josephine Lionel Mildred Miriam Nigel Nora Oliver Patrick
+        Priscilla Quentin Rachel Reginald Rupert Sophia Stephen Tabitha
+        Tobias Veronica Wallace Wendy""",
+    "adjectives": """secret shady sharp shiny short silent silver simple sleepy
+        small smooth soft southern square stone strange strong sunken tall
+        tiny upper velvet violet warm western white wide wild winter wooden
+        yellow young""",
+    "nouns": """locker machine mansion manor mine monument mountain museum nest
+        observatory oven parcel pavilion pier pool prison pump pyramid safe
+        shed ship shrine stall store studio tank tent trunk tunnel vault
+        wagon warehouse well workshop yard""",
+    "places": """cellar attic balcony chapel corridor courtyard garage
+        greenhouse gymnasium laboratory lobby nursery parlour playground porch
+        prison studio terrace workshop zoo""",
+    "objects": """blanket camera crown diary drum fan feather flute globe
+        helmet jar kettle ladder lantern necklace parcel pillow puzzle
+        telescope teapot""",
+    "kv": ["The key code of the {k} is {v}.",
+           "The code that opens the {k} is {v}.",
+           "Note that the code of the {k} is {v}."],
+    "ask_kv": ["What is the code of the {k}?",
+               "What is the code for the {k}?"],
+    "go": ["{p} journeyed to the {l}.", "{p} has gone to the {l}.",
+           "Now {p} is at the {l}.", "{p} went back to the {l}."],
+    "ask_person": ["Where is {p} now?", "Where did {p} go?"],
+    "take": ["{p} grabbed the {o}.", "{p} took up the {o}."],
+    "give": ["{p} passed the {o} to {q}.", "{p} gave {q} the {o}."],
+    "ask_object": ["Where is the {o} now?", "In what place is the {o}?"],
+    "ask_holder": ["Who is holding the {o}?"],
+}
+
+# What comes before, and a sentence in lower case after it.
+LEADS = ["Remember that", "They say that", "It is known that",
+         "He wrote down that", "She told me that", "Let it be known that",
+         "I have heard that", "It was written that", "At last",
+         "As was said,", "Indeed,", "And so", "By the way,", "In truth",
+         "You should know that", "For all that,", "It came to pass that"]
+THINGS = ["access code", "password", "secret number", "pass phrase", "cipher",
+          "combination", "number", "word", "pin", "secret", "mark", "sign",
+          "entry word", "door code", "watchword", "token", "figure", "name",
+          "answer", "secret code", "serial number", "label", "code word"]
+TELL = ["the {n} of the {k} is {v}.", "the {n} for the {k} is {v}.",
+        "the {k} opens with the {n} {v}.", "the {k} has the {n} {v}.",
+        "the {n} that belongs to the {k} is {v}.",
+        "the {n} of the {k} was set to {v}.",
+        "the {k} is opened by {v}.", "the {k} answers to {v}.",
+        "for the {k} the {n} is {v}.", "the {n} {v} belongs to the {k}.",
+        "the {k} got {v} as its {n}.", "{v} is the {n} of the {k}.",
+        "whoever enters the {k} must say {v}.",
+        "the {n} on the {k} reads {v}.", "the {n} of the {k} is now {v}.",
+        "the {k} is marked with {v}.", "the {n}, for the {k}, is {v}.",
+        "anyone who needs the {k} uses the {n} {v}."]
+ASK = ["What is the {n} of the {k}{t}?", "Which {n} opens the {k}{t}?",
+       "What {n} does the {k} have{t}?", "What is the {n} for the {k}{t}?",
+       "What was said about the {k}{t}?", "What {n} belongs to the {k}{t}?",
+       "Which {n} does one need for the {k}{t}?",
+       "What was the {n} of the {k}{t}?", "What opens the {k}{t}?",
+       "Do you know the {n} of the {k}{t}?"]
+WENT = ["went to", "walked to", "moved to", "travelled to", "returned to",
+        "hurried into", "came into", "ran over to", "left for", "drove to",
+        "was seen in", "is in", "stood in", "sat down in", "fled to",
+        "turned up at", "was brought to", "arrived at", "set out for",
+        "was sent to", "entered", "stayed at", "reached", "rode to",
+        "wandered to", "crept into", "could be found in", "was called to",
+        "has moved to", "is down at", "strolled to", "climbed up to",
+        "goes to", "had to come to", "has been led to", "is out by",
+        "{y} to", "{y} into", "was {y} at", "{y}", "{y} {y} to"]
+THEN = ["Then", "After that", "Soon", "Later", "By now", "Once more",
+        "Meanwhile", "That day", "At night", "In the end", "A little later",
+        "Before long", "Without a word", "In great haste", "At noon"]
+AFTER = ["", "", "", "", " again", " at once", " in a hurry", " alone",
+         " with the others", " that evening", " on foot"]
+WHERE = ["Where is {x}{t}?", "In which place is {x}{t}?",
+         "Where can one find {x}{t}?", "Where should I look for {x}{t}?",
+         "Where would {x} be{t}?", "Where was {x} last{t}?",
+         "In what room is {x}{t}?", "Where has {x} been taken{t}?",
+         "What place is {x} in{t}?", "Do you know where {x} is{t}?",
+         "Where did {x} come to{t}?", "Where did {x} end up{t}?",
+         "Where does {x} stay{t}?", "Where {y} {x}{t}?",
+         "Where {y} {x} {y}{t}?"]
+TIMES = ["", "", "", " these days", " right then", " {y}", " {y}",
+         " at present", " today", " just now", " at the moment",
+         " in the end", " this time", " by then", ", please"]
+TAKE = ["{y}", "{y} up", "took", "got", "picked up", "found", "bought",
+        "stole", "seized", "lifted", "packed", "fetched", "received",
+        "carried off", "kept"]
+GIVE = ["{p} gave the {o} to {q}{a}.", "{p} handed the {o} to {q}{a}.",
+        "{p} sent the {o} to {q}{a}.", "{p} sold the {o} to {q}{a}.",
+        "{q} took the {o} from {p}{a}.", "{q} got the {o} from {p}{a}.",
+        "{p} lent {q} the {o}{a}.", "{p} brought the {o} over to {q}{a}."]
+HOLD = ["Who has the {o}{t}?", "Who carries the {o}{t}?",
+        "Who took the {o}{t}?", "Who keeps the {o}{t}?",
+        "Which person has the {o}{t}?", "With whom is the {o}{t}?"]
+
+
+def upper(text):
+    return text if text[0] == "{" else text[0].upper() + text[1:]
+
+
+def product(templates, **slots):
+    for name, values in slots.items():
+        templates = [t.replace("{" + name + "}", v) for t in templates
+                     for v in (values if "{" + name + "}" in t else [""])]
+    return templates
+
+
+def led(sentences, leads):
+    return [upper(s) for s in sentences] * 4 + [
+        f"{lead} {s}" for lead in leads for s in sentences]
+
+
+moves = product(["{p} {w} the {l}{a}."], w=WENT, a=AFTER)
+TRAIN.update(
+    kv=led(TELL, LEADS), ask_kv=product(ASK, t=TIMES),
+    go=led(moves, THEN + LEADS[-6:]),
+    ask_person=product([t.replace("{x}", "{p}") for t in WHERE], t=TIMES),
+    take=led(product(["{p} {w} the {o}{a}."], w=TAKE, a=AFTER), THEN),
+    give=led(product(GIVE, a=AFTER), THEN),
+    ask_object=product([t.replace("{x}", "the {o}") for t in WHERE], t=TIMES),
+    ask_holder=product(HOLD, t=TIMES))
+EVAL["things"] = ["code"]
+TRAIN["things"] = THINGS
