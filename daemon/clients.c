@@ -6,18 +6,15 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "daemon/outbox.h"
+#include "daemon/port.h"
 
-enum {
-    MAX_A_TURN = 16,            /* messages */
-    MAX_BYTES_A_TURN = 2 << 20, /* a turn copies them once */
-    MAX_WAITING = 4 << 20       /* bytes that wait for a slow client */
-};
+static const port_limits limits = {.turn_messages = 16,
+                                   .turn_bytes = 2 << 20,
+                                   .frame_bytes = CLIENT_MAX_CHUNK,
+                                   .outbox_bytes = 4 << 20};
 
 struct clients {
-    zsocket *socket;
-    loop *l;
-    outbox *out;
+    port port;
     clients_fn *fn;
     void *ctx;
 };
@@ -37,8 +34,9 @@ refuse(clients *c, const zsocket_peer *client, uint64_t request, status st)
 }
 
 static void
-handle(clients *c, zsocket_message *frame)
+on_frame(void *ctx, zsocket_message *frame)
 {
+    clients *c = ctx;
     client_message m = {0};
     uint64_t request = 0;
     status st =
@@ -51,26 +49,6 @@ handle(clients *c, zsocket_message *frame)
     client_message_fini(&m);
 }
 
-static void
-readable(void *ctx, zsocket *s)
-{
-    clients *c = ctx;
-    size_t bytes = 0;
-
-    for (int n = 0; n < MAX_A_TURN && bytes < MAX_BYTES_A_TURN; n++) {
-        zsocket_message frame = {0};
-        status st = zsocket_recv(s, &frame, 0);
-
-        if (st == ST_WIRE)
-            continue; /* another shape of message: dropped */
-        if (st != ST_OK)
-            return;
-        bytes += frame.control_len + frame.raw_len;
-        handle(c, &frame);
-        zsocket_message_fini(&frame);
-    }
-}
-
 status
 clients_open(clients **out, zcontext *z, loop *l, const char *endpoint,
              bool allow_local_users)
@@ -79,14 +57,11 @@ clients_open(clients **out, zcontext *z, loop *l, const char *endpoint,
     status st;
 
     TRY(mem_new(&c, 1, sizeof(*c)));
-    c->l = l;
-    TRY(zsocket_router(&c->socket, z, endpoint, allow_local_users,
-                       CLIENT_MAX_CHUNK));
-    TRY(outbox_new(&c->out, c->socket, l, MAX_WAITING));
+    TRY(port_init(&c->port, z, l, endpoint, allow_local_users, &limits));
     *out = c;
     return ST_OK;
 fail:
-    clients_close(c, 0);
+    mem_free(c);
     return st;
 }
 
@@ -95,11 +70,7 @@ clients_close(clients *c, int timeout_ms)
 {
     if (!c)
         return;
-    outbox_free(c->out);
-    if (c->socket) {
-        loop_remove_socket(c->l, c->socket);
-        zsocket_flush_close(c->socket, timeout_ms);
-    }
+    port_fini(&c->port, timeout_ms);
     mem_free(c);
 }
 
@@ -108,13 +79,13 @@ clients_listen(clients *c, clients_fn *fn, void *ctx)
 {
     c->fn = fn;
     c->ctx = ctx;
-    return loop_add_socket(c->l, c->socket, readable, c);
+    return port_listen(&c->port, on_frame, c);
 }
 
 const char *
 clients_endpoint(const clients *c)
 {
-    return zsocket_endpoint(c->socket);
+    return zsocket_endpoint(c->port.socket);
 }
 
 /* An answer whose text is too long for one message is told without: the client
@@ -145,12 +116,12 @@ clients_tell(clients *c, const zsocket_peer *client, const client_message *m)
         log_error("a reply cannot be made: %s", status_text());
         return;
     }
-    outbox_send(c->out, client, data, len, NULL, 0);
+    outbox_send(c->port.out, client, data, len, NULL, 0);
     mem_free(data);
 }
 
 bool
 clients_take_gone(clients *c, zsocket_peer *client, const char **why)
 {
-    return outbox_take_gone(c->out, client, why);
+    return outbox_take_gone(c->port.out, client, why);
 }

@@ -6,17 +6,15 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/port.h"
 
-enum {
-    MAX_A_TURN = 64,            /* messages */
-    MAX_BYTES_A_TURN = 4 << 20, /* a turn copies them once */
-    MAX_WAITING = 64 << 20      /* bytes that wait for a slow world */
-};
+static const port_limits limits = {.turn_messages = 64,
+                                   .turn_bytes = 4 << 20,
+                                   .frame_bytes = WORLD_MAX_PART,
+                                   .outbox_bytes = 64 << 20};
 
 struct worlds {
-    zsocket *socket;
-    loop *l;
-    outbox *out;
+    port port;
     worlds_fn *fn;
     void *ctx;
 };
@@ -41,8 +39,9 @@ refuse(worlds *w, const zsocket_peer *world, status st)
 }
 
 static void
-handle(worlds *w, zsocket_message *frame)
+on_frame(void *ctx, zsocket_message *frame)
 {
+    worlds *w = ctx;
     world_message m = {0};
     status st = world_message_decode(&m, frame->control, frame->control_len);
 
@@ -53,26 +52,6 @@ handle(worlds *w, zsocket_message *frame)
     world_message_fini(&m);
 }
 
-static void
-readable(void *ctx, zsocket *s)
-{
-    worlds *w = ctx;
-    size_t bytes = 0;
-
-    for (int n = 0; n < MAX_A_TURN && bytes < MAX_BYTES_A_TURN; n++) {
-        zsocket_message frame = {0};
-        status st = zsocket_recv(s, &frame, 0);
-
-        if (st == ST_WIRE)
-            continue; /* another shape of message: dropped */
-        if (st != ST_OK)
-            return;
-        bytes += frame.control_len + frame.raw_len;
-        handle(w, &frame);
-        zsocket_message_fini(&frame);
-    }
-}
-
 status
 worlds_open(worlds **out, zcontext *z, loop *l, const char *endpoint,
             bool allow_local_users)
@@ -81,14 +60,11 @@ worlds_open(worlds **out, zcontext *z, loop *l, const char *endpoint,
     status st;
 
     TRY(mem_new(&w, 1, sizeof(*w)));
-    w->l = l;
-    TRY(zsocket_router(&w->socket, z, endpoint, allow_local_users,
-                       WORLD_MAX_PART));
-    TRY(outbox_new(&w->out, w->socket, l, MAX_WAITING));
+    TRY(port_init(&w->port, z, l, endpoint, allow_local_users, &limits));
     *out = w;
     return ST_OK;
 fail:
-    worlds_close(w, 0);
+    mem_free(w);
     return st;
 }
 
@@ -97,11 +73,7 @@ worlds_close(worlds *w, int timeout_ms)
 {
     if (!w)
         return;
-    outbox_free(w->out);
-    if (w->socket) {
-        loop_remove_socket(w->l, w->socket);
-        zsocket_flush_close(w->socket, timeout_ms);
-    }
+    port_fini(&w->port, timeout_ms);
     mem_free(w);
 }
 
@@ -110,19 +82,19 @@ worlds_listen(worlds *w, worlds_fn *fn, void *ctx)
 {
     w->fn = fn;
     w->ctx = ctx;
-    return loop_add_socket(w->l, w->socket, readable, w);
+    return port_listen(&w->port, on_frame, w);
 }
 
 const char *
 worlds_endpoint(const worlds *w)
 {
-    return zsocket_endpoint(w->socket);
+    return zsocket_endpoint(w->port.socket);
 }
 
 outbox *
 worlds_outbox(worlds *w)
 {
-    return w->out;
+    return w->port.out;
 }
 
 void
@@ -135,12 +107,12 @@ worlds_tell(worlds *w, const zsocket_peer *world, const world_message *m)
         log_error("a message to a world cannot be made: %s", status_text());
         return;
     }
-    outbox_send(w->out, world, data, len, NULL, 0);
+    outbox_send(w->port.out, world, data, len, NULL, 0);
     mem_free(data);
 }
 
 bool
 worlds_take_gone(worlds *w, zsocket_peer *world, const char **why)
 {
-    return outbox_take_gone(w->out, world, why);
+    return outbox_take_gone(w->port.out, world, why);
 }
