@@ -8,10 +8,6 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-/* Bytes looked at in one run.  Where text without any safe place to cut is cut
- * all the same depends on this number, so it is part of what ids a text has. */
-enum { PIECE = 64 << 10 };
-
 typedef struct chunk {
     struct chunk *next;
     uint8_t *data;
@@ -46,7 +42,7 @@ struct tokens_input {
     chunk *now;
     size_t at;  /* bytes of `now` that were taken */
     bool final; /* `now` is the last chunk */
-    char carry[PIECE];
+    char carry[TOKENIZER_PIECE];
     size_t len;        /* bytes in carry */
     uint64_t consumed; /* bytes of input */
     uint64_t n_input;  /* ids of the input */
@@ -154,7 +150,7 @@ fail:
 static status
 put_ids(tokens_input *in, size_t len)
 {
-    int32_t ids[PIECE / sizeof(int32_t)];
+    int32_t ids[TOKENIZER_PIECE / sizeof(int32_t)];
 
     memcpy(ids, in->carry, len);
     return put(in, ids, len / sizeof(*ids));
@@ -168,14 +164,14 @@ ready(const tokens_input *in, bool all)
 
     if (!in->text)
         return in->len / sizeof(int32_t) * sizeof(int32_t);
-    cut = tokenizer_cut(in->owner->tok, in->carry, in->len, PIECE);
-    return cut == 0 && (all || in->len == PIECE) ? in->len : cut;
+    cut = tokenizer_cut(in->owner->tok, in->carry, in->len, TOKENIZER_PIECE);
+    return cut == 0 && (all || in->len == TOKENIZER_PIECE) ? in->len : cut;
 }
 
 static void
 fill(tokens_input *in)
 {
-    size_t n = PIECE - in->len;
+    size_t n = TOKENIZER_PIECE - in->len;
 
     if (!in->now)
         return;

@@ -54,6 +54,12 @@ status tokenizer_encode(tokenizer_scratch *scratch, const int32_t **ids,
  * place then depends on the text alone, not on how it arrived.  Places are
  * known for the patterns of GPT-2 and Llama 3 (with digits by one or three);
  * with another pattern every cut is at the limit. */
+enum {
+    /* The limit for everybody who reads text in pieces: where text without a
+     * safe place is cut depends on it, and a document must have the same ids
+     * whoever read it. */
+    TOKENIZER_PIECE = 64 << 10
+};
 size_t tokenizer_cut(const tokenizer *tok, const char *text, size_t len,
                      size_t limit);
 

@@ -11,9 +11,6 @@
 #include "model/safetensors.h"
 
 enum {
-    /* Where text without any safe place to cut is cut all the same depends on
-     * this number, so it is the daemon's too. */
-    PIECE = 64 << 10,
     /* Ids taken from one map of a file, so that its pages do not add up. */
     MAP_PIECE = 1 << 18
 };
@@ -21,7 +18,7 @@ enum {
 static status
 reserve(run_input *in, uint64_t n)
 {
-    uint64_t cap = in->cap > 0 ? in->cap : PIECE;
+    uint64_t cap = in->cap > 0 ? in->cap : TOKENIZER_PIECE;
     if (n <= in->cap - in->n_id)
         return ST_OK;
     while (cap - in->n_id < n)
@@ -64,7 +61,7 @@ fail:
 
 typedef struct reader {
     int fd;
-    char text[PIECE];
+    char text[TOKENIZER_PIECE];
     size_t len;
     uint64_t consumed; /* bytes before text[0] */
     bool end;
@@ -73,8 +70,8 @@ typedef struct reader {
 static status
 fill(reader *r, const char *path)
 {
-    while (r->len < PIECE && !r->end) {
-        ssize_t n = read(r->fd, r->text + r->len, PIECE - r->len);
+    while (r->len < TOKENIZER_PIECE && !r->end) {
+        ssize_t n = read(r->fd, r->text + r->len, TOKENIZER_PIECE - r->len);
         if (n < 0 && errno != EINTR)
             return status_fail(errno == EISDIR ? ST_ARG : ST_IO, "%s: %s", path,
                                strerror(errno));
@@ -130,7 +127,7 @@ read_pieces(run_input *in, const tokenizer *tok, tokenizer_scratch *scratch,
         TRY(fill(r, path));
         if (r->len == 0)
             return ST_OK;
-        size_t cut = tokenizer_cut(tok, r->text, r->len, PIECE);
+        size_t cut = tokenizer_cut(tok, r->text, r->len, TOKENIZER_PIECE);
         if (cut == 0)
             cut = r->len; /* the end, or no place at all in a whole piece */
         TRY(append_text(in, scratch, r, cut));
