@@ -7,7 +7,7 @@
 #ifndef KERNELS_DEVICE_H
 #define KERNELS_DEVICE_H
 
-#include "kernels/kernel.h"
+#include "kernels/kernel_ops.h"
 
 typedef struct device_table device_table;
 
@@ -48,10 +48,13 @@ typedef enum device_op_kind {
     DEVICE_EMBED = 0,
     DEVICE_LINEAR,
     DEVICE_RMSNORM,
+    DEVICE_LAYERNORM,
     DEVICE_ROPE,
     DEVICE_KV_APPEND,
+    DEVICE_KV_KEEP,
     DEVICE_ATTENTION,
     DEVICE_SWIGLU,
+    DEVICE_GELU,
     DEVICE_DPFP,
     DEVICE_ASSOC_READ,
     DEVICE_ASSOC_WRITE,
@@ -63,24 +66,14 @@ typedef enum device_op_kind {
 typedef struct device_op {
     device_op_kind kind;
     union {
-        struct {
-            kernel_view x, ids, table, memory;
-            size_t d;
-        } embed;
+        kernel_embed_args embed;
         kernel_linear_args linear;
+        kernel_norm_args norm; /* RMSNORM and LAYERNORM */
+        kernel_rope_args rope;
         struct {
-            kernel_view out, x, w;
-            size_t d;
-            float eps;
-        } rmsnorm;
-        struct {
-            kernel_view x, freq;
-            size_t n_head, d_head;
-        } rope;
-        struct {
-            kernel_view k_cache, v_cache, k, v;
+            kernel_view k_to, v_to, k, v;
             size_t d_kv;
-        } kv;
+        } kv; /* KV_APPEND and KV_KEEP */
         kernel_attention_args attention;
         struct {
             kernel_view out, gate_up;
@@ -88,10 +81,10 @@ typedef struct device_op {
         } swiglu;
         struct {
             kernel_view out, x;
-            size_t d_mem;
-            bool l2_norm;
-            kernel_rows rows;
-        } dpfp;
+            size_t d;
+            bool by_tanh;
+        } gelu;
+        kernel_dpfp_args dpfp;
         struct {
             kernel_assoc mem;
             kernel_view x, f;

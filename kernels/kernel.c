@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Devices by name, argument checks, and the way into the device's table. */
-#include "kernels/kernel.h"
+#include "kernels/kernel_ops.h"
 
 #include <string.h>
 
@@ -10,6 +10,8 @@
 size_t
 kernel_type_size(kernel_type type)
 {
+    if (type == KERNEL_I8)
+        return 1;
     return type == KERNEL_BF16 || type == KERNEL_F16 ? 2 : 4;
 }
 
@@ -208,7 +210,8 @@ kernel_begin(kernel_queue *q, const kernel_cell *cells, uint32_t n_cell)
 
     ASSERT(q->n_cell == 0 && n_cell > 0);
     for (uint32_t i = 0; i < n_cell; i++)
-        ASSERT(cells[i].n_row > 0 && cells[i].n_mem <= cells[i].n_row);
+        ASSERT(cells[i].n_row > 0 && cells[i].n_prefix <= cells[i].n_row &&
+               cells[i].n_mem <= cells[i].n_row - cells[i].n_prefix);
     st = q->dev->table->begin(q, cells, n_cell);
     if (st == ST_OK)
         q->n_cell = n_cell;
@@ -228,11 +231,15 @@ kernel_end(kernel_queue *q)
 
 /* The rows of an operand that an operation touches. */
 typedef enum touch {
-    TOUCH_ROWS, /* the rows taken from the cell (all) */
-    TOUCH_MEM,  /* the last n_mem rows */
-    TOUCH_IDS,  /* all but the last n_mem rows */
-    TOUCH_PAST, /* rows 0 .. pos + n_row - 1 */
-    TOUCH_FIXED /* as many as the model says, whatever the cell */
+    TOUCH_ROWS,   /* the rows taken from the cell (all) */
+    TOUCH_MEM,    /* the last n_mem rows */
+    TOUCH_IDS,    /* a number for every token */
+    TOUCH_PREFIX, /* n_prefix rows */
+    TOUCH_CARRY,  /* max(n_prefix, n_mem) rows of a cell that is not fresh */
+    TOUCH_KEPT,   /* a row for every token, from row 0 */
+    TOUCH_PAST,   /* rows 0 .. n_past + n_row - 1 */
+    TOUCH_WINDOW, /* n_window rows */
+    TOUCH_FIXED   /* as many as the model says, whatever the cell */
 } touch;
 
 static size_t
@@ -253,12 +260,19 @@ item_of(const kernel_view *v, const kernel_cell *cell, uint32_t place)
     return place;
 }
 
+static size_t
+larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
 /* One past the last row touched, counted from the item's first. */
 static size_t
 rows_of(const kernel_view *v, const kernel_cell *cell, touch what,
         size_t n_fixed)
 {
     size_t row0 = v->by == KERNEL_BY_SLOT ? cell->row0 : 0;
+    size_t n_token = cell->n_row - cell->n_mem - cell->n_prefix;
 
     switch (what) {
     case TOUCH_ROWS:
@@ -266,9 +280,17 @@ rows_of(const kernel_view *v, const kernel_cell *cell, touch what,
     case TOUCH_MEM:
         return v->by == KERNEL_BY_SLOT ? row0 + cell->n_row : cell->n_mem;
     case TOUCH_IDS:
-        return row0 + cell->n_row - cell->n_mem;
+        return row0 + n_token;
+    case TOUCH_PREFIX:
+        return cell->n_prefix;
+    case TOUCH_CARRY:
+        return cell->fresh != 0 ? 0 : larger(cell->n_prefix, cell->n_mem);
+    case TOUCH_KEPT:
+        return n_token;
     case TOUCH_PAST:
-        return (size_t)cell->pos + cell->n_row;
+        return (size_t)cell->n_past + cell->n_row;
+    case TOUCH_WINDOW:
+        return cell->n_window;
     case TOUCH_FIXED:
         break;
     }
@@ -315,17 +337,24 @@ enqueue(kernel_queue *q, const device_op *op)
 }
 
 status
-kernel_embed(kernel_queue *q, kernel_view x, kernel_view ids, kernel_view table,
-             kernel_view memory, size_t d)
+kernel_embed(kernel_queue *q, const kernel_embed_args *a)
 {
-    const device_op op = {.kind = DEVICE_EMBED,
-                          .u.embed = {x, ids, table, memory, d}};
+    device_op op = {.kind = DEVICE_EMBED, .u.embed = *a};
+    kernel_view *ids = &op.u.embed.ids;
 
-    check_view(q, &x, TOUCH_ROWS, 0, d);
-    check_view(q, &table, TOUCH_FIXED, 1, d);
-    ASSERT(ids.type == KERNEL_I32 && ids.by == KERNEL_BY_SLOT);
-    ids.ld = 1;
-    check_view(q, &ids, TOUCH_IDS, 0, 1);
+    check_view(q, &a->x, TOUCH_ROWS, 0, a->d);
+    check_view(q, &a->table, TOUCH_FIXED, 1, a->d);
+    ASSERT(ids->type == KERNEL_I32 && ids->by == KERNEL_BY_SLOT);
+    ids->ld = 1;
+    check_view(q, ids, TOUCH_IDS, 0, 1);
+    if (a->prefix.buf != NULL)
+        check_view(q, &a->prefix, TOUCH_PREFIX, 0, a->d);
+    if (a->memory.buf != NULL)
+        check_view(q, &a->memory, TOUCH_MEM, 0, a->d);
+    if (a->carried.buf != NULL)
+        check_view(q, &a->carried, TOUCH_CARRY, 0, a->d);
+    if (a->position.buf != NULL)
+        check_view(q, &a->position, TOUCH_FIXED, 1, a->d);
     return enqueue(q, &op);
 }
 
@@ -335,38 +364,66 @@ kernel_linear(kernel_queue *q, const kernel_linear_args *a)
     const device_op op = {.kind = DEVICE_LINEAR, .u.linear = *a};
 
     ASSERT(a->n > 0 && a->k > 0);
+    ASSERT((a->w.type == KERNEL_I8) == (a->scale.buf != NULL));
     check_view(q, &a->x, touch_of(a->rows), 0, a->k);
     check_view(q, &a->out, touch_of(a->rows), 0, a->n);
     check_view(q, &a->w, TOUCH_FIXED, a->n, a->k);
     if (a->bias.buf != NULL)
         check_view(q, &a->bias, TOUCH_FIXED, 1, a->n);
+    if (a->scale.buf != NULL)
+        check_view(q, &a->scale, TOUCH_FIXED, 1, a->n);
+    return enqueue(q, &op);
+}
+
+static status
+normalise(kernel_queue *q, device_op_kind kind, const kernel_norm_args *a)
+{
+    const device_op op = {.kind = kind, .u.norm = *a};
+
+    ASSERT(a->d > 0 && a->n_head > 0);
+    check_view(q, &a->out, touch_of(a->rows), 0, a->n_head * a->d);
+    check_view(q, &a->x, touch_of(a->rows), 0, a->n_head * a->d);
+    check_view(q, &a->w, TOUCH_FIXED, 1, a->d);
+    if (a->bias.buf != NULL)
+        check_view(q, &a->bias, TOUCH_FIXED, 1, a->d);
     return enqueue(q, &op);
 }
 
 status
-kernel_rmsnorm(kernel_queue *q, kernel_view out, kernel_view x, kernel_view w,
-               size_t d, float eps)
+kernel_rmsnorm(kernel_queue *q, const kernel_norm_args *a)
 {
-    const device_op op = {.kind = DEVICE_RMSNORM,
-                          .u.rmsnorm = {out, x, w, d, eps}};
-
-    check_view(q, &out, TOUCH_ROWS, 0, d);
-    check_view(q, &x, TOUCH_ROWS, 0, d);
-    check_view(q, &w, TOUCH_FIXED, 1, d);
-    return enqueue(q, &op);
+    ASSERT(a->bias.buf == NULL);
+    return normalise(q, DEVICE_RMSNORM, a);
 }
 
 status
-kernel_rope(kernel_queue *q, kernel_view x, kernel_view freq, size_t n_head,
-            size_t d_head)
+kernel_layernorm(kernel_queue *q, const kernel_norm_args *a)
 {
-    const device_op op = {.kind = DEVICE_ROPE,
-                          .u.rope = {x, freq, n_head, d_head}};
+    return normalise(q, DEVICE_LAYERNORM, a);
+}
 
-    ASSERT(d_head % 2 == 0);
-    check_view(q, &x, TOUCH_ROWS, 0, n_head * d_head);
-    check_view(q, &freq, TOUCH_FIXED, 1, d_head / 2);
+status
+kernel_rope(kernel_queue *q, const kernel_rope_args *a)
+{
+    const device_op op = {.kind = DEVICE_ROPE, .u.rope = *a};
+
+    ASSERT(a->d_rot % 2 == 0 && a->d_rot <= a->d_head);
+    check_view(q, &a->x, TOUCH_ROWS, 0, a->n_head * a->d_head);
+    check_view(q, &a->freq, TOUCH_FIXED, 1, a->d_rot / 2);
     return enqueue(q, &op);
+}
+
+/* Keys and values from a cell's rows to rows that `to` says. */
+static status
+keep(kernel_queue *q, const device_op *op, touch to)
+{
+    size_t d = op->u.kv.d_kv;
+
+    check_view(q, &op->u.kv.k_to, to, 0, d);
+    check_view(q, &op->u.kv.v_to, to, 0, d);
+    check_view(q, &op->u.kv.k, TOUCH_ROWS, 0, d);
+    check_view(q, &op->u.kv.v, TOUCH_ROWS, 0, d);
+    return enqueue(q, op);
 }
 
 status
@@ -376,24 +433,37 @@ kernel_kv_append(kernel_queue *q, kernel_view k_cache, kernel_view v_cache,
     const device_op op = {.kind = DEVICE_KV_APPEND,
                           .u.kv = {k_cache, v_cache, k, v, d_kv}};
 
-    check_view(q, &k_cache, TOUCH_PAST, 0, d_kv);
-    check_view(q, &v_cache, TOUCH_PAST, 0, d_kv);
-    check_view(q, &k, TOUCH_ROWS, 0, d_kv);
-    check_view(q, &v, TOUCH_ROWS, 0, d_kv);
-    return enqueue(q, &op);
+    return keep(q, &op, TOUCH_PAST);
+}
+
+status
+kernel_kv_keep(kernel_queue *q, kernel_view k_window, kernel_view v_window,
+               kernel_view k, kernel_view v, size_t d_kv)
+{
+    const device_op op = {.kind = DEVICE_KV_KEEP,
+                          .u.kv = {k_window, v_window, k, v, d_kv}};
+
+    return keep(q, &op, TOUCH_KEPT);
 }
 
 status
 kernel_attention(kernel_queue *q, const kernel_attention_args *a)
 {
     const device_op op = {.kind = DEVICE_ATTENTION, .u.attention = *a};
-    touch keys = a->k.by == KERNEL_BY_KV ? TOUCH_PAST : TOUCH_ROWS;
+    touch keys = a->k.by == KERNEL_BY_CELL ? TOUCH_ROWS : TOUCH_PAST;
+    size_t d_kv = a->n_kv * a->d_head;
 
     ASSERT(a->n_kv > 0 && a->n_head % a->n_kv == 0 && a->k.by == a->v.by);
+    ASSERT(a->k.by == KERNEL_BY_CELL || a->k.by == KERNEL_BY_KV ||
+           a->k.by == KERNEL_BY_STATE);
     check_view(q, &a->out, TOUCH_ROWS, 0, a->n_head * a->d_head);
     check_view(q, &a->q, TOUCH_ROWS, 0, a->n_head * a->d_head);
-    check_view(q, &a->k, keys, 0, a->n_kv * a->d_head);
-    check_view(q, &a->v, keys, 0, a->n_kv * a->d_head);
+    check_view(q, &a->k, keys, 0, d_kv);
+    check_view(q, &a->v, keys, 0, d_kv);
+    if (a->window_k.buf != NULL) {
+        check_view(q, &a->window_k, TOUCH_WINDOW, 0, d_kv);
+        check_view(q, &a->window_v, TOUCH_WINDOW, 0, d_kv);
+    }
     return enqueue(q, &op);
 }
 
@@ -408,22 +478,37 @@ kernel_swiglu(kernel_queue *q, kernel_view out, kernel_view gate_up, size_t d)
 }
 
 status
-kernel_dpfp(kernel_queue *q, kernel_view out, kernel_view x, size_t d_mem,
-            bool l2_norm, kernel_rows rows)
+kernel_gelu(kernel_queue *q, kernel_view out, kernel_view x, size_t d,
+            bool by_tanh)
 {
-    const device_op op = {.kind = DEVICE_DPFP,
-                          .u.dpfp = {out, x, d_mem, l2_norm, rows}};
+    const device_op op = {.kind = DEVICE_GELU, .u.gelu = {out, x, d, by_tanh}};
 
-    check_view(q, &out, touch_of(rows), 0, 6 * d_mem);
-    check_view(q, &x, touch_of(rows), 0, d_mem);
+    check_view(q, &out, TOUCH_ROWS, 0, d);
+    check_view(q, &x, TOUCH_ROWS, 0, d);
+    return enqueue(q, &op);
+}
+
+status
+kernel_dpfp(kernel_queue *q, const kernel_dpfp_args *a)
+{
+    const device_op op = {.kind = DEVICE_DPFP, .u.dpfp = *a};
+
+    ASSERT(a->n_head > 0 && a->d_mem % a->n_head == 0);
+    check_view(q, &a->out, touch_of(a->rows), 0, 6 * a->d_mem);
+    check_view(q, &a->x, touch_of(a->rows), 0, a->d_mem);
     return enqueue(q, &op);
 }
 
 static void
 check_assoc(const kernel_queue *q, const kernel_assoc *mem)
 {
-    ASSERT(mem->A.type == KERNEL_F32 && mem->z.type == KERNEL_F32);
-    check_view(q, &mem->A, TOUCH_FIXED, mem->d_key, mem->d_model);
+    ASSERT(mem->n_head > 0 && mem->d_key % mem->n_head == 0 &&
+           mem->d_model % mem->n_head == 0);
+    ASSERT(mem->A.type == KERNEL_F32);
+    check_view(q, &mem->A, TOUCH_FIXED, mem->d_key, mem->d_model / mem->n_head);
+    if (mem->z.buf == NULL)
+        return;
+    ASSERT(mem->z.type == KERNEL_F32);
     check_view(q, &mem->z, TOUCH_FIXED, 1, mem->d_key);
 }
 
@@ -449,7 +534,7 @@ kernel_assoc_write(kernel_queue *q, const kernel_assoc *mem, kernel_view k,
     check_assoc(q, mem);
     check_view(q, &k, TOUCH_MEM, 0, mem->d_key);
     check_view(q, &v, TOUCH_MEM, 0, mem->d_model);
-    check_view(q, &b, TOUCH_MEM, 0, 1);
+    check_view(q, &b, TOUCH_MEM, 0, mem->gating ? mem->d_model : mem->n_head);
     return enqueue(q, &op);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The one interface to a device: buffers, a queue, events, operations.
+/* The one interface to a device: buffers, a queue, events, groups of cells;
+ * kernel_ops.h has the operations of a group.
  *
  * A device computes tensors and knows no models.  Above this header nobody
  * holds a pointer into device memory: data goes in and out by copies that are
@@ -43,7 +44,8 @@ typedef enum kernel_type {
     KERNEL_F32 = 0,
     KERNEL_BF16,
     KERNEL_F16,
-    KERNEL_I32
+    KERNEL_I32,
+    KERNEL_I8 /* weights with a scale for every row */
 } kernel_type;
 
 /* Bytes of one element. */
@@ -131,8 +133,9 @@ status kernel_sync(kernel_queue *q) MUST_USE;        /* blocks; runs the hook */
 /* -------------------------------------------------------------- cells --- */
 
 /* One cell of a group.  Rows lie in item `slot` of the buffers that survive
- * the group: rows row0 .. row0 + n_row - 1.  The last n_mem of them are the
- * memory tokens that a write reads (0: nothing is written). */
+ * the group: rows row0 .. row0 + n_row - 1.  They are, in this order, n_prefix
+ * rows that are no tokens (a sink, or the memory that is read), the tokens,
+ * and n_mem memory tokens. */
 typedef struct kernel_cell {
     uint32_t layer; /* index into stacked weights */
     uint32_t slot;  /* index into hidden states, token ids */
@@ -140,9 +143,14 @@ typedef struct kernel_cell {
     uint32_t kv;    /* index into key/value caches */
     uint32_t row0;
     uint32_t n_row;
+    uint32_t n_prefix;
     uint32_t n_mem;
-    uint32_t pos;   /* position of row row0; rows before it in the kv cache */
-    uint32_t fresh; /* 1: the state was never written; nothing is read */
+    uint32_t pos;      /* position of row row0 */
+    uint32_t n_past;   /* rows before row row0 in the key/value cache */
+    uint32_t n_window; /* rows of the segment before in the window */
+    uint32_t fresh;    /* 1: the state was never written; nothing is read */
+    uint32_t bare;     /* 1: this layer has no memory: kernel_assoc_read() and
+                          kernel_assoc_write() pass the cell over */
 } kernel_cell;
 
 typedef enum kernel_by {
@@ -166,8 +174,8 @@ typedef struct kernel_view {
 /* Rows of a cell that an operation takes. */
 typedef enum kernel_rows {
     KERNEL_ROWS_ALL = 0, /* n_row rows */
-    KERNEL_ROWS_MEM      /* the last n_mem rows; BY_CELL operands of such an
-                            operation hold them from their row 0 */
+    KERNEL_ROWS_MEM      /* the last n_mem rows; operands of such an operation
+                            that are not by slot hold them from their row 0 */
 } kernel_rows;
 
 /* Opens a group of n_cell >= 1 cells (copied).  No cell may share a slot,
@@ -176,111 +184,6 @@ status kernel_begin(kernel_queue *q, const kernel_cell *cells,
                     uint32_t n_cell) MUST_USE;
 /* Submits the group.  A device may run it now, on this thread. */
 status kernel_end(kernel_queue *q) MUST_USE;
-
-/* --------------------------------------------------------- operations --- */
-/* Only between kernel_begin() and kernel_end().  r = rows taken from the
- * cell, every sum in fp32 (or wider).  In every operation the value of a row
- * depends on that row's operands alone and not on r, except where rows are
- * cut into blocks for a product: the blocks depend on r, so r is part of the
- * shape (see "Bits" above).  `out` may alias an input only where it says so. */
-
-/* x[r, d] = table[id, d] for rows below r - n_mem, where id = ids[row0 + row];
- * x = memory[j, d] for memory row j.  ids I32 by slot; table[n_vocab, d] and
- * memory[n_mem, d] are plain matrices (item 0).  Ids were checked before. */
-status kernel_embed(kernel_queue *q, kernel_view x, kernel_view ids,
-                    kernel_view table, kernel_view memory, size_t d) MUST_USE;
-
-/* out[r, n] = x[r, k] w[n, k]^T (+ bias[n]) (+ out[r, n] if accumulate).
- * `bias.buf` NULL: none. */
-typedef struct kernel_linear_args {
-    kernel_view out, x, w, bias;
-    size_t n, k;
-    kernel_rows rows; /* of x; MEM rows of `out` by cell start at row 0 */
-    bool accumulate;
-} kernel_linear_args;
-status kernel_linear(kernel_queue *q, const kernel_linear_args *a) MUST_USE;
-
-/* out[r, d] = w[d] * x / sqrt(mean(x^2) + eps); statistics in fp32, the
- * weight multiplied after the division.  out may be x.  (Zhang and Sennrich
- * 2019, arXiv:1910.07467.) */
-status kernel_rmsnorm(kernel_queue *q, kernel_view out, kernel_view x,
-                      kernel_view w, size_t d, float eps) MUST_USE;
-
-/* In place on x[r, n_head * d_head] (ld may be larger): half-split rotation of
- * each head by angle p * freq[i], i < d_head / 2, where p is the row's
- * position (pos + row).  freq F32 [d_head/2], item 0. */
-status kernel_rope(kernel_queue *q, kernel_view x, kernel_view freq,
-                   size_t n_head, size_t d_head) MUST_USE;
-
-/* Copies the key and value rows of the cell behind the `pos` rows that its
- * cache has: k_cache[pos + row, :] = k[row, :], likewise v. */
-status kernel_kv_append(kernel_queue *q, kernel_view k_cache,
-                        kernel_view v_cache, kernel_view k, kernel_view v,
-                        size_t d_kv) MUST_USE;
-
-/* Causal attention with grouped heads: query head h uses key/value head
- * h / (n_head / n_kv); out = softmax(q k^T / sqrt(d_head)) v over the allowed
- * keys, softmax in fp32.  Row i sees keys 0 .. n_past + i, where n_past = 0
- * when k and v are BY_CELL (the cell's own rows), and n_past = pos when they
- * are BY_KV (a cache that kernel_kv_append() has filled).
- * q, out[r, n_head * d_head]; k, v[.., n_kv * d_head]. */
-typedef struct kernel_attention_args {
-    kernel_view out, q, k, v;
-    size_t n_head, n_kv, d_head;
-} kernel_attention_args;
-status kernel_attention(kernel_queue *q,
-                        const kernel_attention_args *a) MUST_USE;
-
-/* out[r, d] = silu(gate_up[r, 0 .. d-1]) * gate_up[r, d .. 2d-1], where
- * silu(a) = a / (1 + exp(-a)).  (Shazeer 2020, arXiv:2002.05202.) */
-status kernel_swiglu(kernel_queue *q, kernel_view out, kernel_view gate_up,
-                     size_t d) MUST_USE;
-
-/* DPFP feature map of order 3 (Schlag et al. 2021, arXiv:2102.11174):
- *   u = concat(relu(x), relu(-x))                       length 2 d_mem
- *   out[(j-1) * 2 d_mem + i] = u[i] * u[(i - j) mod 2 d_mem],  j = 1 .. 3
- * and with l2_norm out /= max(|out|_2, 1e-12).
- * x[r, d_mem], out[r, 6 d_mem], both F32. */
-status kernel_dpfp(kernel_queue *q, kernel_view out, kernel_view x,
-                   size_t d_mem, bool l2_norm, kernel_rows rows) MUST_USE;
-
-/* Associative read (Rodkin et al. 2024, arXiv:2407.04841):
- *   x[r, d] += (f[r, d_key] A[d_key, d]) / (z . f + 1e-5)
- * Nothing for fresh cells.  f F32 by cell (may be overwritten: a backend may
- * divide it before the product), A and z F32 by state. */
-typedef struct kernel_assoc {
-    kernel_view A; /* [d_key, d_model] */
-    kernel_view z; /* [d_key] */
-    size_t d_key, d_model;
-    bool correction; /* g of the write as below; false: g = 1 */
-    bool l2_norm;    /* features are normalised: N(k) without the 1e-5 */
-} kernel_assoc;
-status kernel_assoc_read(kernel_queue *q, kernel_view x, kernel_view f,
-                         const kernel_assoc *mem) MUST_USE;
-
-/* Associative write by the delta rule, from n_mem rows (0: no-op):
- *   den_m = z . k_m + 1e-5
- *   p_m   = (k_m A) / den_m                  fresh: 0
- *   g_m   = clip(1 - den_m / N(k_m), 0, 1)   fresh, or no correction: 1
- *   A += sum_m sigmoid(b_m) outer(k_m, v_m - p_m);   z += sum_m g_m k_m
- * N(k) = |k|^2 + 1e-5, or |k|^2 with l2_norm (0 gives g = 0).  All rows read
- * the old A and z.  k[n_mem, d_key], v[n_mem, d_model], b[n_mem, 1] F32 by
- * cell from row 0; v and k may be overwritten. */
-status kernel_assoc_write(kernel_queue *q, const kernel_assoc *mem,
-                          kernel_view k, kernel_view v, kernel_view b) MUST_USE;
-
-/* How the next token is drawn from a row of logits. */
-typedef struct kernel_sample_args {
-    float temperature; /* 0: the largest logit, lowest id on ties */
-    float top_p;       /* (0, 1]: smallest set with this probability */
-    uint32_t top_k;    /* 0: all */
-    float uniform;     /* in [0, 1): the random number of this draw */
-} kernel_sample_args;
-
-/* ids[slot item, 0] (I32) = the token drawn from the last row of each cell's
- * logits[r, n_vocab] F32 by cell.  args: one for each cell, copied. */
-status kernel_sample(kernel_queue *q, kernel_view ids, kernel_view logits,
-                     size_t n_vocab, const kernel_sample_args *args) MUST_USE;
 
 /* ------------------------------------------------------------ measure --- */
 

@@ -4,6 +4,8 @@
  *   x += Down(silu(Gate n) * Up n),                   n = rmsnorm(x)        */
 #include "model/block.h"
 
+#include <math.h>
+
 /* Where each intermediate lies.  Attention and MLP use the same bytes. */
 typedef struct rooms {
     kernel_view norm;         /* [r, d] */
@@ -56,8 +58,13 @@ project(const phase *p, kernel_queue *q, kernel_view out, kernel_view in,
 static status
 norm(const phase *p, kernel_queue *q, kernel_view out, weights_kind kind)
 {
-    return kernel_rmsnorm(q, out, p->buf->x, weights_view(p->w, kind),
-                          p->cfg->d_model, p->cfg->norm_eps);
+    const kernel_norm_args a = {.out = out,
+                                .x = p->buf->x,
+                                .w = weights_view(p->w, kind),
+                                .d = p->cfg->d_model,
+                                .n_head = 1,
+                                .eps = p->cfg->norm_eps};
+    return kernel_rmsnorm(q, &a);
 }
 
 /* Causal attention over the cell's own rows, or over its cache when frozen. */
@@ -67,18 +74,26 @@ attend(const phase *p, kernel_queue *q, const rooms *at)
     const model_config *c = p->cfg;
     size_t d_q = (size_t)c->n_head * c->d_head;
     size_t d_kv = (size_t)c->n_kv_head * c->d_head;
-    kernel_view freq = weights_view(p->w, WEIGHTS_ROPE);
+    kernel_rope_args rope = {.freq = weights_view(p->w, WEIGHTS_ROPE),
+                             .n_head = c->n_head,
+                             .d_head = c->d_head,
+                             .d_rot = c->d_head,
+                             .scale = 1};
     kernel_attention_args a = {.out = at->mixed,
                                .q = at->qkv,
                                .k = phase_columns(at->qkv, d_q),
                                .v = phase_columns(at->qkv, d_q + d_kv),
                                .n_head = c->n_head,
                                .n_kv = c->n_kv_head,
-                               .d_head = c->d_head};
+                               .d_head = c->d_head,
+                               .scale = 1.0f / sqrtf((float)c->d_head)};
     status st = ST_OK;
 
-    TRY(kernel_rope(q, a.q, freq, c->n_head, c->d_head));
-    TRY(kernel_rope(q, a.k, freq, c->n_kv_head, c->d_head));
+    rope.x = a.q;
+    TRY(kernel_rope(q, &rope));
+    rope.x = a.k;
+    rope.n_head = c->n_kv_head;
+    TRY(kernel_rope(q, &rope));
     if (p->frozen) {
         kernel_view k_cache = p->buf->kv, v_cache = p->buf->kv;
         v_cache.offset += p->buf->kv_cap * d_kv;

@@ -45,6 +45,7 @@ assoc_of(const phase *p)
                       .z = p->buf->state,
                       .d_key = config_d_key(p->cfg),
                       .d_model = p->cfg->d_model,
+                      .n_head = 1,
                       .correction = p->cfg->correction,
                       .l2_norm = p->cfg->l2_norm};
     a.A.ld = a.d_model;
@@ -68,6 +69,18 @@ project(const phase *p, kernel_queue *q, kernel_view out, weights_kind kind,
 }
 
 static status
+features(const phase *p, kernel_queue *q, const rooms *at, kernel_rows rows)
+{
+    const kernel_dpfp_args a = {.out = at->features,
+                                .x = at->proj,
+                                .d_mem = p->cfg->d_mem,
+                                .n_head = 1,
+                                .l2_norm = p->cfg->l2_norm,
+                                .rows = rows};
+    return kernel_dpfp(q, &a);
+}
+
+static status
 read(phase *p, kernel_queue *q)
 {
     rooms at = rooms_of(p, false);
@@ -75,8 +88,7 @@ read(phase *p, kernel_queue *q)
     status st = ST_OK;
 
     TRY(project(p, q, at.proj, WEIGHTS_MEM_Q, KERNEL_ROWS_ALL));
-    TRY(kernel_dpfp(q, at.features, at.proj, p->cfg->d_mem, a.l2_norm,
-                    KERNEL_ROWS_ALL));
+    TRY(features(p, q, &at, KERNEL_ROWS_ALL));
     TRY(kernel_assoc_read(q, p->buf->x, at.features, &a));
     return ST_OK;
 fail:
@@ -91,8 +103,7 @@ write(phase *p, kernel_queue *q)
     status st = ST_OK;
 
     TRY(project(p, q, at.proj, WEIGHTS_MEM_K, KERNEL_ROWS_MEM));
-    TRY(kernel_dpfp(q, at.features, at.proj, p->cfg->d_mem, a.l2_norm,
-                    KERNEL_ROWS_MEM));
+    TRY(features(p, q, &at, KERNEL_ROWS_MEM));
     TRY(project(p, q, at.value, WEIGHTS_MEM_V, KERNEL_ROWS_MEM));
     TRY(project(p, q, at.gate, WEIGHTS_MEM_B, KERNEL_ROWS_MEM));
     TRY(kernel_assoc_write(q, &a, at.features, at.value, at.gate));

@@ -141,8 +141,12 @@ model_embed(model *m, kernel_queue *q, const model_buffers *buf,
     status st = begin(m, q, cells, n_cell);
     if (st != ST_OK)
         return st;
-    st = kernel_embed(q, buf->x, ids, weights_view(m->w, WEIGHTS_EMBED),
-                      weights_view(m->w, WEIGHTS_MEMORY), m->cfg.d_model);
+    const kernel_embed_args a = {.x = buf->x,
+                                 .ids = ids,
+                                 .table = weights_view(m->w, WEIGHTS_EMBED),
+                                 .memory = weights_view(m->w, WEIGHTS_MEMORY),
+                                 .d = m->cfg.d_model};
+    st = kernel_embed(q, &a);
     return end(q, st);
 }
 
@@ -190,11 +194,16 @@ model_head(model *m, kernel_queue *q, const model_buffers *buf,
                             .w = weights_view(m->w, WEIGHTS_HEAD),
                             .n = m->cfg.n_vocab,
                             .k = m->cfg.d_model};
+    const kernel_norm_args norm = {.out = normed,
+                                   .x = buf->x,
+                                   .w = weights_view(m->w, WEIGHTS_NORM_F),
+                                   .d = m->cfg.d_model,
+                                   .n_head = 1,
+                                   .eps = m->cfg.norm_eps};
     status st = begin(m, q, cells, n_cell);
     if (st != ST_OK)
         return st;
-    TRY(kernel_rmsnorm(q, normed, buf->x, weights_view(m->w, WEIGHTS_NORM_F),
-                       m->cfg.d_model, m->cfg.norm_eps));
+    TRY(kernel_rmsnorm(q, &norm));
     TRY(kernel_linear(q, &a));
     if (sample != NULL)
         TRY(kernel_sample(q, next_ids, logits, m->cfg.n_vocab, sample));

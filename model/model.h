@@ -11,7 +11,7 @@
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
 
-#include "kernels/kernel.h"
+#include "kernels/kernel_ops.h"
 #include "model/config.h"
 #include "model/weights.h"
 

@@ -14,7 +14,7 @@
 #ifndef WORKER_ENGINE_H
 #define WORKER_ENGINE_H
 
-#include "kernels/kernel.h"
+#include "kernels/kernel_ops.h"
 #include "model/model.h"
 #include "sched/place.h"
 #include "sched/wavefront.h"

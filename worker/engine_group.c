@@ -43,6 +43,7 @@ cell_of(const engine *e, const engine_done *d)
                          .n_row = engine_rows(e, s),
                          .n_mem = s->frozen ? 0 : e->cfg->n_mem,
                          .pos = s->frozen ? s->pos : 0,
+                         .n_past = s->frozen ? s->pos : 0,
                          .fresh = s->seg == 0};
 }
 

@@ -31,7 +31,7 @@ static uint32_t
 divide_count(const device_op *op, const kernel_cell *cell)
 {
     (void)op;
-    return cell->fresh ? 0 : cpu_row_blocks(cell->n_row);
+    return cell->fresh || cell->bare ? 0 : cpu_row_blocks(cell->n_row);
 }
 
 SIMD_CLONES static void
@@ -66,7 +66,7 @@ read_count(const device_op *op, const kernel_cell *cell)
     const kernel_assoc *mem = &op->u.read.mem;
     cpu_tiles tiles = cpu_tiles_of(cell->n_row, mem->d_model, mem->d_key);
 
-    return cell->fresh ? 0 : tiles.n_row * tiles.n_col;
+    return cell->fresh || cell->bare ? 0 : tiles.n_row * tiles.n_col;
 }
 
 static void
@@ -106,8 +106,9 @@ const cpu_step cpu_assoc_read = {read_count, read_run};
 static uint32_t
 write_count(const device_op *op, const kernel_cell *cell)
 {
-    return cell->n_mem == 0 ? 0
-                            : cpu_ceil_div(op->u.write.mem.d_model, WRITE_COLS);
+    return cell->n_mem == 0 || cell->bare
+               ? 0
+               : cpu_ceil_div(op->u.write.mem.d_model, WRITE_COLS);
 }
 
 /* v_m := factor * v_m on the item's columns. */
@@ -183,7 +184,7 @@ static uint32_t
 write_z_count(const device_op *op, const kernel_cell *cell)
 {
     (void)op;
-    return cell->n_mem == 0 ? 0 : 1;
+    return cell->n_mem == 0 || cell->bare ? 0 : 1;
 }
 
 /* z += factor * k */

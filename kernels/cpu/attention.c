@@ -18,6 +18,7 @@ typedef struct part {
     size_t ld_q, ld_k, ld_v, ld_out;
     size_t n_query, d_head;
     size_t past;  /* the first query sees keys 0 .. past */
+    float scale;  /* of scores */
     float *score; /* [n_query, KEYS] */
     const cpu_item *item;
     float *top; /* [n_query] largest score so far */
@@ -120,7 +121,7 @@ key_block(const part *t, size_t k0, size_t n_key)
                       .b_t = true,
                       .c = t->score + first * KEYS,
                       .ldc = KEYS,
-                      .alpha = 1.0F / sqrtf((float)t->d_head)};
+                      .alpha = t->scale};
     product values = {.m = t->n_query - first,
                       .n = t->d_head,
                       .k = n_key,
@@ -165,7 +166,7 @@ run(const cpu_item *item)
     uint32_t n_part = cpu_ceil_div(item->cell->n_row, QUERIES);
     cpu_range rows =
         cpu_part(item->cell->n_row, n_part, item->index / a->n_head, 1);
-    size_t past = a->k.by == KERNEL_BY_KV ? item->cell->pos : 0;
+    size_t past = a->k.by == KERNEL_BY_CELL ? 0 : item->cell->n_past;
     size_t at = head * a->d_head;
     size_t at_kv = head / (a->n_head / a->n_kv) * a->d_head;
     const part t = {
@@ -181,6 +182,7 @@ run(const cpu_item *item)
         .n_query = rows.n,
         .d_head = a->d_head,
         .past = past + rows.first,
+        .scale = a->scale,
         .score = item->work,
         .item = item,
         .top = item->work + QUERIES * KEYS,

@@ -81,9 +81,10 @@ typedef struct cpu_step {
 
 /* One step an operation; the memory's have two, where items of the second need
  * or spoil what all items of the first leave or read. */
-extern const cpu_step cpu_embed, cpu_linear, cpu_rmsnorm, cpu_rope,
-    cpu_kv_append, cpu_attention, cpu_swiglu, cpu_dpfp, cpu_assoc_divide,
-    cpu_assoc_read, cpu_assoc_write, cpu_assoc_write_z, cpu_sample;
+extern const cpu_step cpu_embed, cpu_linear, cpu_rmsnorm, cpu_layernorm,
+    cpu_rope, cpu_kv_append, cpu_kv_keep, cpu_attention, cpu_swiglu, cpu_gelu,
+    cpu_dpfp, cpu_assoc_divide, cpu_assoc_read, cpu_assoc_write,
+    cpu_assoc_write_z, cpu_sample;
 
 /* A run of rows or columns. */
 typedef struct cpu_range {

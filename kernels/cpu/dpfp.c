@@ -60,22 +60,21 @@ normalise(float *x, size_t n)
 static void
 run(const cpu_item *item)
 {
-    const kernel_view *out_view = &item->op->u.dpfp.out;
-    const kernel_view *x_view = &item->op->u.dpfp.x;
-    size_t d = item->op->u.dpfp.d_mem;
-    kernel_rows which = item->op->u.dpfp.rows;
-    float *out = cpu_at(out_view, item, which);
-    const float *x = cpu_at(x_view, item, which);
-    cpu_range rows = cpu_row_block(cpu_rows(item->cell, which), item->index);
+    const kernel_dpfp_args *a = &item->op->u.dpfp;
+    size_t d = a->d_mem / a->n_head;
+    float *out = cpu_at(&a->out, item, a->rows);
+    const float *x = cpu_at(&a->x, item, a->rows);
+    cpu_range rows = cpu_row_block(cpu_rows(item->cell, a->rows), item->index);
 
     ASSERT((2 * d + ORDER) * sizeof(float) <= CPU_WORK_BYTES);
-    for (size_t i = rows.first; i < rows.first + rows.n; i++) {
-        float *f = out + i * out_view->ld;
+    for (size_t i = rows.first; i < rows.first + rows.n; i++)
+        for (size_t h = 0; h < a->n_head; h++) {
+            float *f = out + i * a->out.ld + h * 6 * d;
 
-        multiply(f, rectify(item->work, x + i * x_view->ld, d), 2 * d);
-        if (item->op->u.dpfp.l2_norm)
-            normalise(f, 6 * d);
-    }
+            multiply(f, rectify(item->work, x + i * a->x.ld + h * d, d), 2 * d);
+            if (a->l2_norm)
+                normalise(f, 6 * d);
+        }
 }
 
 const cpu_step cpu_dpfp = {count, run};

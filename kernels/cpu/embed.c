@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Rows from the token table and the memory tokens. */
+/* Rows from the token table, the memory tokens and what stands before them. */
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
@@ -11,28 +11,60 @@ count(const device_op *op, const kernel_cell *cell)
     return cpu_row_blocks(cell->n_row);
 }
 
+/* Row `j` of the prefix or of the memory tokens. */
+static const float *
+extra(const cpu_item *item, const kernel_view *learned, size_t j)
+{
+    const kernel_view *carried = &item->op->u.embed.carried;
+    const kernel_view *v =
+        carried->buf != NULL && item->cell->fresh == 0 ? carried : learned;
+
+    return cpu_at(v, item, KERNEL_ROWS_MEM) + j * v->ld;
+}
+
+/* Where row i of the cell comes from. */
+static const float *
+source(const cpu_item *item, const int32_t *ids, size_t i)
+{
+    const kernel_embed_args *a = &item->op->u.embed;
+    const kernel_cell *cell = item->cell;
+    size_t first_mem = cell->n_row - cell->n_mem;
+
+    if (i < cell->n_prefix)
+        return extra(item, &a->prefix, i);
+    if (i >= first_mem)
+        return extra(item, &a->memory, i - first_mem);
+    return cpu_at(&a->table, item, KERNEL_ROWS_ALL) +
+           (size_t)ids[i - cell->n_prefix] * a->table.ld;
+}
+
+static void
+add_position(const cpu_item *item, float *x, size_t i)
+{
+    const kernel_embed_args *a = &item->op->u.embed;
+    const kernel_cell *cell = item->cell;
+    size_t first_mem = cell->n_row - cell->n_mem;
+    size_t row = i >= first_mem && a->mem_pos > 0 ? a->mem_pos + i - first_mem
+                                                  : cell->pos + i;
+    const float *p =
+        cpu_at(&a->position, item, KERNEL_ROWS_ALL) + row * a->position.ld;
+
+    for (size_t c = 0; c < a->d; c++)
+        x[c] += p[c];
+}
+
 static void
 run(const cpu_item *item)
 {
-    const kernel_cell *cell = item->cell;
-    const kernel_view *x_view = &item->op->u.embed.x;
-    const kernel_view *table_view = &item->op->u.embed.table;
-    const kernel_view *memory_view = &item->op->u.embed.memory;
-    float *x = cpu_at(x_view, item, KERNEL_ROWS_ALL);
-    const float *table = cpu_at(table_view, item, KERNEL_ROWS_ALL);
-    const int32_t *ids = cpu_ids_at(&item->op->u.embed.ids, item) + cell->row0;
-    cpu_range rows = cpu_row_block(cell->n_row, item->index);
-    size_t n_token = cell->n_row - cell->n_mem;
+    const kernel_embed_args *a = &item->op->u.embed;
+    float *x = cpu_at(&a->x, item, KERNEL_ROWS_ALL);
+    const int32_t *ids = cpu_ids_at(&a->ids, item) + item->cell->row0;
+    cpu_range rows = cpu_row_block(item->cell->n_row, item->index);
 
     for (size_t i = rows.first; i < rows.first + rows.n; i++) {
-        const float *from;
-
-        if (i < n_token)
-            from = table + (size_t)ids[i] * table_view->ld;
-        else
-            from = cpu_at(memory_view, item, KERNEL_ROWS_ALL) +
-                   (i - n_token) * memory_view->ld;
-        memcpy(x + i * x_view->ld, from, item->op->u.embed.d * sizeof(*x));
+        memcpy(x + i * a->x.ld, source(item, ids, i), a->d * sizeof(*x));
+        if (a->position.buf != NULL)
+            add_position(item, x + i * a->x.ld, i);
     }
 }
 

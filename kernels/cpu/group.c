@@ -89,6 +89,27 @@ keep_samples(cpu_group *g, const kernel_sample_args *args)
     return st;
 }
 
+/* Options of operations that are not computed here yet. */
+static status
+supported(const device_op *op)
+{
+    const kernel_assoc *mem =
+        op->kind == DEVICE_ASSOC_READ ? &op->u.read.mem : &op->u.write.mem;
+    const kernel_attention_args *a = &op->u.attention;
+
+    if (op->kind == DEVICE_LINEAR && op->u.linear.w.type != KERNEL_F32)
+        return status_fail(ST_UNSUPPORTED, "the CPU takes F32 weights only");
+    if (op->kind == DEVICE_ATTENTION &&
+        (a->window_k.buf != NULL || a->span > 0 || a->open_mem))
+        return status_fail(ST_UNSUPPORTED, "the CPU has no attention windows");
+    if ((op->kind == DEVICE_ASSOC_READ || op->kind == DEVICE_ASSOC_WRITE) &&
+        (mem->n_head > 1 || mem->gating || mem->z.buf == NULL))
+        return status_fail(ST_UNSUPPORTED,
+                           "the CPU has no memory heads, gating, or memories "
+                           "without denominators");
+    return ST_OK;
+}
+
 status
 cpu_group_add(cpu_group *g, const device_op *op)
 {
@@ -96,10 +117,13 @@ cpu_group_add(cpu_group *g, const device_op *op)
         [DEVICE_EMBED] = &cpu_embed,
         [DEVICE_LINEAR] = &cpu_linear,
         [DEVICE_RMSNORM] = &cpu_rmsnorm,
+        [DEVICE_LAYERNORM] = &cpu_layernorm,
         [DEVICE_ROPE] = &cpu_rope,
         [DEVICE_KV_APPEND] = &cpu_kv_append,
+        [DEVICE_KV_KEEP] = &cpu_kv_keep,
         [DEVICE_ATTENTION] = &cpu_attention,
         [DEVICE_SWIGLU] = &cpu_swiglu,
+        [DEVICE_GELU] = &cpu_gelu,
         [DEVICE_DPFP] = &cpu_dpfp,
         [DEVICE_ASSOC_READ] = &cpu_assoc_divide,
         [DEVICE_ASSOC_WRITE] = &cpu_assoc_write,
@@ -107,6 +131,8 @@ cpu_group_add(cpu_group *g, const device_op *op)
     };
     device_op copy = *op;
     status st;
+
+    TRY(supported(op));
 
     if (op->kind == DEVICE_SAMPLE) {
         TRY(keep_samples(g, op->u.sample.args));

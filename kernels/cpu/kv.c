@@ -1,36 +1,77 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Appends a cell's keys and values to its cache. */
+/* Copies a cell's keys and values to where later rows find them. */
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
 
-static uint32_t
-count(const device_op *op, const kernel_cell *cell)
+/* Rows from .. from + n - 1 of the cell become rows `to` .. of the target. */
+typedef struct part {
+    size_t from, to, n;
+} part;
+
+static part
+appended(const kernel_cell *cell)
 {
-    (void)op;
-    return cpu_row_blocks(cell->n_row);
+    return (part){.to = cell->n_past, .n = cell->n_row};
+}
+
+static part
+kept(const kernel_cell *cell)
+{
+    return (part){.from = cell->n_prefix,
+                  .n = cell->n_row - cell->n_prefix - cell->n_mem};
 }
 
 static void
-append(const cpu_item *item, const kernel_view *cache, const kernel_view *from,
-       size_t d)
+copy(const cpu_item *item, const kernel_view *to, const kernel_view *from,
+     const part *p)
 {
-    cpu_range rows = cpu_row_block(item->cell->n_row, item->index);
-    float *dst = cpu_at(cache, item, KERNEL_ROWS_ALL) +
-                 (size_t)item->cell->pos * cache->ld;
-    const float *src = cpu_at(from, item, KERNEL_ROWS_ALL);
+    cpu_range rows = cpu_row_block(p->n, item->index);
+    float *dst = cpu_at(to, item, KERNEL_ROWS_ALL) + p->to * to->ld;
+    const float *src = cpu_at(from, item, KERNEL_ROWS_ALL) + p->from * from->ld;
 
     for (size_t i = rows.first; i < rows.first + rows.n; i++)
-        memcpy(dst + i * cache->ld, src + i * from->ld, d * sizeof(*dst));
+        memcpy(dst + i * to->ld, src + i * from->ld,
+               item->op->u.kv.d_kv * sizeof(*dst));
 }
 
 static void
-run(const cpu_item *item)
+copy_both(const cpu_item *item, const part *p)
 {
-    size_t d = item->op->u.kv.d_kv;
-
-    append(item, &item->op->u.kv.k_cache, &item->op->u.kv.k, d);
-    append(item, &item->op->u.kv.v_cache, &item->op->u.kv.v, d);
+    copy(item, &item->op->u.kv.k_to, &item->op->u.kv.k, p);
+    copy(item, &item->op->u.kv.v_to, &item->op->u.kv.v, p);
 }
 
-const cpu_step cpu_kv_append = {count, run};
+static uint32_t
+append_count(const device_op *op, const kernel_cell *cell)
+{
+    (void)op;
+    return cpu_row_blocks(appended(cell).n);
+}
+
+static void
+append_run(const cpu_item *item)
+{
+    const part p = appended(item->cell);
+
+    copy_both(item, &p);
+}
+
+const cpu_step cpu_kv_append = {append_count, append_run};
+
+static uint32_t
+keep_count(const device_op *op, const kernel_cell *cell)
+{
+    (void)op;
+    return cpu_row_blocks(kept(cell).n);
+}
+
+static void
+keep_run(const cpu_item *item)
+{
+    const part p = kept(item->cell);
+
+    copy_both(item, &p);
+}
+
+const cpu_step cpu_kv_keep = {keep_count, keep_run};

@@ -9,8 +9,7 @@
 static uint32_t
 count(const device_op *op, const kernel_cell *cell)
 {
-    (void)op;
-    return cpu_row_blocks(cell->n_row);
+    return cpu_row_blocks(cpu_rows(cell, op->u.norm.rows));
 }
 
 SIMD_CLONES static void
@@ -31,16 +30,16 @@ row(float *out, const float *x, const float *w, size_t d, float eps)
 static void
 run(const cpu_item *item)
 {
-    const kernel_view *out_view = &item->op->u.rmsnorm.out;
-    const kernel_view *x_view = &item->op->u.rmsnorm.x;
-    float *out = cpu_at(out_view, item, KERNEL_ROWS_ALL);
-    const float *x = cpu_at(x_view, item, KERNEL_ROWS_ALL);
-    const float *w = cpu_at(&item->op->u.rmsnorm.w, item, KERNEL_ROWS_ALL);
-    cpu_range rows = cpu_row_block(item->cell->n_row, item->index);
+    const kernel_norm_args *a = &item->op->u.norm;
+    float *out = cpu_at(&a->out, item, a->rows);
+    const float *x = cpu_at(&a->x, item, a->rows);
+    const float *w = cpu_at(&a->w, item, a->rows);
+    cpu_range rows = cpu_row_block(cpu_rows(item->cell, a->rows), item->index);
 
     for (size_t i = rows.first; i < rows.first + rows.n; i++)
-        row(out + i * out_view->ld, x + i * x_view->ld, w,
-            item->op->u.rmsnorm.d, item->op->u.rmsnorm.eps);
+        for (size_t h = 0; h < a->n_head; h++)
+            row(out + i * a->out.ld + h * a->d, x + i * a->x.ld + h * a->d, w,
+                a->d, a->eps);
 }
 
 const cpu_step cpu_rmsnorm = {count, run};

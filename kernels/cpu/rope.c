@@ -43,16 +43,26 @@ turn(float *restrict cosine, float *restrict sine, const float *restrict freq,
 }
 
 SIMD_CLONES static void
-rotate(float *restrict x, const float *restrict cosine,
-       const float *restrict sine, size_t n_head, size_t half)
+scale(float *restrict x, size_t n, float factor)
 {
-    for (size_t h = 0; h < n_head; h++, x += 2 * half) {
+#pragma omp simd
+    for (size_t i = 0; i < n; i++)
+        x[i] *= factor;
+}
+
+SIMD_CLONES static void
+rotate(float *restrict x, const float *restrict cosine,
+       const float *restrict sine, const kernel_rope_args *a)
+{
+    size_t half = a->d_rot / 2;
+
+    for (size_t h = 0; h < a->n_head; h++, x += a->d_head) {
 #pragma omp simd
         for (size_t i = 0; i < half; i++) {
-            float a = x[i], b = x[half + i];
+            float u = x[i], v = x[half + i];
 
-            x[i] = a * cosine[i] - b * sine[i];
-            x[half + i] = b * cosine[i] + a * sine[i];
+            x[i] = u * cosine[i] - v * sine[i];
+            x[half + i] = v * cosine[i] + u * sine[i];
         }
     }
 }
@@ -60,17 +70,19 @@ rotate(float *restrict x, const float *restrict cosine,
 static void
 run(const cpu_item *item)
 {
-    const kernel_view *view = &item->op->u.rope.x;
-    float *x = cpu_at(view, item, KERNEL_ROWS_ALL);
-    const float *freq = cpu_at(&item->op->u.rope.freq, item, KERNEL_ROWS_ALL);
-    size_t half = item->op->u.rope.d_head / 2;
+    const kernel_rope_args *a = &item->op->u.rope;
+    float *x = cpu_at(&a->x, item, KERNEL_ROWS_ALL);
+    const float *freq = cpu_at(&a->freq, item, KERNEL_ROWS_ALL);
+    size_t half = a->d_rot / 2;
     float *cosine = item->work, *sine = item->work + half;
     cpu_range rows = cpu_row_block(item->cell->n_row, item->index);
 
     ASSERT(2 * half * sizeof(float) <= CPU_WORK_BYTES);
     for (size_t i = rows.first; i < rows.first + rows.n; i++) {
-        turn(cosine, sine, freq, (double)(item->cell->pos + i), half);
-        rotate(x + i * view->ld, cosine, sine, item->op->u.rope.n_head, half);
+        turn(cosine, sine, freq, (double)item->cell->pos + (double)i, half);
+        if (a->scale != 1.0F) /* NOLINT: exactly 1 means no YaRN */
+            scale(cosine, 2 * half, a->scale);
+        rotate(x + i * a->x.ld, cosine, sine, a);
     }
 }
 

@@ -27,6 +27,7 @@ memory_init(memory *m, const rig *r, const assoc_case *c)
                             .z = m->z.view,
                             .d_key = c->d_key,
                             .d_model = c->d_model,
+                            .n_head = 1,
                             .correction = c->correction,
                             .l2_norm = c->l2_norm};
 }

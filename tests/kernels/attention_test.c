@@ -17,7 +17,7 @@ expect_row(const rig *r, const attention_case *c, uint32_t p, size_t i,
 {
     const kernel_cell *cell = &r->cells[p];
     size_t item = c->cached ? cell->kv : p;
-    size_t n_key = (c->cached ? cell->pos : 0) + i + 1;
+    size_t n_key = (c->cached ? cell->n_past : 0) + i + 1;
 
     for (size_t h = 0; h < c->n_head; h++) {
         size_t q0 = h * c->d_head;
@@ -48,8 +48,10 @@ one_case(rig *r, const attention_case *c)
 {
     kernel_by by = c->cached ? KERNEL_BY_KV : KERNEL_BY_CELL;
     rig_tensor out, q, k, v;
-    kernel_attention_args a = {
-        .n_head = c->n_head, .n_kv = c->n_kv, .d_head = c->d_head};
+    kernel_attention_args a = {.n_head = c->n_head,
+                               .n_kv = c->n_kv,
+                               .d_head = c->d_head,
+                               .scale = 1.0F / sqrtf((float)c->d_head)};
 
     rig_tensor_init(&out, r, KERNEL_BY_CELL, RIG_N_ROW, c->n_head * c->d_head,
                     1);
@@ -102,9 +104,9 @@ static void
 long_cache_is_right(void **state)
 {
     static const kernel_cell cells[] = {
-        {.kv = 2, .n_row = 1, .pos = 1500},
-        {.kv = 0, .n_row = 90, .pos = 1000},
-        {.kv = 1, .n_row = 70, .pos = 480},
+        {.kv = 2, .n_row = 1, .n_past = 1500},
+        {.kv = 0, .n_row = 90, .n_past = 1000},
+        {.kv = 1, .n_row = 70, .n_past = 480},
     };
     const attention_case c = {2, 1, 16, 1600, true, 12.0F};
     rig r;

@@ -2,6 +2,8 @@
 /* One layer as a list of kernel calls. */
 #include "tests/kernels/layer.h"
 
+#include <math.h>
+
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -124,7 +126,8 @@ attention(const layer *l)
                                .v = l->qkv,
                                .n_head = s->n_head,
                                .n_kv = s->n_kv,
-                               .d_head = s->d_head};
+                               .d_head = s->d_head,
+                               .scale = 1.0F / sqrtf((float)s->d_head)};
 
     a.k.offset += s->n_head * s->d_head;
     a.v.offset += (s->n_head + s->n_kv) * s->d_head;
@@ -139,7 +142,12 @@ mem_kvb(const layer *l)
 
     linear(l, (const kernel_view *[3]){&l->mq, &l->x, &l->w_mq},
            (size_t[2]){LAYER_D_MEM, s->d}, mem, false);
-    layer_must(kernel_dpfp(l->q, l->mk, l->mq, LAYER_D_MEM, false, mem));
+    layer_must(kernel_dpfp(l->q, &(kernel_dpfp_args){.out = l->mk,
+                                                     .x = l->mq,
+                                                     .d_mem = LAYER_D_MEM,
+                                                     .n_head = 1,
+                                                     .l2_norm = false,
+                                                     .rows = mem}));
     linear(l, (const kernel_view *[3]){&l->mv, &l->x, &l->w_mv},
            (size_t[2]){s->d, s->d}, mem, false);
     linear(l, (const kernel_view *[3]){&l->mb, &l->x, &l->w_mb},
@@ -154,6 +162,7 @@ layer_enqueue(const layer *l, layer_part part)
                               .z = l->z,
                               .d_key = LAYER_D_KEY,
                               .d_model = s->d,
+                              .n_head = 1,
                               .correction = true};
     const kernel_rows all = KERNEL_ROWS_ALL;
     size_t dh = s->n_head * s->d_head, dkv = s->n_kv * s->d_head;
@@ -164,14 +173,24 @@ layer_enqueue(const layer *l, layer_part part)
                (size_t[2]){LAYER_D_MEM, s->d}, all, false);
         break;
     case LAYER_DPFP:
-        layer_must(kernel_dpfp(l->q, l->f, l->mq, LAYER_D_MEM, false, all));
+        layer_must(kernel_dpfp(l->q, &(kernel_dpfp_args){.out = l->f,
+                                                         .x = l->mq,
+                                                         .d_mem = LAYER_D_MEM,
+                                                         .n_head = 1,
+                                                         .l2_norm = false,
+                                                         .rows = all}));
         break;
     case LAYER_READ:
         layer_must(kernel_assoc_read(l->q, l->x, l->f, &mem));
         break;
     case LAYER_NORM1:
     case LAYER_NORM2:
-        layer_must(kernel_rmsnorm(l->q, l->norm, l->x, l->w_norm, s->d, 1e-5F));
+        layer_must(kernel_rmsnorm(l->q, &(kernel_norm_args){.out = l->norm,
+                                                            .x = l->x,
+                                                            .w = l->w_norm,
+                                                            .d = s->d,
+                                                            .n_head = 1,
+                                                            .eps = 1e-5F}));
         break;
     case LAYER_QKV:
         linear(l, (const kernel_view *[3]){&l->qkv, &l->norm, &l->w_qkv},
@@ -179,7 +198,12 @@ layer_enqueue(const layer *l, layer_part part)
         break;
     case LAYER_ROPE:
         layer_must(
-            kernel_rope(l->q, l->qkv, l->freq, s->n_head + s->n_kv, s->d_head));
+            kernel_rope(l->q, &(kernel_rope_args){.x = l->qkv,
+                                                  .freq = l->freq,
+                                                  .n_head = s->n_head + s->n_kv,
+                                                  .d_head = s->d_head,
+                                                  .d_rot = s->d_head,
+                                                  .scale = 1}));
         break;
     case LAYER_ATTENTION:
         attention(l);

@@ -4,7 +4,7 @@
 #ifndef TESTS_KERNELS_LAYER_H
 #define TESTS_KERNELS_LAYER_H
 
-#include "kernels/kernel.h"
+#include "kernels/kernel_ops.h"
 
 enum { LAYER_D_MEM = 64, LAYER_D_KEY = 6 * LAYER_D_MEM };
 

@@ -96,7 +96,12 @@ static void
 run_rope(rig *r, rig_tensor *x, rig_tensor *freq)
 {
     rig_begin(r);
-    EXPECT_OK(kernel_rope(r->q, x->view, freq->view, 1, 16));
+    EXPECT_OK(kernel_rope(r->q, &(kernel_rope_args){.x = x->view,
+                                                    .freq = freq->view,
+                                                    .n_head = 1,
+                                                    .d_head = 16,
+                                                    .d_rot = 16,
+                                                    .scale = 1}));
     EXPECT_OK(kernel_end(r->q));
 }
 
@@ -175,10 +180,20 @@ async_device_spoils_scratch(void **state)
     EXPECT_OK(kernel_buf_new(&scratch.buf, r.dev, KERNEL_SCRATCH,
                              RIG_N_ROW * 16 * sizeof(float), RIG_N_CELL));
     rig_begin(&r);
-    EXPECT_OK(kernel_rmsnorm(r.q, scratch, x.view, one.view, 16, 1e-5F));
+    EXPECT_OK(kernel_rmsnorm(r.q, &(kernel_norm_args){.out = scratch,
+                                                      .x = x.view,
+                                                      .w = one.view,
+                                                      .d = 16,
+                                                      .n_head = 1,
+                                                      .eps = 1e-5F}));
     rig_end(&r);
     rig_begin(&r);
-    EXPECT_OK(kernel_rmsnorm(r.q, out.view, scratch, one.view, 16, 1e-5F));
+    EXPECT_OK(kernel_rmsnorm(r.q, &(kernel_norm_args){.out = out.view,
+                                                      .x = scratch,
+                                                      .w = one.view,
+                                                      .d = 16,
+                                                      .n_head = 1,
+                                                      .eps = 1e-5F}));
     EXPECT_OK(kernel_end(r.q));
     EXPECT_OK(kernel_copy_out(r.q, &got, out.view.buf,
                               rig_at(&out, 0, 0, 0) * sizeof(float),

@@ -19,6 +19,7 @@ const kernel_cell rig_cells[RIG_N_CELL] = {
      .row0 = 4,
      .n_row = 1,
      .pos = 9,
+     .n_past = 9,
      .fresh = 1},
     {.layer = 1,
      .slot = 0,
@@ -28,6 +29,7 @@ const kernel_cell rig_cells[RIG_N_CELL] = {
      .n_row = 33,
      .n_mem = 5,
      .pos = 70,
+     .n_past = 70,
      .fresh = 1},
     {.layer = 6,
      .slot = 6,
@@ -35,7 +37,8 @@ const kernel_cell rig_cells[RIG_N_CELL] = {
      .kv = 1,
      .n_row = 150,
      .n_mem = 1,
-     .pos = 3},
+     .pos = 3,
+     .n_past = 3},
     {.layer = 3,
      .slot = 2,
      .state = 1,
@@ -43,7 +46,8 @@ const kernel_cell rig_cells[RIG_N_CELL] = {
      .row0 = 2,
      .n_row = 7,
      .n_mem = 7,
-     .pos = 100},
+     .pos = 100,
+     .n_past = 100},
 };
 
 void

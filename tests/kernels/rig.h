@@ -4,7 +4,7 @@
 #ifndef TESTS_KERNELS_RIG_H
 #define TESTS_KERNELS_RIG_H
 
-#include "kernels/kernel.h"
+#include "kernels/kernel_ops.h"
 #include "tests/expect.h"
 
 typedef struct rig {

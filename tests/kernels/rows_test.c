@@ -40,7 +40,11 @@ embed_on_a_device(rig *r)
             }
     }
     rig_begin(r);
-    EXPECT_OK(kernel_embed(r->q, x.view, ids.view, table.view, memory.view, D));
+    EXPECT_OK(kernel_embed(r->q, &(kernel_embed_args){.x = x.view,
+                                                      .ids = ids.view,
+                                                      .table = table.view,
+                                                      .memory = memory.view,
+                                                      .d = D}));
     rig_end(r);
     rig_check(&x, r, 0.0);
     rig_tensor_fini(&x);
@@ -83,7 +87,12 @@ rmsnorm_on_a_device(rig *r)
         }
     }
     rig_begin(r);
-    EXPECT_OK(kernel_rmsnorm(r->q, out.view, x.view, w.view, D, 1e-3F));
+    EXPECT_OK(kernel_rmsnorm(r->q, &(kernel_norm_args){.out = out.view,
+                                                       .x = x.view,
+                                                       .w = w.view,
+                                                       .d = D,
+                                                       .n_head = 1,
+                                                       .eps = 1e-3F}));
     rig_end(r);
     rig_check(&out, r, 1e-6);
     rig_check(&x, r, 0.0);
@@ -132,7 +141,12 @@ rope_on_a_device(rig *r)
     freq.view.stride = 0;
     rope_expect(r, &x, &freq, HEADS, HALF);
     rig_begin(r);
-    EXPECT_OK(kernel_rope(r->q, x.view, freq.view, HEADS, 2 * HALF));
+    EXPECT_OK(kernel_rope(r->q, &(kernel_rope_args){.x = x.view,
+                                                    .freq = freq.view,
+                                                    .n_head = HEADS,
+                                                    .d_head = 2 * HALF,
+                                                    .d_rot = 2 * HALF,
+                                                    .scale = 1}));
     rig_end(r);
     rig_check(&x, r, 4e-7);
     rig_tensor_fini(&x);
@@ -163,7 +177,12 @@ rope_is_right_far_away(void **state)
     rig_tensor_init(&freq, &r, KERNEL_BY_CELL, 1, HALF, 2);
     rope_expect(&r, &x, &freq, HEADS, HALF);
     rig_begin(&r);
-    EXPECT_OK(kernel_rope(r.q, x.view, freq.view, HEADS, 2 * HALF));
+    EXPECT_OK(kernel_rope(r.q, &(kernel_rope_args){.x = x.view,
+                                                   .freq = freq.view,
+                                                   .n_head = HEADS,
+                                                   .d_head = 2 * HALF,
+                                                   .d_rot = 2 * HALF,
+                                                   .scale = 1}));
     rig_end(&r);
     rig_check(&x, &r, 4e-7);
     rig_tensor_fini(&x);
@@ -187,7 +206,7 @@ kv_on_a_device(rig *r)
         const kernel_cell *c = &r->cells[p];
 
         for (size_t i = 0; i < c->n_row * (size_t)D; i++) {
-            size_t row = c->pos + i / D;
+            size_t row = c->n_past + i / D;
 
             rig_want(&k_cache, c->kv, row, i % D, rig_in(&k, p, i / D, i % D));
             rig_want(&v_cache, c->kv, row, i % D, rig_in(&v, p, i / D, i % D));
@@ -291,7 +310,12 @@ dpfp_case(rig *r, size_t d, bool l2_norm, kernel_rows rows)
             dpfp_expect(&out, (size_t[2]){p, i}, &x, (size_t[2]){p, i}, d,
                         l2_norm);
     rig_begin(r);
-    EXPECT_OK(kernel_dpfp(r->q, out.view, x.view, d, l2_norm, rows));
+    EXPECT_OK(kernel_dpfp(r->q, &(kernel_dpfp_args){.out = out.view,
+                                                    .x = x.view,
+                                                    .d_mem = d,
+                                                    .n_head = 1,
+                                                    .l2_norm = l2_norm,
+                                                    .rows = rows}));
     rig_end(r);
     rig_check(&out, r, 1e-6);
     rig_tensor_fini(&out);
@@ -335,7 +359,12 @@ dpfp_has_the_known_value(void **state)
     for (size_t i = 0; i < 12; i++)
         rig_want(&out, 0, 0, i, want[i]);
     rig_begin(&r);
-    EXPECT_OK(kernel_dpfp(r.q, out.view, x.view, 2, false, KERNEL_ROWS_ALL));
+    EXPECT_OK(kernel_dpfp(r.q, &(kernel_dpfp_args){.out = out.view,
+                                                   .x = x.view,
+                                                   .d_mem = 2,
+                                                   .n_head = 1,
+                                                   .l2_norm = false,
+                                                   .rows = KERNEL_ROWS_ALL}));
     rig_end(&r);
     rig_check(&out, &r, 0.0);
     rig_tensor_fini(&out);

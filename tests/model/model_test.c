@@ -546,6 +546,7 @@ check_frozen(bench *b)
         kernel_cell c = {.slot = 2,
                          .row0 = pos,
                          .pos = pos,
+                         .n_past = pos,
                          .n_row = step == 0 ? prompt : 1};
         embed(b, x, &c, 31 + step);
         for (uint32_t layer = 0; layer < LAYERS; layer++) {
