@@ -4,6 +4,12 @@
 
 #include <math.h>
 
+bool
+config_is_bare(const model_config *cfg, uint32_t layer)
+{
+    return (cfg->bare[layer / 64] >> layer % 64 & 1) != 0;
+}
+
 uint32_t
 config_d_key(const model_config *cfg)
 {
@@ -68,9 +74,11 @@ check_sizes(const model_config *cfg)
         return status_fail(ST_ARG,
                            "model: %u heads are not a multiple of %u key heads",
                            cfg->n_head, cfg->n_kv_head);
-    if (cfg->d_head % 2 != 0)
-        return status_fail(ST_ARG, "model: the head size %u is odd",
-                           cfg->d_head);
+    if (cfg->rope.d_rot % 2 != 0 || cfg->rope.d_rot > cfg->d_head)
+        return status_fail(ST_ARG,
+                           "model: %u rotated numbers of a head of %u; must be "
+                           "even and not more",
+                           cfg->rope.d_rot, cfg->d_head);
     return ST_OK;
 
 fail:
@@ -84,14 +92,34 @@ positive(double x)
 }
 
 static status
+check_yarn(const config_rope *rope)
+{
+    if (!positive(rope->original_max_position) || !positive(rope->beta_fast) ||
+        !positive(rope->beta_slow) || !positive(rope->attention_factor))
+        return status_fail(
+            ST_ARG, "model: yarn needs original_max_position_embeddings, "
+                    "beta_fast, beta_slow and attention_factor, all "
+                    "positive");
+    return ST_OK;
+}
+
+static status
 check_rope(const config_rope *rope)
 {
+    if (rope->d_rot == 0)
+        return ST_OK;
     if (!positive(rope->theta))
         return status_fail(ST_ARG, "model: rope_theta must be positive");
-    if (!rope->llama3)
+    if (rope->kind == CONFIG_ROPE_PLAIN)
         return ST_OK;
-    if (!positive(rope->factor) || !positive(rope->low_freq_factor) ||
-        !positive(rope->high_freq_factor) ||
+    if (!positive(rope->factor))
+        return status_fail(ST_ARG,
+                           "model: the rope scaling needs a positive factor");
+    if (rope->kind == CONFIG_ROPE_YARN)
+        return check_yarn(rope);
+    if (rope->kind == CONFIG_ROPE_LINEAR)
+        return ST_OK;
+    if (!positive(rope->low_freq_factor) || !positive(rope->high_freq_factor) ||
         !positive(rope->original_max_position))
         return status_fail(ST_ARG,
                            "model: the rope scaling needs factor, "

@@ -22,39 +22,105 @@ enum {
     CONFIG_MAX_EOS = 16
 };
 
-typedef enum config_block { CONFIG_BLOCK_LLAMA = 0 } config_block;
-typedef enum config_memory { CONFIG_MEMORY_ASSOC = 0 } config_memory;
+typedef enum config_block {
+    CONFIG_BLOCK_LLAMA = 0, /* also Mistral, Qwen2, Qwen3, SmolLM */
+    CONFIG_BLOCK_GPT2,
+    CONFIG_BLOCK_NEOX
+} config_block;
+
+typedef enum config_memory {
+    CONFIG_MEMORY_ASSOC = 0, /* ARMT: A and z in every layer */
+    CONFIG_MEMORY_TOKENS,    /* RMT: hidden states of memory tokens */
+    CONFIG_MEMORY_CACHE      /* none: keys and values of all that was read */
+} config_memory;
+
 typedef enum config_dtype {
     CONFIG_F32 = 0,
     CONFIG_BF16,
     CONFIG_F16
 } config_dtype;
 
-/* Rotary embedding; scaling "llama3" or none. */
+typedef enum config_act {
+    CONFIG_ACT_SILU = 0, /* gated: silu(gate) up */
+    CONFIG_ACT_GELU,
+    CONFIG_ACT_GELU_TANH
+} config_act;
+
+/* Where an input is cut that is no multiple of segment_size. */
+typedef enum config_align {
+    CONFIG_ALIGN_LEFT = 0, /* the last segment is short */
+    CONFIG_ALIGN_RIGHT,    /* the first is */
+    CONFIG_ALIGN_CENTER    /* nearly equal ones */
+} config_align;
+
+/* How an answer goes on (frozen: the last segment reads the memory and never
+ * writes; rollover: full segments are written while the answer grows). */
+typedef enum config_generation {
+    CONFIG_FROZEN = 0,
+    CONFIG_ROLLOVER
+} config_generation;
+
+typedef enum config_rope_kind {
+    CONFIG_ROPE_PLAIN = 0,
+    CONFIG_ROPE_LINEAR, /* frequencies / factor */
+    CONFIG_ROPE_LLAMA3,
+    CONFIG_ROPE_YARN /* Peng et al. 2023, arXiv:2309.00071 */
+} config_rope_kind;
+
+/* Rotary embedding of the first d_rot numbers of each head; 0: there is none.
+ * config_rope_fill() makes the frequencies. */
 typedef struct config_rope {
-    double theta;
-    bool llama3;
-    double factor, low_freq_factor, high_freq_factor;
-    double original_max_position;
+    config_rope_kind kind;
+    uint32_t d_rot;
+    double theta, factor;
+    double low_freq_factor, high_freq_factor; /* llama3 */
+    double original_max_position;             /* llama3, yarn */
+    double beta_fast, beta_slow;              /* yarn */
+    double attention_factor;                  /* yarn: of cosines and sines */
+    bool truncate;                            /* yarn: whole dimensions */
 } config_rope;
 
 typedef struct model_config {
+    /* ---- decoder layers and both ends ---- */
     config_block block;
-    config_memory memory;
     uint32_t n_layer, d_model, n_head, n_kv_head, d_head, d_ffn, n_vocab;
+    uint32_t n_position; /* rows of learned positions; 0: there are none */
+    uint32_t span;       /* sliding window of the base model; 0: none */
     float norm_eps;
+    config_act act;
     bool tied_head;
+    bool qkv_bias, out_bias, mlp_bias;
+    bool qk_norm;  /* rmsnorm of every query and key head (Qwen3) */
+    bool parallel; /* the MLP stands beside attention (NeoX) */
     config_rope rope;
+    /* ---- segments and memory ---- */
+    config_memory memory;
+    config_align align;
+    config_generation generation;
     uint32_t segment_size; /* S, ordinary tokens, without memory tokens */
-    uint32_t n_mem;        /* M, memory tokens */
+    uint32_t n_mem;        /* M, memory tokens; 0 with CONFIG_MEMORY_CACHE */
+    uint32_t n_sink;       /* K, 0 or 1: a learned row before each segment */
+    bool window;           /* keys and values of the segment before are seen */
+    bool window_outer;     /* the outer-loop variant: memory tokens see each
+                              other, later positions start at S */
+    bool wrap_pos;         /* memory tokens have positions of their own behind
+                              n_position */
     uint32_t d_mem;        /* width of memory queries before the features */
+    uint32_t n_mem_head;   /* H */
     bool correction;
-    bool l2_norm;       /* key_norm "l2" */
+    bool l2_norm; /* key_norm "l2" */
+    bool denom;   /* use_denom */
+    bool gating;
+    uint64_t bare[CONFIG_MAX_LAYER / 64]; /* bit l: layer l has no memory */
+    /* ---- the rest ---- */
     config_dtype dtype; /* type named by the file; tensors may differ */
     uint32_t n_eos;
     int32_t eos[CONFIG_MAX_EOS]; /* end-of-text tokens, may be none */
     int32_t bos;                 /* -1: none named */
 } model_config;
+
+/* Whether layer `layer` has no memory (wrap_layers). */
+bool config_is_bare(const model_config *cfg, uint32_t layer);
 
 /* d_key = 6 d_mem. */
 uint32_t config_d_key(const model_config *cfg);
@@ -74,6 +140,11 @@ double config_cell_flops(const model_config *cfg, uint32_t n_row,
 /* Inner consistency and limits; ST_ARG or ST_UNSUPPORTED with the field's
  * name.  Every constructor of a config ends with it. */
 status config_check(const model_config *cfg) MUST_USE;
+
+/* The d_rot / 2 rotary frequencies, and what cosines and sines are multiplied
+ * by (1 except with YaRN). */
+void config_rope_fill(const model_config *cfg, double *freq);
+float config_rope_scale(const model_config *cfg);
 
 /* Reads `dir`/config.json (at most 1 MiB).  ST_NOTFOUND: no directory or no
  * file.  ST_UNSUPPORTED: a known option that is not built, by name. */

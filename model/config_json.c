@@ -292,7 +292,7 @@ read_scaling(const source *src, const json *scaling, config_rope *rope)
         return ST_OK;
     if (strcmp(kind, "llama3") != 0)
         return unsupported(src, "rope_scaling", kind);
-    rope->llama3 = true;
+    rope->kind = CONFIG_ROPE_LLAMA3;
     TRY(get_f64(src, scaling, "factor", &rope->factor));
     TRY(get_f64(src, scaling, "low_freq_factor", &rope->low_freq_factor));
     TRY(get_f64(src, scaling, "high_freq_factor", &rope->high_freq_factor));
@@ -331,7 +331,9 @@ read_memory(const source *src, model_config *cfg)
     cfg->n_mem = 16;
     cfg->d_mem = 512;
     cfg->segment_size = 512;
+    cfg->n_mem_head = 1;
     cfg->correction = true;
+    cfg->denom = true;
     TRY(get_u32(src, src->top, "num_mem_tokens", &cfg->n_mem));
     TRY(get_u32(src, src->top, "d_mem", &cfg->d_mem));
     TRY(get_u32(src, src->top, "segment_size", &cfg->segment_size));
@@ -441,6 +443,7 @@ read_all(const source *src, model_config *cfg)
     TRY(refuse_base_options(src));
     TRY(read_base(src, cfg));
     TRY(read_rope(src, &cfg->rope));
+    cfg->rope.d_rot = cfg->d_head;
     TRY(read_memory(src, cfg));
     TRY(refuse_wrap_layers(src, cfg->n_layer));
     TRY(read_dtypes(src, &cfg->dtype));

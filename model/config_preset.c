@@ -26,8 +26,10 @@ static const preset presets[] = {
 static config_rope
 rope_of(const preset *p)
 {
-    return (config_rope){.theta = p->theta,
-                         .llama3 = p->factor > 0,
+    return (config_rope){.kind = p->factor > 0 ? CONFIG_ROPE_LLAMA3
+                                               : CONFIG_ROPE_PLAIN,
+                         .d_rot = p->d_head,
+                         .theta = p->theta,
                          .factor = p->factor,
                          .low_freq_factor = 1,
                          .high_freq_factor = 4,
@@ -52,7 +54,9 @@ config_preset(model_config *out, const char *name)
                             .segment_size = 1024,
                             .n_mem = 128,
                             .d_mem = 64,
+                            .n_mem_head = 1,
                             .correction = true,
+                            .denom = true,
                             .dtype = CONFIG_F32,
                             .bos = -1};
         status st;

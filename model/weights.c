@@ -27,26 +27,51 @@ weights_shape(const model_config *cfg, weights_kind kind, size_t *rows,
 {
     size_t d = cfg->d_model, d_q = (size_t)cfg->n_head * cfg->d_head;
     size_t d_kv = (size_t)cfg->n_kv_head * cfg->d_head;
+    size_t d_up = (cfg->act == CONFIG_ACT_SILU ? 2 : 1) * (size_t)cfg->d_ffn;
+    bool centred = cfg->block != CONFIG_BLOCK_LLAMA; /* layernorm */
+    bool assoc = cfg->memory == CONFIG_MEMORY_ASSOC;
+    size_t n_gate = cfg->gating ? d : cfg->n_mem_head;
+    size_t n_position = cfg->n_position + (cfg->wrap_pos ? cfg->n_mem : 0);
+    size_t dm = cfg->d_mem;
     const size_t shape[WEIGHTS_N_KIND][2] = {
         [WEIGHTS_NORM1] = {1, d},
+        [WEIGHTS_NORM1_BIAS] = {centred, d},
         [WEIGHTS_QKV] = {d_q + 2 * d_kv, d},
+        [WEIGHTS_QKV_BIAS] = {cfg->qkv_bias, d_q + 2 * d_kv},
+        [WEIGHTS_Q_NORM] = {cfg->qk_norm, cfg->d_head},
+        [WEIGHTS_K_NORM] = {cfg->qk_norm, cfg->d_head},
         [WEIGHTS_OUT] = {d, d_q},
+        [WEIGHTS_OUT_BIAS] = {cfg->out_bias, d},
         [WEIGHTS_NORM2] = {1, d},
-        [WEIGHTS_GATE_UP] = {2 * (size_t)cfg->d_ffn, d},
+        [WEIGHTS_NORM2_BIAS] = {centred, d},
+        [WEIGHTS_GATE_UP] = {d_up, d},
+        [WEIGHTS_GATE_UP_BIAS] = {cfg->mlp_bias, d_up},
         [WEIGHTS_DOWN] = {d, cfg->d_ffn},
-        [WEIGHTS_MEM_Q] = {cfg->d_mem, d},
-        [WEIGHTS_MEM_K] = {cfg->d_mem, d},
-        [WEIGHTS_MEM_V] = {d, d},
-        [WEIGHTS_MEM_B] = {1, d},
-        [WEIGHTS_MEM_B_BIAS] = {1, 1},
+        [WEIGHTS_DOWN_BIAS] = {cfg->mlp_bias, d},
+        [WEIGHTS_MEM_Q] = {assoc ? dm : 0, d},
+        [WEIGHTS_MEM_K] = {assoc ? dm : 0, d},
+        [WEIGHTS_MEM_V] = {assoc ? d : 0, d},
+        [WEIGHTS_MEM_B] = {assoc ? n_gate : 0, d},
+        [WEIGHTS_MEM_B_BIAS] = {assoc, n_gate},
         [WEIGHTS_EMBED] = {cfg->n_vocab, d},
+        [WEIGHTS_POSITION] = {n_position, d},
         [WEIGHTS_MEMORY] = {cfg->n_mem, d},
+        [WEIGHTS_SINK] = {cfg->n_sink, d},
         [WEIGHTS_NORM_F] = {1, d},
+        [WEIGHTS_NORM_F_BIAS] = {centred, d},
         [WEIGHTS_HEAD] = {cfg->n_vocab, d},
-        [WEIGHTS_ROPE] = {1, cfg->d_head / 2},
+        [WEIGHTS_ROPE] = {cfg->rope.d_rot > 0, cfg->rope.d_rot / 2},
     };
     *rows = shape[kind][0];
     *cols = shape[kind][1];
+}
+
+bool
+weights_has(const model_config *cfg, weights_kind kind)
+{
+    size_t rows = 0, cols = 0;
+    weights_shape(cfg, kind, &rows, &cols);
+    return rows > 0;
 }
 
 /* The kind whose buffer holds `kind`: a tied head is the table where both are
@@ -62,13 +87,13 @@ home_of(const model_config *cfg, const weights_part *part, weights_kind kind)
 static size_t
 item_count(const model_config *cfg, const weights_part *part, weights_kind kind)
 {
-    if (home_of(cfg, part, kind) != kind)
+    if (home_of(cfg, part, kind) != kind || !weights_has(cfg, kind))
         return 0;
     if (kind < WEIGHTS_N_LAYER_KIND)
         return part->n_layer;
-    if (kind == WEIGHTS_EMBED || kind == WEIGHTS_MEMORY)
+    if (kind >= WEIGHTS_EMBED && kind <= WEIGHTS_SINK)
         return part->embed;
-    if (kind == WEIGHTS_NORM_F || kind == WEIGHTS_HEAD)
+    if (kind >= WEIGHTS_NORM_F && kind <= WEIGHTS_HEAD)
         return part->head;
     return part->n_layer > 0; /* WEIGHTS_ROPE */
 }
@@ -98,38 +123,23 @@ weights_bytes(const model_config *cfg, const weights_part *part,
     return bytes;
 }
 
-/* One rotary frequency with the scaling of Llama 3.1: long waves are
- * stretched by `factor`, short ones stay, between them it is blended. */
-static double
-rope_frequency(const model_config *cfg, uint32_t i)
-{
-    const config_rope *r = &cfg->rope;
-    double w = pow(r->theta, -2.0 * i / cfg->d_head);
-    if (!r->llama3)
-        return w;
-    double wave = 2.0 * acos(-1.0) / w;
-    if (wave > r->original_max_position / r->low_freq_factor)
-        return w / r->factor;
-    if (wave < r->original_max_position / r->high_freq_factor)
-        return w;
-    double t = (r->original_max_position / wave - r->low_freq_factor) /
-               (r->high_freq_factor - r->low_freq_factor);
-    return (1.0 - t) * w / r->factor + t * w;
-}
-
 static status
 fill_rope(weights *w)
 {
-    size_t n = w->cfg.d_head / 2;
+    size_t n = w->cfg.rope.d_rot / 2;
+    double *wide = NULL;
     float *freq = NULL;
     status st = ST_OK;
 
+    TRY(mem_new(&wide, n, sizeof *wide));
     TRY(mem_new(&freq, n, sizeof *freq));
-    for (uint32_t i = 0; i < n; i++)
-        freq[i] = (float)rope_frequency(&w->cfg, i);
+    config_rope_fill(&w->cfg, wide);
+    for (size_t i = 0; i < n; i++)
+        freq[i] = (float)wide[i];
     TRY(kernel_copy_in(w->q, w->buf[WEIGHTS_ROPE], 0, freq, n * sizeof *freq));
     TRY(kernel_sync(w->q));
 fail:
+    mem_free(wide);
     mem_free(freq);
     return st;
 }
@@ -299,10 +309,11 @@ random_law(const model_config *cfg, weights_kind kind, float *mean,
     size_t rows = 0, fan_in = 0;
     weights_shape(cfg, kind, &rows, &fan_in);
     bool one = kind == WEIGHTS_NORM1 || kind == WEIGHTS_NORM2 ||
-               kind == WEIGHTS_NORM_F;
-    bool bias = kind == WEIGHTS_MEM_B_BIAS;
-    *mean = one ? 1.0f : bias ? -4.0f : 0.0f;
-    *spread = one || bias ? 0.0f : 1.0f / sqrtf((float)fan_in);
+               kind == WEIGHTS_NORM_F || kind == WEIGHTS_Q_NORM ||
+               kind == WEIGHTS_K_NORM;
+    bool gate = kind == WEIGHTS_MEM_B_BIAS;
+    *mean = one ? 1.0f : gate ? -4.0f : 0.0f;
+    *spread = one || gate ? 0.0f : 1.0f / sqrtf((float)fan_in);
     if (kind == WEIGHTS_MEM_V)
         *spread *= 0.1f;
 }

@@ -12,24 +12,35 @@
 #include "model/config.h"
 
 typedef enum weights_kind {
-    /* one item a layer */
-    WEIGHTS_NORM1 = 0,  /* [d] before attention */
-    WEIGHTS_QKV,        /* [(nh + 2 nkv) hd, d] rows: q, k, v */
-    WEIGHTS_OUT,        /* [d, nh hd] */
-    WEIGHTS_NORM2,      /* [d] before the MLP */
-    WEIGHTS_GATE_UP,    /* [2 ff, d] rows: gate, up */
-    WEIGHTS_DOWN,       /* [d, ff] */
-    WEIGHTS_MEM_Q,      /* [dm, d] */
-    WEIGHTS_MEM_K,      /* [dm, d] */
-    WEIGHTS_MEM_V,      /* [d, d] */
-    WEIGHTS_MEM_B,      /* [1, d] */
-    WEIGHTS_MEM_B_BIAS, /* [1] */
+    /* one item a layer; ff rows of GATE_UP without a gate */
+    WEIGHTS_NORM1 = 0,    /* [d] before attention */
+    WEIGHTS_NORM1_BIAS,   /* [d] */
+    WEIGHTS_QKV,          /* [(nh + 2 nkv) hd, d] rows: q, k, v */
+    WEIGHTS_QKV_BIAS,     /* [(nh + 2 nkv) hd] */
+    WEIGHTS_Q_NORM,       /* [hd] */
+    WEIGHTS_K_NORM,       /* [hd] */
+    WEIGHTS_OUT,          /* [d, nh hd] */
+    WEIGHTS_OUT_BIAS,     /* [d] */
+    WEIGHTS_NORM2,        /* [d] before the MLP */
+    WEIGHTS_NORM2_BIAS,   /* [d] */
+    WEIGHTS_GATE_UP,      /* [2 ff, d] rows: gate, up */
+    WEIGHTS_GATE_UP_BIAS, /* [2 ff] */
+    WEIGHTS_DOWN,         /* [d, ff] */
+    WEIGHTS_DOWN_BIAS,    /* [d] */
+    WEIGHTS_MEM_Q,        /* [dm, d] */
+    WEIGHTS_MEM_K,        /* [dm, d] */
+    WEIGHTS_MEM_V,        /* [d, d] */
+    WEIGHTS_MEM_B,        /* [H, d]; with gating [d, d] */
+    WEIGHTS_MEM_B_BIAS,   /* [H]; with gating [d] */
     /* one item in all */
-    WEIGHTS_EMBED,  /* [n_vocab, d] */
-    WEIGHTS_MEMORY, /* [M, d] */
-    WEIGHTS_NORM_F, /* [d] */
-    WEIGHTS_HEAD,   /* [n_vocab, d]; tied: the same buffer as EMBED */
-    WEIGHTS_ROPE,   /* F32 [d_head / 2] frequencies */
+    WEIGHTS_EMBED,       /* [n_vocab, d] */
+    WEIGHTS_POSITION,    /* [n_position (+ M with wrap_pos), d] */
+    WEIGHTS_MEMORY,      /* [M, d] */
+    WEIGHTS_SINK,        /* [K, d] */
+    WEIGHTS_NORM_F,      /* [d] */
+    WEIGHTS_NORM_F_BIAS, /* [d] */
+    WEIGHTS_HEAD,        /* [n_vocab, d]; tied: the same buffer as EMBED */
+    WEIGHTS_ROPE,        /* F32 [d_rot / 2] frequencies */
     WEIGHTS_N_KIND,
     WEIGHTS_N_LAYER_KIND = WEIGHTS_EMBED
 } weights_kind;
@@ -43,7 +54,7 @@ typedef struct weights_part {
 
 typedef struct weights weights;
 
-/* Rows and columns of a kind. */
+/* Rows and columns of a kind; rows 0: the model has none of it. */
 void weights_shape(const model_config *cfg, weights_kind kind, size_t *rows,
                    size_t *cols);
 /* Bytes on the device that weights_new() will take. */
@@ -70,8 +81,11 @@ status weights_put(weights *w, weights_kind kind, uint32_t layer,
  * on (seed, kind, layer, index) alone, so every part of a model agrees. */
 status weights_randomize(weights *w, uint64_t seed) MUST_USE;
 
-/* The view of a kind: by layer, or item 0 for the single ones (by cell with
- * stride 0). */
+/* Whether the model has weights of this kind. */
+bool weights_has(const model_config *cfg, weights_kind kind);
+
+/* The view of a kind (buf NULL where the model has none): by layer, or item 0
+ * for the single ones (by cell with stride 0). */
 kernel_view weights_view(const weights *w, weights_kind kind);
 
 /* Reads the part from a checkpoint directory under every naming scheme of

@@ -99,6 +99,7 @@ set_width(model_config *cfg, uint32_t d_model)
 {
     cfg->d_model = d_model;
     cfg->d_head = d_model % 64 == 0 ? 64 : d_model % 32 == 0 ? 32 : 16;
+    cfg->rope.d_rot = cfg->d_head;
     cfg->n_head = d_model / cfg->d_head;
     cfg->n_kv_head = cfg->n_head;
     cfg->d_ffn = d_model * 11 / 4;

@@ -81,7 +81,8 @@ golden_cases_parse(void **state)
         assert_int_equal(cfg.tied_head, cases[i].tied);
         assert_int_equal(cfg.dtype, cases[i].dtype);
         assert_true(cfg.rope.theta == 500000.0);
-        assert_int_equal(cfg.rope.llama3, i == 2);
+        assert_int_equal(cfg.rope.kind,
+                         i == 2 ? CONFIG_ROPE_LLAMA3 : CONFIG_ROPE_PLAIN);
         assert_true(cfg.norm_eps == 1e-5f);
         assert_int_equal(cfg.n_eos, 0);
         assert_int_equal(cfg.bos, -1);
@@ -135,7 +136,7 @@ defaults(void **state)
     assert_int_equal(cfg.d_head, 12);
     assert_true(cfg.norm_eps == 1e-6f);
     assert_true(cfg.rope.theta == 10000.0);
-    assert_false(cfg.rope.llama3);
+    assert_int_equal(cfg.rope.kind, CONFIG_ROPE_PLAIN);
     assert_int_equal(config_d_key(&cfg), 3072);
     assert_int_equal(config_state_size(&cfg), 3072 * 49);
 }
@@ -180,11 +181,11 @@ rope_scaling(void **state)
     (void)state;
     for (size_t i = 0; i < 4; i++) {
         EXPECT_OK(parse(&cfg, "", plain[i]));
-        assert_false(cfg.rope.llama3);
+        assert_int_equal(cfg.rope.kind, CONFIG_ROPE_PLAIN);
     }
     for (size_t i = 0; i < 3; i++) {
         EXPECT_OK(parse(&cfg, "", llama3[i]));
-        assert_true(cfg.rope.llama3);
+        assert_int_equal(cfg.rope.kind, CONFIG_ROPE_LLAMA3);
         assert_true(cfg.rope.theta == 7 && cfg.rope.factor == 8);
         assert_true(cfg.rope.low_freq_factor == 1);
         assert_true(cfg.rope.high_freq_factor == 4);

@@ -254,7 +254,7 @@ fill(bench *b, weights *w)
             if (kind == WEIGHTS_MEMORY || kind == WEIGHTS_EMBED)
                 b->w[kind][i] = (float)x;
         }
-        for (uint32_t layer = 0; layer < n_item; layer++)
+        for (uint32_t layer = 0; layer < n_item && rows > 0; layer++)
             EXPECT_OK(weights_put(w, kind, layer, 0, rows,
                                   weight(b, kind, layer, 0)));
     }
@@ -286,11 +286,13 @@ bench_open(const char *device, bool l2_norm, bool correction)
                             .d_ffn = FFN,
                             .n_vocab = VOCAB,
                             .norm_eps = 1e-5f,
-                            .rope = {.theta = 100},
+                            .rope = {.theta = 100, .d_rot = HEAD},
                             .segment_size = SEGMENT,
                             .n_mem = MEM,
                             .d_mem = D_MEM,
+                            .n_mem_head = 1,
                             .correction = correction,
+                            .denom = true,
                             .l2_norm = l2_norm,
                             .bos = -1};
     EXPECT_OK(kernel_open(&b->dev, &kc));

@@ -19,11 +19,13 @@ rig_shape(void)
                           .d_ffn = 40,
                           .n_vocab = 70,
                           .norm_eps = 1e-5f,
-                          .rope = {.theta = 1e4},
+                          .rope = {.theta = 1e4, .d_rot = 8},
                           .segment_size = 8,
                           .n_mem = 2,
                           .d_mem = 4,
+                          .n_mem_head = 1,
                           .correction = true,
+                          .denom = true,
                           .bos = -1};
 }
 

@@ -29,11 +29,13 @@ make_model(model_config *m, world_case_random *r)
                         .d_ffn = 24,
                         .n_vocab = 40 + world_case_draw(r, 8),
                         .norm_eps = 1e-5f,
-                        .rope = {.theta = 10000},
+                        .rope = {.theta = 10000, .d_rot = 4},
                         .segment_size = 3 + world_case_draw(r, 4),
                         .n_mem = 1 + world_case_draw(r, 3),
                         .d_mem = 4,
+                        .n_mem_head = 1,
                         .correction = true,
+                        .denom = true,
                         .bos = -1};
 }
 
