@@ -13,9 +13,9 @@ const char *
 status_name(status st)
 {
     static const char *const names[ST_COUNT] = {
-        "ok",      "nomem",    "arg",      "io",     "wire",
-        "device",  "mpi",      "state",    "limit",  "unsupported",
-        "timeout", "canceled", "notfound", "denied",
+        "ok",       "nomem",  "arg",    "io",          "wire",    "device",
+        "mpi",      "state",  "limit",  "unsupported", "timeout", "canceled",
+        "notfound", "denied", "poison", "numeric",
     };
     return (unsigned)st < ST_COUNT ? names[st] : "unknown";
 }
@@ -64,6 +64,8 @@ status_exit_code(status st)
     case ST_TIMEOUT:
     case ST_CANCELED:
     case ST_DENIED:
+    case ST_POISON:
+    case ST_NUMERIC:
     case ST_COUNT:
         break;
     }

@@ -26,6 +26,8 @@ typedef enum status {
     ST_CANCELED,    /* somebody asked to stop */
     ST_NOTFOUND,    /* no such document, job, model, file */
     ST_DENIED,      /* not authorised */
+    ST_POISON,      /* a job that ends the world that runs it */
+    ST_NUMERIC,     /* a result that is no number */
     ST_COUNT
 } status;
 

@@ -103,7 +103,8 @@ typedef struct core_time {
 void core_set_time(core *c, const core_time *t);
 
 /* ---- events ---- */
-void core_client_event(core *c, const zsocket_peer *client,
+/* `owner` names the client across connections: what keys are scoped to. */
+void core_client_event(core *c, const zsocket_peer *client, const char *owner,
                        const client_message *m, const core_raw *raw);
 void core_client_gone(core *c, const zsocket_peer *client);
 void core_world_event(core *c, const zsocket_peer *peer, const world_message *m,

@@ -104,6 +104,7 @@ accept(core *c, job *j, const job_watcher *from)
 {
     client_message m = {.kind = CLIENT_ACCEPTED};
 
+    (void)snprintf(j->owner, sizeof(j->owner), "%s", c->owner);
     j->sender = *from;
     j->watcher[0] = *from;
     j->n_watcher = 1;
@@ -383,12 +384,13 @@ request(core *c, const job_watcher *from, const client_message *m)
 }
 
 void
-core_client_event(core *c, const zsocket_peer *client, const client_message *m,
-                  const core_raw *raw)
+core_client_event(core *c, const zsocket_peer *client, const char *owner,
+                  const client_message *m, const core_raw *raw)
 {
     job_watcher from = {.client = *client, .request = m->request};
     status st;
 
+    c->owner = owner;
     if (m->kind == CLIENT_CHUNK) {
         chunk(c, &from, m, raw);
         return;

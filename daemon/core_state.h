@@ -49,6 +49,7 @@ struct core {
     core_action_fn *fn;
     void *ctx;
     core_time time;
+    const char *owner; /* of the client whose event is handled */
     uint64_t started_ns, ticked_ns;
     catalog *docs;
     job_table *jobs;

@@ -21,7 +21,8 @@ enum {
     JOB_MAX_WATCHER = 8,
     JOB_KEEP = 256,            /* finished jobs that are remembered */
     JOB_KEEP_BYTES = 16 << 20, /* and the memory of their answers */
-    JOB_MAX_ATTEMPT = 2
+    JOB_MAX_ATTEMPT = 2,
+    JOB_MAX_OWNER = 64 /* bytes of a client's name */
 };
 
 typedef enum job_kind { JOB_ADD = 0, JOB_ASK } job_kind;
@@ -37,6 +38,7 @@ typedef struct job {
     uint64_t id;
     job_kind kind;
     client_state state;
+    char owner[JOB_MAX_OWNER + 1]; /* who submitted it */
     char document[CLIENT_MAX_NAME + 1];
     uint64_t document_id; /* add: the job's own id */
     int64_t created_ms;

@@ -20,6 +20,9 @@ enum {
     FLUSH_MS = 500
 };
 
+/* Every client of a private socket is this user. */
+#define LOCAL_OWNER "local"
+
 /* ---------------------------------------------------------------- actions ---
  */
 
@@ -137,7 +140,7 @@ on_client(void *ctx, const zsocket_peer *client, const client_message *m,
     core_raw frame = {.data = raw, .len = raw_len};
 
     service_begin(v);
-    core_client_event(v->core, client, m, &frame);
+    core_client_event(v->core, client, LOCAL_OWNER, m, &frame);
     service_settle(v);
 }
 

@@ -98,6 +98,12 @@ sampling(const client_sampling *s)
 }
 
 static status
+key(const client_key *k)
+{
+    return line(k->key, CLIENT_MAX_KEY, "key");
+}
+
+static status
 add(const client_message *m)
 {
     status st;
@@ -105,6 +111,7 @@ add(const client_message *m)
     TRY(document(m->u.add.name));
     TRY(line(m->u.add.model, CLIENT_MAX_NAME, "model"));
     TRY(input(m->u.add.input, m->u.add.bytes));
+    TRY(key(&m->u.add.key));
 fail:
     return st;
 }
@@ -117,6 +124,7 @@ ask(const client_message *m)
     TRY(document(m->u.ask.document));
     TRY(input(m->u.ask.input, m->u.ask.bytes));
     TRY(sampling(&m->u.ask.sampling));
+    TRY(key(&m->u.ask.key));
 fail:
     return st;
 }

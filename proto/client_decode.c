@@ -25,6 +25,18 @@ bytes(char **out, size_t *len, const ProtobufCBinaryData *in)
 }
 
 static status
+key(client_key *to, const char *text, const ProtobufCBinaryData *hash)
+{
+    if (hash->len > 0 && hash->len != sizeof(to->hash))
+        return status_fail(ST_ARG, "field 'input_hash' has %zu bytes, not %zu",
+                           hash->len, sizeof(to->hash));
+    to->has_hash = hash->len > 0;
+    if (to->has_hash)
+        memcpy(to->hash, hash->data, sizeof(to->hash));
+    return mem_strdup(&to->key, text);
+}
+
+static status
 add(client_message *m, const Longwave__Client__Add *p)
 {
     status st;
@@ -33,7 +45,7 @@ add(client_message *m, const Longwave__Client__Add *p)
     TRY(mem_strdup(&m->u.add.model, p->model));
     m->u.add.input = (client_input)p->kind;
     m->u.add.bytes = p->bytes;
-    return ST_OK;
+    return key(&m->u.add.key, p->key, &p->input_hash);
 fail:
     return st;
 }
@@ -74,7 +86,7 @@ ask(client_message *m, const Longwave__Client__Ask *p)
         TRY(sampling(s, p->sampling));
     if (s->top_p <= 0 && s->top_p >= 0)
         s->top_p = 1; /* proto3 does not tell 0 from absent */
-    return ST_OK;
+    return key(&m->u.ask.key, p->key, &p->input_hash);
 fail:
     return st;
 }
@@ -181,6 +193,9 @@ job(client_job *to, const Longwave__Client__Job *from)
     to->tokens = from->tokens;
     to->segments_done = from->segments_done;
     to->segments_total = from->segments_total;
+    to->attempts = from->attempts;
+    to->checkpoint_segments = from->checkpoint_segments;
+    to->redone_segments = from->redone_segments;
     return ST_OK;
 fail:
     return st;
@@ -230,6 +245,7 @@ daemon_status(client_message *m, const Longwave__Client__Status *p)
     m->u.status.jobs_running = p->jobs_running;
     m->u.status.documents = p->documents;
     m->u.status.longest_turn_ms = p->longest_turn_ms;
+    m->u.status.epoch = p->epoch;
     TRY(mem_strdup(&m->u.status.version, p->version));
     TRY(wiretext_sentence(&m->u.status.last_error, p->last_error));
     TRY(mem_new(&m->u.status.world, p->n_world, sizeof(*m->u.status.world)));
@@ -258,6 +274,7 @@ body(client_message *m, const Longwave__Client__ClientMessage *p)
         return mem_strdup(&m->u.name.document, p->remove->document);
     case CLIENT_CANCEL:
         m->u.job.job = p->cancel->job;
+        m->u.job.submission = p->cancel->submission;
         return ST_OK;
     case CLIENT_WATCH:
         m->u.job.job = p->watch->job;

@@ -81,6 +81,16 @@ fail:
 }
 
 static void
+key(const client_key *from, char **text, ProtobufCBinaryData *hash)
+{
+    *text = from->key;
+    if (!from->has_hash)
+        return;
+    hash->data = (uint8_t *)(uintptr_t)from->hash;
+    hash->len = sizeof(from->hash);
+}
+
+static void
 add(building *b, const client_message *m)
 {
     Longwave__Client__Add *p = b->top.add = &b->body.add;
@@ -90,6 +100,7 @@ add(building *b, const client_message *m)
     p->model = m->u.add.model;
     p->kind = (Longwave__Client__InputKind)m->u.add.input;
     p->bytes = m->u.add.bytes;
+    key(&m->u.add.key, &p->key, &p->input_hash);
 }
 
 static void
@@ -104,6 +115,7 @@ ask(building *b, const client_message *m)
     p->kind = (Longwave__Client__InputKind)m->u.ask.input;
     p->bytes = m->u.ask.bytes;
     p->sampling = to;
+    key(&m->u.ask.key, &p->key, &p->input_hash);
     longwave__client__sampling__init(to);
     to->max_tokens = from->max_tokens;
     to->temperature = from->temperature;
@@ -136,6 +148,7 @@ small(building *b, const client_message *m)
     case CLIENT_CANCEL:
         longwave__client__cancel__init(b->top.cancel = &b->body.cancel);
         b->body.cancel.job = m->u.job.job;
+        b->body.cancel.submission = m->u.job.submission;
         break;
     case CLIENT_WATCH:
         longwave__client__watch__init(b->top.watch = &b->body.watch);
@@ -295,6 +308,9 @@ job_list(building *b, const client_message *m)
         to->tokens = from->tokens;
         to->segments_done = from->segments_done;
         to->segments_total = from->segments_total;
+        to->attempts = from->attempts;
+        to->checkpoint_segments = from->checkpoint_segments;
+        to->redone_segments = from->redone_segments;
     }
 fail:
     return st;
@@ -331,6 +347,7 @@ daemon_status(building *b, const client_message *m)
     p->jobs_running = m->u.status.jobs_running;
     p->documents = m->u.status.documents;
     p->longest_turn_ms = m->u.status.longest_turn_ms;
+    p->epoch = m->u.status.epoch;
     TRY(sentence(b, &p->last_error, m->u.status.last_error));
     p->n_world = m->u.status.n_world;
     p->world = (Longwave__Client__World **)b->pointer;

@@ -139,6 +139,7 @@ fini_ask(client_message *m)
     for (uint32_t i = 0; i < m->u.ask.sampling.n_stop; i++)
         mem_free(m->u.ask.sampling.stop[i]);
     mem_free(m->u.ask.document);
+    mem_free(m->u.ask.key.key);
 }
 
 void
@@ -150,6 +151,7 @@ client_message_fini(client_message *m)
     case CLIENT_ADD:
         mem_free(m->u.add.name);
         mem_free(m->u.add.model);
+        mem_free(m->u.add.key.key);
         break;
     case CLIENT_ASK:
         fini_ask(m);

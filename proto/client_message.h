@@ -16,9 +16,13 @@
 
 enum {
     CLIENT_MAJOR = 1,
-    CLIENT_MINOR = 0,
+    CLIENT_MINOR = 1,
     CLIENT_MAX_MESSAGE = 1 << 20, /* bytes of a control frame */
     CLIENT_MAX_CHUNK = 4 << 20,   /* bytes of a raw frame */
+    CLIENT_MAX_INLINE =
+        64 << 10,        /* bytes of an input that comes with Add, Ask */
+    CLIENT_MAX_KEY = 64, /* of an idempotency key */
+    CLIENT_HASH = 32,
     CLIENT_MAX_NAME = 255,
     CLIENT_MAX_STOP = 16,
     CLIENT_MAX_STOP_BYTES = 256,
@@ -85,6 +89,8 @@ typedef struct client_job {
     client_state state;
     int64_t created_ms;
     uint64_t tokens, segments_done, segments_total;
+    uint32_t attempts;
+    uint64_t checkpoint_segments, redone_segments;
 } client_job;
 
 typedef struct client_world {
@@ -93,6 +99,13 @@ typedef struct client_world {
     uint32_t ranks, threads, streams, streams_busy;
     double tokens_per_second;
 } client_world;
+
+/* What makes a submission the same as one before: see client.proto. */
+typedef struct client_key {
+    char *key; /* "": none */
+    bool has_hash;
+    uint8_t hash[CLIENT_HASH]; /* of the input */
+} client_key;
 
 /* Strings are never NULL after decoding.  When encoding NULL counts as "". */
 typedef struct client_message {
@@ -104,6 +117,7 @@ typedef struct client_message {
             char *name, *model;
             client_input input;
             uint64_t bytes;
+            client_key key;
         } add;
         struct {
             uint64_t offset;
@@ -113,13 +127,14 @@ typedef struct client_message {
             client_input input;
             uint64_t bytes;
             client_sampling sampling;
+            client_key key;
         } ask;
         struct {
             char *document;
         } name; /* SHOW, REMOVE */
         struct {
-            uint64_t job;
-        } job; /* CANCEL, WATCH */
+            uint64_t job, submission;
+        } job; /* CANCEL; WATCH has no submission */
         struct {
             uint64_t job, input_credit;
         } accepted; /* MORE_INPUT uses input_credit */
@@ -160,6 +175,7 @@ typedef struct client_message {
             char *version, *last_error;
             double uptime_seconds, longest_turn_ms;
             uint32_t jobs_queued, jobs_running, documents;
+            uint64_t epoch;
             client_world *world;
             size_t n_world;
         } status;

@@ -70,6 +70,9 @@ begin(world_message *m, const Longwave__World__Begin *p)
     m->u.begin.first_segment = p->first_segment;
     m->u.begin.n_segment = p->n_segment;
     m->u.begin.want_snapshot = p->want_snapshot;
+    m->u.begin.checkpoint_segments = p->checkpoint_segments;
+    m->u.begin.checkpoint_ms = p->checkpoint_ms;
+    m->u.begin.n_forced = p->n_forced;
     return p->generate ? generate(&m->u.begin.generate, p->generate) : ST_OK;
 }
 
@@ -93,7 +96,17 @@ fail:
     return st;
 }
 
-/* Bodies of at most three numbers. */
+static void
+checkpoint(world_message *m, const Longwave__World__CheckpointPart *p)
+{
+    m->u.checkpoint.segment = p->segment;
+    m->u.checkpoint.layer = p->layer;
+    m->u.checkpoint.offset = p->offset;
+    m->u.checkpoint.total = p->total;
+    m->u.checkpoint.crc = p->crc;
+}
+
+/* Bodies of a few numbers. */
 static void
 small(world_message *m, const Longwave__World__WorldMessage *p)
 {
@@ -101,6 +114,8 @@ small(world_message *m, const Longwave__World__WorldMessage *p)
     case WORLD_HEARTBEAT:
         m->u.heartbeat.tokens_per_second = p->heartbeat->tokens_per_second;
         m->u.heartbeat.streams_busy = p->heartbeat->streams_busy;
+        m->u.heartbeat.stalled_ms = p->heartbeat->stalled_ms;
+        m->u.heartbeat.slowest_ms = p->heartbeat->slowest_ms;
         break;
     case WORLD_CREDIT:
         m->u.credit.segments = p->credit->segments;
@@ -149,8 +164,16 @@ body(world_message *m, const Longwave__World__WorldMessage *p)
     case WORLD_SEGMENT_IDS:
         small(m, p);
         return ST_OK;
+    case WORLD_CHECKPOINT:
+        checkpoint(m, p->checkpoint);
+        return ST_OK;
+    case WORLD_KEPT:
+        m->u.kept.segment = p->kept->segment;
+        return ST_OK;
     case WORLD_CANCEL:
     case WORLD_STOP:
+    case WORLD_DRAIN:
+    case WORLD_ABORT:
         return ST_OK;
     }
     return status_fail(ST_UNSUPPORTED, "there is no message of kind %d",

@@ -33,6 +33,10 @@ typedef struct building {
         Longwave__World__CancelJob cancel;
         Longwave__World__Stop stop;
         Longwave__World__Refuse refuse;
+        Longwave__World__CheckpointPart checkpoint;
+        Longwave__World__CheckpointKept kept;
+        Longwave__World__Drain drain;
+        Longwave__World__Abort abort;
     } body;
 } building;
 
@@ -74,6 +78,9 @@ begin(building *b, const world_message *m)
     p->first_segment = m->u.begin.first_segment;
     p->n_segment = m->u.begin.n_segment;
     p->want_snapshot = m->u.begin.want_snapshot;
+    p->checkpoint_segments = m->u.begin.checkpoint_segments;
+    p->checkpoint_ms = m->u.begin.checkpoint_ms;
+    p->n_forced = m->u.begin.n_forced;
     if (from->max_tokens == 0)
         return; /* nothing is generated: the field is absent */
     p->generate = to;
@@ -114,6 +121,20 @@ snapshot(building *b, const world_message *m)
     }
 }
 
+static void
+checkpoint(building *b, const world_message *m)
+{
+    Longwave__World__CheckpointPart *p = &b->body.checkpoint;
+
+    longwave__world__checkpoint_part__init(p);
+    b->top.checkpoint = p;
+    p->segment = m->u.checkpoint.segment;
+    p->layer = m->u.checkpoint.layer;
+    p->offset = m->u.checkpoint.offset;
+    p->total = m->u.checkpoint.total;
+    p->crc = m->u.checkpoint.crc;
+}
+
 static status
 failed(building *b, const world_message *m)
 {
@@ -134,7 +155,31 @@ failed(building *b, const world_message *m)
     return ST_OK;
 }
 
-/* The rest: bodies of at most two numbers. */
+/* Bodies of at most one number. */
+static void
+order(building *b, const world_message *m)
+{
+    switch ((int)m->kind) {
+    case WORLD_CANCEL:
+        longwave__world__cancel_job__init(b->top.cancel = &b->body.cancel);
+        break;
+    case WORLD_STOP:
+        longwave__world__stop__init(b->top.stop = &b->body.stop);
+        break;
+    case WORLD_KEPT:
+        longwave__world__checkpoint_kept__init(b->top.kept = &b->body.kept);
+        b->body.kept.segment = m->u.kept.segment;
+        break;
+    case WORLD_DRAIN:
+        longwave__world__drain__init(b->top.drain = &b->body.drain);
+        break;
+    case WORLD_ABORT:
+        longwave__world__abort__init(b->top.abort = &b->body.abort);
+        break;
+    }
+}
+
+/* The rest: bodies of a few numbers. */
 static void
 small(building *b, const world_message *m)
 {
@@ -143,6 +188,8 @@ small(building *b, const world_message *m)
         longwave__world__heartbeat__init(b->top.heartbeat = &b->body.heartbeat);
         b->body.heartbeat.tokens_per_second = m->u.heartbeat.tokens_per_second;
         b->body.heartbeat.streams_busy = m->u.heartbeat.streams_busy;
+        b->body.heartbeat.stalled_ms = m->u.heartbeat.stalled_ms;
+        b->body.heartbeat.slowest_ms = m->u.heartbeat.slowest_ms;
         break;
     case WORLD_CREDIT:
         longwave__world__credit__init(b->top.credit = &b->body.credit);
@@ -168,12 +215,6 @@ small(building *b, const world_message *m)
         longwave__world__segment_ids__init(b->top.segment_ids);
         b->body.segment_ids.segment = m->u.segment_ids.segment;
         b->body.segment_ids.prompt = m->u.segment_ids.prompt;
-        break;
-    case WORLD_CANCEL:
-        longwave__world__cancel_job__init(b->top.cancel = &b->body.cancel);
-        break;
-    case WORLD_STOP:
-        longwave__world__stop__init(b->top.stop = &b->body.stop);
         break;
     }
 }
@@ -203,9 +244,17 @@ body(building *b, const world_message *m)
     case WORLD_TOKEN:
     case WORLD_JOB_DONE:
     case WORLD_SEGMENT_IDS:
+        small(b, m);
+        return ST_OK;
+    case WORLD_CHECKPOINT:
+        checkpoint(b, m);
+        return ST_OK;
     case WORLD_CANCEL:
     case WORLD_STOP:
-        small(b, m);
+    case WORLD_KEPT:
+    case WORLD_DRAIN:
+    case WORLD_ABORT:
+        order(b, m);
         return ST_OK;
     }
     return status_fail(ST_ARG, "there is no message of kind %d", (int)m->kind);

@@ -79,6 +79,8 @@ check_begin(const world_message *m)
         return status_fail(ST_ARG, "field 'top_p' is out of range");
     if (g->n_eos > WORLD_MAX_EOS)
         return status_fail(ST_ARG, "more than %d end tokens", WORLD_MAX_EOS);
+    if (m->u.begin.n_forced > g->max_tokens)
+        return status_fail(ST_ARG, "field 'n_forced' is out of range");
     if (m->u.begin.first_segment > UINT64_MAX - m->u.begin.n_segment)
         return status_fail(ST_ARG, "field 'n_segment' is out of range");
 fail:
@@ -90,6 +92,15 @@ check_snapshot(const world_message *m)
 {
     if (m->u.snapshot.offset > m->u.snapshot.total)
         return status_fail(ST_ARG, "a part of a snapshot is beyond its end");
+    return ST_OK;
+}
+
+static status
+check_checkpoint(const world_message *m)
+{
+    if (m->u.checkpoint.offset > m->u.checkpoint.total ||
+        m->u.checkpoint.layer >= MAX_LAYER)
+        return status_fail(ST_ARG, "a part of a checkpoint is beyond its end");
     return ST_OK;
 }
 
@@ -119,6 +130,8 @@ check(const world_message *m)
         return word(m->u.failed.code, "code");
     case WORLD_SNAPSHOT:
         return check_snapshot(m);
+    case WORLD_CHECKPOINT:
+        return check_checkpoint(m);
     case WORLD_BEGIN:
         return check_begin(m);
     default: /* every value is in range */
@@ -137,8 +150,8 @@ world_message_encode(uint8_t **out, size_t *len, const world_message *m)
 static bool
 known(uint32_t body)
 {
-    return (body >= WORLD_HELLO && body <= WORLD_SNAPSHOT) ||
-           (body >= WORLD_WELCOME && body <= WORLD_REFUSE);
+    return (body >= WORLD_HELLO && body <= WORLD_CHECKPOINT) ||
+           (body >= WORLD_WELCOME && body <= WORLD_ABORT);
 }
 
 static status

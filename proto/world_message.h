@@ -12,7 +12,7 @@
 
 enum {
     WORLD_MAJOR = 1,
-    WORLD_MINOR = 0,
+    WORLD_MINOR = 1,
     WORLD_MAX_MESSAGE = 64 << 10, /* bytes of a control frame */
     WORLD_MAX_PART = 4 << 20,     /* bytes of a raw frame */
     WORLD_MAX_EOS = 16
@@ -27,12 +27,16 @@ typedef enum world_kind {
     WORLD_JOB_DONE,
     WORLD_JOB_FAILED,
     WORLD_SNAPSHOT,
+    WORLD_CHECKPOINT,
     WORLD_WELCOME = 40,
     WORLD_BEGIN,
     WORLD_SEGMENT_IDS,
     WORLD_CANCEL,
     WORLD_STOP,
-    WORLD_REFUSE
+    WORLD_REFUSE,
+    WORLD_KEPT,
+    WORLD_DRAIN,
+    WORLD_ABORT
 } world_kind; /* the field numbers of world.proto */
 
 typedef struct world_hello {
@@ -65,11 +69,14 @@ typedef struct world_message {
         struct {
             double tokens_per_second;
             uint32_t streams_busy;
+            uint64_t stalled_ms, slowest_ms; /* see world.proto */
         } heartbeat;
         struct {
             uint64_t snapshot_bytes, first_segment, n_segment;
             bool want_snapshot;
             world_generate generate;
+            uint32_t checkpoint_segments, checkpoint_ms; /* 0: none */
+            uint32_t n_forced; /* raw frame: their int32 ids */
         } begin;
         struct {
             uint64_t segment;
@@ -97,6 +104,13 @@ typedef struct world_message {
             bool last;
             uint8_t hash[32];
         } snapshot; /* raw frame: the part */
+        struct {
+            uint64_t segment, offset, total;
+            uint32_t layer, crc;
+        } checkpoint; /* raw frame: the part */
+        struct {
+            uint64_t segment;
+        } kept;
     } u;
 } world_message;
 

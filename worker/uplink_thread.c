@@ -116,6 +116,8 @@ handle(uplink *u, uplink_message *got)
     case WORLD_SEGMENT_IDS:
     case WORLD_SNAPSHOT:
     case WORLD_CANCEL:
+    case WORLD_KEPT:
+    case WORLD_DRAIN:
         if (m->incarnation == u->incarnation && m->incarnation != 0)
             deliver(u, got);
         break;
@@ -127,6 +129,8 @@ handle(uplink *u, uplink_message *got)
     case WORLD_TOKEN:
     case WORLD_JOB_DONE:
     case WORLD_JOB_FAILED:
+    case WORLD_CHECKPOINT:
+    case WORLD_ABORT:
         log_warn("the daemon sent message %d, which is a world's to send",
                  (int)m->kind);
         break;

@@ -156,7 +156,7 @@ harness_client(harness *h, uint8_t client, client_message m)
     uint8_t *none = NULL;
     core_raw raw = {.data = &none};
 
-    core_client_event(h->c, &peer, &m, &raw);
+    core_client_event(h->c, &peer, "local", &m, &raw);
 }
 
 void
@@ -169,7 +169,7 @@ harness_chunk(harness *h, uint8_t client, uint64_t request, uint64_t offset,
     core_raw raw = {.data = &none, .len = len};
 
     m.u.chunk.offset = offset;
-    core_client_event(h->c, &peer, &m, &raw);
+    core_client_event(h->c, &peer, "local", &m, &raw);
 }
 
 client_message
