@@ -24,14 +24,51 @@ dot(const float *a, const float *b, size_t n)
     return sum;
 }
 
+/* Widths of one head. */
+static size_t
+head_key(const kernel_assoc *mem)
+{
+    return mem->d_key / mem->n_head;
+}
+
+static size_t
+head_model(const kernel_assoc *mem)
+{
+    return mem->d_model / mem->n_head;
+}
+
+/* A and z of one head; z is NULL without denominators. */
+static float *
+head_A(const kernel_assoc *mem, const cpu_item *item, size_t head)
+{
+    return cpu_at(&mem->A, item, KERNEL_ROWS_ALL) +
+           head * head_key(mem) * mem->A.ld;
+}
+
+static float *
+head_z(const kernel_assoc *mem, const cpu_item *item, size_t head)
+{
+    if (mem->z.buf == NULL)
+        return NULL;
+    return cpu_at(&mem->z, item, KERNEL_ROWS_ALL) + head * head_key(mem);
+}
+
+static float
+denominator(const float *z, const float *f, size_t n)
+{
+    return z != NULL ? dot(z, f, n) + EPS : 1.0F;
+}
+
 /* --------------------------------------------------------------- read --- */
 
-/* First f /= z . f + 1e-5, row by row, then one product adds f A to x. */
+/* First f /= z . f + 1e-5, row by row, then one product a head adds f A to x.
+ */
 static uint32_t
 divide_count(const device_op *op, const kernel_cell *cell)
 {
-    (void)op;
-    return cell->fresh || cell->bare ? 0 : cpu_row_blocks(cell->n_row);
+    bool idle = cell->fresh || cell->bare || op->u.read.mem.z.buf == NULL;
+
+    return idle ? 0 : cpu_row_blocks(cell->n_row);
 }
 
 SIMD_CLONES static void
@@ -47,26 +84,38 @@ divide_run(const cpu_item *item)
 {
     const kernel_assoc *mem = &item->op->u.read.mem;
     const kernel_view *f = &item->op->u.read.f;
-    const float *z = cpu_at(&mem->z, item, KERNEL_ROWS_ALL);
-    float *query = cpu_at(f, item, KERNEL_ROWS_ALL);
+    size_t d_key = head_key(mem);
     cpu_range rows = cpu_row_block(item->cell->n_row, item->index);
 
-    for (size_t i = rows.first; i < rows.first + rows.n; i++) {
-        float *row = query + i * f->ld;
+    for (size_t h = 0; h < mem->n_head; h++) {
+        const float *z = head_z(mem, item, h);
+        float *query = cpu_at(f, item, KERNEL_ROWS_ALL) + h * d_key;
 
-        divide(row, mem->d_key, dot(z, row, mem->d_key) + EPS);
+        for (size_t i = rows.first; i < rows.first + rows.n; i++) {
+            float *row = query + i * f->ld;
+
+            divide(row, d_key, denominator(z, row, d_key));
+        }
     }
 }
 
 const cpu_step cpu_assoc_divide = {divide_count, divide_run};
 
+static cpu_tiles
+read_tiles(const kernel_assoc *mem, const kernel_cell *cell)
+{
+    return cpu_tiles_of(cell->n_row, head_model(mem), head_key(mem));
+}
+
 static uint32_t
 read_count(const device_op *op, const kernel_cell *cell)
 {
     const kernel_assoc *mem = &op->u.read.mem;
-    cpu_tiles tiles = cpu_tiles_of(cell->n_row, mem->d_model, mem->d_key);
+    cpu_tiles tiles = read_tiles(mem, cell);
 
-    return cell->fresh || cell->bare ? 0 : tiles.n_row * tiles.n_col;
+    if (cell->fresh || cell->bare)
+        return 0;
+    return (uint32_t)mem->n_head * tiles.n_row * tiles.n_col;
 }
 
 static void
@@ -75,23 +124,27 @@ read_run(const cpu_item *item)
     const kernel_assoc *mem = &item->op->u.read.mem;
     const kernel_view *x = &item->op->u.read.x;
     const kernel_view *f = &item->op->u.read.f;
-    cpu_tiles tiles = cpu_tiles_of(item->cell->n_row, mem->d_model, mem->d_key);
+    cpu_tiles tiles = read_tiles(mem, item->cell);
+    uint32_t n_tile = tiles.n_row * tiles.n_col;
+    uint32_t head = item->index / n_tile, index = item->index % n_tile;
     cpu_range rows =
-        cpu_part(item->cell->n_row, tiles.n_row, item->index / tiles.n_col, 1);
-    cpu_range cols = cpu_part(mem->d_model, tiles.n_col,
-                              item->index % tiles.n_col, CPU_TILE_UNIT);
-    const product p = {
-        .m = rows.n,
-        .n = cols.n,
-        .k = mem->d_key,
-        .a = cpu_at(f, item, KERNEL_ROWS_ALL) + rows.first * f->ld,
-        .lda = f->ld,
-        .b = cpu_at(&mem->A, item, KERNEL_ROWS_ALL) + cols.first,
-        .ldb = mem->A.ld,
-        .c = cpu_at(x, item, KERNEL_ROWS_ALL) + rows.first * x->ld + cols.first,
-        .ldc = x->ld,
-        .alpha = 1.0F,
-        .accumulate = true};
+        cpu_part(item->cell->n_row, tiles.n_row, index / tiles.n_col, 1);
+    cpu_range cols = cpu_part(head_model(mem), tiles.n_col, index % tiles.n_col,
+                              CPU_TILE_UNIT);
+    const product p = {.m = rows.n,
+                       .n = cols.n,
+                       .k = head_key(mem),
+                       .a = cpu_at(f, item, KERNEL_ROWS_ALL) +
+                            rows.first * f->ld + head * head_key(mem),
+                       .lda = f->ld,
+                       .b = head_A(mem, item, head) + cols.first,
+                       .ldb = mem->A.ld,
+                       .c = cpu_at(x, item, KERNEL_ROWS_ALL) +
+                            rows.first * x->ld + head * head_model(mem) +
+                            cols.first,
+                       .ldc = x->ld,
+                       .alpha = 1.0F,
+                       .accumulate = true};
 
     product_run(&p, item->panels);
 }
@@ -104,14 +157,50 @@ const cpu_step cpu_assoc_read = {read_count, read_run};
  * weighted correction, sigmoid(b_m) (v_m - p_m), and adds the outer products.
  */
 static uint32_t
-write_count(const device_op *op, const kernel_cell *cell)
+write_blocks(const kernel_assoc *mem)
 {
-    return cell->n_mem == 0 || cell->bare
-               ? 0
-               : cpu_ceil_div(op->u.write.mem.d_model, WRITE_COLS);
+    return cpu_ceil_div(head_model(mem), WRITE_COLS);
 }
 
-/* v_m := factor * v_m on the item's columns. */
+static uint32_t
+write_count(const device_op *op, const kernel_cell *cell)
+{
+    const kernel_assoc *mem = &op->u.write.mem;
+
+    if (cell->n_mem == 0 || cell->bare)
+        return 0;
+    return (uint32_t)mem->n_head * write_blocks(mem);
+}
+
+/* The item's head and columns of it, and its first elements. */
+typedef struct block {
+    size_t head;
+    cpu_range cols;
+    const float *k, *b, *z;
+    float *v, *A;
+} block;
+
+static block
+block_of(const cpu_item *item)
+{
+    const kernel_assoc *mem = &item->op->u.write.mem;
+    uint32_t n = write_blocks(mem);
+    block t = {.head = item->index / n};
+    size_t col;
+
+    t.cols = cpu_part(head_model(mem), n, item->index % n, CPU_TILE_UNIT);
+    col = t.head * head_model(mem) + t.cols.first;
+    t.k = cpu_at(&item->op->u.write.k, item, KERNEL_ROWS_MEM) +
+          t.head * head_key(mem);
+    t.b = cpu_at(&item->op->u.write.b, item, KERNEL_ROWS_MEM) +
+          (mem->gating ? col : t.head);
+    t.v = cpu_at(&item->op->u.write.v, item, KERNEL_ROWS_MEM) + col;
+    t.A = head_A(mem, item, t.head) + t.cols.first;
+    t.z = head_z(mem, item, t.head);
+    return t;
+}
+
+/* v *= factor */
 SIMD_CLONES static void
 scale(float *v, size_t n, float factor)
 {
@@ -120,71 +209,100 @@ scale(float *v, size_t n, float factor)
         v[i] *= factor;
 }
 
+static float
+sigmoid(float b)
+{
+    return 1.0F / (1.0F + expf(-b));
+}
+
+/* v *= sigmoid(b) / den, with a gate for each column. */
+static void
+gate_columns(float *v, const float *b, size_t n, float den)
+{
+    for (size_t i = 0; i < n; i++)
+        v[i] *= sigmoid(b[i]) / den;
+}
+
+/* v - (k A) / den is formed as (den v - k A) / den, which needs no room for
+ * the product. */
+static void
+recall(const cpu_item *item, const block *t)
+{
+    const kernel_assoc *mem = &item->op->u.write.mem;
+    const kernel_view *k = &item->op->u.write.k;
+    const kernel_view *v = &item->op->u.write.v;
+    const product p = {.m = item->cell->n_mem,
+                       .n = t->cols.n,
+                       .k = head_key(mem),
+                       .a = t->k,
+                       .lda = k->ld,
+                       .b = t->A,
+                       .ldb = mem->A.ld,
+                       .c = t->v,
+                       .ldc = v->ld,
+                       .alpha = -1.0F,
+                       .accumulate = true};
+
+    for (size_t m = 0; m < p.m && t->z != NULL; m++)
+        scale(t->v + m * v->ld, t->cols.n,
+              denominator(t->z, t->k + m * k->ld, p.k));
+    product_run(&p, item->panels);
+}
+
+static void
+gate(const cpu_item *item, const block *t)
+{
+    const kernel_assoc *mem = &item->op->u.write.mem;
+    const kernel_view *k = &item->op->u.write.k;
+    const kernel_view *b = &item->op->u.write.b;
+    const kernel_view *v = &item->op->u.write.v;
+    const float *z = item->cell->fresh != 0 ? NULL : t->z;
+
+    for (size_t m = 0; m < item->cell->n_mem; m++) {
+        float den = denominator(z, t->k + m * k->ld, head_key(mem));
+        const float *beta = t->b + m * b->ld;
+
+        if (mem->gating)
+            gate_columns(t->v + m * v->ld, beta, t->cols.n, den);
+        else
+            scale(t->v + m * v->ld, t->cols.n, sigmoid(*beta) / den);
+    }
+}
+
 static void
 write_run(const cpu_item *item)
 {
     const kernel_assoc *mem = &item->op->u.write.mem;
-    const kernel_view *k_view = &item->op->u.write.k;
-    const kernel_view *v_view = &item->op->u.write.v;
-    const kernel_view *b_view = &item->op->u.write.b;
-    uint32_t n_item = write_count(item->op, item->cell);
-    size_t n_mem = item->cell->n_mem;
-    bool fresh = item->cell->fresh != 0;
-    cpu_range cols = cpu_part(mem->d_model, n_item, item->index, CPU_TILE_UNIT);
-    const float *z = cpu_at(&mem->z, item, KERNEL_ROWS_MEM);
-    const float *k = cpu_at(k_view, item, KERNEL_ROWS_MEM);
-    const float *b = cpu_at(b_view, item, KERNEL_ROWS_MEM);
-    float *v = cpu_at(v_view, item, KERNEL_ROWS_MEM) + cols.first;
-    float *A = cpu_at(&mem->A, item, KERNEL_ROWS_MEM) + cols.first;
-    /* v - (k A) / den is formed as (den v - k A) / den, which needs no room
-     * for the product. */
-    const product recall = {.m = n_mem,
-                            .n = cols.n,
-                            .k = mem->d_key,
-                            .a = k,
-                            .lda = k_view->ld,
-                            .b = A,
-                            .ldb = mem->A.ld,
-                            .c = v,
-                            .ldc = v_view->ld,
-                            .alpha = -1.0F,
-                            .accumulate = true};
-    const product store = {.m = mem->d_key,
-                           .n = cols.n,
-                           .k = n_mem,
-                           .a = k,
-                           .lda = k_view->ld,
+    const block t = block_of(item);
+    const product store = {.m = head_key(mem),
+                           .n = t.cols.n,
+                           .k = item->cell->n_mem,
+                           .a = t.k,
+                           .lda = item->op->u.write.k.ld,
                            .a_t = true,
-                           .b = v,
-                           .ldb = v_view->ld,
-                           .c = A,
+                           .b = t.v,
+                           .ldb = item->op->u.write.v.ld,
+                           .c = t.A,
                            .ldc = mem->A.ld,
                            .alpha = 1.0F,
                            .accumulate = true};
 
-    for (size_t m = 0; m < n_mem && !fresh; m++) {
-        float den = dot(z, k + m * k_view->ld, mem->d_key) + EPS;
-
-        scale(v + m * v_view->ld, cols.n, den);
-    }
-    if (!fresh)
-        product_run(&recall, item->panels);
-    for (size_t m = 0; m < n_mem; m++) {
-        float gate = 1.0F / (1.0F + expf(-b[m * b_view->ld]));
-        float den = fresh ? 1.0F : dot(z, k + m * k_view->ld, mem->d_key) + EPS;
-
-        scale(v + m * v_view->ld, cols.n, gate / den);
-    }
+    if (item->cell->fresh == 0)
+        recall(item, &t);
+    gate(item, &t);
     product_run(&store, item->panels);
 }
 
 const cpu_step cpu_assoc_write = {write_count, write_run};
 
+/* Items are heads. */
 static uint32_t
 write_z_count(const device_op *op, const kernel_cell *cell)
 {
-    (void)op;
-    return cell->n_mem == 0 || cell->bare ? 0 : 1;
+    const kernel_assoc *mem = &op->u.write.mem;
+    bool idle = cell->n_mem == 0 || cell->bare || mem->z.buf == NULL;
+
+    return idle ? 0 : (uint32_t)mem->n_head;
 }
 
 /* z += factor * k */
@@ -200,8 +318,8 @@ add_scaled(float *z, const float *k, size_t n, float factor)
 static float
 novelty(const kernel_assoc *mem, const float *z, const float *k)
 {
-    float den = dot(z, k, mem->d_key) + EPS;
-    float norm = dot(k, k, mem->d_key) + (mem->l2_norm ? 0.0F : EPS);
+    float den = denominator(z, k, head_key(mem));
+    float norm = dot(k, k, head_key(mem)) + (mem->l2_norm ? 0.0F : EPS);
     float g;
 
     if (norm == 0.0F)
@@ -216,17 +334,18 @@ write_z_run(const cpu_item *item)
 {
     const kernel_assoc *mem = &item->op->u.write.mem;
     const kernel_view *k_view = &item->op->u.write.k;
-    const float *k = cpu_at(k_view, item, KERNEL_ROWS_MEM);
-    float *z = cpu_at(&mem->z, item, KERNEL_ROWS_MEM);
+    size_t d_key = head_key(mem), n_mem = item->cell->n_mem;
+    const float *k =
+        cpu_at(k_view, item, KERNEL_ROWS_MEM) + item->index * d_key;
+    float *z = head_z(mem, item, item->index);
     float *g = item->work;
     bool always = item->cell->fresh != 0 || !mem->correction;
-    size_t n_mem = item->cell->n_mem;
 
     ASSERT(n_mem * sizeof(*g) <= CPU_WORK_BYTES);
     for (size_t m = 0; m < n_mem; m++)
         g[m] = always ? 1.0F : novelty(mem, z, k + m * k_view->ld);
     for (size_t m = 0; m < n_mem; m++)
-        add_scaled(z, k + m * k_view->ld, mem->d_key, g[m]);
+        add_scaled(z, k + m * k_view->ld, d_key, g[m]);
 }
 
 const cpu_step cpu_assoc_write_z = {write_z_count, write_z_run};

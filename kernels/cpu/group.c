@@ -93,20 +93,8 @@ keep_samples(cpu_group *g, const kernel_sample_args *args)
 static status
 supported(const device_op *op)
 {
-    const kernel_assoc *mem =
-        op->kind == DEVICE_ASSOC_READ ? &op->u.read.mem : &op->u.write.mem;
-    const kernel_attention_args *a = &op->u.attention;
-
     if (op->kind == DEVICE_LINEAR && op->u.linear.w.type != KERNEL_F32)
         return status_fail(ST_UNSUPPORTED, "the CPU takes F32 weights only");
-    if (op->kind == DEVICE_ATTENTION &&
-        (a->window_k.buf != NULL || a->span > 0 || a->open_mem))
-        return status_fail(ST_UNSUPPORTED, "the CPU has no attention windows");
-    if ((op->kind == DEVICE_ASSOC_READ || op->kind == DEVICE_ASSOC_WRITE) &&
-        (mem->n_head > 1 || mem->gating || mem->z.buf == NULL))
-        return status_fail(ST_UNSUPPORTED,
-                           "the CPU has no memory heads, gating, or memories "
-                           "without denominators");
     return ST_OK;
 }
 

@@ -6,30 +6,53 @@
 #include "tests/kernels/rig.h"
 
 typedef struct assoc_case {
-    size_t d_key, d_model;
-    bool correction, l2_norm;
+    size_t d_key, d_model, n_head;
+    bool correction, l2_norm, gating, no_denom;
 } assoc_case;
+
+/* Every option alone and with others; column blocks of a head end in the
+ * middle, heads narrower and wider than a vector. */
+static const assoc_case cases[] = {
+    {30, 45, 1, .correction = true},
+    {30, 45, 1, .correction = true, .l2_norm = true},
+    {12, 200, 1},
+    {24, 300, 1, .correction = true, .l2_norm = true},
+    {30, 45, 1, .correction = true, .no_denom = true},
+    {24, 150, 1, .correction = true, .gating = true},
+    {36, 45, 3, .correction = true, .l2_norm = true},
+    {48, 320, 2, .l2_norm = true, .gating = true},
+    {24, 8, 4, .correction = true, .gating = true, .no_denom = true},
+};
+enum { N_CASE = sizeof(cases) / sizeof(cases[0]) };
 
 typedef struct memory {
     rig_tensor A, z;
     kernel_assoc mem;
+    const assoc_case *c;
+    size_t d_key, d_model; /* of a head */
 } memory;
 
 static void
 memory_init(memory *m, const rig *r, const assoc_case *c)
 {
-    rig_tensor_init(&m->A, r, KERNEL_BY_STATE, c->d_key, c->d_model, 1);
+    m->c = c;
+    m->d_key = c->d_key / c->n_head;
+    m->d_model = c->d_model / c->n_head;
+    rig_tensor_init(&m->A, r, KERNEL_BY_STATE, c->d_key, m->d_model, 1);
     rig_tensor_init(&m->z, r, KERNEL_BY_STATE, 1, c->d_key, 2);
+    /* Small enough that some keys are news, and g is neither 0 nor 1. */
     for (size_t i = 0; i < m->z.n; i++)
-        m->z.host[i] = fabsf(m->z.host[i]);
+        m->z.host[i] = 0.1F * fabsf(m->z.host[i]);
     rig_upload(&m->z, r);
     m->mem = (kernel_assoc){.A = m->A.view,
-                            .z = m->z.view,
                             .d_key = c->d_key,
                             .d_model = c->d_model,
-                            .n_head = 1,
+                            .n_head = c->n_head,
                             .correction = c->correction,
-                            .l2_norm = c->l2_norm};
+                            .l2_norm = c->l2_norm,
+                            .gating = c->gating};
+    if (!c->no_denom)
+        m->mem.z = m->z.view;
 }
 
 static void
@@ -52,62 +75,88 @@ features_init(rig_tensor *f, const rig *r, size_t d_key, size_t zero_row)
     rig_upload(f, r);
 }
 
-/* z . f + 1e-5, and f A[:, j]. */
+/* A row of features of one head, and the memory it meets. */
+typedef struct query {
+    const memory *m;
+    const rig_tensor *f;
+    size_t state, item, row, head;
+} query;
+
 static double
-denominator(const memory *m, size_t state, const rig_tensor *f, size_t item,
-            size_t row)
+feature(const query *q, size_t t)
+{
+    return rig_in(q->f, q->item, q->row, q->head * q->m->d_key + t);
+}
+
+/* z . f + 1e-5, or 1 without denominators. */
+static double
+denominator(const query *q)
 {
     double den = 1e-5;
 
-    for (size_t t = 0; t < m->mem.d_key; t++)
-        den += rig_in(&m->z, state, 0, t) * rig_in(f, item, row, t);
-    return den;
+    for (size_t t = 0; t < q->m->d_key; t++)
+        den += rig_in(&q->m->z, q->state, 0, q->head * q->m->d_key + t) *
+               feature(q, t);
+    return q->m->c->no_denom ? 1.0 : den;
 }
 
+/* f A[:, j] / denominator, j a column of the head. */
 static double
-recalled(const memory *m, size_t state, const rig_tensor *f, size_t item,
-         const size_t at[2])
+recalled(const query *q, size_t j)
 {
     double sum = 0.0;
 
-    for (size_t t = 0; t < m->mem.d_key; t++)
-        sum += rig_in(f, item, at[0], t) * rig_in(&m->A, state, t, at[1]);
-    return sum;
+    for (size_t t = 0; t < q->m->d_key; t++)
+        sum += feature(q, t) *
+               rig_in(&q->m->A, q->state, q->head * q->m->d_key + t, j);
+    return sum / denominator(q);
+}
+
+/* --------------------------------------------------------------- read --- */
+
+static void
+expect_read(const memory *m, const kernel_cell *cell, uint32_t p, rig_tensor *x,
+            const rig_tensor *f)
+{
+    for (size_t i = 0; i < cell->n_row; i++)
+        for (size_t j = 0; j < m->c->d_model; j++) {
+            size_t row = cell->row0 + i;
+            const query q = {m, f, cell->state, p, i, j / m->d_model};
+
+            rig_want(x, cell->slot, row, j,
+                     rig_in(x, cell->slot, row, j) +
+                         recalled(&q, j % m->d_model));
+        }
 }
 
 static void
-read_on_a_device(rig *r)
+read_case(rig *r, const assoc_case *c)
 {
-    const assoc_case c = {30, 45, true, false};
     rig_tensor x, f;
     memory m;
 
-    memory_init(&m, r, &c);
-    rig_tensor_init(&x, r, KERNEL_BY_SLOT, RIG_N_ROW, c.d_model, 4);
-    features_init(&f, r, c.d_key, 6);
-    for (uint32_t p = 0; p < r->n_cell; p++) {
-        const kernel_cell *cell = &r->cells[p];
-
-        for (size_t i = 0; !cell->fresh && i < cell->n_row; i++) {
-            double den = denominator(&m, cell->state, &f, p, i);
-
-            for (size_t j = 0; j < c.d_model; j++)
-                rig_want(
-                    &x, cell->slot, cell->row0 + i, j,
-                    rig_in(&x, cell->slot, cell->row0 + i, j) +
-                        recalled(&m, cell->state, &f, p, (size_t[2]){i, j}) /
-                            den);
-        }
-    }
+    memory_init(&m, r, c);
+    rig_tensor_init(&x, r, KERNEL_BY_SLOT, RIG_N_ROW, c->d_model, 4);
+    features_init(&f, r, c->d_key, 6);
+    for (uint32_t p = 0; p < r->n_cell; p++)
+        if (!r->cells[p].fresh && !r->cells[p].bare)
+            expect_read(&m, &r->cells[p], p, &x, &f);
     rig_begin(r);
     EXPECT_OK(kernel_assoc_read(r->q, x.view, f.view, &m.mem));
     rig_end(r);
-    rig_check(&x, r, 1e-5);
+    rig_check(&x, r, 2e-5);
     rig_check(&m.A, r, 0.0);
     rig_check(&m.z, r, 0.0);
     rig_tensor_fini(&x);
     rig_tensor_fini(&f);
     memory_fini(&m);
+}
+
+static void
+read_on_a_device(rig *r)
+{
+    for (size_t i = 0; i < N_CASE; i++)
+        read_case(r, &cases[i]);
 }
 
 static void
@@ -117,50 +166,65 @@ read_is_right(void **state)
     rig_every_way(read_on_a_device);
 }
 
-static double
-wanted_gate(const memory *m, const kernel_cell *cell, const rig_tensor *k,
-            uint32_t p, size_t row)
-{
-    double norm = m->mem.l2_norm ? 0.0 : 1e-5;
-    double den = denominator(m, cell->state, k, p, row);
+/* -------------------------------------------------------------- write --- */
 
-    if (cell->fresh || !m->mem.correction)
+static double
+wanted_gate(const query *q, bool fresh)
+{
+    const assoc_case *c = q->m->c;
+    double norm = c->l2_norm ? 0.0 : 1e-5;
+
+    if (fresh || !c->correction)
         return 1.0;
-    for (size_t t = 0; t < m->mem.d_key; t++)
-        norm += pow(rig_in(k, p, row, t), 2.0);
-    return norm == 0.0 ? 0.0 : fmin(fmax(1.0 - den / norm, 0.0), 1.0);
+    for (size_t t = 0; t < q->m->d_key; t++)
+        norm += pow(feature(q, t), 2.0);
+    return norm == 0.0 ? 0.0
+                       : fmin(fmax(1.0 - denominator(q) / norm, 0.0), 1.0);
+}
+
+/* What one row adds to z and to A, old memory from host. */
+static void
+expect_row(memory *m, const kernel_cell *cell, const query *q,
+           rig_tensor *const vb[2])
+{
+    const assoc_case *c = m->c;
+    double g = wanted_gate(q, cell->fresh != 0);
+    size_t key0 = q->head * m->d_key, col0 = q->head * m->d_model;
+
+    for (size_t t = 0; t < m->d_key && !c->no_denom; t++)
+        m->z.want[rig_at(&m->z, cell->state, 0, key0 + t)] += g * feature(q, t);
+    for (size_t j = 0; j < m->d_model; j++) {
+        double old = cell->fresh ? 0.0 : recalled(q, j);
+        double b =
+            rig_in(vb[1], q->item, q->row, c->gating ? col0 + j : q->head);
+        double add = 1.0 / (1.0 + exp(-b)) *
+                     (rig_in(vb[0], q->item, q->row, col0 + j) - old);
+
+        for (size_t t = 0; t < m->d_key; t++)
+            m->A.want[rig_at(&m->A, cell->state, key0 + t, j)] +=
+                feature(q, t) * add;
+    }
 }
 
 static void
 expect_write(memory *m, const kernel_cell *cell, uint32_t p,
              rig_tensor *const t[3])
 {
-    const rig_tensor *k = t[0], *v = t[1], *b = t[2];
-
-    for (size_t i = 0; cell->n_mem > 0 && i < m->mem.d_key; i++) {
-        double z = rig_in(&m->z, cell->state, 0, i);
-
-        for (size_t row = 0; row < cell->n_mem; row++)
-            z += wanted_gate(m, cell, k, p, row) * rig_in(k, p, row, i);
-        rig_want(&m->z, cell->state, 0, i, z);
+    if (cell->n_mem == 0 || cell->bare)
+        return;
+    for (size_t i = 0; i < m->c->d_key; i++) {
+        if (!m->c->no_denom)
+            rig_want(&m->z, cell->state, 0, i,
+                     rig_in(&m->z, cell->state, 0, i));
+        for (size_t j = 0; j < m->d_model; j++)
+            rig_want(&m->A, cell->state, i, j,
+                     rig_in(&m->A, cell->state, i, j));
     }
-    for (size_t j = 0; cell->n_mem > 0 && j < m->mem.d_model; j++)
-        for (size_t row = 0; row < cell->n_mem; row++) {
-            double old =
-                cell->fresh
-                    ? 0.0
-                    : recalled(m, cell->state, k, p, (size_t[2]){row, j}) /
-                          denominator(m, cell->state, k, p, row);
-            double beta = 1.0 / (1.0 + exp(-rig_in(b, p, row, 0)));
-            double add = beta * (rig_in(v, p, row, j) - old);
+    for (size_t row = 0; row < cell->n_mem; row++)
+        for (size_t h = 0; h < m->c->n_head; h++) {
+            const query q = {m, t[0], cell->state, p, row, h};
 
-            for (size_t i = 0; i < m->mem.d_key; i++) {
-                size_t at = rig_at(&m->A, cell->state, i, j);
-                double sum = isnan(m->A.want[at]) ? (double)m->A.host[at]
-                                                  : m->A.want[at];
-
-                m->A.want[at] = sum + rig_in(k, p, row, i) * add;
-            }
+            expect_row(m, cell, &q, (rig_tensor *[2]){t[1], t[2]});
         }
 }
 
@@ -173,11 +237,8 @@ write_case(rig *r, const assoc_case *c)
     memory_init(&m, r, c);
     features_init(&k, r, c->d_key, 2);
     rig_tensor_init(&v, r, KERNEL_BY_CELL, RIG_N_ROW, c->d_model, 5);
-    rig_tensor_init(&b, r, KERNEL_BY_CELL, RIG_N_ROW, 1, 6);
-    /* Small enough that some keys are news, and g is neither 0 nor 1. */
-    for (size_t i = 0; i < m.z.n; i++)
-        m.z.host[i] *= 0.1F;
-    rig_upload(&m.z, r);
+    rig_tensor_init(&b, r, KERNEL_BY_CELL, RIG_N_ROW,
+                    c->gating ? c->d_model : c->n_head, 6);
     for (uint32_t p = 0; p < r->n_cell; p++)
         expect_write(&m, &r->cells[p], p, (rig_tensor *[3]){&k, &v, &b});
     rig_begin(r);
@@ -195,14 +256,7 @@ write_case(rig *r, const assoc_case *c)
 static void
 write_on_a_device(rig *r)
 {
-    static const assoc_case cases[] = {
-        {30, 45, true, false},
-        {30, 45, true, true},
-        {12, 200, false, false},
-        {24, 300, true, true},
-    };
-
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+    for (size_t i = 0; i < N_CASE; i++)
         write_case(r, &cases[i]);
 }
 
@@ -213,12 +267,39 @@ write_is_right(void **state)
     rig_every_way(write_on_a_device);
 }
 
+/* ------------------------------------------------------------- layers --- */
+
+/* Layers without a memory beside one that has it. */
+static void
+bare_on_a_device(rig *r)
+{
+    static const kernel_cell cells[] = {
+        {.slot = 1, .state = 0, .n_row = 40, .n_mem = 8, .bare = 1},
+        {.slot = 0, .state = 2, .n_row = 40, .n_mem = 8},
+        {.slot = 2, .state = 1, .n_row = 12, .n_mem = 3, .bare = 1, .fresh = 1},
+    };
+
+    r->cells = cells;
+    r->n_cell = sizeof(cells) / sizeof(cells[0]);
+    read_case(r, &cases[0]);
+    write_case(r, &cases[0]);
+    write_case(r, &cases[6]);
+}
+
+static void
+bare_cells_are_left_alone(void **state)
+{
+    (void)state;
+    rig_every_way(bare_on_a_device);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(read_is_right),
         cmocka_unit_test(write_is_right),
+        cmocka_unit_test(bare_cells_are_left_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
