@@ -114,7 +114,8 @@ hook_on_a_device(rig *r)
     rig_tensor_init(&x, r, KERNEL_BY_SLOT, RIG_N_ROW, 16, 1);
     rig_tensor_init(&freq, r, KERNEL_BY_CELL, 1, 8, 2);
     kernel_queue_hook(r->q, count_call, &n_call);
-    run_rope(r, &x, &freq);
+    for (int i = 0; i < 100; i++) /* 100 delays: not over before the wait */
+        run_rope(r, &x, &freq);
     EXPECT_OK(kernel_sync(r->q));
     assert_true(n_call > 0);
     kernel_queue_hook(r->q, NULL, NULL);
@@ -148,7 +149,7 @@ async_device_is_late(void **state)
     EXPECT_OK(kernel_buf_new(&buf, r.dev, KERNEL_KEEP, 1, 1));
     assert_null(kernel_buf_mpi(buf, 0));
     EXPECT_OK(kernel_event_new(&ev, r.dev));
-    for (int i = 0; i < 50; i++) /* 50 delays: the last cannot be over */
+    for (int i = 0; i < 500; i++) /* as many delays: the last is not over */
         EXPECT_OK(kernel_copy_in(r.q, buf, 0, &src, 1));
     EXPECT_OK(kernel_copy_out(r.q, &dst, buf, 0, 1));
     EXPECT_OK(kernel_event_record(ev, r.q));

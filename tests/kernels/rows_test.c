@@ -1,156 +1,70 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The operations on single rows: embed, rmsnorm, rope, kv, swiglu, dpfp. */
+/* The operations on single rows: rope, kv, swiglu, gelu, dpfp. */
 #include <math.h>
-#include <string.h>
 
 #include "tests/kernels/rig.h"
 
-/* -------------------------------------------------------------- embed --- */
-
-static void
-embed_on_a_device(rig *r)
-{
-    enum { D = 13, VOCAB = 29 };
-    rig_tensor x, ids, table, memory;
-
-    rig_tensor_init(&x, r, KERNEL_BY_SLOT, RIG_N_ROW, D, 1);
-    rig_tensor_init(&ids, r, KERNEL_BY_SLOT, 1, RIG_N_ROW, 2);
-    rig_tensor_init(&table, r, KERNEL_BY_CELL, VOCAB, D, 3);
-    rig_tensor_init(&memory, r, KERNEL_BY_CELL, RIG_N_ROW, D, 4);
-    ids.view.type = KERNEL_I32;
-    table.view.stride = 0;
-    memory.view.stride = 0;
-    for (size_t i = 0; i < ids.n; i++) {
-        int32_t id = (int32_t)(i * 7 % VOCAB);
-
-        memcpy(&ids.host[i], &id, sizeof(id));
-    }
-    rig_upload(&ids, r);
-    for (uint32_t p = 0; p < r->n_cell; p++) {
-        const kernel_cell *c = &r->cells[p];
-
-        for (size_t i = 0; i < c->n_row; i++)
-            for (size_t j = 0; j < D; j++) {
-                size_t n_token = c->n_row - c->n_mem;
-                size_t id = rig_at(&ids, c->slot, 0, c->row0 + i) * 7 % VOCAB;
-                double value = i < n_token ? rig_in(&table, 0, id, j)
-                                           : rig_in(&memory, 0, i - n_token, j);
-
-                rig_want(&x, c->slot, c->row0 + i, j, value);
-            }
-    }
-    rig_begin(r);
-    EXPECT_OK(kernel_embed(r->q, &(kernel_embed_args){.x = x.view,
-                                                      .ids = ids.view,
-                                                      .table = table.view,
-                                                      .memory = memory.view,
-                                                      .d = D}));
-    rig_end(r);
-    rig_check(&x, r, 0.0);
-    rig_tensor_fini(&x);
-    rig_tensor_fini(&ids);
-    rig_tensor_fini(&table);
-    rig_tensor_fini(&memory);
-}
-
-static void
-embed_is_right(void **state)
-{
-    (void)state;
-    rig_every_way(embed_on_a_device);
-}
-
-/* ------------------------------------------------------------ rmsnorm --- */
-
-static void
-rmsnorm_on_a_device(rig *r)
-{
-    enum { D = 37 };
-    rig_tensor out, x, w;
-
-    rig_tensor_init(&out, r, KERNEL_BY_CELL, RIG_N_ROW, D, 1);
-    rig_tensor_init(&x, r, KERNEL_BY_SLOT, RIG_N_ROW, D, 2);
-    rig_tensor_init(&w, r, KERNEL_BY_LAYER, 1, D, 3);
-    for (uint32_t p = 0; p < r->n_cell; p++) {
-        const kernel_cell *c = &r->cells[p];
-
-        for (size_t i = 0; i < c->n_row; i++) {
-            double sum = 0.0;
-
-            for (size_t j = 0; j < D; j++)
-                sum += pow(rig_in(&x, c->slot, c->row0 + i, j), 2.0);
-            for (size_t j = 0; j < D; j++)
-                rig_want(&out, p, i, j,
-                         rig_in(&w, c->layer, 0, j) *
-                             rig_in(&x, c->slot, c->row0 + i, j) /
-                             sqrt(sum / D + 1e-3));
-        }
-    }
-    rig_begin(r);
-    EXPECT_OK(kernel_rmsnorm(r->q, &(kernel_norm_args){.out = out.view,
-                                                       .x = x.view,
-                                                       .w = w.view,
-                                                       .d = D,
-                                                       .n_head = 1,
-                                                       .eps = 1e-3F}));
-    rig_end(r);
-    rig_check(&out, r, 1e-6);
-    rig_check(&x, r, 0.0);
-    rig_tensor_fini(&out);
-    rig_tensor_fini(&x);
-    rig_tensor_fini(&w);
-}
-
-static void
-rmsnorm_is_right(void **state)
-{
-    (void)state;
-    rig_every_way(rmsnorm_on_a_device);
-}
-
 /* --------------------------------------------------------------- rope --- */
 
+typedef struct rope_case {
+    size_t n_head, d_head, d_rot;
+    float scale;
+} rope_case;
+
 static void
-rope_expect(const rig *r, rig_tensor *x, const rig_tensor *freq, size_t n_head,
-            size_t half)
+rope_expect(const rig *r, rig_tensor *x, const rig_tensor *freq,
+            const rope_case *k)
 {
+    size_t half = k->d_rot / 2;
+
     for (uint32_t p = 0; p < r->n_cell; p++) {
         const kernel_cell *c = &r->cells[p];
 
         for (size_t i = 0; i < c->n_row; i++)
-            for (size_t h = 0; h < n_head * half; h++) {
-                size_t at = h / half * 2 * half + h % half;
+            for (size_t h = 0; h < k->n_head * half; h++) {
+                size_t at = h / half * k->d_head + h % half;
                 double angle =
                     (double)(c->pos + i) * rig_in(freq, 0, 0, h % half);
+                double cosine = (double)k->scale * cos(angle);
+                double sine = (double)k->scale * sin(angle);
                 double a = rig_in(x, p, i, at), b = rig_in(x, p, i, at + half);
 
-                rig_want(x, p, i, at, a * cos(angle) - b * sin(angle));
-                rig_want(x, p, i, at + half, b * cos(angle) + a * sin(angle));
+                rig_want(x, p, i, at, a * cosine - b * sine);
+                rig_want(x, p, i, at + half, b * cosine + a * sine);
             }
     }
 }
 
 static void
-rope_on_a_device(rig *r)
+rope_of(rig *r, const rope_case *c)
 {
-    enum { HEADS = 3, HALF = 9 };
     rig_tensor x, freq;
 
-    rig_tensor_init(&x, r, KERNEL_BY_CELL, RIG_N_ROW, HEADS * 2 * HALF, 1);
-    rig_tensor_init(&freq, r, KERNEL_BY_CELL, 1, HALF, 2);
+    rig_tensor_init(&x, r, KERNEL_BY_CELL, RIG_N_ROW, c->n_head * c->d_head, 1);
+    rig_tensor_init(&freq, r, KERNEL_BY_CELL, 1, c->d_rot / 2, 2);
     freq.view.stride = 0;
-    rope_expect(r, &x, &freq, HEADS, HALF);
+    rope_expect(r, &x, &freq, c);
     rig_begin(r);
     EXPECT_OK(kernel_rope(r->q, &(kernel_rope_args){.x = x.view,
                                                     .freq = freq.view,
-                                                    .n_head = HEADS,
-                                                    .d_head = 2 * HALF,
-                                                    .d_rot = 2 * HALF,
-                                                    .scale = 1}));
+                                                    .n_head = c->n_head,
+                                                    .d_head = c->d_head,
+                                                    .d_rot = c->d_rot,
+                                                    .scale = c->scale}));
     rig_end(r);
-    rig_check(&x, r, 4e-7);
+    rig_check(&x, r, 5e-7);
     rig_tensor_fini(&x);
     rig_tensor_fini(&freq);
+}
+
+/* Whole heads, a part of them, and with a scale. */
+static void
+rope_on_a_device(rig *r)
+{
+    rope_of(r, &(rope_case){3, 18, 18, 1.0F});
+    rope_of(r, &(rope_case){3, 20, 6, 1.0F});
+    rope_of(r, &(rope_case){2, 34, 34, 1.3F});
+    rope_of(r, &(rope_case){2, 11, 2, 0.8F});
 }
 
 static void
@@ -164,64 +78,73 @@ rope_is_right(void **state)
 static void
 rope_is_right_far_away(void **state)
 {
-    enum { HEADS = 1, HALF = 16 };
     kernel_cell cell = {.n_row = 40, .pos = 1000003};
-    rig_tensor x, freq;
     rig r;
 
     (void)state;
     rig_open(&r, &rig_ways[0]);
     r.cells = &cell;
     r.n_cell = 1;
-    rig_tensor_init(&x, &r, KERNEL_BY_CELL, RIG_N_ROW, 2 * HALF, 1);
-    rig_tensor_init(&freq, &r, KERNEL_BY_CELL, 1, HALF, 2);
-    rope_expect(&r, &x, &freq, HEADS, HALF);
-    rig_begin(&r);
-    EXPECT_OK(kernel_rope(r.q, &(kernel_rope_args){.x = x.view,
-                                                   .freq = freq.view,
-                                                   .n_head = HEADS,
-                                                   .d_head = 2 * HALF,
-                                                   .d_rot = 2 * HALF,
-                                                   .scale = 1}));
-    rig_end(&r);
-    rig_check(&x, &r, 4e-7);
-    rig_tensor_fini(&x);
-    rig_tensor_fini(&freq);
+    rope_of(&r, &(rope_case){1, 32, 32, 1.0F});
     rig_close(&r);
 }
 
 /* ----------------------------------------------------------------- kv --- */
 
-static void
-kv_on_a_device(rig *r)
-{
-    enum { D = 6 };
-    rig_tensor k_cache, v_cache, k, v;
+enum { D_KV = 6 };
 
-    rig_tensor_init(&k_cache, r, KERNEL_BY_KV, RIG_N_ROW, D, 1);
-    rig_tensor_init(&v_cache, r, KERNEL_BY_KV, RIG_N_ROW, D, 2);
-    rig_tensor_init(&k, r, KERNEL_BY_CELL, RIG_N_ROW, D, 3);
-    rig_tensor_init(&v, r, KERNEL_BY_CELL, RIG_N_ROW, D, 4);
+/* Rows from .. from + n - 1 of cell p are rows to .. of its item. */
+typedef struct kv_rows {
+    size_t from, to, n;
+} kv_rows;
+
+static void
+kv_expect(const rig *r, uint32_t p, rig_tensor *to, const rig_tensor *from,
+          const kv_rows *rows)
+{
+    for (size_t i = 0; i < rows->n * (size_t)D_KV; i++)
+        rig_want(to, rig_item(to, r, p), rows->to + i / D_KV, i % D_KV,
+                 rig_in(from, p, rows->from + i / D_KV, i % D_KV));
+}
+
+static void
+kv_case(rig *r, bool keep, kernel_by by)
+{
+    rig_tensor k_to, v_to, k, v;
+
+    rig_tensor_init(&k_to, r, by, RIG_N_ROW, D_KV, 1);
+    rig_tensor_init(&v_to, r, by, RIG_N_ROW, D_KV, 2);
+    rig_tensor_init(&k, r, KERNEL_BY_CELL, RIG_N_ROW, D_KV, 3);
+    rig_tensor_init(&v, r, KERNEL_BY_CELL, RIG_N_ROW, D_KV, 4);
     for (uint32_t p = 0; p < r->n_cell; p++) {
         const kernel_cell *c = &r->cells[p];
+        const kv_rows kept = {c->n_prefix, 0,
+                              c->n_row - c->n_prefix - c->n_mem};
+        const kv_rows appended = {0, c->n_past, c->n_row};
 
-        for (size_t i = 0; i < c->n_row * (size_t)D; i++) {
-            size_t row = c->n_past + i / D;
-
-            rig_want(&k_cache, c->kv, row, i % D, rig_in(&k, p, i / D, i % D));
-            rig_want(&v_cache, c->kv, row, i % D, rig_in(&v, p, i / D, i % D));
-        }
+        kv_expect(r, p, &k_to, &k, keep ? &kept : &appended);
+        kv_expect(r, p, &v_to, &v, keep ? &kept : &appended);
     }
     rig_begin(r);
     EXPECT_OK(
-        kernel_kv_append(r->q, k_cache.view, v_cache.view, k.view, v.view, D));
+        keep ? kernel_kv_keep(r->q, k_to.view, v_to.view, k.view, v.view, D_KV)
+             : kernel_kv_append(r->q, k_to.view, v_to.view, k.view, v.view,
+                                D_KV));
     rig_end(r);
-    rig_check(&k_cache, r, 0.0);
-    rig_check(&v_cache, r, 0.0);
-    rig_tensor_fini(&k_cache);
-    rig_tensor_fini(&v_cache);
+    rig_check(&k_to, r, 0.0);
+    rig_check(&v_to, r, 0.0);
+    rig_check(&k, r, 0.0);
+    rig_tensor_fini(&k_to);
+    rig_tensor_fini(&v_to);
     rig_tensor_fini(&k);
     rig_tensor_fini(&v);
+}
+
+static void
+kv_on_a_device(rig *r)
+{
+    kv_case(r, false, KERNEL_BY_KV);
+    kv_case(r, false, KERNEL_BY_STATE);
 }
 
 static void
@@ -229,6 +152,30 @@ kv_append_is_right(void **state)
 {
     (void)state;
     rig_every_way(kv_on_a_device);
+}
+
+/* Tokens alone are kept: nothing before them, no memory tokens. */
+static void
+keep_on_a_device(rig *r)
+{
+    static const kernel_cell cells[] = {
+        {.state = 3, .n_row = 71, .n_prefix = 1, .n_mem = 16},
+        {.state = 0, .n_row = 1, .n_past = 9},
+        {.state = 5, .n_row = 33, .n_mem = 5, .n_past = 12},
+        {.state = 1, .n_row = 7, .n_mem = 7},
+        {.state = 6, .n_row = 90, .n_prefix = 40},
+    };
+
+    r->cells = cells;
+    r->n_cell = sizeof(cells) / sizeof(cells[0]);
+    kv_case(r, true, KERNEL_BY_STATE);
+}
+
+static void
+kv_keep_is_right(void **state)
+{
+    (void)state;
+    rig_every_way(keep_on_a_device);
 }
 
 /* ------------------------------------------------------------- swiglu --- */
@@ -269,16 +216,74 @@ swiglu_is_right(void **state)
     rig_every_way(swiglu_on_a_device);
 }
 
-/* --------------------------------------------------------------- dpfp --- */
+/* --------------------------------------------------------------- gelu --- */
+
+static double
+wanted_gelu(double x, bool by_tanh)
+{
+    double cubic = sqrt(2.0 / acos(-1.0)) * (x + 0.044715 * x * x * x);
+
+    return x / 2.0 * (1.0 + (by_tanh ? tanh(cubic) : erf(x / sqrt(2.0))));
+}
 
 static void
-dpfp_expect(rig_tensor *out, size_t out_at[2], const rig_tensor *x,
-            const size_t x_at[2], size_t d, bool l2_norm)
+gelu_case(rig *r, bool by_tanh, bool in_place)
+{
+    enum { D = 35 };
+    rig_tensor out, in;
+    rig_tensor *to = in_place ? &in : &out;
+
+    rig_tensor_init(&out, r, KERNEL_BY_CELL, RIG_N_ROW, D, 1);
+    rig_tensor_init(&in, r, KERNEL_BY_CELL, RIG_N_ROW, D, 2);
+    for (size_t i = 0; i < in.n; i++)
+        in.host[i] *= i % 3 == 0 ? 100.0F : 3.0F;
+    rig_upload(&in, r);
+    for (uint32_t p = 0; p < r->n_cell; p++)
+        for (size_t i = 0; i < r->cells[p].n_row; i++)
+            for (size_t j = 0; j < D; j++)
+                rig_want(to, p, i, j,
+                         wanted_gelu(rig_in(&in, p, i, j), by_tanh));
+    rig_begin(r);
+    EXPECT_OK(kernel_gelu(r->q, to->view, in.view, D, by_tanh));
+    rig_end(r);
+    rig_check(&out, r, 1e-6);
+    rig_check(&in, r, 1e-6);
+    rig_tensor_fini(&out);
+    rig_tensor_fini(&in);
+}
+
+static void
+gelu_on_a_device(rig *r)
+{
+    for (int kind = 0; kind < 4; kind++)
+        gelu_case(r, (kind & 1) != 0, (kind & 2) != 0);
+}
+
+static void
+gelu_is_right(void **state)
+{
+    (void)state;
+    rig_every_way(gelu_on_a_device);
+}
+
+/* --------------------------------------------------------------- dpfp --- */
+
+typedef struct dpfp_case {
+    size_t d, n_head; /* d of a head */
+    bool l2_norm;
+    kernel_rows rows;
+} dpfp_case;
+
+/* Row i of cell p, head h. */
+static void
+dpfp_expect(rig_tensor *out, const rig_tensor *x, const dpfp_case *c,
+            const size_t at[3])
 {
     double u[64], f[192], sum = 0.0;
+    size_t d = c->d;
 
     for (size_t i = 0; i < d; i++) {
-        double value = rig_in(x, x_at[0], x_at[1], i);
+        double value = rig_in(x, at[0], at[1], at[2] * d + i);
 
         u[i] = value > 0.0 ? value : 0.0;
         u[d + i] = value < 0.0 ? -value : 0.0;
@@ -291,31 +296,32 @@ dpfp_expect(rig_tensor *out, size_t out_at[2], const rig_tensor *x,
             sum += value * value;
         }
     for (size_t i = 0; i < 6 * d; i++)
-        rig_want(out, out_at[0], out_at[1], i,
-                 l2_norm ? f[i] / fmax(sqrt(sum), 1e-12) : f[i]);
+        rig_want(out, at[0], at[1], at[2] * 6 * d + i,
+                 c->l2_norm ? f[i] / fmax(sqrt(sum), 1e-12) : f[i]);
 }
 
 static void
-dpfp_case(rig *r, size_t d, bool l2_norm, kernel_rows rows)
+dpfp_of(rig *r, const dpfp_case *c)
 {
     rig_tensor out, x;
+    size_t d_mem = c->d * c->n_head;
 
-    rig_tensor_init(&out, r, KERNEL_BY_CELL, RIG_N_ROW, 6 * d, 1);
-    rig_tensor_init(&x, r, KERNEL_BY_CELL, RIG_N_ROW, d, 2);
-    for (size_t j = 0; j < d; j++) /* a row without any feature */
+    rig_tensor_init(&out, r, KERNEL_BY_CELL, RIG_N_ROW, 6 * d_mem, 1);
+    rig_tensor_init(&x, r, KERNEL_BY_CELL, RIG_N_ROW, d_mem, 2);
+    for (size_t j = 0; j < c->d; j++) /* a head without any feature */
         x.host[rig_at(&x, 0, 2, j)] = 0.0F;
     rig_upload(&x, r);
     for (uint32_t p = 0; p < r->n_cell; p++)
-        for (size_t i = 0; i < rig_rows(&r->cells[p], rows); i++)
-            dpfp_expect(&out, (size_t[2]){p, i}, &x, (size_t[2]){p, i}, d,
-                        l2_norm);
+        for (size_t i = 0; i < rig_rows(&r->cells[p], c->rows); i++)
+            for (size_t h = 0; h < c->n_head; h++)
+                dpfp_expect(&out, &x, c, (size_t[3]){p, i, h});
     rig_begin(r);
     EXPECT_OK(kernel_dpfp(r->q, &(kernel_dpfp_args){.out = out.view,
                                                     .x = x.view,
-                                                    .d_mem = d,
-                                                    .n_head = 1,
-                                                    .l2_norm = l2_norm,
-                                                    .rows = rows}));
+                                                    .d_mem = d_mem,
+                                                    .n_head = c->n_head,
+                                                    .l2_norm = c->l2_norm,
+                                                    .rows = c->rows}));
     rig_end(r);
     rig_check(&out, r, 1e-6);
     rig_tensor_fini(&out);
@@ -325,10 +331,12 @@ dpfp_case(rig *r, size_t d, bool l2_norm, kernel_rows rows)
 static void
 dpfp_on_a_device(rig *r)
 {
-    dpfp_case(r, 1, false, KERNEL_ROWS_ALL);
-    dpfp_case(r, 2, true, KERNEL_ROWS_ALL);
-    dpfp_case(r, 19, true, KERNEL_ROWS_MEM);
-    dpfp_case(r, 19, false, KERNEL_ROWS_MEM);
+    dpfp_of(r, &(dpfp_case){1, 1, false, KERNEL_ROWS_ALL});
+    dpfp_of(r, &(dpfp_case){2, 1, true, KERNEL_ROWS_ALL});
+    dpfp_of(r, &(dpfp_case){19, 1, true, KERNEL_ROWS_MEM});
+    dpfp_of(r, &(dpfp_case){19, 1, false, KERNEL_ROWS_MEM});
+    dpfp_of(r, &(dpfp_case){5, 3, true, KERNEL_ROWS_ALL});
+    dpfp_of(r, &(dpfp_case){4, 2, false, KERNEL_ROWS_MEM});
 }
 
 static void
@@ -376,12 +384,12 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(embed_is_right),
-        cmocka_unit_test(rmsnorm_is_right),
         cmocka_unit_test(rope_is_right),
         cmocka_unit_test(rope_is_right_far_away),
         cmocka_unit_test(kv_append_is_right),
+        cmocka_unit_test(kv_keep_is_right),
         cmocka_unit_test(swiglu_is_right),
+        cmocka_unit_test(gelu_is_right),
         cmocka_unit_test(dpfp_is_right),
         cmocka_unit_test(dpfp_has_the_known_value),
     };
