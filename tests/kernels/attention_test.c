@@ -244,7 +244,7 @@ window_on_a_device(rig *r)
         {.state = 3, .n_row = 71, .n_prefix = 1, .n_mem = 16, .n_window = 54},
         {.state = 0, .n_row = 1, .n_window = 12},
         {.state = 5, .n_row = 33, .n_mem = 5, .n_window = 0},
-        {.state = 1, .n_row = 310, .n_mem = 3, .n_window = 401},
+        {.state = 1, .n_row = 310, .n_mem = 200, .n_window = 401},
         {.state = 6, .n_row = 7, .n_mem = 7, .n_window = 20},
         {.state = 2, .n_row = 90, .n_mem = 1, .n_window = 20},
     };
