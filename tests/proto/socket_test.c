@@ -14,12 +14,79 @@
 #include "base/clock.h"
 #include "tests/expect.h"
 
-enum { MAX = 1 << 20, WAIT_MS = 5000 };
+enum { MAX = 1 << 20, WAIT_MS = 5000, MAX_OPEN = 4 };
 
 typedef struct bench {
     zcontext *z;
+    zsocket *open[MAX_OPEN]; /* a check that fails leaves them to teardown() */
     char directory[32], path[64], endpoint[72];
 } bench;
+
+static zsocket *
+keep(bench *b, zsocket *s)
+{
+    for (size_t i = 0; i < MAX_OPEN; i++)
+        if (!b->open[i]) {
+            b->open[i] = s;
+            return s;
+        }
+    fail_msg("more than %d sockets", MAX_OPEN);
+    return NULL;
+}
+
+static zsocket *
+router_at(bench *b, const char *endpoint, size_t max)
+{
+    zsocket *s;
+
+    EXPECT_OK(zsocket_router(&s, b->z, endpoint, true, max));
+    return keep(b, s);
+}
+
+/* What is opened against expectation is closed before the check fails. */
+static void
+expect_no_router(bench *b, const char *endpoint, bool allow, status want)
+{
+    zsocket *s = NULL;
+    status st = zsocket_router(&s, b->z, endpoint, allow, MAX);
+
+    zsocket_close(s);
+    assert_int_equal(st, want);
+}
+
+static void
+expect_no_dealer(bench *b, const char *endpoint, status want)
+{
+    zsocket *s = NULL;
+    status st = zsocket_dealer(&s, b->z, endpoint, MAX);
+
+    zsocket_close(s);
+    assert_int_equal(st, want);
+}
+
+static zsocket *
+dealer_to(bench *b, const char *endpoint)
+{
+    zsocket *s;
+
+    EXPECT_OK(zsocket_dealer(&s, b->z, endpoint, MAX));
+    return keep(b, s);
+}
+
+static void
+forget(bench *b, const zsocket *s)
+{
+    for (size_t i = 0; i < MAX_OPEN; i++)
+        if (b->open[i] == s)
+            b->open[i] = NULL;
+}
+
+static void
+shut(bench *b, zsocket *s)
+{
+    forget(b, s);
+    zsocket_close(s);
+}
 
 static int
 setup(void **state)
@@ -41,6 +108,9 @@ teardown(void **state)
 {
     bench *b = *state;
 
+    /* An open socket would keep its context waiting for ever. */
+    for (size_t i = 0; i < MAX_OPEN; i++)
+        zsocket_close(b->open[i]);
     zcontext_free(b->z);
     assert_int_equal(rmdir(b->directory), 0); /* nothing else is left */
     free(b);
@@ -69,8 +139,8 @@ exchange(bench *b, const char *endpoint)
     zsocket_message m;
     zsocket_peer peer;
 
-    EXPECT_OK(zsocket_router(&router, b->z, endpoint, true, MAX));
-    EXPECT_OK(zsocket_dealer(&dealer, b->z, zsocket_endpoint(router), MAX));
+    router = router_at(b, endpoint, MAX);
+    dealer = dealer_to(b, zsocket_endpoint(router));
     EXPECT_ST(zsocket_recv(router, &m, 0), ST_TIMEOUT);
     EXPECT_OK(zsocket_send(dealer, NULL, "one", 3, NULL, 0));
     EXPECT_OK(zsocket_send(dealer, NULL, "two", 3, "raw", 3));
@@ -92,8 +162,8 @@ exchange(bench *b, const char *endpoint)
     expect_frames(&m, "back", "more");
     zsocket_message_fini(&m);
     assert_true(zsocket_fd(router) >= 0);
-    zsocket_close(dealer);
-    zsocket_close(router);
+    shut(b, dealer);
+    shut(b, router);
 }
 
 static void
@@ -132,48 +202,42 @@ endpoints_are_checked(void **state)
                          "tcp://eth0:80",
                          "tcp://127.0.0.1.example.org:80"};
     bench *b = *state;
-    zsocket *s = NULL;
     char longest[200] = "ipc://";
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-        EXPECT_ST(zsocket_router(&s, b->z, bad[i], true, MAX), ST_ARG);
-        EXPECT_ST(zsocket_dealer(&s, b->z, bad[i], MAX), ST_ARG);
+        expect_no_router(b, bad[i], true, ST_ARG);
+        expect_no_dealer(b, bad[i], ST_ARG);
     }
-    EXPECT_ST(zsocket_router(&s, b->z, "tcp://10.0.0.1:80", true, MAX), ST_ARG);
+    expect_no_router(b, "tcp://10.0.0.1:80", true, ST_ARG);
     assert_non_null(strstr(status_text(), "keys"));
-    EXPECT_ST(zsocket_router(&s, b->z, "tcp://127.0.0.1:*", false, MAX),
-              ST_ARG);
+    expect_no_router(b, "tcp://127.0.0.1:*", false, ST_ARG);
     assert_non_null(strstr(status_text(), "--allow-local-users"));
-    EXPECT_ST(zsocket_dealer(&s, b->z, "tcp://127.0.0.1:*", MAX), ST_ARG);
+    expect_no_dealer(b, "tcp://127.0.0.1:*", ST_ARG);
     memset(longest + 6, 'p', 150);
-    EXPECT_ST(zsocket_router(&s, b->z, longest, true, MAX), ST_ARG);
-    EXPECT_ST(zsocket_router(&s, b->z, "ipc:///nowhere/at/all", true, MAX),
-              ST_IO);
-    assert_null(s);
+    expect_no_router(b, longest, true, ST_ARG);
+    expect_no_router(b, "ipc:///nowhere/at/all", true, ST_IO);
 }
 
 static void
 an_endpoint_in_use_is_refused(void **state)
 {
     bench *b = *state;
-    zsocket *first, *second = NULL, *dealer;
+    zsocket *first, *dealer;
     zsocket_message m;
 
     EXPECT_ST(zsocket_probe(b->endpoint), ST_NOTFOUND);
-    EXPECT_OK(zsocket_router(&first, b->z, b->endpoint, false, MAX));
-    EXPECT_ST(zsocket_router(&second, b->z, b->endpoint, false, MAX), ST_STATE);
+    first = router_at(b, b->endpoint, MAX);
+    expect_no_router(b, b->endpoint, false, ST_STATE);
     assert_non_null(strstr(status_text(), "in use"));
-    EXPECT_OK(zsocket_dealer(&dealer, b->z, b->endpoint, MAX));
+    dealer = dealer_to(b, b->endpoint);
     EXPECT_OK(zsocket_send(dealer, NULL, "x", 1, NULL, 0));
     EXPECT_OK(zsocket_recv(first, &m, WAIT_MS)); /* the first one lives on */
     zsocket_message_fini(&m);
-    zsocket_close(first);
-    EXPECT_OK(zsocket_router(&first, b->z, "tcp://127.0.0.1:*", true, MAX));
-    EXPECT_ST(zsocket_router(&second, b->z, zsocket_endpoint(first), true, MAX),
-              ST_STATE);
-    assert_null(second);
-    zsocket_close(dealer);
-    zsocket_close(first);
+    shut(b, first);
+    first = router_at(b, "tcp://127.0.0.1:*", MAX);
+    expect_no_router(b, zsocket_endpoint(first), true, ST_STATE);
+    shut(b, dealer);
+    shut(b, first);
 }
 
 static void
@@ -188,26 +252,24 @@ a_stale_path_is_taken_over(void **state)
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", b->path);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(listen(fd, 1), 0);
-    EXPECT_ST(zsocket_router(&s, b->z, b->endpoint, false, MAX), ST_STATE);
+    expect_no_router(b, b->endpoint, false, ST_STATE);
     EXPECT_OK(zsocket_probe(b->endpoint));
     close(fd); /* as a killed daemon leaves it */
     EXPECT_ST(zsocket_probe(b->endpoint), ST_NOTFOUND);
-    EXPECT_OK(zsocket_router(&s, b->z, b->endpoint, false, MAX));
+    s = router_at(b, b->endpoint, MAX);
     assert_int_equal(stat(b->path, &found), 0);
     assert_int_equal(found.st_mode & 0777, 0600);
-    zsocket_close(s);
+    shut(b, s);
 }
 
 static void
 a_file_is_not_taken_over(void **state)
 {
     bench *b = *state;
-    zsocket *s = NULL;
     int fd = open(b->path, O_CREAT | O_WRONLY, 0600);
 
     close(fd);
-    EXPECT_ST(zsocket_router(&s, b->z, b->endpoint, false, MAX), ST_STATE);
-    assert_null(s);
+    expect_no_router(b, b->endpoint, false, ST_STATE);
     assert_int_equal(unlink(b->path), 0); /* it was left alone */
 }
 
@@ -220,18 +282,18 @@ oversized_frames_are_dropped(void **state)
     char *big = calloc(1, 2048);
 
     assert_non_null(big);
-    EXPECT_OK(zsocket_router(&router, b->z, b->endpoint, false, 1024));
-    EXPECT_OK(zsocket_dealer(&loud, b->z, b->endpoint, MAX));
-    EXPECT_OK(zsocket_dealer(&good, b->z, b->endpoint, MAX));
+    router = router_at(b, b->endpoint, 1024);
+    loud = dealer_to(b, b->endpoint);
+    good = dealer_to(b, b->endpoint);
     EXPECT_OK(zsocket_send(loud, NULL, "control", 7, big, 2048));
     EXPECT_ST(zsocket_recv(router, &m, 300), ST_TIMEOUT);
     EXPECT_OK(zsocket_send(good, NULL, "fits", 4, big, 1024));
     EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
     assert_int_equal(m.raw_len, 1024);
     zsocket_message_fini(&m);
-    zsocket_close(loud);
-    zsocket_close(good);
-    zsocket_close(router);
+    shut(b, loud);
+    shut(b, good);
+    shut(b, router);
     free(big);
 }
 
@@ -286,7 +348,7 @@ announced_frames_are_not_believed(void **state)
     zsocket_message m;
     int fd[20];
 
-    EXPECT_OK(zsocket_router(&router, b->z, b->endpoint, false, MAX));
+    router = router_at(b, b->endpoint, MAX);
     for (int i = 0; i < 20; i++)
         fd[i] = i == 10 ? greet(b->path, small, sizeof(small))
                         : greet(b->path, huge, sizeof(huge));
@@ -299,7 +361,7 @@ announced_frames_are_not_believed(void **state)
         close(fd[i]);
     }
     EXPECT_ST(zsocket_recv(router, &m, 0), ST_TIMEOUT);
-    zsocket_close(router);
+    shut(b, router);
 }
 
 static void
@@ -311,20 +373,20 @@ lost_peers_are_told(void **state)
     zsocket_peer stranger = {.len = 3, .id = {1, 2, 3}}, peer;
     status st = ST_OK;
 
-    EXPECT_OK(zsocket_router(&router, b->z, b->endpoint, false, MAX));
+    router = router_at(b, b->endpoint, MAX);
     EXPECT_ST(zsocket_send(router, &stranger, "x", 1, "y", 1), ST_NOTFOUND);
-    EXPECT_OK(zsocket_dealer(&dealer, b->z, b->endpoint, MAX));
+    dealer = dealer_to(b, b->endpoint);
     EXPECT_OK(zsocket_send(dealer, NULL, "x", 1, NULL, 0));
     EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
     peer = m.peer;
     zsocket_message_fini(&m);
-    zsocket_close(dealer);
+    shut(b, dealer);
     for (int i = 0; i < 500 && st == ST_OK; i++) {
         st = zsocket_send(router, &peer, "x", 1, NULL, 0);
         clock_sleep_us(10000);
     }
     assert_int_equal(st, ST_NOTFOUND);
-    zsocket_close(router);
+    shut(b, router);
 }
 
 static void
@@ -335,8 +397,8 @@ full_queues_are_told(void **state)
     zsocket_message m;
     int sent = 0, received = 0;
 
-    EXPECT_OK(zsocket_router(&router, b->z, b->endpoint, false, MAX));
-    EXPECT_OK(zsocket_dealer(&dealer, b->z, b->endpoint, MAX));
+    router = router_at(b, b->endpoint, MAX);
+    dealer = dealer_to(b, b->endpoint);
     while (sent < 100000 &&
            zsocket_send(dealer, NULL, "n", 1, "0123456789", 10) == ST_OK)
         sent++;
@@ -348,8 +410,8 @@ full_queues_are_told(void **state)
         received++;
     }
     assert_int_equal(received, sent);
-    zsocket_close(dealer);
-    zsocket_close(router);
+    shut(b, dealer);
+    shut(b, router);
 }
 
 static void
@@ -359,16 +421,17 @@ closing_can_flush(void **state)
     zsocket *router, *dealer;
     zsocket_message m;
 
-    EXPECT_OK(zsocket_router(&router, b->z, b->endpoint, false, MAX));
-    EXPECT_OK(zsocket_dealer(&dealer, b->z, b->endpoint, MAX));
+    router = router_at(b, b->endpoint, MAX);
+    dealer = dealer_to(b, b->endpoint);
     for (int i = 0; i < 20; i++)
         EXPECT_OK(zsocket_send(dealer, NULL, "last", 4, NULL, 0));
+    forget(b, dealer);
     zsocket_flush_close(dealer, WAIT_MS);
     for (int i = 0; i < 20; i++) {
         EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
         zsocket_message_fini(&m);
     }
-    zsocket_close(router);
+    shut(b, router);
 }
 
 /* mpirun is started by the daemon and must inherit nothing of this. */
@@ -379,8 +442,8 @@ descriptors_close_on_exec(void **state)
     zsocket *router, *dealer;
     zsocket_message m;
 
-    EXPECT_OK(zsocket_router(&router, b->z, b->endpoint, false, MAX));
-    EXPECT_OK(zsocket_dealer(&dealer, b->z, b->endpoint, MAX));
+    router = router_at(b, b->endpoint, MAX);
+    dealer = dealer_to(b, b->endpoint);
     EXPECT_OK(zsocket_send(dealer, NULL, "x", 1, NULL, 0));
     EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
     zsocket_message_fini(&m);
@@ -394,8 +457,8 @@ descriptors_close_on_exec(void **state)
         if (strstr(target, "socket:") || strstr(target, "anon_inode:"))
             assert_true(flags & FD_CLOEXEC);
     }
-    zsocket_close(dealer);
-    zsocket_close(router);
+    shut(b, dealer);
+    shut(b, router);
 }
 
 int
