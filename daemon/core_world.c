@@ -79,8 +79,8 @@ core_world_silence(core *c)
         if (silent_ms <= c->cfg.timeout_ms)
             continue;
         (void)snprintf(why, sizeof(why),
-                       "the world of %u ranks was silent for %.1f s", w->ranks,
-                       (double)silent_ms / 1e3);
+                       "the world of %u rank%s was silent for %.1f s", w->ranks,
+                       w->ranks == 1 ? "" : "s", (double)silent_ms / 1e3);
         drop(c, w, why);
     }
 }

@@ -170,12 +170,13 @@ static void
 print_people(const run *r)
 {
     const setup *s = &r->setup;
-    log_info("%llu tokens in %llu segments, %.2f s, %.0f tokens/s; %u ranks "
+    log_info("%llu tokens in %llu segments, %.2f s, %.0f tokens/s; %u rank%s "
              "(%u working), %s, %s, %u threads, peak %llu MiB",
              (unsigned long long)r->in.n_id,
              (unsigned long long)segment_count(r->in.n_id, s->cfg.segment_size),
-             r->seconds, rate(r), s->place.size, place_active(&s->place),
-             place_name(s->place.kind), s->info.device, s->info.n_thread,
+             r->seconds, rate(r), s->place.size, s->place.size == 1 ? "" : "s",
+             place_active(&s->place), place_name(s->place.kind), s->info.device,
+             s->info.n_thread,
              (unsigned long long)r->totals.peak_rss_bytes >> 20);
     if (r->opt.generate > 0)
         log_info("%u tokens drawn, the first after %.3f s", r->answer.n_id,

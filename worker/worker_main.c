@@ -209,8 +209,9 @@ say_state(const worker *w, uplink_state *last, uplink_state now)
         return;
     *last = now;
     if (now == UPLINK_JOINED)
-        log_info("joined the daemon at %s: %u ranks, %s, %s", w->daemon,
-                 w->hello.ranks, w->hello.placement, w->s.info.name);
+        log_info("joined the daemon at %s: %u rank%s, %s, %s", w->daemon,
+                 w->hello.ranks, w->hello.ranks == 1 ? "" : "s",
+                 w->hello.placement, w->s.info.name);
     else if (now == UPLINK_STOPPED)
         log_info("stopped by the daemon");
 }
