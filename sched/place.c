@@ -49,6 +49,19 @@ place_layers(const place *p, uint32_t rank, uint32_t *first, uint32_t *n)
     *n = base + (rank < n_longer);
 }
 
+/* With segments dealt out to R ranks, only every R-th of a diagonal's cells is
+ * here. */
+uint32_t
+place_slots(const place *p)
+{
+    uint32_t first = 0, n = 0;
+
+    place_layers(p, p->rank, &first, &n);
+    if (p->kind == PLACE_SEGMENTS)
+        n = (n + p->size - 1) / p->size;
+    return n + 2;
+}
+
 uint32_t
 place_owner(const place *p, uint64_t seg, uint32_t layer)
 {

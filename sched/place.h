@@ -35,6 +35,9 @@ uint32_t place_active(const place *p);
 /* The run of layers that `rank` holds; *n = 0 for a surplus rank.  Layers are
  * divided as evenly as whole layers allow, longer runs first. */
 void place_layers(const place *p, uint32_t rank, uint32_t *first, uint32_t *n);
+/* Segments that rank p->rank keeps in flight for a stream: one for each of its
+ * cells on a diagonal, one that was fed ahead and one that is taken away. */
+uint32_t place_slots(const place *p);
 /* The rank that runs cell (seg, layer). */
 uint32_t place_owner(const place *p, uint64_t seg, uint32_t layer);
 

@@ -7,22 +7,12 @@
 #include "base/mem.h"
 #include "worker/engine_impl.h"
 
-/* Cells of one stream run on one slot each; two more slots hold what was fed
- * ahead and what is being taken away.  With segments dealt out to R ranks, only
- * every R-th of a diagonal's cells is here. */
-static uint32_t
-slots_needed(const engine_config *cfg, uint32_t n_layer)
-{
-    uint32_t n_rank = cfg->place.kind == PLACE_SEGMENTS ? cfg->place.size : 1;
-    return (n_layer + n_rank - 1) / n_rank + 2;
-}
-
 static engine_config
 resolve(const engine_config *cfg, const weights_part *part)
 {
     engine_config c = *cfg;
     if (c.n_slot == 0)
-        c.n_slot = slots_needed(&c, part->n_layer);
+        c.n_slot = place_slots(&c.place);
     if (c.max_cell == 0)
         c.max_cell = c.n_stream * part->n_layer;
     return c;

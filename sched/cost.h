@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What cells and hops cost: the numbers that a plan is made of.  Pure.
+ *
+ * A rank's speed is a law of two numbers, the rate that large groups reach
+ * and the rows at which half of it is reached, because a device is filled by
+ * the rows of a whole group and not by those of a cell:
+ *   rate(rows) = flops * rows / (rows + half_rows)
+ *   seconds of a group = group_s + sum of its cells' FLOPs / rate(its rows)
+ */
+#ifndef SCHED_COST_H
+#define SCHED_COST_H
+
+#include <stdint.h>
+
+#include "base/status.h"
+#include "sched/place.h"
+
+/* A model and a cut into segments, as plain numbers. */
+typedef struct cost_model {
+    uint32_t n_layer;
+    uint32_t n_row;     /* rows of a full segment: tokens and memory tokens */
+    double cell_flops;  /* of a full segment at one layer */
+    double x_bytes;     /* hidden state of a segment */
+    double state_bytes; /* memory state of one layer */
+    double layer_bytes; /* weights of one layer */
+    double ends_bytes;  /* weights of embedding and head */
+} cost_model;
+
+/* One rank. */
+typedef struct cost_rank {
+    double flops;     /* FLOP/s of large groups */
+    double half_rows; /* rows of a group that reaches half of that */
+    double group_s;   /* seconds that a group costs whatever is in it */
+    double memory;    /* bytes */
+} cost_rank;
+
+/* One direction between two ranks. */
+typedef struct cost_link {
+    double latency_s;
+    double bytes_per_s; /* may be infinite */
+} cost_link;
+
+/* Ranks in nodes: neighbours in a node have `inner` between them, others
+ * `outer`. */
+typedef struct cost_cluster {
+    const char *name;
+    uint32_t n_rank, n_rank_node;
+    cost_rank rank;
+    cost_link inner, outer;
+} cost_cluster;
+
+/* Seconds of a group of n_cell full cells. */
+double cost_group(const cost_model *m, const cost_rank *r, uint32_t n_cell);
+
+/* Seconds from the start of a transfer until the link is free again; the
+ * receiver has it `latency_s` later. */
+double cost_transfer(const cost_link *l, double bytes);
+
+/* The link from rank `from` to rank `to`. */
+const cost_link *cost_link_of(const cost_cluster *c, uint32_t from,
+                              uint32_t to);
+
+/* Bytes that the fullest rank of `p` needs for n_stream streams: weights,
+ * states, and hidden states in flight. */
+double cost_memory(const cost_model *m, const place *p, uint32_t n_stream);
+
+/* The descriptions that ship: "8xh200", "128xh200", "64xcpu".  They are round
+ * figures of such machines for planning; longwave-plan takes measured ones by
+ * flags.  ST_NOTFOUND lists the names. */
+status cost_cluster_preset(cost_cluster *out, const char *name) MUST_USE;
+
+#endif

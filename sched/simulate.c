@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Ranks, links and documents in simulated time. */
+#include "sched/simulate.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "sched/simulate_impl.h"
+
+/* ------------------------------------------------------------ building --- */
+
+static status
+check(const simulate_config *cfg)
+{
+    if (cfg->n_rank == 0 || cfg->n_doc == 0 || cfg->n_seg == 0 ||
+        cfg->n_stream == 0)
+        return status_fail(ST_ARG, "a simulation needs at least one rank, "
+                                   "document, segment and stream");
+    if (cfg->n_rank > cfg->cluster->n_rank)
+        return status_fail(ST_ARG, "%u ranks on a cluster of %u", cfg->n_rank,
+                           cfg->cluster->n_rank);
+    return ST_OK;
+}
+
+static status
+make_rank(simulate *s, uint32_t index)
+{
+    simulate_rank *r = &s->rank[index];
+    uint32_t n_stream = s->cfg.n_stream;
+    place p = s->place;
+    status st = ST_OK;
+
+    place_layers(&s->place, index, &r->layer_first, &r->n_layer);
+    p.rank = index;
+    wavefront_config wc = {.n_stream = n_stream,
+                           .n_layer = r->n_layer,
+                           .n_slot = place_slots(&p),
+                           .max_cell = s->cfg.max_cell > 0
+                                           ? s->cfg.max_cell
+                                           : n_stream * r->n_layer,
+                           .order = s->cfg.order,
+                           .remote_state = s->ring};
+    r->next = (index + 1) % s->n_active;
+    r->link = cost_link_of(s->cfg.cluster, index, r->next);
+    TRY(wavefront_new(&r->w, &wc));
+    TRY(mem_new(&r->group, wc.max_cell, sizeof *r->group));
+    TRY(mem_new(&r->n_coming, n_stream, sizeof *r->n_coming));
+    r->cap_hop = n_stream * (s->ring ? r->n_layer + 1 : wc.n_slot) + 1;
+    TRY(mem_new(&r->hop, r->cap_hop, sizeof *r->hop));
+fail:
+    return st;
+}
+
+static status
+make(simulate *s, const simulate_config *cfg)
+{
+    status st = ST_OK;
+
+    s->cfg = *cfg;
+    s->place = (place){.kind = cfg->placement,
+                       .n_layer = cfg->model->n_layer,
+                       .size = cfg->n_rank};
+    s->n_active = place_active(&s->place);
+    s->ring = cfg->placement == PLACE_SEGMENTS && s->n_active > 1;
+    TRY(mem_new(&s->rank, s->n_active, sizeof *s->rank));
+    TRY(mem_new(&s->n_done, cfg->n_stream, sizeof *s->n_done));
+    for (uint32_t i = 0; i < s->n_active; i++)
+        TRY(make_rank(s, i));
+fail:
+    return st;
+}
+
+static void
+clear(simulate *s)
+{
+    for (uint32_t i = 0; s->rank != NULL && i < s->n_active; i++) {
+        wavefront_free(s->rank[i].w);
+        mem_free(s->rank[i].group);
+        mem_free(s->rank[i].n_coming);
+        mem_free(s->rank[i].hop);
+    }
+    mem_free(s->rank);
+    mem_free(s->n_done);
+}
+
+/* ------------------------------------------------------------- feeding --- */
+
+/* Segments of the document in stream `id` that rank `index` is given. */
+static uint64_t
+share(const simulate *s, uint32_t index)
+{
+    uint64_t n = s->cfg.n_seg;
+
+    if (s->cfg.placement == PLACE_LAYERS)
+        return index == 0 ? n : 0;
+    return index < n ? (n - 1 - index) / s->n_active + 1 : 0;
+}
+
+/* Gives a rank what its slots have room for. */
+static void
+feed(simulate *s, uint32_t index)
+{
+    simulate_rank *r = &s->rank[index];
+
+    for (uint32_t id = 0; id < s->cfg.n_stream; id++)
+        while (wavefront_is_open(r->w, id) &&
+               wavefront_fed(r->w, id) < share(s, index) &&
+               wavefront_room(r->w, id) > 0)
+            wavefront_feed(r->w, id);
+}
+
+/* A document begins in stream `id`; its first segment's states are there. */
+static void
+open_stream(simulate *s, uint32_t id)
+{
+    s->n_opened++;
+    s->n_done[id] = 0;
+    for (uint32_t i = 0; i < s->n_active; i++)
+        wavefront_open(s->rank[i].w, id, 0);
+    for (uint32_t layer = 0; s->ring && layer < s->rank[0].n_layer; layer++)
+        wavefront_state(s->rank[0].w, id, layer, 0);
+    for (uint32_t i = 0; i < s->n_active; i++)
+        feed(s, i);
+}
+
+/* The next document takes the place of one that is read. */
+static void
+close_stream(simulate *s, uint32_t id)
+{
+    for (uint32_t i = 0; i < s->n_active; i++)
+        wavefront_close(s->rank[i].w, id);
+    if (s->n_opened < s->cfg.n_doc)
+        open_stream(s, id);
+}
+
+/* ---------------------------------------------------------------- hops --- */
+
+static simulate_hop *
+hop_at(simulate_rank *r, uint32_t i)
+{
+    return &r->hop[(r->first_hop + i) % r->cap_hop];
+}
+
+static void
+send(simulate *s, simulate_rank *r, const simulate_hop *hop)
+{
+    ASSERT(r->n_hop < r->cap_hop);
+    *hop_at(r, r->n_hop++) = *hop;
+    s->bytes += hop->bytes;
+}
+
+/* Whether the receiver has a place for the first hop. */
+static bool
+has_place(const simulate *s, const simulate_rank *r, const simulate_hop *hop)
+{
+    const simulate_rank *to = &s->rank[r->next];
+
+    return s->ring ||
+           to->n_coming[hop->stream] < wavefront_room(to->w, hop->stream);
+}
+
+/* Starts the transfer of the first hop where link and receiver allow. */
+static void
+start_hop(simulate *s, uint32_t index)
+{
+    simulate_rank *r = &s->rank[index];
+
+    if (r->n_hop == 0 || r->sending || !has_place(s, r, hop_at(r, 0)))
+        return;
+    simulate_hop *hop = hop_at(r, 0);
+    double t = cost_transfer(r->link, hop->bytes);
+    r->sending = true;
+    r->sent_at = s->now + t;
+    /* A hop that waited for the link or for a place carries that along. */
+    hop->path.wait += s->now - hop->ready_at;
+    hop->path.transfer += t;
+    if (!s->ring)
+        s->rank[r->next].n_coming[hop->stream]++;
+}
+
+/* The first hop has left: its slot is free, and it arrives a latency later. */
+static void
+end_hop(simulate *s, uint32_t index)
+{
+    simulate_rank *r = &s->rank[index];
+    simulate_hop hop = *hop_at(r, 0);
+
+    r->sending = false;
+    r->first_hop = (r->first_hop + 1) % r->cap_hop;
+    r->n_hop--;
+    if (!s->ring) {
+        wavefront_release(r->w, hop.stream,
+                          wavefront_released(r->w, hop.stream));
+        feed(s, index);
+    }
+    hop.path.latency += r->link->latency_s;
+    hop.ready_at = s->now + r->link->latency_s;
+    simulate_fly(s, r->next, &hop);
+}
+
+static void
+arrive(simulate *s, uint32_t index, const simulate_hop *hop)
+{
+    simulate_rank *r = &s->rank[index];
+
+    if (s->ring) {
+        wavefront_state(r->w, hop->stream, hop->layer, hop->local_seg);
+    } else {
+        wavefront_feed(r->w, hop->stream);
+        r->n_coming[hop->stream]--;
+    }
+    r->woken = hop->path;
+    r->woken_at = s->now;
+}
+
+/* -------------------------------------------------------------- groups --- */
+
+/* The chain of causes goes through what came last: the rank's own group
+ * before, or the hop that woke it. */
+static simulate_path
+cause_of(const simulate *s, const simulate_rank *r)
+{
+    simulate_path p = r->woken_at > r->free_at ? r->woken : r->path;
+    double known = p.compute + p.transfer + p.latency + p.wait;
+
+    p.wait += s->now - known;
+    return p;
+}
+
+static void
+start_group(simulate *s, uint32_t index)
+{
+    simulate_rank *r = &s->rank[index];
+
+    if (r->n_cell > 0)
+        return;
+    r->n_cell = wavefront_pick(r->w, r->group);
+    if (r->n_cell == 0)
+        return;
+    double t = cost_group(s->cfg.model, &s->cfg.cluster->rank, r->n_cell);
+    r->path = cause_of(s, r);
+    r->path.compute += t;
+    r->done_at = s->now + t;
+    r->busy += t;
+    r->n_group++;
+    s->n_cell += r->n_cell;
+}
+
+/* What leaves the rank, or the model, with a cell that is done. */
+static void
+cell_done(simulate *s, uint32_t index, const wavefront_cell *cell)
+{
+    simulate_rank *r = &s->rank[index];
+    bool last = cell->layer + 1 == r->n_layer;
+    simulate_hop hop = {
+        .stream = cell->stream, .ready_at = s->now, .path = r->path};
+
+    if (s->ring) {
+        uint64_t next = cell->seg * s->n_active + index + 1;
+        hop.layer = cell->layer;
+        hop.local_seg = next / s->n_active;
+        hop.bytes = s->cfg.model->state_bytes;
+        if (next < s->cfg.n_seg)
+            send(s, r, &hop);
+    } else if (last && index + 1 < s->n_active) {
+        hop.bytes = s->cfg.model->x_bytes;
+        send(s, r, &hop);
+        return;
+    }
+    if (last) {
+        wavefront_release(r->w, cell->stream, cell->seg);
+        s->n_done[cell->stream]++;
+    }
+}
+
+static void
+end_group(simulate *s, uint32_t index)
+{
+    simulate_rank *r = &s->rank[index];
+    uint32_t n = r->n_cell;
+
+    wavefront_done(r->w);
+    r->n_cell = 0;
+    r->free_at = s->now;
+    for (uint32_t i = 0; i < n; i++)
+        cell_done(s, index, &r->group[i]);
+    feed(s, index);
+    for (uint32_t id = 0; id < s->cfg.n_stream; id++)
+        if (wavefront_is_open(r->w, id) && s->n_done[id] == s->cfg.n_seg)
+            close_stream(s, id);
+}
+
+/* ---------------------------------------------------------------- loop --- */
+
+/* Everything that can start now does. */
+static void
+start_all(simulate *s)
+{
+    for (uint32_t i = 0; i < s->n_active; i++)
+        start_hop(s, i);
+    for (uint32_t i = 0; i < s->n_active; i++)
+        start_group(s, i);
+}
+
+/* The moment of the next event; infinite when nothing goes on. */
+static double
+next_time(const simulate *s)
+{
+    double t = simulate_next_arrival(s);
+
+    for (uint32_t i = 0; i < s->n_active; i++) {
+        const simulate_rank *r = &s->rank[i];
+        if (r->sending)
+            t = fmin(t, r->sent_at);
+        if (r->n_cell > 0)
+            t = fmin(t, r->done_at);
+    }
+    return t;
+}
+
+/* All events of this moment: transfers before arrivals before groups, so that
+ * a slot that is free counts. */
+static void
+end_all(simulate *s)
+{
+    simulate_hop hop;
+    uint32_t to = 0;
+
+    for (uint32_t i = 0; i < s->n_active; i++)
+        if (s->rank[i].sending && s->rank[i].sent_at <= s->now)
+            end_hop(s, i);
+    while (simulate_land(s, &to, &hop))
+        arrive(s, to, &hop);
+    for (uint32_t i = 0; i < s->n_active; i++)
+        if (s->rank[i].n_cell > 0 && s->rank[i].done_at <= s->now)
+            end_group(s, i);
+}
+
+static void
+sum_up(const simulate *s, simulate_result *out)
+{
+    const simulate_config *cfg = &s->cfg;
+    double busy = 0;
+    const simulate_rank *slowest = &s->rank[0];
+
+    *out = (simulate_result){
+        .seconds = s->now, .n_cell = s->n_cell, .bytes = s->bytes};
+    for (uint32_t i = 0; i < s->n_active; i++) {
+        const simulate_rank *r = &s->rank[i];
+        busy += r->busy;
+        if (r->n_group > out->n_group)
+            out->n_group = r->n_group;
+        if (r->free_at > slowest->free_at)
+            slowest = r;
+    }
+    out->busy = busy / (cfg->n_rank * s->now);
+    out->efficiency = (double)s->n_cell * cfg->model->cell_flops /
+                      (cfg->n_rank * cfg->cluster->rank.flops * s->now);
+    out->memory = cost_memory(cfg->model, &s->place, cfg->n_stream);
+    out->path = slowest->path;
+}
+
+status
+simulate_run(simulate_result *out, const simulate_config *cfg)
+{
+    simulate s = {0};
+    status st = ST_OK;
+
+    TRY(check(cfg));
+    TRY(make(&s, cfg));
+    TRY(simulate_air_init(&s));
+    for (uint32_t id = 0; id < cfg->n_stream && s.n_opened < cfg->n_doc; id++)
+        open_stream(&s, id);
+    uint64_t n_want = (uint64_t)cfg->n_doc * cfg->n_seg * s.place.n_layer;
+    for (;;) {
+        start_all(&s);
+        double t = next_time(&s);
+        if (isinf(t))
+            break;
+        s.now = t;
+        end_all(&s);
+    }
+    if (s.n_cell != n_want)
+        TRY(status_fail(ST_STATE,
+                        "the simulated world stands still with %llu "
+                        "of %llu cells done",
+                        (unsigned long long)s.n_cell,
+                        (unsigned long long)n_want));
+    sum_up(&s, out);
+fail:
+    simulate_air_fini(&s);
+    clear(&s);
+    return st;
+}
