@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 
 void
 jsonout_init(jsonout *j)
@@ -47,32 +48,6 @@ put_text(jsonout *j, const char *text)
     put(j, text, strlen(text));
 }
 
-/* Length of the valid UTF-8 character at s[0 .. n), 0 if there is none. */
-static size_t
-character(const unsigned char *s, size_t n)
-{
-    static const unsigned char low[5] = {0, 0, 0x80, 0xa0, 0x90};
-    size_t len = s[0] < 0x80   ? 1
-                 : s[0] < 0xc2 ? 0
-                 : s[0] < 0xe0 ? 2
-                 : s[0] < 0xf0 ? 3
-                 : s[0] < 0xf5 ? 4
-                               : 0;
-
-    if (len == 0 || len > n)
-        return 0;
-    for (size_t i = 1; i < len; i++) {
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    /* Overlong forms, surrogates, and what lies beyond U+10FFFF. */
-    if ((s[0] == 0xe0 || s[0] == 0xf0) && s[1] < low[len])
-        return 0;
-    if ((s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return len;
-}
-
 static void
 put_escape(jsonout *j, unsigned char c)
 {
@@ -100,17 +75,16 @@ put_escape(jsonout *j, unsigned char c)
 static void
 put_string(jsonout *j, const char *text, size_t len)
 {
-    const unsigned char *s = (const unsigned char *)text;
-
     put(j, "\"", 1);
     for (size_t i = 0; i < len;) {
-        size_t n = character(s + i, len - i);
+        unsigned char c = (unsigned char)text[i];
+        size_t n;
 
-        if (n == 0) {
+        if (utf8_next(text + i, len - i, &n) != UTF8_GOOD) {
             put_text(j, "\\ufffd");
             i++;
-        } else if (s[i] < 0x20 || s[i] == 0x7f || s[i] == '"' || s[i] == '\\') {
-            put_escape(j, s[i]);
+        } else if (c < 0x20 || c == 0x7f || c == '"' || c == '\\') {
+            put_escape(j, c);
             i++;
         } else {
             put(j, text + i, n);

@@ -2,7 +2,7 @@
 /* Letters to bytes. */
 #include "model/bytelevel.h"
 
-#include "model/utf8.h"
+#include "base/utf8.h"
 
 /* The byte of a letter; -1: not one. */
 static int

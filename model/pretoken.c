@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "model/utf8.h"
+#include "base/utf8.h"
 
 enum {
     MAX_PATTERN = 4096,     /* bytes */

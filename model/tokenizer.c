@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "model/tokenizer_parts.h"
 
 enum { MAX_TEXT = INT32_MAX }; /* bytes of one text */

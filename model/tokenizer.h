@@ -85,11 +85,4 @@ status tokenizer_stream_push(tokenizer_stream *s, int32_t id, const char **text,
 status tokenizer_stream_finish(tokenizer_stream *s, const char **text,
                                size_t *len) MUST_USE;
 
-/* ---------------------------------------------------------------- UTF-8 --- */
-
-/* ST_ARG with the offset of the first bad byte. */
-status utf8_check(const char *text, size_t len) MUST_USE;
-/* Bytes at the end of text that are a cut-off but so far valid character. */
-size_t utf8_tail(const char *text, size_t len);
-
 #endif

@@ -1,56 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Strict UTF-8, after table 3-7 of the Unicode standard. */
+/* Checks and repairs on top of base/utf8. */
 #include "proto/wiretext.h"
 
 #include <stdint.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 
-/* Bytes of the well-formed character at p, 0 when there is none. */
+/* Bytes of the well-formed character at text[0..len), 0 when there is none;
+ * NUL is none, because text here is a C string in the end. */
 static size_t
-character(const uint8_t *p, size_t len)
+character(const char *text, size_t len)
 {
-    uint8_t low = 0x80, high = 0xBF; /* bounds of the second byte */
     size_t n;
 
-    if (p[0] < 0x80)
-        return p[0] != 0;
-    if (p[0] >= 0xC2 && p[0] <= 0xDF)
-        n = 2;
-    else if (p[0] >= 0xE0 && p[0] <= 0xEF)
-        n = 3;
-    else if (p[0] >= 0xF0 && p[0] <= 0xF4)
-        n = 4;
-    else
+    if (text[0] == '\0' || utf8_next(text, len, &n) != UTF8_GOOD)
         return 0;
-    if (p[0] == 0xE0)
-        low = 0xA0; /* overlong */
-    if (p[0] == 0xED)
-        high = 0x9F; /* surrogates */
-    if (p[0] == 0xF0)
-        low = 0x90; /* overlong */
-    if (p[0] == 0xF4)
-        high = 0x8F; /* above U+10FFFF */
-    if (len < n || p[1] < low || p[1] > high)
-        return 0;
-    for (size_t i = 2; i < n; i++)
-        if ((p[i] & 0xC0) != 0x80)
-            return 0;
     return n;
 }
 
 bool
 wiretext_is_utf8(const char *text, size_t len)
 {
-    const uint8_t *p = (const uint8_t *)text;
-
     while (len > 0) {
-        size_t n = character(p, len);
+        size_t n = character(text, len);
 
         if (n == 0)
             return false;
-        p += n;
+        text += n;
         len -= n;
     }
     return true;
@@ -82,7 +60,7 @@ wiretext_sentence(char **out, const char *text)
         return st;
     p = (uint8_t *)*out;
     for (size_t len = strlen(*out); len > 0;) {
-        size_t n = character(p, len);
+        size_t n = character((const char *)p, len);
 
         if (n == 0)
             *p = '?';

@@ -3,6 +3,7 @@
  * than it must be. */
 #include "model/tokenizer.h"
 
+#include "base/utf8.h"
 #include "tests/model/families.h"
 
 typedef struct answer {

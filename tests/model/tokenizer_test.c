@@ -167,31 +167,6 @@ text_that_is_not_utf8(void **state)
     tokenizer_close(tok);
 }
 
-/* --------------------------------------------------------------- UTF-8 --- */
-
-static void
-utf8_borders(void **state)
-{
-    static const char text[] = "long enough for the fast path \u00e4\u4e2d"
-                               "\U0001f600 and so on, and so on";
-    static const size_t start[] = {0, 30, 32, 35, 39};
-
-    (void)state;
-    EXPECT_OK(utf8_check(text, strlen(text)));
-    EXPECT_OK(utf8_check("", 0));
-    EXPECT_OK(utf8_check("a\0b", 3));
-    EXPECT_OK(utf8_check("\xed\x9f\xbf\xee\x80\x80\xf4\x8f\xbf\xbf", 10));
-    for (size_t i = 1; i < sizeof(start) / sizeof(start[0]); i++)
-        for (size_t at = start[i - 1] + (i > 1); at < start[i]; at++)
-            assert_int_equal(utf8_tail(text, at),
-                             i > 1 ? at - start[i - 1] : 0);
-    assert_int_equal(utf8_tail("", 0), 0);
-    assert_int_equal(utf8_tail("\x80\x80\x80\x80", 4), 0);
-    assert_int_equal(utf8_tail("\xf0\x9f\x98", 3), 3);
-    assert_int_equal(utf8_tail("a\xff", 2), 0);
-    assert_int_equal(utf8_tail("\xe0\x80", 2), 0);
-}
-
 /* ---------------------------------------------------------------- cuts --- */
 
 /* All texts of the vectors, one after the other. */
@@ -563,7 +538,6 @@ main(void)
         cmocka_unit_test(names_and_pieces),
         cmocka_unit_test(long_words),
         cmocka_unit_test(text_that_is_not_utf8),
-        cmocka_unit_test(utf8_borders),
         cmocka_unit_test(cuts_change_nothing),
         cmocka_unit_test(forced_cuts),
         cmocka_unit_test(files_refused),

@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One step through UTF-8.  utf8_check() and utf8_tail() are in tokenizer.h. */
-#ifndef MODEL_UTF8_H
-#define MODEL_UTF8_H
+/* UTF-8 as The Unicode Standard's table 3-7 has it: shortest forms only, no
+ * surrogates, nothing over U+10FFFF.  NUL is a character like any other. */
+#ifndef BASE_UTF8_H
+#define BASE_UTF8_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+#include "base/status.h"
 
 typedef enum utf8_kind {
     UTF8_GOOD = 0, /* a character */
@@ -19,5 +22,11 @@ utf8_kind utf8_next(const char *text, size_t len, size_t *n);
 
 /* The character of n = 1 to 4 bytes that utf8_next() called good. */
 uint32_t utf8_value(const char *text, size_t n);
+
+/* ST_ARG with the offset of the first bad byte. */
+status utf8_check(const char *text, size_t len) MUST_USE;
+
+/* Bytes at the end of text that are a cut-off but so far valid character. */
+size_t utf8_tail(const char *text, size_t len);
 
 #endif

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* UTF-8 as The Unicode Standard's table 3-7 has it: shortest forms only, no
- * surrogates, nothing over U+10FFFF. */
-#include "model/utf8.h"
+/* Characters, whole texts and cut-off ends. */
+#include "base/utf8.h"
 
+#include <stdbool.h>
 #include <string.h>
-
-#include "model/tokenizer.h"
 
 /* Bytes that a character beginning with `lead` has; 0: none begins so. */
 static size_t
