@@ -10,11 +10,13 @@
 
 #include "client/upload.h"
 #include "proto/client_message.h"
+#include "proto/keyfile.h"
 
 typedef struct client client;
 
 typedef struct client_config {
     const char *endpoint; /* NULL: client_default_endpoint() */
+    const keyfile *key;   /* by TCP: who we are, and the daemon's; or NULL */
     uint32_t timeout_ms;  /* longest silence of the daemon; 0: 10,000 */
     /* Asked at least every 100 ms while a call waits; true cancels the job of
      * the call, which then ends with ST_CANCELED.  NULL: never. */

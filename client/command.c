@@ -42,6 +42,11 @@ command_entries(command *c, option_entry out[COMMAND_N_ENTRY])
          0, 0},
         {"endpoint", OPTION_TEXT, &c->endpoint, "ENDPOINT",
          "the same as --connect, for LONGWAVE_ENDPOINT", 0, 0},
+        {"key", OPTION_TEXT, &c->key, "FILE",
+         "our key, made by 'longwave keygen'; a tcp endpoint needs it", 0, 0},
+        {"server-key", OPTION_TEXT, &c->server_key, "FILE",
+         "the daemon's public key, where our key's file does not name it", 0,
+         0},
         {"timeout", OPTION_U64, &c->timeout_s, "SECONDS",
          "silence after which the daemon counts as gone", 1, 86400},
         {"json", OPTION_FLAG, &c->json, NULL,
@@ -90,9 +95,13 @@ command_open(command *c)
     status st;
 
     catch_signals();
-    st = client_open(&c->c, &config);
-    if (st == ST_OK)
-        log_debug("connected to %s", client_endpoint(c->c));
+    if (c->key) {
+        TRY(keyfile_read_client(&c->keys, c->key, c->server_key));
+        config.key = &c->keys;
+    }
+    TRY(client_open(&c->c, &config));
+    log_debug("connected to %s", client_endpoint(c->c));
+fail:
     return st;
 }
 
@@ -100,6 +109,7 @@ void
 command_close(command *c)
 {
     client_close(c->c);
+    keyfile_wipe(&c->keys);
 }
 
 status

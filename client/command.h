@@ -10,6 +10,8 @@
 
 typedef struct command {
     const char *connect, *endpoint; /* the first one that is there counts */
+    const char *key, *server_key;   /* files, NULL: none */
+    keyfile keys;
     uint64_t timeout_s;
     bool json, verbose;
     const char *argument[2];
@@ -17,7 +19,7 @@ typedef struct command {
     client *c;
 } command;
 
-enum { COMMAND_N_ENTRY = 6 };
+enum { COMMAND_N_ENTRY = 8 };
 
 void command_init(command *c);
 /* The flags that every subcommand has. */
@@ -36,5 +38,6 @@ typedef status command_fn(int argc, char **argv);
 command_fn command_add, command_ask;
 command_fn command_list, command_show, command_rm, command_jobs, command_cancel,
     command_status, command_shutdown;
+command_fn command_keygen, command_authorize;
 
 #endif

@@ -59,7 +59,8 @@ connection_open(connection *c, const client_config *config)
         TRY(client_default_endpoint(&c->endpoint));
     TRY(wait_for_listener(c));
     TRY(zcontext_new(&c->z));
-    TRY(zsocket_dealer(&c->socket, c->z, c->endpoint, CLIENT_MAX_CHUNK));
+    TRY(zsocket_dealer(&c->socket, c->z, c->endpoint, config->key,
+                       CLIENT_MAX_CHUNK));
     return ST_OK;
 fail:
     connection_close(c);

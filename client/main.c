@@ -22,6 +22,9 @@ static const struct {
     {"cancel", command_cancel, "cancel JOB", "cancel a job"},
     {"status", command_status, "status", "show the daemon and its worlds"},
     {"shutdown", command_shutdown, "shutdown", "stop the daemon"},
+    {"keygen", command_keygen, "keygen FILE", "make a key"},
+    {"authorize", command_authorize, "authorize KEY|FILE.pub",
+     "let a key come in"},
 };
 enum { N_COMMAND = sizeof(COMMAND) / sizeof(*COMMAND) };
 

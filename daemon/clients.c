@@ -15,6 +15,7 @@ static const port_limits limits = {.turn_messages = 16,
 
 struct clients {
     port port;
+    const door *door;
     clients_fn *fn;
     void *ctx;
 };
@@ -33,17 +34,34 @@ refuse(clients *c, const zsocket_peer *client, uint64_t request, status st)
     clients_tell(c, client, &m);
 }
 
+/* The list may have changed since the key came in. */
+static status
+check_roles(unsigned roles, client_kind kind)
+{
+    if (!(roles & (ALLOWLIST_CLIENT | ALLOWLIST_ADMIN)))
+        return status_fail(ST_DENIED, "this key is not authorised");
+    if (kind == CLIENT_SHUTDOWN && !(roles & ALLOWLIST_ADMIN))
+        return status_fail(ST_DENIED, "only an admin may stop the daemon");
+    return ST_OK;
+}
+
 static void
 on_frame(void *ctx, zsocket_message *frame)
 {
     clients *c = ctx;
     client_message m = {0};
     uint64_t request = 0;
+    unsigned roles = door_roles(c->door, frame->user);
+    clients_caller from = {.peer = &frame->peer,
+                           .owner = *frame->user ? frame->user : DOOR_LOCAL,
+                           .admin = (roles & ALLOWLIST_ADMIN) != 0};
     status st =
         client_message_decode(&m, &request, frame->control, frame->control_len);
 
     if (st == ST_OK)
-        c->fn(c->ctx, &frame->peer, &m, &frame->raw, frame->raw_len);
+        st = check_roles(roles, m.kind);
+    if (st == ST_OK)
+        c->fn(c->ctx, &from, &m, &frame->raw, frame->raw_len);
     else
         refuse(c, &frame->peer, request, st);
     client_message_fini(&m);
@@ -51,13 +69,15 @@ on_frame(void *ctx, zsocket_message *frame)
 
 status
 clients_open(clients **out, zcontext *z, loop *l, const char *endpoint,
-             bool allow_local_users)
+             const door *d)
 {
     clients *c = NULL;
     status st;
 
     TRY(mem_new(&c, 1, sizeof(*c)));
-    TRY(port_init(&c->port, z, l, endpoint, allow_local_users, &limits));
+    c->door = d;
+    TRY(port_init(&c->port, z, l, endpoint, door_guard(d, ZSOCKET_CLIENTS),
+                  &limits));
     *out = c;
     return ST_OK;
 fail:

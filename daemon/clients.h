@@ -10,18 +10,27 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "daemon/door.h"
 #include "proto/client_message.h"
 #include "proto/loop.h"
 #include "proto/socket.h"
 
 typedef struct clients clients;
 
-/* A valid message.  *raw may be taken by setting it to NULL. */
-typedef void clients_fn(void *ctx, const zsocket_peer *client,
+/* Who sent a message. */
+typedef struct clients_caller {
+    const zsocket_peer *peer;
+    const char *owner; /* of what he makes: his key, or DOOR_LOCAL */
+    bool admin;        /* everything is his */
+} clients_caller;
+
+/* A valid message that its sender's roles allow.  *raw may be taken by setting
+ * it to NULL. */
+typedef void clients_fn(void *ctx, const clients_caller *from,
                         const client_message *m, uint8_t **raw, size_t raw_len);
 
 status clients_open(clients **out, zcontext *z, loop *l, const char *endpoint,
-                    bool allow_local_users) MUST_USE;
+                    const door *d) MUST_USE;
 /* Gives what was told up to `timeout_ms` to leave. */
 void clients_close(clients *c, int timeout_ms);
 status clients_listen(clients *c, clients_fn *fn, void *ctx) MUST_USE;

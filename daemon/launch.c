@@ -23,7 +23,7 @@ enum {
 
 struct launch {
     launch_setup setup;
-    char *copy[5];
+    char *copy[6];
     launch_fn *fn;
     void *ctx;
     pid_t pid;   /* 0: not running; also its process group */
@@ -204,6 +204,7 @@ launch_new(launch **out, const launch_setup *setup, launch_fn *fn, void *ctx)
     TRY(copy(l, 2, &l->setup.endpoint));
     TRY(copy(l, 3, &l->setup.device));
     TRY(copy(l, 4, &l->setup.placement));
+    TRY(copy(l, 5, &l->setup.key));
     *out = l;
     return ST_OK;
 fail:

@@ -19,6 +19,7 @@ typedef struct launch_setup {
     uint32_t workers;
     const char *model, *endpoint, *device, *placement;
     uint32_t threads; /* 0: the worker's own default */
+    const char *key;  /* file of the daemon's key, for worlds by TCP, or NULL */
 } launch_setup;
 
 typedef enum launch_state {

@@ -115,8 +115,9 @@ static bool
 is_ours(const char *variable)
 {
     static const char *const names[] = {
-        "LONGWAVE_MODEL=",  "LONGWAVE_DAEMON=",    "LONGWAVE_LAUNCH_TOKEN=",
-        "LONGWAVE_DEVICE=", "LONGWAVE_PLACEMENT=", "LONGWAVE_THREADS=",
+        "LONGWAVE_MODEL=",  "LONGWAVE_DAEMON=",     "LONGWAVE_LAUNCH_TOKEN=",
+        "LONGWAVE_DEVICE=", "LONGWAVE_PLACEMENT=",  "LONGWAVE_THREADS=",
+        "LONGWAVE_KEY=",    "LONGWAVE_SERVER_KEY=",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
@@ -143,6 +144,10 @@ environment(text_list *list, const launch_setup *s, uint64_t token)
         TRY(add(list, "LONGWAVE_PLACEMENT=%s", s->placement));
     if (s->threads > 0)
         TRY(add(list, "LONGWAVE_THREADS=%u", s->threads));
+    if (s->key) {
+        TRY(add(list, "LONGWAVE_KEY=%s", s->key));
+        TRY(add(list, "LONGWAVE_SERVER_KEY=%s", s->key));
+    }
 fail:
     return st;
 }

@@ -8,6 +8,9 @@
 #include "daemon/service.h"
 #include "daemon/settings.h"
 
+/* EX_CONFIG of sysexits.h: it would not be safe to serve like this. */
+enum { UNSAFE = 78 };
+
 /* Scripts wait for this line: from then on the endpoints answer. */
 static status
 announce(const service *v, const settings *set)
@@ -53,5 +56,5 @@ fail:
         log_error("%s", status_text());
     service_free(v);
     settings_fini(&set);
-    return status_exit_code(st);
+    return st == ST_DENIED ? UNSAFE : status_exit_code(st);
 }

@@ -27,15 +27,14 @@ readable(void *ctx, zsocket *s)
 
 status
 port_init(port *p, zcontext *z, loop *l, const char *endpoint,
-          bool allow_local_users, const port_limits *limits)
+          const zsocket_guard *guard, const port_limits *limits)
 {
     status st;
 
     memset(p, 0, sizeof(*p));
     p->l = l;
     p->limits = limits;
-    TRY(zsocket_router(&p->socket, z, endpoint, allow_local_users,
-                       limits->frame_bytes));
+    TRY(zsocket_router(&p->socket, z, endpoint, guard, limits->frame_bytes));
     TRY(outbox_new(&p->out, p->socket, l, limits->outbox_bytes));
     return ST_OK;
 fail:

@@ -34,7 +34,8 @@ typedef struct port {
 
 /* Binds.  `limits` outlives the port. */
 status port_init(port *p, zcontext *z, loop *l, const char *endpoint,
-                 bool allow_local_users, const port_limits *limits) MUST_USE;
+                 const zsocket_guard *guard,
+                 const port_limits *limits) MUST_USE;
 /* Gives what waits up to `timeout_ms` to leave.  Zeroed is fine. */
 void port_fini(port *p, int timeout_ms);
 status port_listen(port *p, port_frame_fn *fn, void *ctx) MUST_USE;

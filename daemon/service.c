@@ -20,9 +20,6 @@ enum {
     FLUSH_MS = 500
 };
 
-/* Every client of a private socket is this user. */
-#define LOCAL_OWNER "local"
-
 /* ---------------------------------------------------------------- actions ---
  */
 
@@ -133,14 +130,14 @@ service_settle(service *v)
 }
 
 static void
-on_client(void *ctx, const zsocket_peer *client, const client_message *m,
+on_client(void *ctx, const clients_caller *from, const client_message *m,
           uint8_t **raw, size_t raw_len)
 {
     service *v = ctx;
     core_raw frame = {.data = raw, .len = raw_len};
 
     service_begin(v);
-    core_client_event(v->core, client, LOCAL_OWNER, m, &frame);
+    core_client_event(v->core, from->peer, from->owner, m, &frame);
     service_settle(v);
 }
 
@@ -263,6 +260,7 @@ tick(void *ctx)
 {
     service *v = ctx;
 
+    door_tick(v->door, clock_ns());
     if (v->launch)
         launch_tick(v->launch);
     service_begin(v);
@@ -427,13 +425,19 @@ fail:
 static status
 open_sockets(service *v)
 {
-    bool allow = v->set->allow_local_users;
+    const settings *set = v->set;
+    door_setup setup = {.key = set->key,
+                        .authorized = set->authorized,
+                        .allow_local_users = set->allow_local_users};
     status st;
 
     TRY(zcontext_new(&v->z));
+    TRY(door_open(&v->door, v->z, &setup));
     TRY(loop_new(&v->l));
-    TRY(clients_open(&v->clients, v->z, v->l, v->set->listen, allow));
-    TRY(worlds_open(&v->worlds, v->z, v->l, v->set->listen_worlds, allow));
+    TRY(clients_open(&v->clients, v->z, v->l, set->listen, v->door));
+    TRY(worlds_open(&v->worlds, v->z, v->l, set->listen_worlds, v->door));
+    TRY(door_check(v->door, clients_endpoint(v->clients)));
+    TRY(door_check(v->door, worlds_endpoint(v->worlds)));
     outbox_on_drained(worlds_outbox(v->worlds), on_drained, v);
 fail:
     return st;
@@ -480,6 +484,7 @@ open_launch(service *v)
         .device = v->set->device,
         .placement = v->set->placement,
         .threads = (uint32_t)v->set->threads,
+        .key = v->set->key,
     };
 
     if (!setup.command && setup.workers == 0)
@@ -527,6 +532,7 @@ service_free(service *v)
     clients_close(v->clients, FLUSH_MS);
     core_free(v->core);
     loop_free(v->l);
+    door_close(v->door);
     zcontext_free(v->z);
     datadir_close(v->dir);
     tokenizer_close(v->tok);

@@ -7,6 +7,7 @@
 #include "daemon/core.h"
 #include "daemon/datadir.h"
 #include "daemon/disk.h"
+#include "daemon/door.h"
 #include "daemon/feed.h"
 #include "daemon/helper.h"
 #include "daemon/launch.h"
@@ -40,6 +41,7 @@ struct service {
     helper *reader;
     tokens *tokens;
     zcontext *z;
+    door *door;
     loop *l;
     clients *clients;
     worlds *worlds;

@@ -17,8 +17,9 @@ static const char SUMMARY[] =
     "'longwave shutdown'.";
 
 static const char FOOTER[] =
-    "A TCP endpoint is for loopback only and open to every local user: it\n"
-    "needs --allow-local-users.";
+    "The default endpoints are sockets in a directory of this user alone.  A\n"
+    "TCP endpoint needs --key and --authorized; without them loopback needs\n"
+    "--allow-local-users, and any other address is refused (exit status 78).";
 
 static status
 parse(settings *s, int argc, char **argv, bool *done)
@@ -39,6 +40,13 @@ parse(settings *s, int argc, char **argv, bool *done)
          "for worlds (default ipc://... in the runtime directory)", 0, 0},
         {"allow-local-users", OPTION_FLAG, &s->allow_local_users, NULL,
          "allow tcp://127.0.0.1:... for every user of this machine", 0, 0},
+        {"key", OPTION_TEXT, &s->key, "FILE",
+         "the daemon's own key, made by 'longwave keygen'; TCP endpoints then "
+         "let in only holders of keys on the list",
+         0, 0},
+        {"authorized", OPTION_TEXT, &s->authorized, "FILE",
+         "list of the keys that may come in, kept by 'longwave authorize'", 0,
+         0},
         {"Limits", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
         {"max-question", OPTION_U64, &s->max_question, "TOKENS",
          "longest question (default 65536)", 1, 1e9},

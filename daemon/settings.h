@@ -11,6 +11,7 @@
 typedef struct settings {
     const char *model, *device, *placement, *launch;
     const char *listen, *listen_worlds, *data; /* never NULL after parsing */
+    const char *key, *authorized;              /* files, NULL: none */
     bool allow_local_users, verbose, json;
     uint64_t workers; /* 0: no local world by mpirun */
     uint64_t threads; /* 0: the worker's own default */

@@ -15,6 +15,7 @@ static const port_limits limits = {.turn_messages = 64,
 
 struct worlds {
     port port;
+    const door *door;
     worlds_fn *fn;
     void *ctx;
 };
@@ -43,7 +44,11 @@ on_frame(void *ctx, zsocket_message *frame)
 {
     worlds *w = ctx;
     world_message m = {0};
-    status st = world_message_decode(&m, frame->control, frame->control_len);
+    status st;
+
+    if (!(door_roles(w->door, frame->user) & ALLOWLIST_WORLD))
+        return; /* its key was taken off the list: it is heard no more */
+    st = world_message_decode(&m, frame->control, frame->control_len);
 
     if (st == ST_OK)
         w->fn(w->ctx, &frame->peer, &m, &frame->raw, frame->raw_len);
@@ -54,13 +59,15 @@ on_frame(void *ctx, zsocket_message *frame)
 
 status
 worlds_open(worlds **out, zcontext *z, loop *l, const char *endpoint,
-            bool allow_local_users)
+            const door *d)
 {
     worlds *w = NULL;
     status st;
 
     TRY(mem_new(&w, 1, sizeof(*w)));
-    TRY(port_init(&w->port, z, l, endpoint, allow_local_users, &limits));
+    w->door = d;
+    TRY(port_init(&w->port, z, l, endpoint, door_guard(d, ZSOCKET_WORLDS),
+                  &limits));
     *out = w;
     return ST_OK;
 fail:

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "daemon/door.h"
 #include "daemon/outbox.h"
 #include "proto/loop.h"
 #include "proto/socket.h"
@@ -22,7 +23,7 @@ typedef void worlds_fn(void *ctx, const zsocket_peer *world,
                        const world_message *m, uint8_t **raw, size_t raw_len);
 
 status worlds_open(worlds **out, zcontext *z, loop *l, const char *endpoint,
-                   bool allow_local_users) MUST_USE;
+                   const door *d) MUST_USE;
 /* Gives what was told up to `timeout_ms` to leave. */
 void worlds_close(worlds *w, int timeout_ms);
 status worlds_listen(worlds *w, worlds_fn *fn, void *ctx) MUST_USE;

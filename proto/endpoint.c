@@ -22,7 +22,7 @@ unknown(const char *text)
 {
     return status_fail(ST_ARG,
                        "'%s' is not an endpoint: it is ipc:///PATH or "
-                       "tcp://127.0.0.1:PORT",
+                       "tcp://ADDRESS:PORT",
                        text);
 }
 
@@ -58,14 +58,42 @@ is_port(const char *text, endpoint_use use)
     return value <= 65535 && (value > 0 || use == ENDPOINT_BIND);
 }
 
+/* The numeric addresses that ZeroMQ takes. */
 static bool
-is_loopback(const char *host)
+read_address(endpoint *out, const char *host)
 {
-    struct in_addr address;
+    size_t len = strlen(host);
+    char inside[MAX_HOST];
+    struct in6_addr six;
+    struct in_addr four;
 
-    return strcmp(host, "localhost") == 0 || strcmp(host, "[::1]") == 0 ||
-           (inet_pton(AF_INET, host, &address) == 1 &&
-            ntohl(address.s_addr) >> 24 == 127);
+    if (inet_pton(AF_INET, host, &four) == 1) {
+        out->loopback = ntohl(four.s_addr) >> 24 == 127;
+        return true;
+    }
+    if (len < 3 || host[0] != '[' || host[len - 1] != ']')
+        return false;
+    memcpy(inside, host + 1, len - 2);
+    inside[len - 2] = '\0';
+    out->ipv6 = inet_pton(AF_INET6, inside, &six) == 1;
+    out->loopback = out->ipv6 && IN6_IS_ADDR_LOOPBACK(&six);
+    return out->ipv6;
+}
+
+/* Letters, digits, dots and hyphens, with a letter so that it is no mistyped
+ * address. */
+static bool
+is_name(const char *host)
+{
+    static const char LETTER[] = "abcdefghijklmnopqrstuvwxyz"
+                                 "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    size_t n = 0;
+
+    while (host[n] &&
+           (strchr(LETTER, host[n]) || strchr("0123456789", host[n]) ||
+            (n > 0 && strchr(".-", host[n]))))
+        n++;
+    return n > 0 && host[n] == '\0' && host[strcspn(host, LETTER)] != '\0';
 }
 
 static status
@@ -74,18 +102,19 @@ tcp(endpoint *out, const char *text, const char *address, endpoint_use use)
     const char *port = strrchr(address, ':');
     char host[MAX_HOST] = "";
     size_t len = port ? (size_t)(port - address) : 0;
+    bool local;
 
     if (len == 0 || len >= sizeof(host) || !is_port(port + 1, use))
         return unknown(text);
     memcpy(host, address, len);
-    if (!is_loopback(host))
-        return status_fail(ST_ARG,
-                           "'%s' is not a loopback address, so it needs keys, "
-                           "which this version does not have",
-                           text);
-    out->ipv6 = host[0] == '[';
+    local = strcmp(host, "localhost") == 0;
+    if (local)
+        out->loopback = true;
+    else if (!read_address(out, host) &&
+             !(use == ENDPOINT_BIND ? strcmp(host, "*") == 0 : is_name(host)))
+        return unknown(text);
     snprintf(out->text, sizeof(out->text), "tcp://%s%s",
-             strcmp(host, "localhost") == 0 ? "127.0.0.1" : host, port);
+             local ? "127.0.0.1" : host, port);
     return ST_OK;
 }
 

@@ -14,12 +14,17 @@ typedef struct endpoint {
     char text[ENDPOINT_MAX]; /* as ZeroMQ takes it */
     const char *path;        /* into text; NULL for tcp */
     bool ipv6;
+    bool loopback; /* tcp that only this machine's users reach */
 } endpoint;
 
 typedef enum endpoint_use { ENDPOINT_BIND, ENDPOINT_CONNECT } endpoint_use;
 
-/* ST_ARG: no endpoint, or one that needs keys: anything but ipc and loopback.
- * `out` must not be copied: path points into it. */
+/* ST_ARG: no endpoint.  Whether it needs keys is not looked at here.  `out`
+ * must not be copied: path points into it.
+ *   ipc:///PATH      no abstract name, no path of ZeroMQ's choice
+ *   tcp://HOST:PORT  HOST is an IPv4 address, an IPv6 address in brackets or
+ *                    "localhost"; to connect to, a host's name too; to bind,
+ *                    '*' too, and port 0 or '*' for any */
 status endpoint_parse(endpoint *out, const char *text,
                       endpoint_use use) MUST_USE;
 

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "proto/keyfile.h"
 
 typedef struct zcontext zcontext;
 typedef struct zsocket zsocket;
@@ -31,25 +32,44 @@ typedef struct zsocket_message {
     size_t control_len;
     uint8_t *raw; /* NULL: no second frame */
     size_t raw_len;
+    /* On a guarded ROUTER the peer's public key, which it has proved to hold;
+     * otherwise "". */
+    char user[KEYFILE_SIZE];
 } zsocket_message;
 void zsocket_message_fini(zsocket_message *m); /* zeroed is fine */
 
 status zcontext_new(zcontext **out) MUST_USE;
 void zcontext_free(zcontext *z); /* after all its sockets */
 
-/* Binds a ROUTER.  `endpoint` ipc://PATH or tcp://HOST:PORT (port 0 or '*':
+/* What zap.h asks the allow-list for when a key knocks. */
+typedef enum zsocket_domain {
+    ZSOCKET_CLIENTS = 0,
+    ZSOCKET_WORLDS
+} zsocket_domain;
+
+/* Who may come in by TCP. */
+typedef struct zsocket_guard {
+    const keyfile *key;     /* ours: CURVE, and zap.h decides; NULL: none */
+    zsocket_domain domain;  /* with a key */
+    bool allow_local_users; /* without: loopback is open to all of them */
+} zsocket_guard;
+
+/* Binds a ROUTER.  `endpoint` ipc://PATH or tcp://ADDRESS:PORT (port 0 or '*':
  * any).  A stale ipc path is taken over, a living one is ST_STATE "in use".
- * ST_ARG: not an endpoint, or an address that needs keys: TCP is loopback
- * only, and only with `allow_local_users`.  An ipc path is mode 0600, and gone
- * when the socket is closed. */
+ * ST_ARG: not an endpoint; ST_DENIED: TCP that the guard does not allow (NULL:
+ * none).  An ipc path is mode 0600 and has no keys, and is gone when the socket
+ * is closed.  With a key: zap_new() comes before this. */
 status zsocket_router(zsocket **out, zcontext *z, const char *endpoint,
-                      bool allow_local_users, size_t max_message) MUST_USE;
+                      const zsocket_guard *guard, size_t max_message) MUST_USE;
 /* Where it is bound, with the port that was given. */
 const char *zsocket_endpoint(const zsocket *s);
 
-/* Connects a DEALER (in the background; nothing is known of the peer yet). */
+/* Connects a DEALER (in the background; nothing is known of the peer yet).  By
+ * TCP with a `key` whose server_key the peer must prove to hold; without one
+ * (NULL) to loopback only.  ST_ARG: not an endpoint, one that needs a key, or a
+ * key without server. */
 status zsocket_dealer(zsocket **out, zcontext *z, const char *endpoint,
-                      size_t max_message) MUST_USE;
+                      const keyfile *key, size_t max_message) MUST_USE;
 void zsocket_close(zsocket *s);
 
 /* ST_NOTFOUND when it is certain that nobody listens at `endpoint` now (known

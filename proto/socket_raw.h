@@ -7,5 +7,8 @@
 
 /* The ZeroMQ socket inside. */
 void *zsocket_raw(zsocket *s);
+void *zcontext_raw(zcontext *z);
+/* What ZAP calls a domain. */
+const char *zsocket_domain_name(zsocket_domain domain);
 
 #endif

@@ -84,7 +84,8 @@ uplink_open(uplink **out, const uplink_config *cfg)
     if (u->wake_thread < 0 || u->wake_main < 0)
         TRY(status_fail(ST_IO, "no eventfd: %s", strerror(errno)));
     TRY(zcontext_new(&u->z));
-    TRY(zsocket_dealer(&u->socket, u->z, cfg->endpoint, WORLD_MAX_PART));
+    TRY(zsocket_dealer(&u->socket, u->z, cfg->endpoint, cfg->key,
+                       WORLD_MAX_PART));
     TRY(start_thread(u));
     *out = u;
     return ST_OK;

@@ -17,12 +17,14 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "proto/keyfile.h"
 #include "proto/world_message.h"
 
 typedef struct uplink uplink;
 
 typedef struct uplink_config {
     const char *endpoint;
+    const keyfile *key; /* by TCP: who we are, and the daemon's; or NULL */
     const world_hello *hello;    /* borrowed until uplink_close() */
     uint32_t connect_timeout_ms; /* until the first Welcome */
     uint32_t gone_ms;            /* silence after which the daemon is gone */

@@ -22,12 +22,13 @@ enum {
     GONE_MS = 10000, /* silence after which the daemon is gone */
     REST_US = 20000, /* without a job only the line can wake the lead */
     MAX_GENERATE = 1 << 16,
-    N_OWN = 5 /* flags beside the shared ones */
+    N_OWN = 7 /* flags beside the shared ones */
 };
 
 typedef struct worker {
     setup s;
-    const char *daemon;
+    const char *daemon, *key_file, *server_key_file;
+    keyfile key;
     char *runtime_dir;
     char endpoint[512];
     uint64_t streams, max_generate, launch_token;
@@ -56,6 +57,17 @@ parse(worker *w, int argc, char **argv, bool *done)
          .argument = "ENDPOINT",
          .help = "the daemon's --listen-worlds (default ipc://... in the "
                  "runtime directory)"},
+        {.name = "key",
+         .kind = OPTION_TEXT,
+         .value = &w->key_file,
+         .argument = "FILE",
+         .help = "our key, made by 'longwave keygen'; a tcp endpoint needs it"},
+        {.name = "server-key",
+         .kind = OPTION_TEXT,
+         .value = &w->server_key_file,
+         .argument = "FILE",
+         .help = "the daemon's public key, where our key's file does not name "
+                 "it"},
         {.name = "streams",
          .kind = OPTION_U64,
          .value = &w->streams,
@@ -193,6 +205,10 @@ open_line(worker *w)
                          .connect_timeout_ms =
                              (uint32_t)(w->connect_timeout * 1e3),
                          .gone_ms = GONE_MS};
+    if (w->key_file != NULL) {
+        TRY(keyfile_read_client(&w->key, w->key_file, w->server_key_file));
+        cfg.key = &w->key;
+    }
     TRY(uplink_open(&w->line, &cfg));
     TRY(desk_new(&w->desk, w->s.world, w->line, &w->shape,
                  (uint32_t)w->streams));
@@ -286,5 +302,6 @@ main(int argc, char **argv)
 fail:
     desk_free(w.desk);
     uplink_close(w.line);
+    keyfile_wipe(&w.key);
     return setup_close(&w.s, st);
 }

@@ -124,7 +124,7 @@ fake_start(fake *f, fake_fn *fn)
     snprintf(f->endpoint, sizeof(f->endpoint), "ipc://%s/s", f->directory);
     EXPECT_OK(zcontext_new(&f->z));
     EXPECT_OK(
-        zsocket_router(&f->socket, f->z, f->endpoint, false, CLIENT_MAX_CHUNK));
+        zsocket_router(&f->socket, f->z, f->endpoint, NULL, CLIENT_MAX_CHUNK));
     assert_int_equal(pthread_create(&f->thread, NULL, fake_run, f), 0);
 }
 

@@ -42,8 +42,8 @@ init(scene *s)
     (void)snprintf(at, sizeof(at), "ipc://%s/s", s->box.dir);
     EXPECT_OK(zcontext_new(&s->z));
     EXPECT_OK(loop_new(&s->l));
-    EXPECT_OK(zsocket_router(&s->router, s->z, at, false, FRAME));
-    EXPECT_OK(zsocket_dealer(&s->dealer, s->z, at, FRAME));
+    EXPECT_OK(zsocket_router(&s->router, s->z, at, NULL, FRAME));
+    EXPECT_OK(zsocket_dealer(&s->dealer, s->z, at, NULL, FRAME));
     EXPECT_OK(outbox_new(&s->o, s->router, s->l, MAX_BYTES));
     outbox_on_drained(s->o, note_drained, s);
     EXPECT_OK(zsocket_send(s->dealer, NULL, "hi", 2, NULL, 0));

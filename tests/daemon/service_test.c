@@ -43,8 +43,10 @@ start(scene *s)
 {
     EXPECT_OK(service_new(&s->v, &s->set));
     assert_int_equal(pthread_create(&s->thread, NULL, run, s->v), 0);
-    EXPECT_OK(zsocket_dealer(&s->client, s->z, s->client_at, CLIENT_MAX_CHUNK));
-    EXPECT_OK(zsocket_dealer(&s->world, s->z, s->world_at, WORLD_MAX_PART));
+    EXPECT_OK(
+        zsocket_dealer(&s->client, s->z, s->client_at, NULL, CLIENT_MAX_CHUNK));
+    EXPECT_OK(
+        zsocket_dealer(&s->world, s->z, s->world_at, NULL, WORLD_MAX_PART));
     s->request = 0;
 }
 
@@ -619,7 +621,7 @@ one_place_one_daemon(void **state)
     EXPECT_ST(service_new(&other, &set), ST_NOTFOUND);
     set.model = MODEL;
     set.listen = "tcp://127.0.0.1:*";
-    EXPECT_ST(service_new(&other, &set), ST_ARG);
+    EXPECT_ST(service_new(&other, &set), ST_DENIED);
     fini(&s);
 }
 

@@ -199,14 +199,16 @@ receive(void *ctx, zsocket *socket)
 static void
 sockets_are_served(void **state)
 {
+    const zsocket_guard open = {.allow_local_users = true};
     scene s = {0};
     zcontext *z;
 
     (void)state;
     EXPECT_OK(zcontext_new(&z));
     EXPECT_OK(loop_new(&s.l));
-    EXPECT_OK(zsocket_router(&s.router, z, "tcp://127.0.0.1:*", true, MAX));
-    EXPECT_OK(zsocket_dealer(&s.dealer, z, zsocket_endpoint(s.router), MAX));
+    EXPECT_OK(zsocket_router(&s.router, z, "tcp://127.0.0.1:*", &open, MAX));
+    EXPECT_OK(
+        zsocket_dealer(&s.dealer, z, zsocket_endpoint(s.router), NULL, MAX));
     EXPECT_OK(loop_add_socket(s.l, s.router, answer, &s));
     EXPECT_OK(loop_add_socket(s.l, s.dealer, receive, &s));
     for (int i = 0; i < 10; i++)

@@ -16,6 +16,8 @@
 
 enum { MAX = 1 << 20, WAIT_MS = 5000, MAX_OPEN = 4 };
 
+static const zsocket_guard OPEN = {.allow_local_users = true};
+
 typedef struct bench {
     zcontext *z;
     zsocket *open[MAX_OPEN]; /* a check that fails leaves them to teardown() */
@@ -39,16 +41,17 @@ router_at(bench *b, const char *endpoint, size_t max)
 {
     zsocket *s;
 
-    EXPECT_OK(zsocket_router(&s, b->z, endpoint, true, max));
+    EXPECT_OK(zsocket_router(&s, b->z, endpoint, &OPEN, max));
     return keep(b, s);
 }
 
 /* What is opened against expectation is closed before the check fails. */
 static void
-expect_no_router(bench *b, const char *endpoint, bool allow, status want)
+expect_no_router(bench *b, const char *endpoint, const zsocket_guard *guard,
+                 status want)
 {
     zsocket *s = NULL;
-    status st = zsocket_router(&s, b->z, endpoint, allow, MAX);
+    status st = zsocket_router(&s, b->z, endpoint, guard, MAX);
 
     zsocket_close(s);
     assert_int_equal(st, want);
@@ -58,7 +61,7 @@ static void
 expect_no_dealer(bench *b, const char *endpoint, status want)
 {
     zsocket *s = NULL;
-    status st = zsocket_dealer(&s, b->z, endpoint, MAX);
+    status st = zsocket_dealer(&s, b->z, endpoint, NULL, MAX);
 
     zsocket_close(s);
     assert_int_equal(st, want);
@@ -69,7 +72,7 @@ dealer_to(bench *b, const char *endpoint)
 {
     zsocket *s;
 
-    EXPECT_OK(zsocket_dealer(&s, b->z, endpoint, MAX));
+    EXPECT_OK(zsocket_dealer(&s, b->z, endpoint, NULL, MAX));
     return keep(b, s);
 }
 
@@ -194,28 +197,48 @@ endpoints_are_checked(void **state)
                          "tcp://127.0.0.1:65536",
                          "tcp://127.0.0.1:80x",
                          "tcp://:80",
-                         "127.0.0.1:80",
-                         "tcp://*:80",
-                         "tcp://0.0.0.0:80",
-                         "tcp://10.0.0.1:80",
-                         "tcp://example.org:80",
-                         "tcp://eth0:80",
-                         "tcp://127.0.0.1.example.org:80"};
+                         "tcp://[::1:80",
+                         "tcp://[]:80",
+                         "tcp://[1.2.3.4]:80",
+                         "tcp://1.2.3:80",
+                         "tcp://1.2.3.4;eth0:80",
+                         "tcp://.example.org:80",
+                         "tcp://exam ple:80",
+                         "127.0.0.1:80"};
     bench *b = *state;
     char longest[200] = "ipc://";
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-        expect_no_router(b, bad[i], true, ST_ARG);
+        expect_no_router(b, bad[i], &OPEN, ST_ARG);
         expect_no_dealer(b, bad[i], ST_ARG);
     }
-    expect_no_router(b, "tcp://10.0.0.1:80", true, ST_ARG);
-    assert_non_null(strstr(status_text(), "keys"));
-    expect_no_router(b, "tcp://127.0.0.1:*", false, ST_ARG);
-    assert_non_null(strstr(status_text(), "--allow-local-users"));
+    expect_no_router(b, "tcp://eth0:80", &OPEN, ST_ARG);
+    expect_no_dealer(b, "tcp://*:80", ST_ARG);
     expect_no_dealer(b, "tcp://127.0.0.1:*", ST_ARG);
     memset(longest + 6, 'p', 150);
-    expect_no_router(b, longest, true, ST_ARG);
-    expect_no_router(b, "ipc:///nowhere/at/all", true, ST_IO);
+    expect_no_router(b, longest, &OPEN, ST_ARG);
+    expect_no_router(b, "ipc:///nowhere/at/all", &OPEN, ST_IO);
+}
+
+/* T25 */
+static void
+the_network_needs_keys(void **state)
+{
+    const char *network[] = {"tcp://0.0.0.0:80", "tcp://10.0.0.1:80",
+                             "tcp://[::]:80", "tcp://[fe80::1]:80"};
+    bench *b = *state;
+
+    for (size_t i = 0; i < sizeof(network) / sizeof(*network); i++) {
+        expect_no_router(b, network[i], &OPEN, ST_DENIED);
+        expect_no_router(b, network[i], NULL, ST_DENIED);
+        expect_no_dealer(b, network[i], ST_ARG);
+    }
+    expect_no_router(b, "tcp://*:80", &OPEN, ST_DENIED);
+    assert_non_null(strstr(status_text(), "key"));
+    expect_no_router(b, "tcp://127.0.0.1:*", NULL, ST_DENIED);
+    assert_non_null(strstr(status_text(), "--allow-local-users"));
+    expect_no_dealer(b, "tcp://127.0.0.1.example.org:80", ST_ARG);
+    expect_no_dealer(b, "tcp://head-node:80", ST_ARG);
 }
 
 static void
@@ -227,7 +250,7 @@ an_endpoint_in_use_is_refused(void **state)
 
     EXPECT_ST(zsocket_probe(b->endpoint), ST_NOTFOUND);
     first = router_at(b, b->endpoint, MAX);
-    expect_no_router(b, b->endpoint, false, ST_STATE);
+    expect_no_router(b, b->endpoint, NULL, ST_STATE);
     assert_non_null(strstr(status_text(), "in use"));
     dealer = dealer_to(b, b->endpoint);
     EXPECT_OK(zsocket_send(dealer, NULL, "x", 1, NULL, 0));
@@ -235,7 +258,7 @@ an_endpoint_in_use_is_refused(void **state)
     zsocket_message_fini(&m);
     shut(b, first);
     first = router_at(b, "tcp://127.0.0.1:*", MAX);
-    expect_no_router(b, zsocket_endpoint(first), true, ST_STATE);
+    expect_no_router(b, zsocket_endpoint(first), &OPEN, ST_STATE);
     shut(b, dealer);
     shut(b, first);
 }
@@ -252,7 +275,7 @@ a_stale_path_is_taken_over(void **state)
     snprintf(address.sun_path, sizeof(address.sun_path), "%s", b->path);
     assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
     assert_int_equal(listen(fd, 1), 0);
-    expect_no_router(b, b->endpoint, false, ST_STATE);
+    expect_no_router(b, b->endpoint, NULL, ST_STATE);
     EXPECT_OK(zsocket_probe(b->endpoint));
     close(fd); /* as a killed daemon leaves it */
     EXPECT_ST(zsocket_probe(b->endpoint), ST_NOTFOUND);
@@ -269,7 +292,7 @@ a_file_is_not_taken_over(void **state)
     int fd = open(b->path, O_CREAT | O_WRONLY, 0600);
 
     close(fd);
-    expect_no_router(b, b->endpoint, false, ST_STATE);
+    expect_no_router(b, b->endpoint, NULL, ST_STATE);
     assert_int_equal(unlink(b->path), 0); /* it was left alone */
 }
 
@@ -468,6 +491,8 @@ main(void)
         cmocka_unit_test_setup_teardown(ipc_carries_messages, setup, teardown),
         cmocka_unit_test_setup_teardown(tcp_carries_messages, setup, teardown),
         cmocka_unit_test_setup_teardown(endpoints_are_checked, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_network_needs_keys, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(an_endpoint_in_use_is_refused, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_stale_path_is_taken_over, setup,

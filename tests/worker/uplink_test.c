@@ -46,7 +46,7 @@ rig_open(rig *r, uint32_t connect_ms, uint32_t gone_ms)
              (int)getpid());
     EXPECT_OK(zcontext_new(&r->z));
     EXPECT_OK(
-        zsocket_router(&r->router, r->z, r->endpoint, false, WORLD_MAX_PART));
+        zsocket_router(&r->router, r->z, r->endpoint, NULL, WORLD_MAX_PART));
     uplink_config cfg = {.endpoint = r->endpoint,
                          .hello = &r->hello,
                          .connect_timeout_ms = connect_ms,
@@ -322,8 +322,7 @@ test_rejoin(void **ctx)
     rig_open(&r, 10000, 5000);
     join(&r, INCARNATION);
     zsocket_close(r.router);
-    EXPECT_OK(
-        zsocket_router(&r.router, r.z, r.endpoint, false, WORLD_MAX_PART));
+    EXPECT_OK(zsocket_router(&r.router, r.z, r.endpoint, NULL, WORLD_MAX_PART));
     join(&r, INCARNATION + 1);
     daemon_get(&r, WORLD_HEARTBEAT, &m, NULL, NULL);
     m = (world_message){.kind = WORLD_TOKEN, .job = 1, .attempt = 1};

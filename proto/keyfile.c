@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Makes, reads and checks CurveZMQ keys. */
+#include "proto/keyfile.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <zmq.h>
+
+#include "base/file.h"
+#include "base/mem.h"
+#include "base/secret.h"
+
+enum { MAX_FILE = 4096, KEY_BYTES = 32, MAX_LINE = 128 };
+
+/* Decoding alone accepts texts of more than 32 bits a group. */
+bool
+keyfile_is_key(const char *text)
+{
+    static const char Z85[] = "0123456789abcdefghijklmnopqrstuvwxyz"
+                              "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                              ".-:+=^!/*?&<>()[]{}@%$#";
+    uint8_t key[KEY_BYTES];
+    char again[KEYFILE_SIZE];
+
+    return strnlen(text, KEYFILE_SIZE) == KEYFILE_SIZE - 1 &&
+           strspn(text, Z85) == KEYFILE_SIZE - 1 &&
+           zmq_z85_decode(key, text) != NULL &&
+           zmq_z85_encode(again, key, sizeof(key)) != NULL &&
+           strcmp(text, again) == 0;
+}
+
+status
+keyfile_generate(keyfile *out)
+{
+    keyfile k = {.server_key = ""};
+
+    if (zmq_curve_keypair(k.public_key, k.secret_key) != 0)
+        return status_fail(ST_UNSUPPORTED, "libzmq here has no CURVE: %s",
+                           zmq_strerror(zmq_errno()));
+    *out = k;
+    keyfile_wipe(&k);
+    return ST_OK;
+}
+
+void
+keyfile_wipe(keyfile *k)
+{
+    if (k)
+        secret_wipe(k, sizeof(*k));
+}
+
+/* ---------------------------------------------------------------- reading ---
+ */
+
+static char *
+place_of(keyfile *k, const char *name)
+{
+    if (strcmp(name, "public") == 0)
+        return k->public_key;
+    if (strcmp(name, "secret") == 0)
+        return k->secret_key;
+    return strcmp(name, "server") == 0 ? k->server_key : NULL;
+}
+
+/* One line without its end, which may be empty or a comment. */
+static bool
+take_line(keyfile *k, const char *line)
+{
+    char name[8], value[KEYFILE_SIZE + 1];
+    int end = 0;
+    char *to;
+
+    if (line[strspn(line, " \t\r")] == '\0' || line[0] == '#')
+        return true;
+    if (sscanf(line, "%7[a-z] = %41[^ \t\r] %n", name, value, &end) != 2 ||
+        end == 0 || line[end] != '\0')
+        return false;
+    to = place_of(k, name);
+    if (!to || *to || !keyfile_is_key(value))
+        return false;
+    memcpy(to, value, KEYFILE_SIZE);
+    secret_wipe(value, sizeof(value));
+    return true;
+}
+
+static status
+parse(keyfile *k, const char *data, size_t len, const char *path)
+{
+    const char *at = data;
+    const char *end = data + len;
+
+    for (int number = 1; at < end; number++) {
+        const char *stop = memchr(at, '\n', (size_t)(end - at));
+        size_t n = (size_t)((stop ? stop : end) - at);
+        char line[MAX_LINE] = "";
+        bool good = n < sizeof(line) && !memchr(at, '\0', n);
+
+        if (good) {
+            memcpy(line, at, n);
+            good = take_line(k, line);
+        }
+        secret_wipe(line, sizeof(line));
+        if (!good)
+            return status_fail(ST_ARG, "%s, line %d: not of a key file", path,
+                               number);
+        at += n + 1;
+    }
+    if (!*k->public_key)
+        return status_fail(ST_ARG, "%s has no public key", path);
+    return ST_OK;
+}
+
+static status
+check_pair(const keyfile *k, const char *path)
+{
+    char public_key[KEYFILE_SIZE];
+
+    if (!*k->secret_key)
+        return status_fail(ST_ARG,
+                           "%s has no secret key: a key is needed "
+                           "that 'longwave keygen' made",
+                           path);
+    if (zmq_curve_public(public_key, k->secret_key) != 0)
+        return status_fail(ST_UNSUPPORTED, "libzmq here has no CURVE");
+    if (strcmp(public_key, k->public_key) != 0)
+        return status_fail(
+            ST_ARG, "the public key in %s is not that of the secret one", path);
+    return ST_OK;
+}
+
+status
+keyfile_read(keyfile *out, const char *path)
+{
+    keyfile k = {.server_key = ""};
+    char *data = NULL;
+    size_t len = 0;
+    status st;
+
+    TRY(secret_read(&data, &len, path, MAX_FILE, SECRET_PRIVATE));
+    TRY(parse(&k, data, len, path));
+    TRY(check_pair(&k, path));
+    *out = k;
+fail:
+    secret_free(data, len);
+    keyfile_wipe(&k);
+    return st;
+}
+
+status
+keyfile_read_public(char out[KEYFILE_SIZE], const char *path)
+{
+    keyfile k = {.server_key = ""};
+    char *data = NULL;
+    size_t len = 0;
+    status st;
+
+    TRY(secret_read(&data, &len, path, MAX_FILE, SECRET_TRUSTED));
+    TRY(parse(&k, data, len, path));
+    memcpy(out, k.public_key, KEYFILE_SIZE);
+fail:
+    secret_free(data, len);
+    keyfile_wipe(&k);
+    return st;
+}
+
+status
+keyfile_read_client(keyfile *out, const char *path, const char *server)
+{
+    keyfile k = {.server_key = ""};
+    status st;
+
+    TRY(keyfile_read(&k, path));
+    if (server)
+        TRY(keyfile_read_public(k.server_key, server));
+    if (!*k.server_key)
+        TRY(status_fail(ST_ARG,
+                        "%s names no server: --server-key FILE tells the "
+                        "daemon's public key",
+                        path));
+    *out = k;
+fail:
+    keyfile_wipe(&k);
+    return st;
+}
+
+/* ----------------------------------------------------------------- making ---
+ */
+
+static status
+create_public(const keyfile *k, const char *path)
+{
+    char text[MAX_LINE];
+
+    (void)snprintf(text, sizeof(text), "public = %s\n", k->public_key);
+    return secret_create(path, text, strlen(text));
+}
+
+status
+keyfile_create(const keyfile *k, const char *path)
+{
+    char text[4 * MAX_LINE];
+    char *beside = NULL;
+    size_t size = strlen(path) + sizeof(".pub");
+    status st;
+
+    TRY(mem_new(&beside, size, 1));
+    (void)snprintf(beside, size, "%s.pub", path);
+    (void)snprintf(text, sizeof(text),
+                   "# Secret: whoever has this file is you.\n"
+                   "public = %s\nsecret = %s\n%s%s%s",
+                   k->public_key, k->secret_key,
+                   *k->server_key ? "server = " : "", k->server_key,
+                   *k->server_key ? "\n" : "");
+    TRY(create_public(k, beside));
+    st = secret_create(path, text, strlen(text));
+    if (st != ST_OK && file_remove(beside) != ST_OK)
+        st = status_fail(st, "%s cannot be made, and %s stays", path, beside);
+fail:
+    secret_wipe(text, sizeof(text));
+    mem_free(beside);
+    return st;
+}

@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Key files: made, read again, and refused when something is wrong. */
+#include "proto/keyfile.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "tests/expect.h"
+
+enum { PATH_CAP = 64 };
+
+typedef struct place {
+    char dir[PATH_CAP], path[PATH_CAP], pub[PATH_CAP];
+} place;
+
+static int
+enter(void **state)
+{
+    place *p = calloc(1, sizeof(*p));
+
+    assert_non_null(p);
+    (void)snprintf(p->dir, sizeof(p->dir), "/tmp/lw-keyfile-XXXXXX");
+    assert_non_null(mkdtemp(p->dir));
+    (void)snprintf(p->path, sizeof(p->path), "%s/k", p->dir);
+    (void)snprintf(p->pub, sizeof(p->pub), "%s/k.pub", p->dir);
+    *state = p;
+    return 0;
+}
+
+static int
+leave(void **state)
+{
+    place *p = *state;
+
+    (void)unlink(p->path);
+    (void)unlink(p->pub);
+    assert_int_equal(rmdir(p->dir), 0);
+    free(p);
+    return 0;
+}
+
+static void
+texts_of_keys_are_known(void **state)
+{
+    static const char *const bad[] = {
+        "",
+        "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf",   /* 39 */
+        "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf77", /* 41 */
+        "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf ",
+        "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf\"",
+        "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf\xE4",
+        "########################################", /* over 32 bits a group */
+    };
+
+    (void)state;
+    assert_true(keyfile_is_key("rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"));
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++)
+        assert_false(keyfile_is_key(bad[i]));
+}
+
+static void
+a_pair_comes_back(void **state)
+{
+    place *p = *state;
+    keyfile made, read;
+    char public_key[KEYFILE_SIZE];
+    struct stat sb;
+
+    EXPECT_OK(keyfile_generate(&made));
+    assert_true(keyfile_is_key(made.public_key));
+    assert_true(keyfile_is_key(made.secret_key));
+    EXPECT_OK(keyfile_create(&made, p->path));
+    EXPECT_OK(keyfile_read(&read, p->path));
+    assert_string_equal(read.public_key, made.public_key);
+    assert_string_equal(read.secret_key, made.secret_key);
+    assert_string_equal(read.server_key, "");
+    EXPECT_OK(keyfile_read_public(public_key, p->pub));
+    assert_string_equal(public_key, made.public_key);
+    EXPECT_ST(keyfile_read(&read, p->pub), ST_ARG); /* has no secret */
+    EXPECT_ST(keyfile_create(&made, p->path), ST_STATE);
+    assert_int_equal(stat(p->path, &sb), 0);
+    assert_int_equal(sb.st_mode & 07777, 0600);
+    assert_int_equal(chmod(p->path, 0640), 0); /* T25 */
+    EXPECT_ST(keyfile_read(&read, p->path), ST_DENIED);
+}
+
+static void
+a_client_needs_a_server(void **state)
+{
+    place *p = *state;
+    keyfile made, read;
+
+    EXPECT_OK(keyfile_generate(&made));
+    EXPECT_OK(keyfile_create(&made, p->path));
+    EXPECT_ST(keyfile_read_client(&read, p->path, NULL), ST_ARG);
+    EXPECT_OK(keyfile_read_client(&read, p->path, p->pub));
+    assert_string_equal(read.server_key, made.public_key);
+    assert_int_equal(unlink(p->path), 0);
+    assert_int_equal(unlink(p->pub), 0);
+    memcpy(made.server_key, made.public_key, KEYFILE_SIZE);
+    EXPECT_OK(keyfile_create(&made, p->path));
+    EXPECT_OK(keyfile_read_client(&read, p->path, NULL));
+    assert_string_equal(read.server_key, made.public_key);
+}
+
+static void
+other_files_are_refused(void **state)
+{
+#define KEY "rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
+    static const char *const bad[] = {
+        "",
+        "\n\n# only comments\n",
+        "public = " KEY,                   /* no secret */
+        "secret = " KEY,                   /* no public */
+        "public = " KEY "\nsecret = " KEY, /* of another pair */
+        "public = " KEY "\npublic = " KEY, /* twice */
+        "public = " KEY " x",
+        "public " KEY,
+        "private = " KEY,
+        "Public = " KEY,
+        "public = short",
+        "public = " KEY KEY KEY KEY, /* a line without end */
+    };
+    static const char zero[] = "public = " KEY "\0\n";
+    place *p = *state;
+    keyfile k;
+
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        EXPECT_OK(file_write(p->path, bad[i], strlen(bad[i])));
+        EXPECT_ST(keyfile_read(&k, p->path), ST_ARG);
+    }
+    EXPECT_OK(file_write(p->path, zero, sizeof(zero) - 1));
+    EXPECT_ST(keyfile_read(&k, p->path), ST_ARG);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(texts_of_keys_are_known),
+        cmocka_unit_test_setup_teardown(a_pair_comes_back, enter, leave),
+        cmocka_unit_test_setup_teardown(a_client_needs_a_server, enter, leave),
+        cmocka_unit_test_setup_teardown(other_files_are_refused, enter, leave),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
