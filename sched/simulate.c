@@ -2,9 +2,6 @@
 /* Ranks, links and documents in simulated time. */
 #include "sched/simulate.h"
 
-#include <math.h>
-#include <string.h>
-
 #include "base/mem.h"
 #include "sched/simulate_impl.h"
 
@@ -65,8 +62,15 @@ make(simulate *s, const simulate_config *cfg)
     s->ring = cfg->placement == PLACE_SEGMENTS && s->n_active > 1;
     TRY(mem_new(&s->rank, s->n_active, sizeof *s->rank));
     TRY(mem_new(&s->n_done, cfg->n_stream, sizeof *s->n_done));
-    for (uint32_t i = 0; i < s->n_active; i++)
+    TRY(mem_new(&s->touched, s->n_active, sizeof *s->touched));
+    /* A rank has a group, a hop that leaves, and hops in the air: never more
+     * of them than it can have waiting and its receiver has places for. */
+    size_t n_event = 0;
+    for (uint32_t i = 0; i < s->n_active; i++) {
         TRY(make_rank(s, i));
+        n_event += 2 * (size_t)s->rank[i].cap_hop + 2;
+    }
+    TRY(simulate_queue_init(&s->queue, n_event));
 fail:
     return st;
 }
@@ -80,8 +84,24 @@ clear(simulate *s)
         mem_free(s->rank[i].n_coming);
         mem_free(s->rank[i].hop);
     }
+    simulate_queue_fini(&s->queue);
     mem_free(s->rank);
+    mem_free(s->touched);
     mem_free(s->n_done);
+}
+
+/* Something may be able to start at a rank, or leave for it. */
+static void
+touch(simulate *s, uint32_t index)
+{
+    uint32_t near[2] = {index, (index + s->n_active - 1) % s->n_active};
+
+    for (size_t i = 0; i < 2; i++) {
+        if (s->rank[near[i]].touched)
+            continue;
+        s->rank[near[i]].touched = true;
+        s->touched[s->n_touched++] = near[i];
+    }
 }
 
 /* ------------------------------------------------------------- feeding --- */
@@ -108,6 +128,7 @@ feed(simulate *s, uint32_t index)
                wavefront_fed(r->w, id) < share(s, index) &&
                wavefront_room(r->w, id) > 0)
             wavefront_feed(r->w, id);
+    touch(s, index);
 }
 
 /* A document begins in stream `id`; its first segment's states are there. */
@@ -171,7 +192,9 @@ start_hop(simulate *s, uint32_t index)
     simulate_hop *hop = hop_at(r, 0);
     double t = cost_transfer(r->link, hop->bytes);
     r->sending = true;
-    r->sent_at = s->now + t;
+    simulate_queue_push(&s->queue, &(simulate_event){.at = s->now + t,
+                                                     .kind = SIMULATE_SENT,
+                                                     .rank = index});
     /* A hop that waited for the link or for a place carries that along. */
     hop->path.wait += s->now - hop->ready_at;
     hop->path.transfer += t;
@@ -194,9 +217,13 @@ end_hop(simulate *s, uint32_t index)
                           wavefront_released(r->w, hop.stream));
         feed(s, index);
     }
+    touch(s, index);
     hop.path.latency += r->link->latency_s;
     hop.ready_at = s->now + r->link->latency_s;
-    simulate_fly(s, r->next, &hop);
+    simulate_queue_push(&s->queue, &(simulate_event){.at = hop.ready_at,
+                                                     .kind = SIMULATE_ARRIVED,
+                                                     .rank = r->next,
+                                                     .hop = hop});
 }
 
 static void
@@ -212,6 +239,7 @@ arrive(simulate *s, uint32_t index, const simulate_hop *hop)
     }
     r->woken = hop->path;
     r->woken_at = s->now;
+    touch(s, index);
 }
 
 /* -------------------------------------------------------------- groups --- */
@@ -241,7 +269,9 @@ start_group(simulate *s, uint32_t index)
     double t = cost_group(s->cfg.model, &s->cfg.cluster->rank, r->n_cell);
     r->path = cause_of(s, r);
     r->path.compute += t;
-    r->done_at = s->now + t;
+    simulate_queue_push(&s->queue, &(simulate_event){.at = s->now + t,
+                                                     .kind = SIMULATE_DONE,
+                                                     .rank = index});
     r->busy += t;
     r->n_group++;
     s->n_cell += r->n_cell;
@@ -293,48 +323,39 @@ end_group(simulate *s, uint32_t index)
 
 /* ---------------------------------------------------------------- loop --- */
 
-/* Everything that can start now does. */
+/* Everything that can start now does; a start gives nobody room. */
 static void
-start_all(simulate *s)
+start_touched(simulate *s)
 {
-    for (uint32_t i = 0; i < s->n_active; i++)
-        start_hop(s, i);
-    for (uint32_t i = 0; i < s->n_active; i++)
-        start_group(s, i);
-}
-
-/* The moment of the next event; infinite when nothing goes on. */
-static double
-next_time(const simulate *s)
-{
-    double t = simulate_next_arrival(s);
-
-    for (uint32_t i = 0; i < s->n_active; i++) {
-        const simulate_rank *r = &s->rank[i];
-        if (r->sending)
-            t = fmin(t, r->sent_at);
-        if (r->n_cell > 0)
-            t = fmin(t, r->done_at);
+    for (uint32_t i = 0; i < s->n_touched; i++) {
+        s->rank[s->touched[i]].touched = false;
+        start_hop(s, s->touched[i]);
+        start_group(s, s->touched[i]);
     }
-    return t;
+    s->n_touched = 0;
 }
 
-/* All events of this moment: transfers before arrivals before groups, so that
- * a slot that is free counts. */
+/* All events of the next moment. */
 static void
-end_all(simulate *s)
+step(simulate *s)
 {
-    simulate_hop hop;
-    uint32_t to = 0;
+    simulate_event e;
 
-    for (uint32_t i = 0; i < s->n_active; i++)
-        if (s->rank[i].sending && s->rank[i].sent_at <= s->now)
-            end_hop(s, i);
-    while (simulate_land(s, &to, &hop))
-        arrive(s, to, &hop);
-    for (uint32_t i = 0; i < s->n_active; i++)
-        if (s->rank[i].n_cell > 0 && s->rank[i].done_at <= s->now)
-            end_group(s, i);
+    s->now = s->queue.event[0].at;
+    while (s->queue.n > 0 && s->queue.event[0].at <= s->now) {
+        simulate_queue_pop(&s->queue, &e);
+        switch (e.kind) {
+        case SIMULATE_SENT:
+            end_hop(s, e.rank);
+            break;
+        case SIMULATE_ARRIVED:
+            arrive(s, e.rank, &e.hop);
+            break;
+        case SIMULATE_DONE:
+            end_group(s, e.rank);
+            break;
+        }
+    }
 }
 
 static void
@@ -369,17 +390,13 @@ simulate_run(simulate_result *out, const simulate_config *cfg)
 
     TRY(check(cfg));
     TRY(make(&s, cfg));
-    TRY(simulate_air_init(&s));
     for (uint32_t id = 0; id < cfg->n_stream && s.n_opened < cfg->n_doc; id++)
         open_stream(&s, id);
     uint64_t n_want = (uint64_t)cfg->n_doc * cfg->n_seg * s.place.n_layer;
-    for (;;) {
-        start_all(&s);
-        double t = next_time(&s);
-        if (isinf(t))
-            break;
-        s.now = t;
-        end_all(&s);
+    start_touched(&s);
+    while (s.queue.n > 0) {
+        step(&s);
+        start_touched(&s);
     }
     if (s.n_cell != n_want)
         TRY(status_fail(ST_STATE,
@@ -389,7 +406,6 @@ simulate_run(simulate_result *out, const simulate_config *cfg)
                         (unsigned long long)n_want));
     sum_up(&s, out);
 fail:
-    simulate_air_fini(&s);
     clear(&s);
     return st;
 }

@@ -21,7 +21,7 @@ typedef struct simulate_rank {
 
     wavefront_cell *group; /* running, n_cell of them */
     uint32_t n_cell;
-    double done_at, free_at;
+    double free_at;
     simulate_path path;  /* of the group that runs, or ran last */
     simulate_path woken; /* of the hop that came last */
     double woken_at;
@@ -30,19 +30,34 @@ typedef struct simulate_rank {
                           way */
     uint32_t first_hop, n_hop, cap_hop;
     bool sending;
-    double sent_at;
+    bool touched;       /* something may be able to start here */
     uint32_t *n_coming; /* [n_stream] hidden states under way to this rank */
 
     uint64_t n_group;
     double busy;
 } simulate_rank;
 
-/* Hops that have left a link and have not arrived: a heap by time. */
-typedef struct simulate_air {
-    struct simulate_flight *flight;
-    uint32_t n, cap;
+/* At one moment links come first and groups last, so that every slot that is
+ * free by then counts. */
+typedef enum simulate_kind {
+    SIMULATE_SENT = 0, /* the first hop of `rank` has left */
+    SIMULATE_ARRIVED,  /* `hop` is at `rank` */
+    SIMULATE_DONE      /* the group of `rank` is done */
+} simulate_kind;
+
+typedef struct simulate_event {
+    double at;
+    simulate_kind kind;
+    uint32_t rank;
+    uint64_t number;
+    simulate_hop hop;
+} simulate_event;
+
+typedef struct simulate_queue {
+    simulate_event *event;
+    size_t n, cap;
     uint64_t n_ever;
-} simulate_air;
+} simulate_queue;
 
 typedef struct simulate {
     simulate_config cfg;
@@ -52,18 +67,17 @@ typedef struct simulate {
     simulate_rank *rank;
     uint64_t *n_done; /* [n_stream] segments of the document that are done */
     uint32_t n_opened;
-    simulate_air air;
+    simulate_queue queue;
+    uint32_t *touched; /* [n_active] ranks with `touched` set */
+    uint32_t n_touched;
     double now;
     double bytes;
     uint64_t n_cell;
 } simulate;
 
-status simulate_air_init(simulate *s) MUST_USE;
-void simulate_air_fini(simulate *s);
-/* `hop` arrives at rank `to` at hop->ready_at. */
-void simulate_fly(simulate *s, uint32_t to, const simulate_hop *hop);
-double simulate_next_arrival(const simulate *s);
-/* Takes a hop that has arrived by now; false: there is none. */
-bool simulate_land(simulate *s, uint32_t *to, simulate_hop *hop);
+status simulate_queue_init(simulate_queue *q, size_t cap) MUST_USE;
+void simulate_queue_fini(simulate_queue *q);
+void simulate_queue_push(simulate_queue *q, const simulate_event *event);
+void simulate_queue_pop(simulate_queue *q, simulate_event *out);
 
 #endif

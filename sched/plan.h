@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which placement and how many worlds read a set of documents soonest.
+ *
+ * The ranks of a cluster are dealt out to worlds of equal size, each with the
+ * whole model (replicas); documents go to the worlds in turn.  A plan is the
+ * simulation of the world that has the most of them. */
+#ifndef SCHED_PLAN_H
+#define SCHED_PLAN_H
+
+#include "sched/simulate.h"
+
+typedef struct plan_job {
+    const cost_model *model;
+    const cost_cluster *cluster;
+    uint32_t n_rank;   /* used of the cluster */
+    uint32_t n_doc;    /* documents in all */
+    uint32_t n_stream; /* read at once by one world */
+    uint64_t n_seg;    /* segments of each */
+} plan_job;
+
+typedef struct plan {
+    place_kind placement;
+    uint32_t n_rank; /* of one world */
+    uint32_t n_world;
+    bool fits;              /* the fullest rank's memory suffices */
+    simulate_result result; /* seconds, groups, path: of the fullest world;
+                               cells, bytes, busy, efficiency: of all ranks */
+} plan;
+
+/* One way.  ST_ARG: worlds of n_rank ranks do not divide the job's. */
+status plan_try(plan *out, const plan_job *job, place_kind placement,
+                uint32_t n_rank) MUST_USE;
+
+/* The soonest that fits, of `placement` with worlds of every size that
+ * divides the job's ranks and can have work for each of its ranks.  ST_LIMIT:
+ * none fits; says how much a rank needs at the least and what there is. */
+status plan_best(plan *out, const plan_job *job, place_kind placement) MUST_USE;
+
+/* The sooner of both placements; fewer bytes among equals. */
+status plan_auto(plan *out, const plan_job *job) MUST_USE;
+
+#endif

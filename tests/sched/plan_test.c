@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Plans: what is chosen, what does not fit, and the size that is promised. */
+#include "sched/plan.h"
+
+#include <math.h>
+
+#include "tests/expect.h"
+
+/* Llama 3.1 8B with d_mem 64, segments of 1,024 and 128 memory tokens, bf16
+ * weights and hidden states, fp32 memory. */
+static const cost_model big = {.n_layer = 32,
+                               .n_row = 1152,
+                               .cell_flops = 5.2e11,
+                               .x_bytes = 1152 * 4096 * 2.0,
+                               .state_bytes = 384 * 4097 * 4.0,
+                               .layer_bytes = 4.4e8,
+                               .ends_bytes = 2.1e9};
+
+static plan_job
+on_128(const cost_cluster *c)
+{
+    return (plan_job){.model = &big,
+                      .cluster = c,
+                      .n_rank = 128,
+                      .n_doc = 128,
+                      .n_stream = 1,
+                      .n_seg = 256};
+}
+
+/* Enough documents: a world a rank, no bytes, and the ramp alone is lost. */
+static void
+many_documents_take_replicas(void **state)
+{
+    cost_cluster c = {0};
+    plan p = {0};
+    (void)state;
+    EXPECT_OK(cost_cluster_preset(&c, "128xh200"));
+    plan_job job = on_128(&c);
+    EXPECT_OK(plan_auto(&p, &job));
+    assert_int_equal(p.n_rank, 1);
+    assert_int_equal(p.n_world, 128);
+    assert_true(p.fits && p.result.efficiency >= 0.85);
+    c.inner.bytes_per_s /= 2;
+    c.outer.bytes_per_s /= 2;
+    EXPECT_OK(plan_auto(&p, &job));
+    assert_true(p.result.efficiency >= 0.85);
+}
+
+/* One document keeps at most min(n, L) ranks busy, however many there are. */
+static void
+one_document_fills_few(void **state)
+{
+    cost_cluster c = {0};
+    plan one = {0}, p = {0};
+    (void)state;
+    EXPECT_OK(cost_cluster_preset(&c, "128xh200"));
+    plan_job job = on_128(&c);
+    job.n_doc = 1;
+    EXPECT_OK(plan_try(&one, &job, PLACE_SEGMENTS, 1));
+    EXPECT_OK(plan_auto(&p, &job));
+    assert_true(p.result.seconds < one.result.seconds / 4);
+    assert_true(p.result.busy <= 32.0 / 128);
+}
+
+/* A model that no rank holds alone is cut by layers; one that no number of
+ * ranks holds is refused. */
+static void
+memory_decides(void **state)
+{
+    cost_cluster c = {0};
+    plan p = {0};
+    (void)state;
+    EXPECT_OK(cost_cluster_preset(&c, "8xh200"));
+    plan_job job = on_128(&c);
+    job.n_rank = 8;
+    c.rank.memory = 10e9;
+    EXPECT_OK(plan_auto(&p, &job));
+    assert_int_equal(p.placement, PLACE_LAYERS);
+    assert_true(p.n_rank >= 2 && p.fits);
+    EXPECT_ST(plan_best(&p, &job, PLACE_SEGMENTS), ST_LIMIT);
+    c.rank.memory = 1e9;
+    p.n_world = 77;
+    EXPECT_ST(plan_auto(&p, &job), ST_LIMIT);
+    assert_int_equal(p.n_world, 77);
+    EXPECT_ST(plan_try(&p, &job, PLACE_LAYERS, 3), ST_ARG);
+}
+
+/* auto is never slower than either placement. */
+static void
+auto_is_the_better_one(void **state)
+{
+    static const double bytes_per_s[] = {1e6, 1e8, 1e10};
+    cost_cluster c = {0};
+    (void)state;
+    EXPECT_OK(cost_cluster_preset(&c, "8xh200"));
+    for (size_t i = 0; i < 3; i++)
+        for (uint32_t n_doc = 1; n_doc <= 4; n_doc++) {
+            plan a = {0}, b[2] = {0};
+            plan_job job = on_128(&c);
+            job.n_rank = 4;
+            job.n_doc = n_doc;
+            job.n_seg = 40;
+            c.inner.bytes_per_s = bytes_per_s[i];
+            EXPECT_OK(plan_auto(&a, &job));
+            EXPECT_OK(plan_best(&b[0], &job, PLACE_LAYERS));
+            EXPECT_OK(plan_best(&b[1], &job, PLACE_SEGMENTS));
+            assert_true(a.result.seconds <=
+                        fmin(b[0].result.seconds, b[1].result.seconds));
+        }
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_documents_take_replicas),
+        cmocka_unit_test(one_document_fills_few),
+        cmocka_unit_test(memory_decides),
+        cmocka_unit_test(auto_is_the_better_one),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
