@@ -61,8 +61,8 @@ useful_ranks(const plan_job *job, place_kind placement)
     return placement == PLACE_LAYERS ? n_layer : depth * job->n_stream;
 }
 
-static bool
-sooner(const plan *a, const plan *b)
+bool
+plan_sooner(const plan *a, const plan *b)
 {
     if (a->result.seconds < b->result.seconds)
         return true;
@@ -83,7 +83,7 @@ plan_best(plan *out, const plan_job *job, place_kind placement)
             continue;
         TRY(plan_try(&p, job, placement, n));
         least = n == 1 || p.result.memory < least ? p.result.memory : least;
-        if (!p.fits || (found && !sooner(&p, &best)))
+        if (!p.fits || (found && !plan_sooner(&p, &best)))
             continue;
         best = p;
         found = true;
@@ -113,6 +113,6 @@ plan_auto(plan *out, const plan_job *job)
     else if (by_segments != ST_OK)
         *out = layers;
     else
-        *out = sooner(&layers, &segments) ? layers : segments;
+        *out = plan_sooner(&layers, &segments) ? layers : segments;
     return ST_OK;
 }

@@ -27,6 +27,10 @@ typedef struct plan {
                                cells, bytes, busy, efficiency: of all ranks */
 } plan;
 
+/* Whether `a` reads the documents sooner than `b`, or as soon with fewer bytes
+ * moved. */
+bool plan_sooner(const plan *a, const plan *b);
+
 /* One way.  ST_ARG: worlds of n_rank ranks do not divide the job's. */
 status plan_try(plan *out, const plan_job *job, place_kind placement,
                 uint32_t n_rank) MUST_USE;

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""longwave-plan as a program: its JSON against formulas, its plot, its
+refusals.
+
+usage: plan_test.py PROGRAM
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+import xml.etree.ElementTree
+
+PROGRAM = sys.argv.pop(1)
+TINY = ["--preset", "s256", "--segment", "64", "--mem", "16", "--type", "f32"]
+
+
+def plan(*flags):
+    return subprocess.run([PROGRAM, *TINY, *flags], capture_output=True,
+                          text=True, timeout=60)
+
+
+def plans(*flags):
+    done = plan("--json", *flags)
+    assert done.returncode == 0, done.stderr
+    line, = done.stdout.splitlines()
+    return json.loads(line)
+
+
+class Plan(unittest.TestCase):
+    def test_one_rank_runs_the_diagonals(self):
+        for row in plans("--ranks", "1", "--tokens", "6400")["plans"]:
+            self.assertEqual(row["groups"], 100 + 4 - 1)
+            self.assertEqual(row["bytes_moved"], 0)
+
+    def test_bytes_are_those_of_the_hops(self):
+        both = plans("--ranks", "4", "--tokens", "6400", "--outer-gbs", "1e6",
+                     "--inner-gbs", "1e6", "--tflops", "0.01")["plans"]
+        layers, segments = both
+        self.assertEqual(layers["ranks_per_world"], 4)
+        self.assertEqual(layers["bytes_moved"], 100 * 3 * 80 * 256 * 4)
+        self.assertEqual(segments["ranks_per_world"], 4)
+        self.assertEqual(segments["bytes_moved"], 99 * 4 * 384 * 257 * 4)
+
+    def test_the_path_is_the_time(self):
+        for row in plans("--ranks", "4", "--documents", "5")["plans"]:
+            self.assertAlmostEqual(sum(row["path"].values()) / row["seconds"],
+                                   1, places=6)
+
+    def test_auto_is_the_sooner(self):
+        rows = plans("--sweep", "--tokens", "64000", "--documents",
+                     "3")["plans"]
+        self.assertEqual([r["ranks"] for r in rows[::2]],
+                         [2 ** i for i in range(11)])
+        for pair in zip(rows[::2], rows[1::2]):
+            chosen, = [r for r in pair if r["auto"]]
+            self.assertEqual(chosen["seconds"],
+                             min(r["seconds"] for r in pair))
+
+    def test_this_machine_is_measured(self):
+        measured = plans("--cluster", "here", "--threads", "1", "--tokens",
+                         "640")
+        self.assertGreater(measured["cluster"]["flops_per_second"], 1e8)
+
+    def test_the_plot_is_svg(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "plan.svg")
+            plans("--sweep", "--tokens", "6400", "--svg", path)
+            root = xml.etree.ElementTree.parse(path).getroot()
+            circles = [e for e in root if e.tag.endswith("circle")]
+            self.assertEqual(len(circles), 22)
+
+    def test_refusals_are_one_sentence(self):
+        for flags, code, word in (
+                (["--cluster", "9xh200"], 2, "8xh200"),
+                (["--type", "int4"], 2, "int4"),
+                (["--ranks", "2000"], 2, "ranks"),
+                (["--memory-gb", "0.0001"], 2, "GB"),
+                (["--model", "/nonexistent"], 2, "nonexistent"),
+                (["--svg", "/nonexistent/p.svg"], 1, "nonexistent")):
+            done = plan(*flags)
+            self.assertEqual(done.returncode, code, (flags, done.stderr))
+            self.assertEqual(done.stdout, "")
+            line, = done.stderr.splitlines()
+            self.assertIn(word, line)
+
+
+if __name__ == "__main__":
+    unittest.main()

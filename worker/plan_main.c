@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* longwave-plan: how long documents take on a cluster, by simulation of the
+ * scheduler that runs there. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/option.h"
+#include "sched/segment.h"
+#include "worker/plan_job.h"
+#include "worker/plan_print.h"
+
+enum { MAX_RANK = 1024, N_SWEEP = 11 };
+
+typedef struct planner {
+    const char *model, *preset, *cluster, *svg, *type;
+    uint64_t segment, mem, tokens, documents, streams, ranks, node, threads;
+    double tflops, half_rows, group_us, memory_gb;
+    double inner_us, inner_gbs, outer_us, outer_gbs;
+    bool sweep, json;
+
+    model_config cfg;
+    cost_model cost;
+    cost_cluster c;
+    plan_row row[N_SWEEP];
+    size_t n_row;
+} planner;
+
+static const char summary[] =
+    "Usage: longwave-plan [--preset NAME | --model DIR] [--cluster NAME]\n"
+    "                     [--documents N] [--tokens N] [--sweep]\n\n"
+    "Simulates reading documents on a cluster: time, efficiency, bytes moved,\n"
+    "memory and the longest chain of causes for both placements, each with "
+    "the\n"
+    "worlds that suit it best, and which one --placement auto takes.";
+
+static const char footer[] =
+    "The simulation runs the scheduler of the workers; only time is made up:\n"
+    "  seconds of a group = group time + FLOPs of its cells / rate\n"
+    "  rate = peak x rows / (rows + half rows), rows of the whole group\n"
+    "  seconds of a hop = bytes / bandwidth, and latency behind it\n"
+    "efficiency = useful FLOPs / (ranks x peak x seconds), ramps included.";
+
+/* ------------------------------------------------------------- options --- */
+
+static status
+parse(planner *p, int argc, char **argv, bool *done)
+{
+    size_t n_argument = 0;
+    *p = (planner){.preset = "armt-llama-8b",
+                   .cluster = "8xh200",
+                   .type = "bf16",
+                   .tokens = 1 << 20,
+                   .documents = 1,
+                   .streams = 1};
+    const option_entry entry[] = {
+        {"The model", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
+        {"preset", OPTION_TEXT, &p->preset, "NAME",
+         "tiny, s256, s512, armt-llama-160m, -1b, -3b, -8b", 0, 0},
+        {"model", OPTION_TEXT, &p->model, "DIR", "instead of a preset", 0, 0},
+        {"segment", OPTION_U64, &p->segment, "S", "instead of the model's", 0,
+         CONFIG_MAX_SEGMENT},
+        {"mem", OPTION_U64, &p->mem, "M", "instead of the model's", 0,
+         CONFIG_MAX_MEM_TOKENS},
+        {"type", OPTION_TEXT, &p->type, "T",
+         "of weights and hidden states: f32 or bf16", 0, 0},
+        {"The work", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
+        {"tokens", OPTION_U64, &p->tokens, "N", "of each document", 1, 1 << 30},
+        {"documents", OPTION_U64, &p->documents, "N", "in all", 1, 1 << 16},
+        {"streams", OPTION_U64, &p->streams, "N", "read at once by a world", 1,
+         256},
+        {"The cluster", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
+        {"cluster", OPTION_TEXT, &p->cluster, "NAME",
+         "8xh200, 128xh200, 64xcpu, or here: this machine, its rate measured",
+         0, 0},
+        {"ranks", OPTION_U64, &p->ranks, "N", "0: all of the cluster", 0,
+         MAX_RANK},
+        {"sweep", OPTION_FLAG, &p->sweep, NULL,
+         "1, 2, 4 ... 1024 ranks like these", 0, 0},
+        {"node", OPTION_U64, &p->node, "N", "ranks of a node", 0, MAX_RANK},
+        {"threads", OPTION_U64, &p->threads, "N",
+         "of a rank, with --cluster here", 0, 1024},
+        {"tflops", OPTION_F64, &p->tflops, "X", "peak of a rank", 0, 1e6},
+        {"half-rows", OPTION_F64, &p->half_rows, "X",
+         "rows of a group that reach half of it", 0, 1e6},
+        {"group-us", OPTION_F64, &p->group_us, "X", "of any group", 0, 1e6},
+        {"memory-gb", OPTION_F64, &p->memory_gb, "X", "of a rank", 0, 1e6},
+        {"inner-us", OPTION_F64, &p->inner_us, "X",
+         "latency between ranks of a node", 0, 1e6},
+        {"inner-gbs", OPTION_F64, &p->inner_gbs, "X",
+         "bandwidth between them, GB/s", 0, 1e6},
+        {"outer-us", OPTION_F64, &p->outer_us, "X", "between nodes", 0, 1e6},
+        {"outer-gbs", OPTION_F64, &p->outer_gbs, "X", "between nodes", 0, 1e6},
+        {"Output", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
+        {"svg", OPTION_TEXT, &p->svg, "FILE", "a plot of the efficiency", 0, 0},
+        {"json", OPTION_FLAG, &p->json, NULL, "one line of JSON", 0, 0}};
+    const option_set set = {.program = "longwave-plan",
+                            .summary = summary,
+                            .footer = footer,
+                            .entry = entry,
+                            .n_entry = sizeof entry / sizeof *entry};
+    return option_parse(&set, argc, argv, NULL, &n_argument, done);
+}
+
+static status
+configure_model(planner *p)
+{
+    kernel_type type = KERNEL_F32;
+    status st = ST_OK;
+
+    if (strcmp(p->type, "bf16") == 0)
+        type = KERNEL_BF16;
+    else if (strcmp(p->type, "f32") != 0)
+        TRY(status_fail(ST_ARG, "--type %.40s is none of f32, bf16", p->type));
+    if (p->model != NULL)
+        TRY(config_load(&p->cfg, p->model));
+    else
+        TRY(config_preset(&p->cfg, p->preset));
+    if (p->segment > 0)
+        p->cfg.segment_size = (uint32_t)p->segment;
+    if (p->mem > 0)
+        p->cfg.n_mem = (uint32_t)p->mem;
+    TRY(config_check(&p->cfg));
+    plan_job_model(&p->cost, &p->cfg, type);
+fail:
+    return st;
+}
+
+/* `value` in units of `unit`, if it was given. */
+static void
+replace(double *out, double value, double unit)
+{
+    if (value > 0)
+        *out = value * unit;
+}
+
+static status
+configure_cluster(planner *p)
+{
+    cost_cluster *c = &p->c;
+    status st = ST_OK;
+
+    if (strcmp(p->cluster, "here") == 0)
+        TRY(plan_job_measure(c, &p->cfg, p->ranks > 0 ? (uint32_t)p->ranks : 1,
+                             (uint32_t)p->threads));
+    else
+        TRY(cost_cluster_preset(c, p->cluster));
+    replace(&c->rank.flops, p->tflops, 1e12);
+    replace(&c->rank.half_rows, p->half_rows, 1);
+    replace(&c->rank.group_s, p->group_us, 1e-6);
+    replace(&c->rank.memory, p->memory_gb, 1e9);
+    replace(&c->inner.latency_s, p->inner_us, 1e-6);
+    replace(&c->inner.bytes_per_s, p->inner_gbs, 1e9);
+    replace(&c->outer.latency_s, p->outer_us, 1e-6);
+    replace(&c->outer.bytes_per_s, p->outer_gbs, 1e9);
+    if (p->node > 0)
+        c->n_rank_node = (uint32_t)p->node;
+    if (p->ranks > c->n_rank || p->sweep)
+        c->n_rank = p->sweep ? MAX_RANK : (uint32_t)p->ranks;
+fail:
+    return st;
+}
+
+/* ---------------------------------------------------------------- plan --- */
+
+/* Plans for n_rank ranks; that none fits is an answer, not a failure. */
+static status
+plan_row_make(planner *p, plan_job *job, uint32_t n_rank)
+{
+    plan_row *row = &p->row[p->n_row++];
+
+    row->n_rank = job->n_rank = n_rank;
+    for (uint32_t kind = 0; kind < 2; kind++) {
+        status st = plan_best(&row->plan[kind], job, (place_kind)kind);
+        if (st != ST_OK && st != ST_LIMIT)
+            return st;
+        row->ok[kind] = st == ST_OK;
+    }
+    return ST_OK;
+}
+
+static status
+show(planner *p, const plan_job *job)
+{
+    bool any = false;
+    status st = ST_OK;
+
+    for (size_t i = 0; i < p->n_row; i++)
+        any = any || plan_print_choice(&p->row[i]) != NULL;
+    if (!any)
+        return status_fail(ST_LIMIT, "no placement fits: %s", status_text());
+    if (p->svg != NULL)
+        TRY(plan_print_svg(p->svg, p->row, p->n_row));
+    if (p->json)
+        return plan_print_json(job, p->row, p->n_row);
+    plan_print_table(job, p->row, p->n_row);
+fail:
+    return st;
+}
+
+static status
+all(planner *p, int argc, char **argv)
+{
+    bool done = false;
+    status st = ST_OK;
+
+    TRY(parse(p, argc, argv, &done));
+    if (done)
+        return ST_OK;
+    TRY(configure_model(p));
+    TRY(configure_cluster(p));
+    plan_job job = {.model = &p->cost,
+                    .cluster = &p->c,
+                    .n_doc = (uint32_t)p->documents,
+                    .n_stream = (uint32_t)p->streams,
+                    .n_seg = segment_count(p->tokens, p->cfg.segment_size)};
+    uint32_t n_rank = p->ranks > 0 ? (uint32_t)p->ranks : p->c.n_rank;
+    if (!p->sweep)
+        TRY(plan_row_make(p, &job, n_rank));
+    for (uint32_t n = 1; p->sweep && n <= MAX_RANK; n *= 2)
+        TRY(plan_row_make(p, &job, n));
+    TRY(show(p, &job));
+fail:
+    return st;
+}
+
+int
+main(int argc, char **argv)
+{
+    planner p = {0};
+    log_init("longwave-plan", LOG_LEVEL_INFO);
+    status st = all(&p, argc, argv);
+    if (st != ST_OK)
+        log_error("%s", status_text());
+    return status_exit_code(st);
+}
