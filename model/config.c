@@ -35,8 +35,8 @@ config_cell_flops(const model_config *cfg, uint32_t n_row, uint32_t n_mem,
     double dk = config_d_key(cfg);
     double dq = (double)cfg->n_head * cfg->d_head;
     double dkv = (double)cfg->n_kv_head * cfg->d_head;
-    double block =
-        r * (2 * d * (dq + 2 * dkv) + 2 * dq * d + 6 * d * cfg->d_ffn);
+    double mlp = (cfg->act == CONFIG_ACT_SILU ? 6 : 4) * d;
+    double block = r * (2 * d * (dq + 2 * dkv) + 2 * dq * d + mlp * cfg->d_ffn);
     double attention = 2 * r * (r + 1) * dq;
     double read = fresh ? 0 : r * (2 * d * dm + 2 * dk * d + 2 * dk);
     double write = m * (2 * d * dm + 2 * d * d + 2 * d + 4 * dk * d + 4 * dk);
@@ -68,8 +68,9 @@ check_sizes(const model_config *cfg)
               CONFIG_MAX_WIDTH));
     TRY(range("the vocabulary", cfg->n_vocab, CONFIG_MAX_VOCAB));
     TRY(range("segment_size", cfg->segment_size, CONFIG_MAX_SEGMENT));
-    TRY(range("num_mem_tokens", cfg->n_mem, CONFIG_MAX_MEM_TOKENS));
-    TRY(range("d_mem", cfg->d_mem, CONFIG_MAX_WIDTH / 6));
+    if (cfg->n_position > 0)
+        TRY(range("the number of positions", cfg->n_position,
+                  CONFIG_MAX_VOCAB));
     if (cfg->n_head % cfg->n_kv_head != 0)
         return status_fail(ST_ARG,
                            "model: %u heads are not a multiple of %u key heads",
@@ -83,6 +84,136 @@ check_sizes(const model_config *cfg)
 
 fail:
     return st;
+}
+
+/* ------------------------------------------------------------- options --- */
+
+/* What a kind of block has, and others have not. */
+static status
+check_block(const model_config *cfg)
+{
+    bool llama = cfg->block == CONFIG_BLOCK_LLAMA;
+    bool gpt2 = cfg->block == CONFIG_BLOCK_GPT2;
+
+    if (!llama && !gpt2 && cfg->block != CONFIG_BLOCK_NEOX)
+        return status_fail(ST_UNSUPPORTED, "model: unknown kind of block");
+    if (cfg->act != CONFIG_ACT_SILU && cfg->act != CONFIG_ACT_GELU &&
+        cfg->act != CONFIG_ACT_GELU_TANH)
+        return status_fail(ST_UNSUPPORTED, "model: unknown activation");
+    if (llama != (cfg->act == CONFIG_ACT_SILU))
+        return status_fail(ST_UNSUPPORTED,
+                           "model: a gated MLP goes with rmsnorm alone");
+    if (gpt2 != (cfg->n_position > 0) || gpt2 != (cfg->rope.d_rot == 0))
+        return status_fail(ST_UNSUPPORTED,
+                           "model: GPT-2 alone has learned positions, and no "
+                           "rotation");
+    if ((cfg->qk_norm && !llama) ||
+        (cfg->parallel && cfg->block != CONFIG_BLOCK_NEOX))
+        return status_fail(ST_UNSUPPORTED,
+                           "model: norms of heads or a parallel MLP in a block "
+                           "that has none");
+    return ST_OK;
+}
+
+/* Nothing of the associative memory may be on in the other two. */
+static status
+check_unused(const model_config *cfg)
+{
+    uint64_t bare = 0;
+
+    for (size_t i = 0; i < CONFIG_MAX_LAYER / 64; i++)
+        bare |= cfg->bare[i];
+    if (cfg->n_sink > 0 || cfg->window || cfg->wrap_pos || cfg->gating ||
+        cfg->d_mem > 0 || bare != 0)
+        return status_fail(ST_UNSUPPORTED,
+                           "model: options of the associative memory in a "
+                           "model without one");
+    if (cfg->generation != CONFIG_FROZEN)
+        return status_fail(ST_UNSUPPORTED, "model: generation rollover in a "
+                                           "model without associative memory");
+    return ST_OK;
+}
+
+static status
+check_assoc(const model_config *cfg)
+{
+    status st;
+
+    TRY(range("d_mem", cfg->d_mem, CONFIG_MAX_WIDTH / 6));
+    TRY(range("n_heads of the memory", cfg->n_mem_head, cfg->d_mem));
+    if (cfg->d_mem % cfg->n_mem_head != 0 || cfg->d_model % cfg->n_mem_head)
+        return status_fail(ST_ARG,
+                           "model: %u memory heads must divide d_mem %u and "
+                           "the width %u",
+                           cfg->n_mem_head, cfg->d_mem, cfg->d_model);
+    if (cfg->n_mem_head > 1 && !cfg->l2_norm)
+        return status_fail(ST_UNSUPPORTED, "model: n_heads over 1 with "
+                                           "key_norm none is not supported");
+    if (cfg->n_sink > 1)
+        return status_fail(ST_ARG, "model: %u sink tokens, at most 1",
+                           cfg->n_sink);
+    if (cfg->wrap_pos && cfg->block != CONFIG_BLOCK_GPT2)
+        return status_fail(ST_UNSUPPORTED, "model: wrap_pos true without "
+                                           "learned positions is not "
+                                           "supported");
+    if (cfg->wrap_pos && cfg->n_sink > 0)
+        return status_fail(ST_UNSUPPORTED, "model: use_sink true with wrap_pos "
+                                           "true is not supported");
+    return ST_OK;
+
+fail:
+    return st;
+}
+
+static status
+check_memory(const model_config *cfg)
+{
+    status st;
+
+    if (cfg->align != CONFIG_ALIGN_LEFT && cfg->align != CONFIG_ALIGN_RIGHT &&
+        cfg->align != CONFIG_ALIGN_CENTER)
+        return status_fail(ST_UNSUPPORTED, "model: unknown segment_alignment");
+    if (cfg->generation != CONFIG_FROZEN && cfg->generation != CONFIG_ROLLOVER)
+        return status_fail(ST_UNSUPPORTED, "model: unknown generation rule");
+    switch (cfg->memory) {
+    case CONFIG_MEMORY_ASSOC:
+        TRY(range("num_mem_tokens", cfg->n_mem, CONFIG_MAX_MEM_TOKENS));
+        return check_assoc(cfg);
+    case CONFIG_MEMORY_TOKENS:
+        TRY(range("num_mem_tokens", cfg->n_mem, CONFIG_MAX_MEM_TOKENS));
+        return check_unused(cfg);
+    case CONFIG_MEMORY_CACHE:
+        if (cfg->n_mem > 0)
+            return status_fail(ST_ARG, "model: memory tokens in a model "
+                                       "without a memory");
+        return check_unused(cfg);
+    }
+    return status_fail(ST_UNSUPPORTED, "model: unknown kind of memory");
+
+fail:
+    return st;
+}
+
+/* Learned positions reach to the end of a full segment. */
+static status
+check_positions(const model_config *cfg)
+{
+    uint64_t last = (uint64_t)cfg->segment_size + cfg->n_sink;
+
+    if (cfg->n_position == 0 || cfg->memory == CONFIG_MEMORY_CACHE)
+        return ST_OK;
+    if (cfg->memory == CONFIG_MEMORY_TOKENS)
+        last += 2 * (uint64_t)cfg->n_mem;
+    else if (!cfg->wrap_pos)
+        last += cfg->n_mem;
+    if (cfg->window_outer)
+        last += cfg->segment_size;
+    if (last > cfg->n_position)
+        return status_fail(ST_ARG,
+                           "model: a segment's rows reach to position %llu of "
+                           "%u",
+                           (unsigned long long)last, cfg->n_position);
+    return ST_OK;
 }
 
 static bool
@@ -156,17 +287,19 @@ config_check(const model_config *cfg)
 {
     status st;
 
-    if (cfg->block != CONFIG_BLOCK_LLAMA)
-        return status_fail(ST_UNSUPPORTED, "model: unknown kind of block");
-    if (cfg->memory != CONFIG_MEMORY_ASSOC)
-        return status_fail(ST_UNSUPPORTED, "model: unknown kind of memory");
     if (cfg->dtype != CONFIG_F32 && cfg->dtype != CONFIG_BF16 &&
         cfg->dtype != CONFIG_F16)
         return status_fail(ST_UNSUPPORTED, "model: unknown number type");
     TRY(check_sizes(cfg));
+    TRY(check_block(cfg));
+    TRY(check_memory(cfg));
+    TRY(check_positions(cfg));
     if (!positive((double)cfg->norm_eps) || cfg->norm_eps >= 1)
-        return status_fail(ST_ARG,
-                           "model: rms_norm_eps must be between 0 and 1");
+        return status_fail(ST_ARG, "model: the epsilon of norms (rms_norm_eps, "
+                                   "layer_norm_eps, layer_norm_epsilon) must "
+                                   "be between 0 and 1");
+    if (!isfinite(cfg->lora_alpha) || cfg->lora_alpha < 0)
+        return status_fail(ST_ARG, "model: lora_alpha must be positive");
     TRY(check_rope(&cfg->rope));
     TRY(check_tokens(cfg));
     return ST_OK;

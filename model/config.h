@@ -113,6 +113,7 @@ typedef struct model_config {
     bool gating;
     uint64_t bare[CONFIG_MAX_LAYER / 64]; /* bit l: layer l has no memory */
     /* ---- the rest ---- */
+    double lora_alpha;  /* of LoRA parts that were not merged; 0: not said */
     config_dtype dtype; /* type named by the file; tensors may differ */
     uint32_t n_eos;
     int32_t eos[CONFIG_MAX_EOS]; /* end-of-text tokens, may be none */
@@ -131,6 +132,7 @@ size_t config_state_size(const model_config *cfg);
 /* Useful multiply-add FLOPs of one cell with r rows, m of them memory rows
  * (2 per multiply-add): projections, MLP, memory, causal half of attention:
  *   r (2 d (nh + 2 nkv) hd + 2 nh hd d + 6 d ff)           block products
+ *                                       (4 d ff without a gate)
  *   + 2 r (r + 1) nh hd                                    causal attention
  *   + r (2 d dm + 2 dk d + 2 dk)   read, none when fresh
  *   + m (2 d dm + 2 d d + 2 d + 4 dk d + 4 dk)             write */
@@ -146,8 +148,9 @@ status config_check(const model_config *cfg) MUST_USE;
 void config_rope_fill(const model_config *cfg, double *freq);
 float config_rope_scale(const model_config *cfg);
 
-/* Reads `dir`/config.json (at most 1 MiB).  ST_NOTFOUND: no directory or no
- * file.  ST_UNSUPPORTED: a known option that is not built, by name. */
+/* Reads `dir`/config.json and, where they are, generation_config.json and
+ * adapter_config.json (at most 1 MiB each).  ST_NOTFOUND: no directory or no
+ * config.json.  ST_UNSUPPORTED: a known option that is not built, by name. */
 status config_load(model_config *out, const char *dir) MUST_USE;
 
 /* The same from text; `what` names the source in messages. */

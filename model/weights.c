@@ -248,20 +248,20 @@ fail:
 }
 
 status
-weights_put(weights *w, weights_kind kind, uint32_t layer, size_t first_row,
-            size_t n_row, const float *values)
+weights_put(weights *w, weights_kind kind, uint32_t layer, size_t first,
+            size_t n, const float *values)
 {
     size_t rows = 0, cols = 0, item = 0;
     kernel_buf *buf = w->buf[home_of(&w->cfg, &w->part, kind)];
     weights_shape(&w->cfg, kind, &rows, &cols);
     ASSERT(buf != NULL && kind != WEIGHTS_ROPE);
-    ASSERT(first_row <= rows && n_row <= rows - first_row);
+    ASSERT(first <= rows * cols && n <= rows * cols - first);
     if (kind < WEIGHTS_N_LAYER_KIND) {
         ASSERT(layer >= w->part.layer_first &&
                layer - w->part.layer_first < w->part.n_layer);
         item = layer - w->part.layer_first;
     }
-    return put(w, buf, (item * rows + first_row) * cols, values, n_row * cols);
+    return put(w, buf, item * rows * cols + first, values, n);
 }
 
 kernel_view
@@ -336,7 +336,7 @@ randomize_item(weights *w, float *chunk, weights_kind kind, uint32_t layer,
         size_t n_row = rows - row < step ? rows - row : step;
         for (size_t i = 0; i < n_row * cols; i++)
             chunk[i] = mean + spread * draw(key, row * cols + i);
-        TRY(weights_put(w, kind, layer, row, n_row, chunk));
+        TRY(weights_put(w, kind, layer, row * cols, n_row * cols, chunk));
     }
 fail:
     return st;

@@ -69,12 +69,11 @@ void weights_free(weights *w);
 const model_config *weights_config_of(const weights *w);
 const weights_part *weights_part_of(const weights *w);
 
-/* rows first_row .. first_row + n_row - 1 of a kind, item = layer index in the
- * model (ignored for the kinds that have one item), from fp32 host values
- * [n_row, cols].  Blocks until copied. */
-status weights_put(weights *w, weights_kind kind, uint32_t layer,
-                   size_t first_row, size_t n_row,
-                   const float *values) MUST_USE;
+/* Numbers first .. first + n - 1 of a kind's item [rows, cols], from fp32 host
+ * values; item = layer index in the model (ignored for the kinds that have one
+ * item).  Blocks until copied. */
+status weights_put(weights *w, weights_kind kind, uint32_t layer, size_t first,
+                   size_t n, const float *values) MUST_USE;
 
 /* Every kind from a seeded generator: close to normal / sqrt(fan in), norms 1,
  * value projection x 0.1, gate bias -4 (states stay bounded).  A value depends
@@ -88,10 +87,9 @@ bool weights_has(const model_config *cfg, weights_kind kind);
  * for the single ones (by cell with stride 0). */
 kernel_view weights_view(const weights *w, weights_kind kind);
 
-/* Reads the part from a checkpoint directory under every naming scheme of
- * ARMT over LLaMA (docs/models.md).  Only this part's tensors are touched;
- * the map is gone on return.  ST_ARG: missing, unexpected or misshapen
- * tensors, the first ten by name and how many more. */
+/* Reads the part from a checkpoint directory under every naming scheme
+ * (docs/models.md), LoRA parts merged.  Only this part's tensors are touched;
+ * the map is gone on return.  Fails as checkpoint_open() does. */
 status weights_load(weights *w, const char *dir) MUST_USE;
 
 /* Fingerprint of a checkpoint: BLAKE2b-256 over config.json and, of every

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "model/weights.h"
+#include "worker/built.h"
 
 /* Cells of several streams that go into one group: enough to fill any number
  * of cores, and few enough for the scratch of a GPU. */
@@ -119,6 +120,7 @@ read_model(setup *s)
 
     TRY(parse_schedule(&s->order, s->opt.schedule));
     TRY(config_load(&s->cfg, s->opt.model));
+    TRY(built_check(&s->cfg));
     s->place = (place){
         .n_layer = s->cfg.n_layer, .size = size, .rank = comm_rank(s->comm)};
     TRY(place_parse(&s->place.kind, s->opt.placement, s->cfg.n_layer, size));

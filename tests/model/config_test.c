@@ -13,7 +13,7 @@
 #define BASE                                                                   \
     "\"model_type\":\"llama\",\"vocab_size\":100,\"hidden_size\":48,"          \
     "\"intermediate_size\":56,\"num_hidden_layers\":3,"                        \
-    "\"num_attention_heads\":4"
+    "\"num_attention_heads\":4,\"rms_norm_eps\":1e-6"
 
 /* A configuration with `top` and `base` added to the least that is needed. */
 static const char *
@@ -89,23 +89,67 @@ golden_cases_parse(void **state)
     }
 }
 
+/* What each of the other cases has beside the common numbers. */
 static void
-golden_cases_refused_by_name(void **state)
+golden_options(void **state)
 {
     static const struct {
         const char *dir;
-        const char *name;
+        config_block block;
+        config_memory memory;
+        config_generation generation;
+        uint32_t n_mem_head, n_sink, n_position;
+        bool gating, denom, window, outer, wrap_pos, qkv_bias, l2_norm;
     } cases[] = {
-        {"armt-gpt2", "gpt2"},
-        {"armt-gpt2-plainpos", "gpt2"},
-        {"armt-qwen2", "qwen2"},
-        {"rmt-llama", "rmt"},
-        {"rmt-gpt2", "rmt"},
-        {"armt-llama-heads-gating", "gating"},
-        {"armt-llama-nodenom", "use_denom"},
-        {"armt-llama-inner", "generation"},
-        {"armt-llama-sliding-sink", "sliding_window"},
-        {"armt-llama-outer-sliding-sink", "sliding_window"},
+        {.dir = "armt-gpt2",
+         .block = CONFIG_BLOCK_GPT2,
+         .n_mem_head = 1,
+         .n_position = 40,
+         .denom = true,
+         .wrap_pos = true,
+         .qkv_bias = true},
+        {.dir = "armt-gpt2-plainpos",
+         .block = CONFIG_BLOCK_GPT2,
+         .n_mem_head = 1,
+         .n_position = 40,
+         .denom = true,
+         .qkv_bias = true},
+        {.dir = "armt-qwen2",
+         .n_mem_head = 1,
+         .denom = true,
+         .qkv_bias = true,
+         .l2_norm = true},
+        {.dir = "rmt-llama", .memory = CONFIG_MEMORY_TOKENS},
+        {.dir = "rmt-gpt2",
+         .block = CONFIG_BLOCK_GPT2,
+         .memory = CONFIG_MEMORY_TOKENS,
+         .n_position = 40,
+         .qkv_bias = true},
+        {.dir = "armt-llama-heads-gating",
+         .n_mem_head = 2,
+         .gating = true,
+         .denom = true,
+         .l2_norm = true},
+        {.dir = "armt-llama-nodenom", .n_mem_head = 1, .l2_norm = true},
+        {.dir = "armt-llama-inner",
+         .generation = CONFIG_ROLLOVER,
+         .n_mem_head = 1,
+         .denom = true,
+         .l2_norm = true},
+        {.dir = "armt-llama-sliding-sink",
+         .generation = CONFIG_ROLLOVER,
+         .n_mem_head = 1,
+         .n_sink = 1,
+         .denom = true,
+         .window = true,
+         .l2_norm = true},
+        {.dir = "armt-llama-outer-sliding-sink",
+         .n_mem_head = 1,
+         .n_sink = 1,
+         .denom = true,
+         .window = true,
+         .outer = true,
+         .l2_norm = true},
     };
 
     (void)state;
@@ -114,7 +158,23 @@ golden_cases_refused_by_name(void **state)
         char dir[256];
 
         (void)snprintf(dir, sizeof(dir), "golden/%s", cases[i].dir);
-        expect_named(config_load(&cfg, dir), ST_UNSUPPORTED, cases[i].name);
+        EXPECT_OK(config_load(&cfg, dir));
+        assert_int_equal(cfg.block, cases[i].block);
+        assert_int_equal(cfg.memory, cases[i].memory);
+        assert_int_equal(cfg.generation, cases[i].generation);
+        assert_int_equal(cfg.n_mem_head, cases[i].n_mem_head);
+        assert_int_equal(cfg.n_sink, cases[i].n_sink);
+        assert_int_equal(cfg.n_position, cases[i].n_position);
+        assert_int_equal(cfg.gating, cases[i].gating);
+        assert_int_equal(cfg.denom, cases[i].denom);
+        assert_int_equal(cfg.window, cases[i].window);
+        assert_int_equal(cfg.window_outer, cases[i].outer);
+        assert_int_equal(cfg.wrap_pos, cases[i].wrap_pos);
+        assert_int_equal(cfg.qkv_bias, cases[i].qkv_bias);
+        assert_int_equal(cfg.l2_norm, cases[i].l2_norm);
+        assert_true(cfg.n_layer == 3 && cfg.n_mem == 4);
+        assert_int_equal(cfg.rope.d_rot,
+                         cases[i].n_position > 0 ? 0 : cfg.d_head);
     }
 }
 
@@ -141,16 +201,25 @@ defaults(void **state)
     assert_int_equal(config_state_size(&cfg), 3072 * 49);
 }
 
-/* Without model_type the checkpoint is of the first wrapper: plain keys. */
+/* Without model_type the checkpoint is of the first wrapper: plain keys, and
+ * what its tensors do not tell must be said. */
 static void
 key_norm(void **state)
 {
-    static const char raw[] = "{\"base_model_config\":{" BASE "}}";
+    static const char bare[] = "{\"max_n_segments\":2}";
+    static const char raw[] =
+        "{\"base_model_config\":{" BASE "},\"segment_size\":16,"
+        "\"num_mem_tokens\":4,\"d_mem\":8,\"correction\":true,"
+        "\"use_denom\":true,\"segment_alignment\":\"left\","
+        "\"generation\":\"frozen\"}";
     model_config cfg;
 
     (void)state;
     EXPECT_OK(config_parse(&cfg, raw, strlen(raw), "x"));
     assert_false(cfg.l2_norm);
+    expect_named(config_parse(&cfg, bare, strlen(bare), "x"), ST_ARG,
+                 "base_model_config, segment_size, num_mem_tokens, d_mem, "
+                 "correction, use_denom, segment_alignment, generation");
     EXPECT_OK(parse(&cfg, "\"key_norm\":\"none\"", ""));
     assert_false(cfg.l2_norm);
     EXPECT_OK(parse(&cfg, "\"key_norm\":\"l2\"", ""));
@@ -191,8 +260,9 @@ rope_scaling(void **state)
         assert_true(cfg.rope.high_freq_factor == 4);
         assert_true(cfg.rope.original_max_position == 64);
     }
-    expect_named(parse(&cfg, "", "\"rope_scaling\":{\"rope_type\":\"yarn\"}"),
-                 ST_UNSUPPORTED, "yarn");
+    expect_named(
+        parse(&cfg, "", "\"rope_scaling\":{\"rope_type\":\"longrope\"}"),
+        ST_UNSUPPORTED, "longrope");
     expect_named(parse(&cfg, "", "\"rope_scaling\":{\"type\":\"llama3\"}"),
                  ST_ARG, "factor");
 }
@@ -203,28 +273,25 @@ options_refused_by_name(void **state)
     static const struct {
         const char *top, *base, *name;
     } cases[] = {
-        {"\"sliding_window\":true", "", "sliding_window"},
-        {"\"sliding_window_enabled\":true", "", "sliding_window_enabled"},
-        {"\"use_sink\":true", "", "use_sink"},
-        {"\"gating\":true", "", "gating"},
-        {"\"n_heads\":2", "", "n_heads"},
-        {"\"use_denom\":false", "", "use_denom"},
+        {"\"n_heads\":2,\"key_norm\":\"none\"", "", "n_heads"},
         {"\"act_on\":true", "", "act_on"},
         {"\"attend_to_previous_input\":true", "", "attend_to_previous_input"},
         {"\"wrap_pos\":true", "", "wrap_pos"},
-        {"\"wrap_layers\":[true,false,true]", "", "wrap_layers"},
-        {"\"segment_alignment\":\"right\"", "", "segment_alignment"},
-        {"\"generation\":\"rollover\"", "", "generation"},
-        {"\"architectures\":[\"InnerLoopARMTForCausalLM\"]", "", "generation"},
+        {"\"segment_alignment\":\"middle\"", "", "segment_alignment"},
+        {"\"segment_alignment\":\"right\",\"architectures\":"
+         "[\"InnerLoopARMTForCausalLM\"]",
+         "", "segment_alignment"},
+        {"\"generation\":\"beam\"", "", "generation"},
         {"\"layers_attr\":\"transformer.h\"", "", "layers_attr"},
         {"\"dtype\":\"int8\"", "", "dtype"},
-        {"", "\"attention_bias\":true", "attention_bias"},
-        {"", "\"mlp_bias\":true", "mlp_bias"},
+        {"\"memory_dtype\":\"int8\"", "", "memory_dtype"},
         {"", "\"hidden_act\":\"gelu\"", "hidden_act"},
     };
     static const char *const whole[][2] = {
-        {"{\"model_type\":\"rmt\",\"base_model_config\":{" BASE "}}", "rmt"},
-        {"{" BASE ",\"base_model_config\":{}}", "model_type"},
+        {"{\"model_type\":\"rwkv\",\"base_model_config\":{" BASE "}}", "rwkv"},
+        {"{\"model_type\":\"armt\",\"base_model_config\":{\"model_type\":"
+         "\"gemma3_text\"}}",
+         "gemma3_text"},
         {"{\"model_type\":\"armt\",\"base_model_name\":\"some/model\"}",
          "base_model_name"},
     };
@@ -244,7 +311,8 @@ static void
 harmless_options(void **state)
 {
     static const char *const tops[] = {
-        "\"sliding_window\":null,\"sliding_window_enabled\":false",
+        "\"sliding_window\":null,\"sliding_window_enabled\":false,"
+        "\"act_on\":false,\"attend_to_previous_input\":false",
         "\"wrap_layers\":[true,true,true]",
         "\"wrap_layers\":null",
         "\"memory_dtype\":\"float32\"",
@@ -296,6 +364,9 @@ bad_values(void **state)
         {"", "\"head_dim\":7"},
         {"", "\"head_dim\":0"},
         {"", "\"head_dim\":1000000"},
+        {"\"sliding_window\":true", ""}, /* of which class? */
+        {"\"n_heads\":5", ""},
+        {"\"lora_alpha\":-1", ""},
         {"", "\"rms_norm_eps\":0"},
         {"", "\"rms_norm_eps\":\"x\""},
         {"", "\"rope_theta\":0"},
@@ -373,6 +444,67 @@ end_tokens(void **state)
     EXPECT_ST(config_load(&cfg, dir), ST_NOTFOUND);
 }
 
+/* Two spellings of one switch, and two variants that the class tells apart. */
+static void
+windows(void **state)
+{
+    model_config cfg;
+
+    (void)state;
+    EXPECT_OK(parse(&cfg,
+                    "\"sliding_window_enabled\":true,\"sliding_window\":"
+                    "false,\"architectures\":[\"InnerLoopARMTForCausalLM\"]",
+                    ""));
+    assert_true(cfg.window && !cfg.window_outer);
+    assert_int_equal(cfg.generation, CONFIG_ROLLOVER);
+    EXPECT_OK(parse(&cfg,
+                    "\"sliding_window\":true,\"generation\":\"rollover\","
+                    "\"architectures\":[\"ARMTForCausalLM\"]",
+                    ""));
+    assert_true(cfg.window && cfg.window_outer);
+    assert_int_equal(cfg.generation, CONFIG_ROLLOVER);
+    EXPECT_OK(parse(&cfg, "\"segment_alignment\":\"center\"", ""));
+    assert_true(cfg.align == CONFIG_ALIGN_CENTER && !cfg.window);
+}
+
+static void
+wrapped_layers(void **state)
+{
+    model_config cfg;
+
+    (void)state;
+    EXPECT_OK(parse(&cfg, "\"wrap_layers\":[true,false,true]", ""));
+    assert_true(!config_is_bare(&cfg, 0) && config_is_bare(&cfg, 1));
+    assert_false(config_is_bare(&cfg, 2));
+}
+
+static void
+lora_alpha(void **state)
+{
+    char dir[] = "/tmp/longwave-config-XXXXXX";
+    char path[512];
+    model_config cfg;
+
+    (void)state;
+    EXPECT_OK(parse(&cfg, "", ""));
+    assert_true(cfg.lora_alpha == 0);
+    EXPECT_OK(parse(&cfg, "\"lora_alpha\":32", ""));
+    assert_true(cfg.lora_alpha == 32);
+    assert_non_null(mkdtemp(dir));
+    write_text(dir, "config.json", config_text("", ""));
+    write_text(dir, "adapter_config.json", "{\"lora_alpha\":16,\"r\":8}");
+    EXPECT_OK(config_load(&cfg, dir));
+    assert_true(cfg.lora_alpha == 16);
+    write_text(dir, "adapter_config.json",
+               "{\"lora_alpha\":16,\"use_rslora\":true}");
+    expect_named(config_load(&cfg, dir), ST_UNSUPPORTED, "use_rslora");
+    (void)snprintf(path, sizeof(path), "%s/config.json", dir);
+    assert_int_equal(unlink(path), 0);
+    (void)snprintf(path, sizeof(path), "%s/adapter_config.json", dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 static void
 presets(void **state)
 {
@@ -418,7 +550,10 @@ main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(golden_cases_parse),
-        cmocka_unit_test(golden_cases_refused_by_name),
+        cmocka_unit_test(golden_options),
+        cmocka_unit_test(windows),
+        cmocka_unit_test(wrapped_layers),
+        cmocka_unit_test(lora_alpha),
         cmocka_unit_test(defaults),
         cmocka_unit_test(key_norm),
         cmocka_unit_test(rope_scaling),

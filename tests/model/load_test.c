@@ -188,9 +188,22 @@ golden_cases(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "armt-llama",         "armt-llama-ragged",
-        "armt-llama-bf16",    "armt-llama-tied-llama3rope",
-        "armt-llama-keynorm", "armt-llama-nocorrection",
+        "armt-llama",
+        "armt-llama-ragged",
+        "armt-llama-bf16",
+        "armt-llama-tied-llama3rope",
+        "armt-llama-keynorm",
+        "armt-llama-nocorrection",
+        "armt-llama-nodenom",
+        "armt-llama-heads-gating",
+        "armt-llama-inner",
+        "armt-llama-sliding-sink",
+        "armt-llama-outer-sliding-sink",
+        "armt-gpt2",
+        "armt-gpt2-plainpos",
+        "armt-qwen2",
+        "rmt-llama",
+        "rmt-gpt2",
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         weights_free(golden(names[i]));
@@ -380,17 +393,27 @@ refusals(void **state)
          ST_ARG,
          {"of another shape model.norm.weight"}},
         {{.extra = LAYER0 "layer.self_attn.q_proj.base_layer.weight"},
-         ST_UNSUPPORTED,
-         {"LoRA", "q_proj.base_layer.weight"}},
+         ST_ARG,
+         {"merged and not merged"}},
+        {{.drop = "layers.0.layer.input_layernorm",
+          .extra = LAYER0 "layer.input_layernorm.base_layer.weight"},
+         ST_ARG,
+         {"of another shape layers.0.input_layernorm.weight"}},
         {{.extra = LAYER0 "layer.self_attn.q_proj.lora_A.default.weight"},
+         ST_ARG,
+         {"missing lora_B of layers.0.self_attn.q_proj.weight"}},
+        {{.extra = LAYER0 "layer.self_attn.q_proj.lora_A.other.weight"},
+         ST_ARG,
+         {"unexpected"}},
+        {{.extra = LAYER0 "layer.self_attn.q_proj.lora_magnitude_vector"},
          ST_UNSUPPORTED,
-         {"LoRA", "lora_A"}},
+         {"LoRA", "lora_magnitude_vector"}},
         {{.extra = LAYER0 "act.linear.weight"},
          ST_UNSUPPORTED,
          {"adaptive computation", "act.linear.weight"}},
         {{.extra = "memory_cell.sink"},
-         ST_UNSUPPORTED,
-         {"sink token", "memory_cell.sink"}},
+         ST_ARG,
+         {"names as memory_cell.model.B", "unexpected sink"}},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         expect_refused(bad[i].v, bad[i].code, bad[i].text);

@@ -255,7 +255,7 @@ fill(bench *b, weights *w)
                 b->w[kind][i] = (float)x;
         }
         for (uint32_t layer = 0; layer < n_item && rows > 0; layer++)
-            EXPECT_OK(weights_put(w, kind, layer, 0, rows,
+            EXPECT_OK(weights_put(w, kind, layer, 0, rows * cols,
                                   weight(b, kind, layer, 0)));
     }
 }

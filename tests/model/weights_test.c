@@ -218,7 +218,7 @@ rows_in_place(void **state)
     EXPECT_OK(weights_new(&w, dev, &cfg, &(weights_part){2, 3, false, false}));
     for (size_t i = 0; i < 3 * 48; i++)
         rows[i] = 1 + (float)i;
-    EXPECT_OK(weights_put(w, WEIGHTS_QKV, 3, 60, 3, rows));
+    EXPECT_OK(weights_put(w, WEIGHTS_QKV, 3, 60 * 48, 3 * 48, rows));
     for (size_t item = 0; item < 3; item++) {
         float *x = fetch(w, WEIGHTS_QKV, item, &n);
         for (size_t i = 0; i < n; i++) {
