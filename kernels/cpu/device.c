@@ -187,9 +187,9 @@ element(const kernel_view *v, const cpu_item *item, size_t row)
 
     if (v->buf->use == KERNEL_SCRATCH)
         return buf->memory.data + item->scratch * buf->step +
-               at * sizeof(float);
+               at * kernel_type_size(v->type);
     at += item_of(v, item) * v->stride;
-    return buf->memory.data + at * sizeof(float);
+    return buf->memory.data + at * kernel_type_size(v->type);
 }
 
 float *
@@ -202,6 +202,12 @@ cpu_at(const kernel_view *v, const cpu_item *item, kernel_rows rows)
     if (v->by == KERNEL_BY_SLOT)
         row = cell->row0 + cell->n_row - cpu_rows(cell, rows);
     return (void *)element(v, item, row);
+}
+
+const void *
+cpu_row_at(const kernel_view *v, const cpu_item *item, size_t row)
+{
+    return element(v, item, row);
 }
 
 int32_t *
@@ -241,7 +247,7 @@ measure_thread(void *ctx, uint32_t thread)
     product p = m->product;
 
     p.a += thread * m->step;
-    p.b += thread * m->step;
+    p.b = (const float *)p.b + thread * m->step;
     p.c += thread * m->step;
     if (blas_present())
         blas_run(&p);

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/widen.h"
 
 static uint32_t
 count(const device_op *op, const kernel_cell *cell)
@@ -22,20 +23,48 @@ extra(const cpu_item *item, const kernel_view *learned, size_t j)
     return cpu_at(v, item, KERNEL_ROWS_MEM) + j * v->ld;
 }
 
-/* Where row i of the cell comes from. */
-static const float *
-source(const cpu_item *item, const int32_t *ids, size_t i)
+/* x[d] = a row of the table. */
+SIMD_INLINE void
+widen_row(float *x, const void *row, const kernel_type type, size_t d)
+{
+    size_t c = 0;
+
+    for (; c + TILE_HALF <= d; c += TILE_HALF) {
+        tile_half v;
+
+        widen_vec(&v, row, c, type, 1.0F);
+        *(tile_loose_half *)(void *)(x + c) = v;
+    }
+    for (; c < d; c++)
+        x[c] = widen_one(row, c, type, 1.0F);
+}
+
+SIMD_CLONES static void
+widen(float *x, const void *row, kernel_type type, size_t d)
+{
+    if (type == KERNEL_F32)
+        widen_row(x, row, KERNEL_F32, d);
+    else if (type == KERNEL_BF16)
+        widen_row(x, row, KERNEL_BF16, d);
+    else
+        widen_row(x, row, KERNEL_F16, d);
+}
+
+/* Row i of the cell. */
+static void
+fetch(const cpu_item *item, float *x, const int32_t *ids, size_t i)
 {
     const kernel_embed_args *a = &item->op->u.embed;
     const kernel_cell *cell = item->cell;
     size_t first_mem = cell->n_row - cell->n_mem;
 
     if (i < cell->n_prefix)
-        return extra(item, &a->prefix, i);
-    if (i >= first_mem)
-        return extra(item, &a->memory, i - first_mem);
-    return cpu_at(&a->table, item, KERNEL_ROWS_ALL) +
-           (size_t)ids[i - cell->n_prefix] * a->table.ld;
+        memcpy(x, extra(item, &a->prefix, i), a->d * sizeof(*x));
+    else if (i >= first_mem)
+        memcpy(x, extra(item, &a->memory, i - first_mem), a->d * sizeof(*x));
+    else
+        widen(x, cpu_row_at(&a->table, item, (size_t)ids[i - cell->n_prefix]),
+              a->table.type, a->d);
 }
 
 static void
@@ -62,7 +91,7 @@ run(const cpu_item *item)
     cpu_range rows = cpu_row_block(item->cell->n_row, item->index);
 
     for (size_t i = rows.first; i < rows.first + rows.n; i++) {
-        memcpy(x + i * a->x.ld, source(item, ids, i), a->d * sizeof(*x));
+        fetch(item, x + i * a->x.ld, ids, i);
         if (a->position.buf != NULL)
             add_position(item, x + i * a->x.ld, i);
     }

@@ -89,15 +89,6 @@ keep_samples(cpu_group *g, const kernel_sample_args *args)
     return st;
 }
 
-/* Options of operations that are not computed here yet. */
-static status
-supported(const device_op *op)
-{
-    if (op->kind == DEVICE_LINEAR && op->u.linear.w.type != KERNEL_F32)
-        return status_fail(ST_UNSUPPORTED, "the CPU takes F32 weights only");
-    return ST_OK;
-}
-
 status
 cpu_group_add(cpu_group *g, const device_op *op)
 {
@@ -119,8 +110,6 @@ cpu_group_add(cpu_group *g, const device_op *op)
     };
     device_op copy = *op;
     status st;
-
-    TRY(supported(op));
 
     if (op->kind == DEVICE_SAMPLE) {
         TRY(keep_samples(g, op->u.sample.args));

@@ -66,7 +66,8 @@ run(const cpu_item *item)
                  .k = a->k,
                  .a = cpu_at(&a->x, item, a->rows) + rows.first * a->x.ld,
                  .lda = a->x.ld,
-                 .b = cpu_at(&a->w, item, a->rows) + cols.first * a->w.ld,
+                 .b = cpu_row_at(&a->w, item, cols.first),
+                 .b_type = a->w.type,
                  .ldb = a->w.ld,
                  .b_t = true,
                  .c = cpu_at(&a->out, item, a->rows) + rows.first * a->out.ld +
@@ -75,6 +76,8 @@ run(const cpu_item *item)
                  .alpha = 1.0F,
                  .accumulate = a->accumulate};
 
+    if (a->scale.buf != NULL)
+        p.b_scale = cpu_at(&a->scale, item, a->rows) + cols.first;
     product_run(&p, item->panels);
     if (a->bias.buf != NULL)
         add_bias(&p, cpu_at(&a->bias, item, a->rows) + cols.first);

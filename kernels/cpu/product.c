@@ -7,6 +7,7 @@
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/tile.h"
+#include "kernels/cpu/widen.h"
 
 enum {
     DEPTH = 384,     /* sums go over so many products before they meet c */
@@ -15,54 +16,108 @@ enum {
 
 /* ---------------------------------------------------------------- few --- */
 
-/* out[i] = sum_t a[i, t] b[t] for one row and for four. */
-SIMD_CLONES static void
-dot_1(float *out, const float *a, const float *b, size_t n)
-{
-    float s = 0;
+/* Rows of w, of some type, against x: out[r] = sum_t w[r, t] x[t]. */
+typedef struct dots {
+    const void *w;
+    const float *scale; /* of each row with KERNEL_I8, else NULL */
+    size_t ldw;
+    const float *x;
+    size_t n;
+} dots;
 
-#pragma omp simd reduction(+ : s)
-    for (size_t t = 0; t < n; t++)
-        s += a[t] * b[t];
-    *out = s;
+SIMD_INLINE float
+dot_scale(const dots *d, size_t r, const kernel_type type)
+{
+    return type == KERNEL_I8 ? d->scale[r] : 1.0F;
 }
 
-SIMD_CLONES static void
-dot_4(float out[4], const float *a, size_t lda, const float *b, size_t n)
+/* n_row rows, known when it is compiled.  Each has its own TILE_VEC sums, so
+ * that values do not depend on which rows are taken together. */
+SIMD_INLINE void
+dot_rows(float *out, const dots *d, const kernel_type type, const int n_row)
 {
-    const float *a1 = a + lda, *a2 = a1 + lda, *a3 = a2 + lda;
-    float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+    tile_half sum[4][2], x[2], w;
+    float scale[4], rest[4] = {0};
+    size_t t = 0;
 
-#pragma omp simd reduction(+ : s0, s1, s2, s3)
-    for (size_t t = 0; t < n; t++) {
-        s0 += a[t] * b[t];
-        s1 += a1[t] * b[t];
-        s2 += a2[t] * b[t];
-        s3 += a3[t] * b[t];
+#pragma GCC unroll 4
+    for (int r = 0; r < n_row; r++) {
+        sum[r][0] = sum[r][1] = (tile_half){0};
+        scale[r] = dot_scale(d, (size_t)r, type);
     }
-    out[0] = s0;
-    out[1] = s1;
-    out[2] = s2;
-    out[3] = s3;
+    for (; t + TILE_VEC <= d->n; t += TILE_VEC) {
+        widen_vec(&x[0], d->x, t, KERNEL_F32, 1.0F);
+        widen_vec(&x[1], d->x, t + TILE_HALF, KERNEL_F32, 1.0F);
+#pragma GCC unroll 4
+        for (int r = 0; r < n_row; r++)
+#pragma GCC unroll 2
+            for (int h = 0; h < 2; h++) {
+                widen_vec(&w, d->w,
+                          (size_t)r * d->ldw + t + (size_t)h * TILE_HALF, type,
+                          scale[r]);
+                sum[r][h] += x[h] * w;
+            }
+    }
+    for (; t < d->n; t++)
+#pragma GCC unroll 4
+        for (int r = 0; r < n_row; r++)
+            rest[r] += d->x[t] *
+                       widen_one(d->w, (size_t)r * d->ldw + t, type, scale[r]);
+#pragma GCC unroll 4
+    for (int r = 0; r < n_row; r++) {
+        sum[r][0] += sum[r][1];
+        out[r] = tile_sum(&sum[r][0]) + rest[r];
+    }
 }
 
-/* Up to four rows of the longer side against one of the shorter. */
+#define DOT(name, type, n_row)                                                 \
+    SIMD_CLONES static void name(float *out, const dots *d)                    \
+    {                                                                          \
+        dot_rows(out, d, type, n_row);                                         \
+    }
+
+DOT(dot_1_f32, KERNEL_F32, 1)
+DOT(dot_4_f32, KERNEL_F32, 4)
+DOT(dot_1_bf16, KERNEL_BF16, 1)
+DOT(dot_4_bf16, KERNEL_BF16, 4)
+DOT(dot_1_f16, KERNEL_F16, 1)
+DOT(dot_4_f16, KERNEL_F16, 4)
+DOT(dot_1_i8, KERNEL_I8, 1)
+DOT(dot_4_i8, KERNEL_I8, 4)
+
+typedef void dot_fn(float *out, const dots *d);
+
+/* For one row and for four. */
+static dot_fn *const dot_fns[][2] = {
+    [KERNEL_F32] = {dot_1_f32, dot_4_f32},
+    [KERNEL_BF16] = {dot_1_bf16, dot_4_bf16},
+    [KERNEL_F16] = {dot_1_f16, dot_4_f16},
+    [KERNEL_I8] = {dot_1_i8, dot_4_i8},
+};
+
+/* n <= 4 rows. */
 static void
-dot_up_to_4(float out[4], const float *a, size_t lda, const float *b,
-            cpu_range rows, size_t n)
+dot_some(float sums[4], const dots *d, kernel_type type, size_t n)
 {
-    a += rows.first * lda;
-    if (rows.n == 4)
-        dot_4(out, a, lda, b, n);
-    else
-        for (size_t r = 0; r < rows.n; r++)
-            dot_1(&out[r], a + r * lda, b, n);
+    size_t step = d->ldw * kernel_type_size(type);
+
+    if (n == 4) {
+        dot_fns[type][1](sums, d);
+        return;
+    }
+    for (size_t r = 0; r < n; r++) {
+        dots one = *d;
+
+        one.w = (const char *)d->w + r * step;
+        one.scale = d->scale != NULL ? d->scale + r : NULL;
+        dot_fns[type][0](&sums[r], &one);
+    }
 }
 
-static cpu_range
-next_4(size_t first, size_t n)
+static const void *
+b_at(const product *p, size_t at)
 {
-    return (cpu_range){first, n - first < 4 ? n - first : 4};
+    return (const char *)p->b + at * kernel_type_size(p->b_type);
 }
 
 static void
@@ -73,35 +128,53 @@ put(const product *p, size_t i, size_t j, float sum)
     *c = p->alpha * sum + (p->accumulate ? *c : 0.0F);
 }
 
-/* Few columns: four rows of a at a time. */
+/* Some columns of one row, four at a time. */
+static void
+few_columns_of(const product *p, size_t i, cpu_range cols)
+{
+    float sums[4];
+    const dots d = {.w = b_at(p, cols.first * p->ldb),
+                    .scale =
+                        p->b_scale != NULL ? p->b_scale + cols.first : NULL,
+                    .ldw = p->ldb,
+                    .x = p->a + i * p->lda,
+                    .n = p->k};
+
+    dot_some(sums, &d, p->b_type, cols.n);
+    for (size_t r = 0; r < cols.n; r++)
+        put(p, i, cols.first + r, sums[r]);
+}
+
+/* Four columns at a time: of few rows each row of b is read once. */
+static void
+few(const product *p)
+{
+    for (size_t j = 0; j < p->n; j += 4)
+        for (size_t i = 0; i < p->m; i++)
+            few_columns_of(p, i, (cpu_range){j, p->n - j < 4 ? p->n - j : 4});
+}
+
+/* Few columns: four rows of a at a time, where b is F32 as they are. */
 static void
 few_columns(const product *p)
 {
     float sums[4];
 
+    if (p->b_type != KERNEL_F32) {
+        few(p);
+        return;
+    }
     for (size_t i = 0; i < p->m; i += 4)
         for (size_t j = 0; j < p->n; j++) {
-            cpu_range rows = next_4(i, p->m);
+            size_t n = p->m - i < 4 ? p->m - i : 4;
+            dots d = {.w = p->a + i * p->lda,
+                      .ldw = p->lda,
+                      .x = b_at(p, j * p->ldb),
+                      .n = p->k};
 
-            dot_up_to_4(sums, p->a, p->lda, p->b + j * p->ldb, rows, p->k);
-            for (size_t r = 0; r < rows.n; r++)
+            dot_some(sums, &d, KERNEL_F32, n);
+            for (size_t r = 0; r < n; r++)
                 put(p, i + r, j, sums[r]);
-        }
-}
-
-/* Few rows: four rows of b at a time, each read once. */
-static void
-few_rows(const product *p)
-{
-    float sums[4];
-
-    for (size_t j = 0; j < p->n; j += 4)
-        for (size_t i = 0; i < p->m; i++) {
-            cpu_range cols = next_4(j, p->n);
-
-            dot_up_to_4(sums, p->b, p->ldb, p->a + i * p->lda, cols, p->k);
-            for (size_t r = 0; r < cols.n; r++)
-                put(p, i, j + r, sums[r]);
         }
 }
 
@@ -149,60 +222,129 @@ each_slab(const product *p, float *panels, size_t width, slab_fn *fn)
 SIMD_INLINE void
 pack_rows(const slab *s, float *panel, size_t j0, size_t n_col)
 {
-    const float *b = s->p->b + s->k0 * s->p->ldb + s->n0 + j0;
+    const float *b = b_at(s->p, s->k0 * s->p->ldb + s->n0 + j0);
 
     for (size_t t = 0; t < s->n_k; t++, panel += s->width, b += s->p->ldb)
         if (n_col == s->width) {
-            for (size_t j = 0; j < s->width; j += TILE_VEC)
-                *(tile_vec *)(void *)(panel + j) =
-                    *(const tile_loose *)(const void *)(b + j);
+            for (size_t j = 0; j < s->width; j += TILE_HALF)
+                *(tile_half *)(void *)(panel + j) =
+                    *(const tile_loose_half *)(const void *)(b + j);
         } else {
             memcpy(panel, b, n_col * sizeof(*panel));
             memset(panel + n_col, 0, (s->width - n_col) * sizeof(*panel));
         }
 }
 
-/* Some columns of a panel from depth `from` on, one by one; b is the panel's
- * first column, n_col how many it has. */
-static void
-pack_columns(const slab *s, float *panel, const float *b, size_t from,
-             cpu_range cols, size_t n_col)
+/* A panel's part of a transposed b: columns first .. first + n - 1. */
+typedef struct strip {
+    const product *p;
+    size_t first, n, k0, n_k;
+} strip;
+
+SIMD_INLINE float
+strip_scale(const strip *b, size_t j, const kernel_type type)
 {
-    for (size_t j = cols.first; j < cols.first + cols.n; j++)
-        for (size_t t = from; t < s->n_k; t++)
-            panel[t * s->width + j] = j < n_col ? b[j * s->p->ldb + t] : 0.0F;
+    return type == KERNEL_I8 ? b->p->b_scale[b->first + j] : 1.0F;
 }
 
-/* With `square` the parts that fill whole squares of TILE_VEC go through
- * registers. */
+/* TILE_HALF columns j .. of a panel from depth t on, one by one. */
 SIMD_INLINE void
-pack_transposed(const slab *s, float *panel, size_t j0, size_t n_col,
-                const bool square)
+pack_columns(float *panel, size_t width, const strip *b, const size_t at[2],
+             const kernel_type type)
 {
-    const float *b = s->p->b + (s->n0 + j0) * s->p->ldb + s->k0;
+    for (size_t j = at[0]; j < at[0] + TILE_HALF; j++) {
+        float scale = j < b->n ? strip_scale(b, j, type) : 0.0F;
+        size_t row = (b->first + j) * b->p->ldb + b->k0;
 
-    for (size_t j = 0; j < s->width; j += TILE_VEC) {
-        size_t t = 0;
+        for (size_t t = at[1]; t < b->n_k; t++)
+            panel[t * width + j] =
+                j < b->n ? widen_one(b->p->b, row + t, type, scale) : 0.0F;
+    }
+}
 
-        if (square && j + TILE_VEC <= n_col)
-            for (; t + TILE_VEC <= s->n_k; t += TILE_VEC)
-                tile_transpose(panel + t * s->width + j, s->width,
-                               b + j * s->p->ldb + t, s->p->ldb);
-        pack_columns(s, panel, b, t, (cpu_range){j, TILE_VEC}, n_col);
+/* A square of columns j .. and depths t .., through registers. */
+SIMD_INLINE void
+pack_square(float *panel, size_t width, const strip *b, const size_t at[2],
+            const kernel_type type)
+{
+    tile_half r[TILE_HALF];
+    size_t row = (b->first + at[0]) * b->p->ldb + b->k0 + at[1];
+
+#pragma GCC unroll 8
+    for (int i = 0; i < TILE_HALF; i++)
+        widen_vec(&r[i], b->p->b, row + (size_t)i * b->p->ldb, type,
+                  strip_scale(b, at[0] + (size_t)i, type));
+    tile_transpose_half(panel + at[1] * width + at[0], width, r);
+}
+
+SIMD_INLINE void
+pack_square_wide(float *panel, size_t width, const strip *b, const size_t at[2],
+                 const kernel_type type)
+{
+    tile_vec r[TILE_VEC];
+    size_t row = (b->first + at[0]) * b->p->ldb + b->k0 + at[1];
+
+#pragma GCC unroll 16
+    for (int i = 0; i < TILE_VEC; i++)
+        widen_wide(&r[i], b->p->b, row + (size_t)i * b->p->ldb, type,
+                   strip_scale(b, at[0] + (size_t)i, type));
+    tile_transpose(panel + at[1] * width + at[0], width, r);
+}
+
+/* The parts that fill whole squares go through registers. */
+SIMD_INLINE void
+pack_strip(float *panel, size_t width, const strip *b, const bool wide,
+           const kernel_type type)
+{
+    size_t t = 0;
+
+    if (wide && b->n == width)
+        for (; t + TILE_VEC <= b->n_k; t += TILE_VEC)
+            for (size_t j = 0; j < width; j += TILE_VEC)
+                pack_square_wide(panel, width, b, (size_t[2]){j, t}, type);
+    for (size_t j = 0; j < width; j += TILE_HALF) {
+        size_t from = t;
+
+        if (j + TILE_HALF <= b->n)
+            for (; from + TILE_HALF <= b->n_k; from += TILE_HALF)
+                pack_square(panel, width, b, (size_t[2]){j, from}, type);
+        pack_columns(panel, width, b, (size_t[2]){j, from}, type);
     }
 }
 
 SIMD_INLINE void
-pack(const slab *s, const bool square)
+pack_transposed(float *panel, size_t width, const strip *b, const bool wide)
+{
+    switch (b->p->b_type) {
+    case KERNEL_F32:
+        pack_strip(panel, width, b, wide, KERNEL_F32);
+        break;
+    case KERNEL_BF16:
+        pack_strip(panel, width, b, wide, KERNEL_BF16);
+        break;
+    case KERNEL_F16:
+        pack_strip(panel, width, b, wide, KERNEL_F16);
+        break;
+    case KERNEL_I8:
+        pack_strip(panel, width, b, wide, KERNEL_I8);
+        break;
+    case KERNEL_I32:
+        break;
+    }
+}
+
+SIMD_INLINE void
+pack(const slab *s, const bool wide)
 {
     float *panel = s->panels;
 
     for (size_t j0 = 0; j0 < s->n_col; j0 += s->width) {
         size_t rest = s->n_col - j0;
         size_t n_col = rest < s->width ? rest : s->width;
+        const strip b = {s->p, s->n0 + j0, n_col, s->k0, s->n_k};
 
         if (s->p->b_t)
-            pack_transposed(s, panel, j0, n_col, square);
+            pack_transposed(panel, s->width, &b, wide);
         else
             pack_rows(s, panel, j0, n_col);
         panel += s->n_k * s->width;
@@ -234,7 +376,7 @@ in_place(const slab *s)
  * row and the slab's first column. */
 SIMD_INLINE void
 sweep_row(const slab *s, tile *t, cpu_range rows, const int max_row,
-          const int n_vec)
+          const bool wide)
 {
     const product *p = s->p;
     size_t last = p->diag + rows.first + rows.n; /* one behind */
@@ -252,17 +394,17 @@ sweep_row(const slab *s, tile *t, cpu_range rows, const int max_row,
 
         if (p->part == PRODUCT_LOWER_C && s->n0 + j >= last)
             return;
-        t->b =
-            direct ? p->b + s->k0 * p->ldb + s->n0 + j : s->panels + j * s->n_k;
+        t->b = direct ? b_at(p, s->k0 * p->ldb + s->n0 + j)
+                      : s->panels + j * s->n_k;
         if (rest >= s->width) {
-            tile_run(t, (int)rows.n, max_row, n_vec);
+            tile_run(t, (int)rows.n, max_row, wide);
         } else {
             tile narrow = *t;
 
             narrow.c = sums;
             narrow.ldc = TILE_MAX_COL;
             narrow.accumulate = false;
-            tile_run(&narrow, (int)rows.n, max_row, n_vec);
+            tile_run(&narrow, (int)rows.n, max_row, wide);
             put_narrow(t, sums, rows.n, rest);
         }
     }
@@ -270,7 +412,7 @@ sweep_row(const slab *s, tile *t, cpu_range rows, const int max_row,
 
 /* All rows of a, in tiles of about equal height <= max_row. */
 SIMD_INLINE void
-sweep(const slab *s, const int max_row, const int n_vec)
+sweep(const slab *s, const int max_row, const bool wide)
 {
     const product *p = s->p;
     uint32_t n_tile = cpu_ceil_div(p->m, (size_t)max_row);
@@ -286,7 +428,7 @@ sweep(const slab *s, const int max_row, const int n_vec)
 
         t.a = p->a + rows.first * t.row_step + s->k0 * t.k_step;
         t.c = p->c + rows.first * p->ldc + s->n0;
-        sweep_row(s, &t, rows, max_row, n_vec);
+        sweep_row(s, &t, rows, max_row, wide);
     }
 }
 
@@ -298,7 +440,7 @@ slab_avx512(const slab *s)
 {
     if (!in_place(s))
         pack(s, true);
-    sweep(s, 14, 2);
+    sweep(s, 14, true);
 }
 
 __attribute__((target("avx2,fma"))) static void
@@ -306,7 +448,7 @@ slab_avx2(const slab *s)
 {
     if (!in_place(s))
         pack(s, false);
-    sweep(s, 6, 1);
+    sweep(s, 6, false);
 }
 #endif
 
@@ -315,7 +457,7 @@ slab_plain(const slab *s)
 {
     if (!in_place(s))
         pack(s, false);
-    sweep(s, 4, 1);
+    sweep(s, 4, false);
 }
 
 /* -------------------------------------------------------------- ways --- */
@@ -380,8 +522,13 @@ product_name(product_way way)
 void
 product_run_by(product_way way, const product *p, float *panels)
 {
+    bool narrow = p->b_type != KERNEL_F32;
+
+    if (way == PRODUCT_BLAS && narrow)
+        way = PRODUCT_PLAIN;
+    ASSERT(!narrow || (p->b_t && p->b_type != KERNEL_I32));
     if (p->b_t && !p->a_t && p->m <= PRODUCT_FEW)
-        few_rows(p);
+        few(p);
     else if (p->b_t && !p->a_t && p->n <= PRODUCT_FEW)
         few_columns(p);
     else if (way == PRODUCT_BLAS)

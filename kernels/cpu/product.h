@@ -6,13 +6,13 @@
  * here lays out a few narrow panels at a time and keeps its sums in registers.
  * On CPUs it has no registers for, it hands over to BLAS where there is one.
  *
- * An element's value depends on m, n, k and its operands, and on nothing else.
- */
+ * An element's value depends on m, n, k and its operands, and on nothing else:
+ * not on the type that b is stored in, if an F32 copy would be the same (by
+ * BLAS it does, which takes F32 alone). */
 #ifndef KERNELS_CPU_PRODUCT_H
 #define KERNELS_CPU_PRODUCT_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "kernels/kernel.h"
 
 /* Which elements matter, for products around a causal softmax. */
 typedef enum product_part {
@@ -22,9 +22,13 @@ typedef enum product_part {
 } product_part;
 
 /* c[m, n] = alpha op(a)[m, k] op(b)[k, n], or c += that; F32, rows of ld*
- * elements.  op transposes where *_t is set: a is then [k, m], b [n, k]. */
+ * elements.  op transposes where *_t is set: a is then [k, m], b [n, k].  A
+ * transposed b may have another type, and KERNEL_I8 a scale for every row. */
 typedef struct product {
-    const float *a, *b;
+    const float *a;
+    const void *b;
+    kernel_type b_type;
+    const float *b_scale; /* [n] with KERNEL_I8 */
     float *c;
     size_t lda, ldb, ldc;
     size_t m, n, k;

@@ -8,12 +8,31 @@ typedef struct linear_case {
     bool accumulate, bias;
     kernel_by out_by;
     double tolerance; /* grows with the sums: 0 counts as 1e-5 */
+    kernel_type type; /* of the weights */
 } linear_case;
 
-static void
-expect(const rig *r, const linear_case *c, rig_tensor *out, const rig_tensor *x,
-       const rig_tensor *w, const rig_tensor *bias)
+typedef struct operands {
+    rig_tensor out, x, w, bias, scale;
+} operands;
+
+/* What w[j, t] stands for, rounded as F32 is. */
+static double
+weight(const linear_case *c, const operands *o, size_t layer,
+       const size_t at[2])
 {
+    double w = rig_in(&o->w, layer, at[0], at[1]);
+
+    if (c->type != KERNEL_I8)
+        return w;
+    return (double)((float)w * (float)rig_in(&o->scale, layer, 0, at[0]));
+}
+
+static void
+expect(const rig *r, const linear_case *c, operands *o)
+{
+    rig_tensor *out = &o->out;
+    const rig_tensor *x = &o->x, *bias = &o->bias;
+
     for (uint32_t p = 0; p < r->n_cell; p++) {
         size_t m = rig_rows(&r->cells[p], c->rows);
         size_t x_item = rig_item(x, r, p), out_item = rig_item(out, r, p);
@@ -26,8 +45,8 @@ expect(const rig *r, const linear_case *c, rig_tensor *out, const rig_tensor *x,
                 double sum = c->bias ? rig_in(bias, layer, 0, j) : 0.0;
 
                 for (size_t t = 0; t < c->k; t++)
-                    sum +=
-                        rig_in(x, x_item, x0 + i, t) * rig_in(w, layer, j, t);
+                    sum += rig_in(x, x_item, x0 + i, t) *
+                           weight(c, o, layer, (size_t[2]){j, t});
                 if (c->accumulate)
                     sum += rig_in(out, out_item, out0 + i, j);
                 rig_want(out, out_item, out0 + i, j, sum);
@@ -36,32 +55,54 @@ expect(const rig *r, const linear_case *c, rig_tensor *out, const rig_tensor *x,
 }
 
 static void
+operands_init(operands *o, const rig *r, const linear_case *c)
+{
+    rig_tensor_init(&o->out, r, c->out_by, RIG_N_ROW, c->n, 1);
+    rig_tensor_init(&o->x, r, KERNEL_BY_SLOT, RIG_N_ROW, c->k, 2);
+    rig_tensor_init(&o->w, r, KERNEL_BY_LAYER, c->n, c->k, 3);
+    rig_tensor_init(&o->bias, r, KERNEL_BY_LAYER, 1, c->n, 4);
+    rig_tensor_init(&o->scale, r, KERNEL_BY_LAYER, 1, c->n, 5);
+    for (size_t i = 0; i < o->scale.n; i++)
+        o->scale.host[i] *= 1.0F / 127.0F;
+    rig_upload(&o->scale, r);
+    if (c->type != KERNEL_F32)
+        rig_narrow(&o->w, r, c->type);
+}
+
+static void
+operands_fini(operands *o)
+{
+    rig_tensor_fini(&o->out);
+    rig_tensor_fini(&o->x);
+    rig_tensor_fini(&o->w);
+    rig_tensor_fini(&o->bias);
+    rig_tensor_fini(&o->scale);
+}
+
+static void
 one_case(rig *r, const linear_case *c)
 {
-    rig_tensor out, x, w, bias;
+    operands o;
     kernel_linear_args a = {
         .n = c->n, .k = c->k, .rows = c->rows, .accumulate = c->accumulate};
 
-    rig_tensor_init(&out, r, c->out_by, RIG_N_ROW, c->n, 1);
-    rig_tensor_init(&x, r, KERNEL_BY_SLOT, RIG_N_ROW, c->k, 2);
-    rig_tensor_init(&w, r, KERNEL_BY_LAYER, c->n, c->k, 3);
-    rig_tensor_init(&bias, r, KERNEL_BY_LAYER, 1, c->n, 4);
-    a.out = out.view;
-    a.x = x.view;
-    a.w = w.view;
+    operands_init(&o, r, c);
+    a.out = o.out.view;
+    a.x = o.x.view;
+    a.w = o.w.view;
     if (c->bias)
-        a.bias = bias.view;
-    expect(r, c, &out, &x, &w, &bias);
+        a.bias = o.bias.view;
+    if (c->type == KERNEL_I8)
+        a.scale = o.scale.view;
+    expect(r, c, &o);
     rig_begin(r);
     EXPECT_OK(kernel_linear(r->q, &a));
     rig_end(r);
-    rig_check(&out, r, c->tolerance > 0.0 ? c->tolerance : 1e-5);
-    rig_check(&x, r, 0.0);
-    rig_check(&w, r, 0.0);
-    rig_tensor_fini(&out);
-    rig_tensor_fini(&x);
-    rig_tensor_fini(&w);
-    rig_tensor_fini(&bias);
+    rig_check(&o.out, r, c->tolerance > 0.0 ? c->tolerance : 1e-5);
+    rig_check(&o.x, r, 0.0);
+    if (c->type == KERNEL_F32)
+        rig_check(&o.w, r, 0.0);
+    operands_fini(&o);
 }
 
 /* Shapes on both sides of every border that linear.c has. */
@@ -89,6 +130,29 @@ product_is_right(void **state)
     rig_every_way(on_a_device);
 }
 
+/* Weights of every type, with many rows, few rows and few columns. */
+static void
+types_on_a_device(rig *r)
+{
+    static const kernel_type types[] = {KERNEL_BF16, KERNEL_F16, KERNEL_I8};
+
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        one_case(r, &(linear_case){130, 75, KERNEL_ROWS_ALL, true, true,
+                                   KERNEL_BY_SLOT, .type = types[i]});
+        one_case(r, &(linear_case){6, 40, KERNEL_ROWS_ALL, false, true,
+                                   KERNEL_BY_CELL, .type = types[i]});
+        one_case(r, &(linear_case){300, 33, KERNEL_ROWS_MEM, true, false,
+                                   KERNEL_BY_CELL, .type = types[i]});
+    }
+}
+
+static void
+types_are_right(void **state)
+{
+    (void)state;
+    rig_every_way(types_on_a_device);
+}
+
 /* A step of the answer: one row, a sum over more than one pass of k. */
 static void
 deep_product_is_right(void **state)
@@ -111,6 +175,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(product_is_right),
+        cmocka_unit_test(types_are_right),
         cmocka_unit_test(deep_product_is_right),
     };
 

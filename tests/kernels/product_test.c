@@ -12,6 +12,8 @@ enum { GAP = 3 }; /* elements between the rows of each matrix */
 
 typedef struct matrices {
     float *a, *b, *c, *old;
+    float *scale; /* of the rows of b */
+    void *narrow; /* b in another type */
     size_t n_c;
     cpu_memory panels;
     product p;
@@ -39,6 +41,8 @@ matrices_init(matrices *x, const product *shape)
     p->ldc = p->n + GAP;
     p->a = x->a = random_matrix(p->a_t ? p->k : p->m, p->lda, 1);
     p->b = x->b = random_matrix(p->b_t ? p->n : p->k, p->ldb, 2);
+    x->scale = random_matrix(1, p->n, 4);
+    x->narrow = NULL;
     p->c = x->c = random_matrix(p->m, p->ldc, 3);
     x->old = random_matrix(p->m, p->ldc, 3);
     x->n_c = p->m * p->ldc;
@@ -52,6 +56,8 @@ matrices_fini(matrices *x)
     mem_free(x->b);
     mem_free(x->c);
     mem_free(x->old);
+    mem_free(x->scale);
+    mem_free(x->narrow);
     cpu_memory_fini(&x->panels);
 }
 
@@ -65,7 +71,7 @@ element(const matrices *x, size_t i, size_t j)
         double a =
             (double)(p->a_t ? p->a[t * p->lda + i] : p->a[i * p->lda + t]);
         double b =
-            (double)(p->b_t ? p->b[j * p->ldb + t] : p->b[t * p->ldb + j]);
+            (double)(p->b_t ? x->b[j * p->ldb + t] : x->b[t * p->ldb + j]);
 
         sum += a * b;
     }
@@ -165,6 +171,85 @@ parts_are_right(void **state)
         }
 }
 
+/* b, a transposed one, in another type, and what it stands for in x->b: the top
+ * bits of F32 for BF16; for F16 those below 2 with all bits but 13. */
+static void
+narrow(matrices *x, kernel_type type)
+{
+    size_t n = x->p.n * x->p.ldb;
+
+    EXPECT_OK(mem_new(&x->narrow, n, kernel_type_size(type)));
+    for (size_t j = 0; j < x->p.n; j++)
+        x->scale[j] /= 127.0F;
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits;
+
+        if (type == KERNEL_I8) {
+            int8_t q = (int8_t)(x->b[i] * 127.0F);
+
+            ((int8_t *)x->narrow)[i] = q;
+            x->b[i] = (float)q * x->scale[i / x->p.ldb];
+            continue;
+        }
+        if (fabsf(x->b[i]) < 0x1p-14F)
+            x->b[i] = 0.5F;
+        memcpy(&bits, &x->b[i], sizeof(bits));
+        bits &= type == KERNEL_BF16 ? 0xffff0000U : 0xffffe000U;
+        memcpy(&x->b[i], &bits, sizeof(bits));
+        ((uint16_t *)x->narrow)[i] =
+            (uint16_t)(type == KERNEL_BF16
+                           ? bits >> 16
+                           : (bits >> 16 & 0x8000U) |
+                                 ((bits & 0x7fffffffU) - (112U << 23)) >> 13);
+    }
+}
+
+/* A product of narrow weights has the bits of that of their F32 copy. */
+static void
+narrow_case(product_way way, const size_t mnk[3], kernel_type type)
+{
+    const product shape = {.m = mnk[0],
+                           .n = mnk[1],
+                           .k = mnk[2],
+                           .b_t = true,
+                           .accumulate = mnk[0] % 2 == 0,
+                           .alpha = 1.0F};
+    float *plain = NULL;
+    matrices x;
+
+    matrices_init(&x, &shape);
+    narrow(&x, type);
+    EXPECT_OK(mem_new(&plain, x.n_c, sizeof(*plain)));
+    product_run_by(way == PRODUCT_BLAS ? PRODUCT_PLAIN : way, &x.p,
+                   (void *)x.panels.data);
+    memcpy(plain, x.c, x.n_c * sizeof(*plain));
+    memcpy(x.c, x.old, x.n_c * sizeof(*plain));
+    x.p.b = x.narrow;
+    x.p.b_type = type;
+    x.p.b_scale = type == KERNEL_I8 ? x.scale : NULL;
+    product_run_by(way, &x.p, (void *)x.panels.data);
+    check(&x);
+    assert_memory_equal(plain, x.c, x.n_c * sizeof(*plain));
+    mem_free(plain);
+    matrices_fini(&x);
+}
+
+static void
+narrow_types_have_the_bits_of_f32(void **state)
+{
+    static const kernel_type types[] = {KERNEL_BF16, KERNEL_F16, KERNEL_I8};
+    static const size_t sizes[][3] = {
+        {1, 1, 1},    {1, 50, 77},  {3, 7, 16},    {8, 33, 40},  {9, 9, 16},
+        {40, 3, 100}, {15, 31, 17}, {29, 33, 385}, {57, 50, 390}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        for (size_t t = 0; t < 3; t++)
+            for (int way = 0; way < PRODUCT_N_WAY; way++)
+                if (product_has((product_way)way))
+                    narrow_case((product_way)way, sizes[i], types[t]);
+}
+
 /* The best way is one of this CPU's, and nothing before it is. */
 static void
 best_way_is_there(void **state)
@@ -202,6 +287,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(products_are_right),
         cmocka_unit_test(parts_are_right),
+        cmocka_unit_test(narrow_types_have_the_bits_of_f32),
         cmocka_unit_test(best_way_is_there),
         cmocka_unit_test(nan_is_kept),
     };

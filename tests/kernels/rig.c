@@ -172,6 +172,57 @@ rig_check(const rig_tensor *t, const rig *r, double tolerance)
     mem_free(got);
 }
 
+/* x, in (-1, 1), rounded to a type: element `at` of data.  Some become 0 or
+ * so small that they have no exponent of their own. */
+static float
+put_narrow(void *data, size_t at, kernel_type type, float x)
+{
+    uint16_t *half = data;
+    uint32_t bits;
+
+    if (type == KERNEL_I8) {
+        ((int8_t *)data)[at] = (int8_t)lrintf(x * 127.0F);
+        return (float)((int8_t *)data)[at];
+    }
+    if (type == KERNEL_BF16) {
+        memcpy(&bits, &x, sizeof(bits));
+        half[at] = (uint16_t)(bits >> 16);
+        bits &= 0xffff0000U;
+        memcpy(&x, &bits, sizeof(x));
+        return x;
+    }
+    x = at % 5 == 0 ? x * 0x1p-15F : x;
+    if (fabsf(x) < 0x1p-14F) {
+        float steps = truncf(x * 0x1p24F);
+
+        half[at] = (uint16_t)(fabsf(steps) + (steps < 0.0F ? 0x8000 : 0));
+        return steps * 0x1p-24F;
+    }
+    memcpy(&bits, &x, sizeof(bits));
+    bits &= 0xffffe000U;
+    half[at] = (uint16_t)((bits >> 16 & 0x8000U) |
+                          ((bits & 0x7fffffffU) - (112U << 23)) >> 13);
+    memcpy(&x, &bits, sizeof(x));
+    return x;
+}
+
+void
+rig_narrow(rig_tensor *t, const rig *r, kernel_type type)
+{
+    size_t bytes = t->n * kernel_type_size(type);
+    void *data = NULL;
+
+    EXPECT_OK(mem_new(&data, bytes, 1));
+    for (size_t i = 0; i < t->n; i++)
+        t->host[i] = put_narrow(data, i, type, t->host[i]);
+    kernel_buf_free(t->view.buf);
+    t->view.type = type;
+    EXPECT_OK(kernel_buf_new(&t->view.buf, r->dev, KERNEL_KEEP, bytes, 1));
+    EXPECT_OK(kernel_copy_in(r->q, t->view.buf, 0, data, bytes));
+    EXPECT_OK(kernel_sync(r->q));
+    mem_free(data);
+}
+
 size_t
 rig_item(const rig_tensor *t, const rig *r, uint32_t place)
 {

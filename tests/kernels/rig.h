@@ -54,6 +54,11 @@ void rig_upload(const rig_tensor *t, const rig *r);
  * and the value, everything else as it was, bit by bit. */
 void rig_check(const rig_tensor *t, const rig *r, double tolerance);
 
+/* Stores the tensor, a weight, as another type instead; host then has what the
+ * rounded elements stand for, KERNEL_I8 without a scale.  Not for
+ * rig_check(). */
+void rig_narrow(rig_tensor *t, const rig *r, kernel_type type);
+
 /* The item and the first row of a cell in a tensor, as kernel.h says. */
 size_t rig_item(const rig_tensor *t, const rig *r, uint32_t place);
 size_t rig_row0(const rig_tensor *t, const rig *r, uint32_t place,
