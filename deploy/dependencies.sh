@@ -19,7 +19,7 @@ packages=(
     libsqlite3-dev                          # the index of documents
     libjansson-dev libsodium-dev            # JSON, hashes
     libpcre2-dev                            # tokenizer patterns
-    libcmocka-dev clang-format              # tests
+    libcmocka-dev clang-format iproute2     # tests
 )
 
 case ${1-} in

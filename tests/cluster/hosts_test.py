@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""longwave-run over two hosts: the same bytes as on one, over a link that is
+slow or far, with both placements; what does not fit together is refused.
+
+usage: hosts_test.py RUN SOURCE
+"""
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import hosts
+
+SOURCE = sys.argv.pop()
+RUN = sys.argv.pop()
+CASE = os.path.join(SOURCE, "tests", "golden", "armt-llama-ragged")
+RAW = [RUN, "--threads", "1", "--json"]
+
+
+def read(path):
+    with open(path, "rb") as f:
+        return f.read()
+
+
+class TwoHosts(unittest.TestCase):
+    def setUp(self):
+        self.work = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.work)
+        self.ids = os.path.join(CASE, "expected.safetensors")
+
+    def outputs(self, name):
+        return [os.path.join(self.work, f"{name}.{kind}")
+                for kind in ("logits", "state")]
+
+    def command(self, name, *flags, model=CASE):
+        logits, state = self.outputs(name)
+        return [*RAW, "--model", model, "--input", self.ids, "--logits",
+                logits, "--state", state, *flags]
+
+    def check_same(self, net):
+        alone = subprocess.run(self.command("one"), capture_output=True,
+                               text=True, timeout=60, check=False)
+        self.assertEqual(alone.returncode, 0, alone.stderr)
+        for placement in ("layers", "segments"):
+            done = net.mpirun(self.work, self.command(
+                placement, "--placement", placement))
+            self.assertEqual(done.returncode, 0, done.stderr)
+            summary = json.loads(done.stdout.splitlines()[-1])
+            self.assertEqual(summary["ranks"], 2)
+            for a, b in zip(self.outputs("one"), self.outputs(placement)):
+                self.assertEqual(read(a), read(b), (placement, a))
+
+    def test_the_same_bytes_over_a_gigabit(self):
+        with hosts.Hosts(rate=125e6) as net:
+            self.check_same(net)
+
+    def test_the_same_bytes_over_a_far_link(self):
+        with hosts.Hosts(rate=125e6, delay=0.005) as net:
+            self.assertGreater(net.round_trip(), 0.009)
+            self.check_same(net)
+
+    def test_other_weights_on_one_host_are_refused(self):
+        other = os.path.join(self.work, "model")
+        shutil.copytree(CASE, other)
+        path = os.path.join(other, "model.safetensors")
+        data = bytearray(read(path))
+        data[-1] ^= 1
+        with open(path, "wb") as f:
+            f.write(data)
+        script = os.path.join(self.work, "run.sh")
+        with open(script, "w", encoding="utf-8") as f:
+            f.write("#!/bin/sh\n"
+                    "model=$1; other=$2; shift 2\n"
+                    "[ \"$OMPI_COMM_WORLD_RANK\" = 1 ] && model=$other\n"
+                    "exec \"$@\" --model \"$model\"\n")
+        os.chmod(script, 0o755)
+        with hosts.Hosts() as net:
+            done = net.mpirun(self.work, [script, CASE, other, *RAW, "--input",
+                                          self.ids])
+        self.assertEqual(done.returncode, 2, done.stderr)
+        said = [line for line in done.stderr.splitlines()
+                if line.startswith("longwave-run")]
+        self.assertEqual(len(said), 1, done.stderr)
+        self.assertIn("model", said[0])
+
+
+if __name__ == "__main__":
+    reason = hosts.missing()
+    if reason:
+        print(f"skipped: {reason}")
+        sys.exit(77)
+    unittest.main()
