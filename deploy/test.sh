@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds, and runs every test: the release build
-# with warnings as errors, the engine alone, and the same tests but the slow
-# ones under AddressSanitizer and UndefinedBehaviorSanitizer.
+# with warnings as errors, the engine alone, the same tests but the slow ones
+# under AddressSanitizer and UndefinedBehaviorSanitizer, and where clang is
+# there each fuzz target for 5 seconds.
 #
 #   deploy/test.sh [--quick]     --quick: the release build only
 set -euo pipefail
@@ -13,7 +14,7 @@ for arg in "$@"; do
     case $arg in
     --quick) quick=1 ;;
     -h | --help)
-        sed -n '3,7s/^# \{0,1\}//p' "$0"
+        sed -n '3,8s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *)
@@ -54,3 +55,8 @@ cmake --build build-asan -j "$jobs"
 # Open MPI and its plug-ins keep memory until the process ends.
 export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
 ctest --test-dir build-asan --output-on-failure -LE 'slow|lint'
+
+if command -v clang > /dev/null; then
+    step "fuzz targets"
+    tests/fuzz/run.sh 5
+fi
