@@ -124,6 +124,13 @@ gone(outbox *o, const zsocket_peer *peer, const char *why)
 /* ------------------------------------------------------------- trying again
  * --- */
 
+/* With what the allocator and the list add: many small messages count too. */
+static size_t
+cost(const waiting *w)
+{
+    return w->control_len + w->raw_len + sizeof(*w) + 64;
+}
+
 /* ST_TIMEOUT: not yet. */
 static status
 send_first(outbox *o, queue *q)
@@ -137,7 +144,7 @@ send_first(outbox *o, queue *q)
     q->first = w->next;
     if (!q->first)
         q->last = NULL;
-    q->bytes -= w->control_len + w->raw_len;
+    q->bytes -= cost(w);
     waiting_free(w);
     return ST_OK;
 }
@@ -221,7 +228,7 @@ static status
 enqueue(outbox *o, const zsocket_peer *peer, const waiting *frames)
 {
     queue *q = find(o, peer);
-    size_t bytes = frames->control_len + frames->raw_len;
+    size_t bytes = cost(frames);
     waiting *w = NULL;
     status st;
 

@@ -1,0 +1,328 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a daemon hears that no honest peer would say: it answers with a
+refusal or hangs up, and serves the others.  No world is needed for that."""
+import json
+import math
+import os
+import resource
+import time
+import unittest
+
+import wire
+from harness import WAIT, Place, main, text_of, wait_for
+
+MIB = 1 << 20
+SECRET = "OnlyTheOwnerMayReadThis"
+CODES = {"arg", "wire", "limit", "unsupported", "notfound", "state", "denied"}
+
+
+def memory(pid, what="VmRSS"):
+    """Bytes of a line of /proc/PID/status."""
+    with open(f"/proc/{pid}/status", encoding="ascii") as lines:
+        for line in lines:
+            if line.startswith(what + ":"):
+                return int(line.split()[1]) << 10
+    raise AssertionError(what)
+
+
+def forget_peak(pid):
+    with open(f"/proc/{pid}/clear_refs", "w", encoding="ascii") as file:
+        file.write("5")
+
+
+@unittest.skipIf(os.environ.get("LONGWAVE_SANITIZED"),
+                 "sanitizers keep what is freed")
+class Memory(Place):
+    """Bytes of a daemon that is under attack."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.daemon = cls.start()
+        cls.status()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.stop(cls.daemon)
+        super().tearDownClass()
+
+    def answers_within(self, seconds):
+        best = math.inf
+        for _ in range(3):
+            start = time.monotonic()
+            self.status()
+            best = min(best, time.monotonic() - start)
+        self.assertLess(best, seconds)
+
+    def test_t18_frames_that_are_announced(self):
+        before = memory(self.daemon.pid)
+        peers = [wire.Peer(self.endpoint) for _ in range(20)]
+        for peer in peers:
+            peer.announce(4 << 30)
+            try:
+                peer.socket.sendall(bytes(MIB))
+            except OSError:
+                pass  # hung up on already
+        self.answers_within(1)
+        for peer in peers:
+            self.assertTrue(peer.is_hung_up_on())
+            peer.close()
+        self.assertLess(memory(self.daemon.pid) - before, 32 * MIB)
+        self.answers_within(1)
+
+    def test_t20_amplification(self):
+        # 1 MiB of each: empty sub-messages, empty texts, fields that nobody
+        # knows, packed numbers.
+        documents, jobs = (wire.CLIENT.body[n][1] for n in ("documents",
+                                                            "job_list"))
+        head = wire.number(1, 1) + wire.number(3, 1)
+        ask = wire.CLIENT.body["ask"][1]
+        size = MIB - 64
+        attacks = [
+            head + wire.text(documents, b"\x0a\0" * (size // 2)),
+            head + wire.text(jobs, b"\x0a\0" * (size // 2)),
+            head + wire.text(ask, wire.text(4, b"\x3a\0" * (size // 2 - 8))),
+            head + b"\x98\x06\0" * (size // 3),
+            head + b"\x9a\x06\0" * (size // 3),
+            head + wire.text(wire.CLIENT.body["done"][1],
+                             wire.text(7, b"\1" * (size - 16))),
+        ]
+        with wire.Peer(self.endpoint) as peer:
+            peer.send(wire.client_message("list", b""))
+            peer.reply(1)
+            for attack in attacks:
+                before = memory(self.daemon.pid)
+                forget_peak(self.daemon.pid)
+                peer.send(attack)
+                kind, found = peer.reply(1)
+                self.assertEqual(kind, "refused")
+                self.assertIn(found[1].decode(), CODES)
+                peak = memory(self.daemon.pid, "VmHWM") - before
+                # Of these about 2 MiB are the message itself, in the socket
+                # and in our copy.
+                self.assertLess(peak, 10 * MIB)
+        self.answers_within(1)
+
+    def test_t22_slow_and_silent_peers(self):
+        before = memory(self.daemon.pid)
+        silent = [wire.connect(self.endpoint) for _ in range(50)]
+        idle = [wire.Peer(self.endpoint) for _ in range(10)]
+        deaf = [wire.Peer(self.endpoint) for _ in range(10)]
+        # More refusals, with the name in each, than may wait for one peer.
+        ask = wire.client_message("show", wire.text(1, "n" * 240))
+        ask = b"\x02" + len(ask).to_bytes(8, "big") + ask
+        for _ in range(250):
+            for peer in deaf:
+                peer.socket.sendall(ask * 100)
+        self.answers_within(1)
+        # Whoever does not even shake hands is hung up on.
+        for s in silent:
+            s.settimeout(WAIT)
+            while s.recv(1 << 12):
+                pass
+            s.close()
+        self.assertLess(memory(self.daemon.pid) - before, 64 * MIB)
+        self.answers_within(1)
+        for peer in idle + deaf:
+            peer.close()
+
+
+class Words(Place):
+    """Messages with something wrong in them."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.daemon = cls.start("--max-input", str(MIB), "--max-queue", "8")
+        cls.peer = wire.Peer(cls.endpoint)
+        cls.request = 0
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.peer.close()
+        cls.stop(cls.daemon)
+        super().tearDownClass()
+
+    def say(self, body, inner, raw=None):
+        """What the daemon replies first."""
+        Words.request += 1
+        message = wire.client_message(body, inner, self.request)
+        self.peer.send(*([message] if raw is None else [message, raw]))
+        return self.peer.reply(self.request)
+
+    def refused(self, body, inner, raw=None):
+        kind, found = self.say(body, inner, raw)
+        self.assertEqual(kind, "refused", (body, inner[:40]))
+        self.assertIn(found[1].decode(), CODES)
+        return found[1].decode()
+
+    def is_alive(self):
+        self.assertEqual(self.say("get_status", b"")[0], "status")
+
+    def test_t19_deep_nesting(self):
+        def nested(field, levels):
+            """A message in a message, from inside out."""
+            parts = []
+            size = 0
+            tag = wire.varint(field << 3 | 2)
+            for _ in range(levels):
+                head = tag + wire.varint(size)
+                parts.append(head)
+                size += len(head)
+            return b"".join(reversed(parts))
+
+        head = wire.number(1, 1) + wire.number(3, 77)
+        known = [wire.CLIENT.body[n][1] for n in ("ask", "documents",
+                                                  "status")]
+        for levels in (9, 100, 10_000, 1_000_000):
+            for field in (*known, 1000):
+                inner = nested(1 if field != 1000 else field, levels)
+                attack = head + wire.text(field, inner)
+                with wire.Peer(self.endpoint) as peer:
+                    if len(inner) >= 4 * MIB:  # longer than any message
+                        with self.assertRaises(ConnectionError):
+                            peer.send(attack)
+                            peer.reply(77)
+                    elif len(inner) >= MIB:  # than one without raw bytes
+                        peer.send(attack)
+                        self.assertEqual(peer.reply(0)[0], "refused")
+                    elif field != 1000:
+                        peer.send(attack)
+                        self.assertEqual(peer.reply(77)[0], "refused")
+                    else:  # what nobody knows is passed over
+                        peer.send(attack + wire.text(
+                            wire.CLIENT.body["list"][1], b""))
+                        self.assertEqual(peer.reply(77)[0], "documents")
+                self.is_alive()
+
+    def cancel_all(self):
+        for job in self.call("jobs")["jobs"]:
+            if job["state"] not in ("done", "failed", "canceled"):
+                self.client("cancel", job["job"])
+
+    # Values of every field of what clients send, and what must be refused.
+    GOOD = {
+        "add": {"name": "d", "bytes": 4},
+        "chunk": {"offset": 0},
+        "ask": {"document": "d", "bytes": 4},
+        "show": {"document": "d"},
+        "remove": {"document": "d"},
+        "cancel": {"job": 1},
+        "watch": {"job": 1},
+    }
+    TEXTS = [b"", b"\xff\xfe", b"a\x1b[2Jb", b"a\nb", b"a\0b", b"x" * 300,
+             b"x" * 70_000, "\u0085".encode(), b"\xed\xa0\x80"]
+    NUMBERS = [0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**63 - 1, 2**63,
+               2**64 - 1, -1]
+    REALS = [0.0, -1.0, 1e-45, 3e38, math.inf, -math.inf, math.nan]
+
+    def values(self, kind):
+        if kind in ("string", "bytes"):
+            return [lambda n, v=v: wire.text(n, v) for v in self.TEXTS]
+        if kind in ("float", "double"):
+            form = "<f" if kind == "float" else "<d"
+            return [lambda n, v=v: wire.real(n, v, form) for v in self.REALS]
+        return [lambda n, v=v: wire.number(n, v) for v in self.NUMBERS]
+
+    def variants(self, message, good):
+        """Every field at every odd value, the others as they should be."""
+        for kind, name, n in wire.CLIENT.message[message]:
+            rest = b"".join(
+                wire.number(m, good[other]) if isinstance(good[other], int)
+                else wire.text(m, good[other])
+                for _, other, m in wire.CLIENT.message[message]
+                if other in good and other != name)
+            if kind in wire.CLIENT.message:
+                for inner in self.variants(kind, {"max_tokens": 4}):
+                    yield rest + wire.text(n, inner)
+            else:
+                for value in self.values(kind):
+                    yield rest + value(n)
+
+    def test_t21_every_field_at_its_ends(self):
+        n = 0
+        for body, good in self.GOOD.items():
+            kind = wire.CLIENT.body[body][0]
+            for inner in self.variants(kind, good):
+                n += 1
+                if body == "chunk":  # has no reply of its own
+                    Words.request += 1
+                    self.peer.send(wire.client_message(
+                        body, inner, self.request), b"data")
+                    continue
+                reply, found = self.say(body, inner)
+                if reply == "refused":
+                    self.assertIn(found[1].decode(), CODES)
+                elif reply in ("accepted", "more_input"):
+                    self.cancel_all()
+        self.assertGreater(n, 150)
+        self.is_alive()
+
+    def test_t21_what_must_be_refused(self):
+        t, num = wire.text, wire.number
+        add = t(1, "d") + num(3, 4)
+        sampled = t(1, "d") + num(3, 4)
+        refused = self.refused
+        refused("add", t(1, "") + num(3, 4))
+        refused("add", t(1, "a/b") + num(3, 4))
+        refused("add", t(1, "../../etc/passwd") + num(3, 4))
+        refused("add", t(1, b"\xff") + num(3, 4))
+        refused("add", t(1, b"a\x1b[2J") + num(3, 4))
+        refused("add", t(1, "n" * 256) + num(3, 4))
+        self.assertEqual(refused("add", t(1, "d")), "arg")  # no bytes
+        self.assertEqual(refused("add", t(1, "d") + num(3, MIB + 1)), "limit")
+        self.assertEqual(refused("add", t(1, "d") + num(3, 2**64 - 1)),
+                         "limit")
+        refused("add", add + num(2, 2))  # a kind of input that is none
+        refused("add", t(1, "d") + num(2, 1) + num(3, 5))  # ids take 4 bytes
+        refused("add", add + t(4, "another-model"))
+        refused("add", add + t(5, "k" * 65))
+        refused("add", add + t(6, b"short"))
+        for sampling in (wire.real(2, math.nan, "<f"),
+                         wire.real(2, math.inf, "<f"),
+                         wire.real(2, -1, "<f"), wire.real(4, 1.5, "<f"),
+                         wire.real(4, math.nan, "<f"), num(1, 2**17),
+                         t(7, ""), t(7, "x" * 257), t(7, "x") * 17):
+            refused("ask", sampled + t(4, sampling))
+        refused("cancel", num(1, 2**64 - 1))
+        refused("watch", num(1, 0))
+        refused("remove", t(1, "nobody"))
+        # What only a daemon says, nothing, and another version.
+        refused("accepted", num(1, 1))
+        for message in (wire.number(1, 1) + wire.number(3, 5),
+                        wire.client_message("list", b"", 5, major=2)):
+            self.peer.send(message)
+            self.assertEqual(self.peer.reply(5)[0], "refused")
+
+    def test_t21_contents_stay_out_of_the_log(self):
+        document = SECRET.encode() * 40 + b"\xff"
+        done = self.client("add", "-", "--name", "d", input=document)
+        self.assertEqual(done.returncode, 2)
+        self.refused("add", wire.text(1, SECRET + "/") + wire.number(3, 4))
+        log = (self.dir / "daemon.log").read_text()
+        self.assertNotIn(SECRET, log)
+
+    def test_frames_of_another_shape(self):
+        with wire.Peer(self.endpoint) as peer:
+            for frames in ([b""], [b"", b""], [b"a", b"b", b"c"],
+                           [b"x"] * 100, [b"\xff" * 1000]):
+                peer.send(*frames)
+        self.is_alive()
+
+    def test_worlds_are_not_believed(self):
+        """T21 for the world protocol: no field can end the daemon."""
+        for body, (kind, _) in wire.WORLD.body.items():
+            with wire.Peer(self.worlds) as peer:
+                for type_, _, n in wire.WORLD.message[kind]:
+                    if type_ in wire.WORLD.message:
+                        continue
+                    for value in self.values(type_):
+                        peer.send(wire.world_message(body, value(n), 1, 1, 1),
+                                  b"data")
+                peer.send(wire.world_message(body, b"\xff" * 9))
+            self.is_alive()
+        self.assertEqual(self.status()["worlds"], [])
+
+
+if __name__ == "__main__":
+    main()
