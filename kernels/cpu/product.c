@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/dots.h"
 #include "kernels/cpu/tile.h"
 #include "kernels/cpu/widen.h"
 
@@ -16,93 +17,27 @@ enum {
 
 /* ---------------------------------------------------------------- few --- */
 
-/* Rows of w, of some type, against x: out[r] = sum_t w[r, t] x[t]. */
-typedef struct dots {
-    const void *w;
-    const float *scale; /* of each row with KERNEL_I8, else NULL */
-    size_t ldw;
-    const float *x;
-    size_t n;
-} dots;
-
-SIMD_INLINE float
-dot_scale(const dots *d, size_t r, const kernel_type type)
+static const dots_set *
+dots_of(kernel_type type)
 {
-    return type == KERNEL_I8 ? d->scale[r] : 1.0F;
+    return product_has(PRODUCT_AVX2) ? &dots_avx2[type] : &dots_plain[type];
 }
 
-/* n_row rows, known when it is compiled.  Each has its own TILE_VEC sums, so
- * that values do not depend on which rows are taken together. */
-SIMD_INLINE void
-dot_rows(float *out, const dots *d, const kernel_type type, const int n_row)
+static const void *
+b_at(const product *p, size_t at)
 {
-    tile_half sum[4][2], x[2], w;
-    float scale[4], rest[4] = {0};
-    size_t t = 0;
-
-#pragma GCC unroll 4
-    for (int r = 0; r < n_row; r++) {
-        sum[r][0] = sum[r][1] = (tile_half){0};
-        scale[r] = dot_scale(d, (size_t)r, type);
-    }
-    for (; t + TILE_VEC <= d->n; t += TILE_VEC) {
-        widen_vec(&x[0], d->x, t, KERNEL_F32, 1.0F);
-        widen_vec(&x[1], d->x, t + TILE_HALF, KERNEL_F32, 1.0F);
-#pragma GCC unroll 4
-        for (int r = 0; r < n_row; r++)
-#pragma GCC unroll 2
-            for (int h = 0; h < 2; h++) {
-                widen_vec(&w, d->w,
-                          (size_t)r * d->ldw + t + (size_t)h * TILE_HALF, type,
-                          scale[r]);
-                sum[r][h] += x[h] * w;
-            }
-    }
-    for (; t < d->n; t++)
-#pragma GCC unroll 4
-        for (int r = 0; r < n_row; r++)
-            rest[r] += d->x[t] *
-                       widen_one(d->w, (size_t)r * d->ldw + t, type, scale[r]);
-#pragma GCC unroll 4
-    for (int r = 0; r < n_row; r++) {
-        sum[r][0] += sum[r][1];
-        out[r] = tile_sum(&sum[r][0]) + rest[r];
-    }
+    return (const char *)p->b + at * kernel_type_size(p->b_type);
 }
-
-#define DOT(name, type, n_row)                                                 \
-    SIMD_CLONES static void name(float *out, const dots *d)                    \
-    {                                                                          \
-        dot_rows(out, d, type, n_row);                                         \
-    }
-
-DOT(dot_1_f32, KERNEL_F32, 1)
-DOT(dot_4_f32, KERNEL_F32, 4)
-DOT(dot_1_bf16, KERNEL_BF16, 1)
-DOT(dot_4_bf16, KERNEL_BF16, 4)
-DOT(dot_1_f16, KERNEL_F16, 1)
-DOT(dot_4_f16, KERNEL_F16, 4)
-DOT(dot_1_i8, KERNEL_I8, 1)
-DOT(dot_4_i8, KERNEL_I8, 4)
-
-typedef void dot_fn(float *out, const dots *d);
-
-/* For one row and for four. */
-static dot_fn *const dot_fns[][2] = {
-    [KERNEL_F32] = {dot_1_f32, dot_4_f32},
-    [KERNEL_BF16] = {dot_1_bf16, dot_4_bf16},
-    [KERNEL_F16] = {dot_1_f16, dot_4_f16},
-    [KERNEL_I8] = {dot_1_i8, dot_4_i8},
-};
 
 /* n <= 4 rows. */
 static void
 dot_some(float sums[4], const dots *d, kernel_type type, size_t n)
 {
+    const dots_set *set = dots_of(type);
     size_t step = d->ldw * kernel_type_size(type);
 
     if (n == 4) {
-        dot_fns[type][1](sums, d);
+        set->four(sums, d);
         return;
     }
     for (size_t r = 0; r < n; r++) {
@@ -110,14 +45,8 @@ dot_some(float sums[4], const dots *d, kernel_type type, size_t n)
 
         one.w = (const char *)d->w + r * step;
         one.scale = d->scale != NULL ? d->scale + r : NULL;
-        dot_fns[type][0](&sums[r], &one);
+        set->one(&sums[r], &one);
     }
-}
-
-static const void *
-b_at(const product *p, size_t at)
-{
-    return (const char *)p->b + at * kernel_type_size(p->b_type);
 }
 
 static void
@@ -128,40 +57,54 @@ put(const product *p, size_t i, size_t j, float sum)
     *c = p->alpha * sum + (p->accumulate ? *c : 0.0F);
 }
 
-/* Some columns of one row, four at a time. */
+/* Some columns, n <= 4, of all rows; d->x and n are set here. */
 static void
-few_columns_of(const product *p, size_t i, cpu_range cols)
+few_columns_of(const product *p, cpu_range cols, dots *d, kernel_type type)
 {
     float sums[4];
-    const dots d = {.w = b_at(p, cols.first * p->ldb),
-                    .scale =
-                        p->b_scale != NULL ? p->b_scale + cols.first : NULL,
-                    .ldw = p->ldb,
-                    .x = p->a + i * p->lda,
-                    .n = p->k};
 
-    dot_some(sums, &d, p->b_type, cols.n);
-    for (size_t r = 0; r < cols.n; r++)
-        put(p, i, cols.first + r, sums[r]);
+    for (size_t i = 0; i < p->m; i++) {
+        d->x = p->a + i * p->lda;
+        dot_some(sums, d, type, cols.n);
+        for (size_t r = 0; r < cols.n; r++)
+            put(p, i, cols.first + r, sums[r]);
+    }
 }
 
-/* Four columns at a time: of few rows each row of b is read once. */
+/* Four columns at a time, each read once: for two rows and more in F32. */
 static void
-few(const product *p)
+few(const product *p, float *panels)
 {
-    for (size_t j = 0; j < p->n; j += 4)
-        for (size_t i = 0; i < p->m; i++)
-            few_columns_of(p, i, (cpu_range){j, p->n - j < 4 ? p->n - j : 4});
+    bool widen =
+        p->b_type != KERNEL_F32 && p->m > 1 && p->k <= PRODUCT_ROOM / 4;
+
+    for (size_t j = 0; j < p->n; j += 4) {
+        cpu_range cols = {j, p->n - j < 4 ? p->n - j : 4};
+        dots d = {.ldw = p->ldb, .n = p->k};
+
+        for (size_t r = 0; r < cols.n && widen; r++) {
+            const dots row = {.w = b_at(p, (j + r) * p->ldb),
+                              .scale = p->b_scale != NULL ? p->b_scale + j + r
+                                                          : NULL,
+                              .n = p->k};
+
+            dots_of(p->b_type)->widen(panels + r * p->k, &row);
+        }
+        d.w = widen ? panels : b_at(p, j * p->ldb);
+        d.ldw = widen ? p->k : p->ldb;
+        d.scale = p->b_scale != NULL ? p->b_scale + j : NULL;
+        few_columns_of(p, cols, &d, widen ? KERNEL_F32 : p->b_type);
+    }
 }
 
 /* Few columns: four rows of a at a time, where b is F32 as they are. */
 static void
-few_columns(const product *p)
+few_columns(const product *p, float *panels)
 {
     float sums[4];
 
     if (p->b_type != KERNEL_F32) {
-        few(p);
+        few(p, panels);
         return;
     }
     for (size_t i = 0; i < p->m; i += 4)
@@ -490,7 +433,8 @@ product_has(product_way way)
 #endif
     case PRODUCT_AVX2:
 #if defined(__x86_64__)
-        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+        return __builtin_cpu_supports("avx2") &&
+               __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 #else
         return false;
 #endif
@@ -528,9 +472,9 @@ product_run_by(product_way way, const product *p, float *panels)
         way = PRODUCT_PLAIN;
     ASSERT(!narrow || (p->b_t && p->b_type != KERNEL_I32));
     if (p->b_t && !p->a_t && p->m <= PRODUCT_FEW)
-        few(p);
+        few(p, panels);
     else if (p->b_t && !p->a_t && p->n <= PRODUCT_FEW)
-        few_columns(p);
+        few_columns(p, panels);
     else if (way == PRODUCT_BLAS)
         blas_run(p);
     else

@@ -14,6 +14,10 @@
 #include "kernels/cpu/tile.h"
 #include "kernels/kernel.h"
 
+#if defined(__AVX2__) && defined(__F16C__)
+#include <immintrin.h>
+#endif
+
 /* Loads of TILE_HALF numbers from anywhere. */
 typedef uint16_t widen_u16 __attribute__((vector_size(16), aligned(2)));
 typedef int8_t widen_i8 __attribute__((vector_size(8), aligned(1)));
@@ -37,6 +41,48 @@ widen_f16(tile_half *out, const widen_u32 *half)
                        ((widen_u32)small & is_small));
 }
 
+#if defined(__AVX2__) && defined(__F16C__)
+/* The instructions of files that are compiled for them. */
+SIMD_INLINE void
+widen_halves(tile_half *out, const uint16_t *data, const kernel_type type)
+{
+    const __m128i half = _mm_loadu_si128((const void *)data);
+
+    if (type == KERNEL_BF16)
+        *out = (tile_half)_mm256_slli_epi32(_mm256_cvtepu16_epi32(half), 16);
+    else
+        *out = (tile_half)_mm256_cvtph_ps(half);
+}
+
+SIMD_INLINE void
+widen_bytes(tile_half *out, const int8_t *data)
+{
+    const __m128i byte = _mm_loadl_epi64((const void *)data);
+
+    *out = (tile_half)_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(byte));
+}
+#else
+SIMD_INLINE void
+widen_halves(tile_half *out, const uint16_t *data, const kernel_type type)
+{
+    const widen_u16 *from = (const void *)data;
+    const widen_u32 bits = __builtin_convertvector(*from, widen_u32);
+
+    if (type == KERNEL_BF16)
+        *out = (tile_half)(bits << 16);
+    else
+        widen_f16(out, &bits);
+}
+
+SIMD_INLINE void
+widen_bytes(tile_half *out, const int8_t *data)
+{
+    const widen_i8 *from = (const void *)data;
+
+    *out = __builtin_convertvector(*from, tile_half);
+}
+#endif
+
 /* TILE_HALF numbers from element `at` on. */
 SIMD_INLINE void
 widen_vec(tile_half *out, const void *data, size_t at, const kernel_type type,
@@ -46,17 +92,10 @@ widen_vec(tile_half *out, const void *data, size_t at, const kernel_type type,
         *out =
             *(const tile_loose_half *)(const void *)((const float *)data + at);
     } else if (type == KERNEL_I8) {
-        const widen_i8 *from = (const void *)((const int8_t *)data + at);
-
-        *out = __builtin_convertvector(*from, tile_half) * scale;
+        widen_bytes(out, (const int8_t *)data + at);
+        *out *= scale;
     } else {
-        const widen_u16 *from = (const void *)((const uint16_t *)data + at);
-        const widen_u32 bits = __builtin_convertvector(*from, widen_u32);
-
-        if (type == KERNEL_BF16)
-            *out = (tile_half)(bits << 16);
-        else
-            widen_f16(out, &bits);
+        widen_halves(out, (const uint16_t *)data + at, type);
     }
 }
 

@@ -3,12 +3,15 @@
  *
  * ops_perf [threads] [cells]: for two model sizes, microseconds and GFLOP/s of
  * each operation alone and of the whole layer on a group of cells, and the
- * share of the rate that kernel_measure_linear() finds.  No test: it prints
- * and asserts nothing. */
+ * share of the rate that kernel_measure_linear() finds; then products of one
+ * row, as in an answer, with weights of each type.  No test: it prints and
+ * asserts nothing. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/clock.h"
+#include "base/mem.h"
 #include "tests/kernels/layer.h"
 
 enum { N_CELL_MAX = 64, N_RUN = 30 };
@@ -71,6 +74,80 @@ one_shape(kernel_device *dev, const layer_shape *shape, uint32_t n_cell)
     kernel_queue_free(q);
 }
 
+/* ---------------------------------------------------------------- few --- */
+
+/* More than caches hold: [16384, 2048]. */
+enum { N = 16384, K = 2048 };
+
+typedef struct few {
+    kernel_queue *q;
+    kernel_linear_args a;
+} few;
+
+static void
+few_buffer(const few *f, kernel_device *dev, kernel_view *v, size_t n)
+{
+    size_t bytes = n * kernel_type_size(v->type);
+    void *data = NULL;
+
+    /* Such bytes are a usual number in every type. */
+    layer_must(mem_new(&data, bytes, 1));
+    memset(data, 0x3c, bytes);
+    layer_must(kernel_buf_new(&v->buf, dev, KERNEL_KEEP, bytes, 1));
+    layer_must(kernel_copy_in(f->q, v->buf, 0, data, bytes));
+    layer_must(kernel_sync(f->q));
+    mem_free(data);
+}
+
+static void
+few_rows(kernel_device *dev, kernel_type type, const char *name, uint32_t m)
+{
+    const kernel_cell cell = {.n_row = m};
+    few f = {.a = {.out = {.ld = N},
+                   .x = {.ld = K},
+                   .w = {.type = type, .ld = K},
+                   .n = N,
+                   .k = K}};
+    double best = 1e9;
+
+    layer_must(kernel_queue_new(&f.q, dev));
+    few_buffer(&f, dev, &f.a.out, (size_t)m * N);
+    few_buffer(&f, dev, &f.a.x, (size_t)m * K);
+    few_buffer(&f, dev, &f.a.w, (size_t)N * K);
+    if (type == KERNEL_I8)
+        few_buffer(&f, dev, &f.a.scale, N);
+    for (int i = 0; i < N_RUN; i++) {
+        double start = clock_seconds();
+
+        layer_must(kernel_begin(f.q, &cell, 1));
+        layer_must(kernel_linear(f.q, &f.a));
+        layer_must(kernel_end(f.q));
+        layer_must(kernel_sync(f.q));
+        start = clock_seconds() - start;
+        best = start < best ? start : best;
+    }
+    (void)printf("  %u rows, %-4s %9.1f us %8.1f GB/s of weights\n", m, name,
+                 best * 1e6,
+                 (double)N * K * (double)kernel_type_size(type) * 1e-9 / best);
+    kernel_buf_free(f.a.out.buf);
+    kernel_buf_free(f.a.x.buf);
+    kernel_buf_free(f.a.w.buf);
+    kernel_buf_free(f.a.scale.buf);
+    kernel_queue_free(f.q);
+}
+
+static void
+all_types(kernel_device *dev)
+{
+    (void)printf("products with weights of [%d, %d]\n", N, K);
+    for (uint32_t m = 1; m <= 8; m += 7) {
+        few_rows(dev, KERNEL_F32, "F32", m);
+        few_rows(dev, KERNEL_BF16, "BF16", m);
+        few_rows(dev, KERNEL_F16, "F16", m);
+        few_rows(dev, KERNEL_I8, "I8", m);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -87,6 +164,7 @@ main(int argc, char **argv)
     layer_must(kernel_open(&dev, &cfg));
     for (size_t i = 0; i < sizeof(shapes) / sizeof(shapes[0]); i++)
         one_shape(dev, &shapes[i], n_cell);
+    all_types(dev);
     kernel_close(dev);
     return 0;
 }
