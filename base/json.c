@@ -42,7 +42,8 @@ is_type(const json *v, json_type type)
 static status
 parse_failed(const char *what, json_error_t *err)
 {
-    if (json_error_code(err) == json_error_out_of_memory)
+    /* Where jansson itself finds no memory it says nothing at all. */
+    if (json_error_code(err) == json_error_out_of_memory || !*err->text)
         return status_fail(ST_NOMEM, "out of memory: reading %s", what);
     for (char *at = err->text; *at != '\0'; at++) {
         if ((unsigned char)*at < 0x20 || (unsigned char)*at > 0x7e)
