@@ -129,6 +129,11 @@ check_silence(connection *c)
     uint64_t silence = clock_ns() - c->heard_ns;
     client_message m = {.kind = CLIENT_GET_STATUS};
 
+    if (zsocket_is_refused(c->socket))
+        return status_fail(ST_DENIED,
+                           "the daemon at %s does not let the key "
+                           "%s in",
+                           c->endpoint, c->config.key->public_key);
     if (silence >= c->config.timeout_ms * MS)
         return silent(c);
     if (c->ping || silence < c->config.timeout_ms / 2 * MS)

@@ -3,6 +3,7 @@
 #include "proto/socket.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -31,12 +32,15 @@ enum {
 
 struct zcontext {
     void *zmq;
+    unsigned n_watched; /* each watched socket has a name of its own */
 };
 
 struct zsocket {
     void *zmq;
     bool router;
-    bool guarded;                /* every peer has proved a key */
+    bool guarded;  /* every peer has proved a key */
+    void *monitor; /* PAIR that hears of handshakes; NULL: nobody listens */
+    bool refused;
     char endpoint[ENDPOINT_MAX]; /* "" until bound or connected */
 };
 
@@ -203,6 +207,37 @@ fail:
     return st;
 }
 
+/* Listens for what becomes of the key. */
+static status
+watch(zsocket *s, zcontext *z)
+{
+    const int linger = 0;
+    char name[64];
+
+    (void)snprintf(name, sizeof(name), "inproc://longwave-watch-%u",
+                   z->n_watched++);
+    if (zmq_socket_monitor(s->zmq, name, ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) != 0)
+        return zmq_status("a socket cannot be watched");
+    s->monitor = zmq_socket(z->zmq, ZMQ_PAIR);
+    if (!s->monitor ||
+        zmq_setsockopt(s->monitor, ZMQ_LINGER, &linger, sizeof(linger)) != 0 ||
+        zmq_connect(s->monitor, name) != 0)
+        return zmq_status("a socket cannot be watched");
+    return ST_OK;
+}
+
+bool
+zsocket_is_refused(zsocket *s)
+{
+    char event[ENDPOINT_MAX];
+
+    /* Two frames an event; there is one kind of them. */
+    while (s->monitor &&
+           zmq_recv(s->monitor, event, sizeof(event), ZMQ_DONTWAIT) >= 0)
+        s->refused = true;
+    return s->refused;
+}
+
 static status
 bind_to(zsocket *s, const endpoint *e)
 {
@@ -300,8 +335,10 @@ zsocket_dealer(zsocket **out, zcontext *z, const char *text, const keyfile *key,
     TRY(check_key(&e, key));
     TRY(socket_new(&s, z, false));
     TRY(configure(s, &e, max_message));
-    if (!e.path && key)
+    if (!e.path && key) {
         TRY(be_client(s, key));
+        TRY(watch(s, z));
+    }
     if (zmq_connect(s->zmq, e.text) != 0)
         TRY(zmq_status(e.text));
     memcpy(s->endpoint, e.text, sizeof(s->endpoint));
@@ -341,6 +378,8 @@ close_lingering(zsocket *s, int linger_ms)
     remove_path(s);
     (void)zmq_setsockopt(s->zmq, ZMQ_LINGER, &linger_ms, sizeof(linger_ms));
     (void)zmq_close(s->zmq);
+    if (s->monitor)
+        (void)zmq_close(s->monitor);
     mem_free(s);
 }
 

@@ -71,6 +71,9 @@ const char *zsocket_endpoint(const zsocket *s);
 status zsocket_dealer(zsocket **out, zcontext *z, const char *endpoint,
                       const keyfile *key, size_t max_message) MUST_USE;
 void zsocket_close(zsocket *s);
+/* Whether the peer of a DEALER with a key has told that it does not let the key
+ * in.  (ZeroMQ goes on trying: the list of keys may change.) */
+bool zsocket_is_refused(zsocket *s);
 
 /* ST_NOTFOUND when it is certain that nobody listens at `endpoint` now (known
  * for ipc only); ST_ARG: no endpoint.  Other failures mean "perhaps". */

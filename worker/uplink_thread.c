@@ -217,6 +217,13 @@ keep_time(uplink *u)
     char text[512];
 
     if (u->incarnation == 0) {
+        if (zsocket_is_refused(u->socket)) {
+            snprintf(text, sizeof text,
+                     "the daemon at %s does not let the key %s in",
+                     u->cfg.endpoint, u->cfg.key->public_key);
+            end(u, UPLINK_REFUSED, ST_ARG, text);
+            return;
+        }
         if (now - u->start_ns <= u->cfg.connect_timeout_ms * MS)
             return;
         snprintf(text, sizeof text, "no daemon answered at %s within %.1f s",

@@ -123,6 +123,7 @@ comes_in(scene *s, zsocket *to, const keyfile *key)
     EXPECT_OK(zsocket_recv(from, &m, WAIT_MS));
     assert_string_equal(m.user, "");
     zsocket_message_fini(&m);
+    assert_false(zsocket_is_refused(from));
     return from;
 }
 
@@ -134,6 +135,10 @@ stays_out(scene *s, zsocket *to, const keyfile *key)
 
     EXPECT_OK(zsocket_send(from, NULL, "hi", 2, NULL, 0));
     EXPECT_ST(zsocket_recv(to, &m, REFUSED_MS), ST_TIMEOUT);
+    /* Who talks to another daemon, or without a key, is not even answered. */
+    assert_int_equal(zsocket_is_refused(from),
+                     s->door && key &&
+                         strcmp(key->server_key, s->daemon.public_key) == 0);
 }
 
 static void
