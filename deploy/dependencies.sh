@@ -18,7 +18,7 @@ packages=(
     libopenblas-dev                         # matrix products
     libsqlite3-dev                          # the index of documents
     libjansson-dev libsodium-dev            # JSON, hashes
-    libpcre2-dev                            # tokenizer patterns
+    libpcre2-dev libutf8proc-dev            # tokenizer patterns, normal forms
     libcmocka-dev clang-format iproute2     # tests
 )
 
