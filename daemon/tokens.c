@@ -142,7 +142,8 @@ put_text(tokens_input *in, size_t len)
         return status_fail(ST_ARG, "the input is not UTF-8: byte %llu",
                            (unsigned long long)(in->consumed + at));
     }
-    TRY(tokenizer_encode(in->owner->scratch, &ids, &n, in->carry, len, false));
+    TRY(tokenizer_encode(in->owner->scratch, &ids, &n, in->carry, len,
+                         in->consumed > 0 ? TOKENIZER_GOES_ON : 0));
     TRY(put(in, ids, n));
 fail:
     return st;
@@ -158,15 +159,22 @@ put_ids(tokens_input *in, size_t len)
 }
 
 /* How much of carry can be turned into ids now. */
-static size_t
-ready(const tokens_input *in, bool all)
+static status
+ready(const tokens_input *in, size_t *n, bool all)
 {
-    size_t cut;
+    size_t cut = 0;
+    status st;
 
-    if (!in->text)
-        return in->len / sizeof(int32_t) * sizeof(int32_t);
-    cut = tokenizer_cut(in->owner->tok, in->carry, in->len, TOKENIZER_PIECE);
-    return cut == 0 && (all || in->len == TOKENIZER_PIECE) ? in->len : cut;
+    if (!in->text) {
+        *n = in->len / sizeof(int32_t) * sizeof(int32_t);
+        return ST_OK;
+    }
+    TRY(tokenizer_cut(in->owner->scratch, &cut, in->carry, in->len,
+                      TOKENIZER_PIECE,
+                      in->consumed > 0 ? TOKENIZER_GOES_ON : 0));
+    *n = cut == 0 && (all || in->len == TOKENIZER_PIECE) ? in->len : cut;
+fail:
+    return st;
 }
 
 static void
@@ -188,13 +196,13 @@ run(helper_task *task)
 {
     tokens_input *in = (tokens_input *)task;
     bool all;
-    size_t n;
+    size_t n = 0;
     status st;
 
     TRY(open_spool(in));
     fill(in);
     all = in->final && (!in->now || in->at == in->now->len);
-    n = ready(in, all);
+    TRY(ready(in, &n, all));
     if (n == 0 && all && in->len > 0)
         TRY(status_fail(ST_ARG, "the input ends inside a token id"));
     if (n > 0)

@@ -6,9 +6,12 @@
  * place now has another rank, or none. */
 #include "model/bpe.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
+#include "model/unicode.h"
 
 #define NOWHERE UINT32_MAX
 
@@ -29,28 +32,55 @@ struct bpe_memo {
 
 /* ------------------------------------------------------------- merges --- */
 
+/* "<0xNN>" is the byte's token beside characters. */
+static int32_t
+find_byte(const bpe *b, int byte)
+{
+    char name[8];
+    char alone = (char)byte;
+
+    if (!b->set.chars)
+        return vocab_find(b->vocab, &alone, 1);
+    (void)snprintf(name, sizeof(name), "<0x%02X>", (unsigned)byte);
+    return vocab_find(b->vocab, name, 6);
+}
+
+static status
+find_units(bpe *b)
+{
+    for (int i = 0; i < 256; i++) {
+        b->byte_id[i] = find_byte(b, i);
+        if (b->byte_id[i] < 0 && b->set.fallback)
+            return status_fail(ST_ARG, "the vocabulary lacks byte 0x%02x", i);
+    }
+    for (uint32_t i = 0; i < b->vocab->n_token; i++)
+        if (b->vocab->token[i].indexed && b->longest < b->vocab->token[i].len)
+            b->longest = b->vocab->token[i].len;
+    for (int i = 0; i < 128; i++) {
+        char c = (char)i;
+
+        b->ascii_id[i] = vocab_find(b->vocab, &c, 1);
+    }
+    return ST_OK;
+}
+
 status
-bpe_init(bpe *b, const vocab *v, size_t n_merge)
+bpe_init(bpe *b, const vocab *v, const bpe_setup *set)
 {
     size_t n_slot = 16;
     status st;
 
     memset(b, 0, sizeof(*b));
     b->vocab = v;
-    for (int i = 0; i < 256; i++) {
-        char byte = (char)i;
-
-        b->byte_id[i] = vocab_find(v, &byte, 1);
-        if (b->byte_id[i] < 0)
-            return status_fail(ST_ARG, "the vocabulary lacks byte 0x%02x", i);
-    }
-    while (n_slot < 2 * n_merge)
+    b->set = *set;
+    TRY(find_units(b));
+    while (n_slot < 2 * set->n_merge)
         n_slot *= 2;
     TRY(mem_new(&b->merge, n_slot, sizeof(*b->merge)));
     for (size_t i = 0; i < n_slot; i++)
         b->merge[i].pair = BPE_FREE;
     b->merge_mask = n_slot - 1;
-    return ST_OK;
+    TRY(seam_init(&b->seam, set->chars ? set->n_merge : 0, v->seed));
 
 fail:
     return st;
@@ -59,6 +89,7 @@ fail:
 void
 bpe_fini(bpe *b)
 {
+    seam_fini(&b->seam);
     mem_free(b->merge);
     memset(b, 0, sizeof(*b));
 }
@@ -90,6 +121,15 @@ find_merge(const bpe *b, int32_t left, int32_t right)
     return m->pair != BPE_FREE ? m : NULL;
 }
 
+static bool
+is_byte(const bpe *b, int32_t id)
+{
+    for (int i = 0; i < 256; i++)
+        if (b->byte_id[i] == id)
+            return true;
+    return false;
+}
+
 /* A pair that comes twice keeps its later rank, as in the library that writes
  * these files. */
 status
@@ -104,7 +144,12 @@ bpe_add(bpe *b, uint32_t rank, const char *word, size_t n_left, size_t n_right)
                            rank);
     if (b->vocab->token[id].kind == VOCAB_SPECIAL)
         return status_fail(ST_ARG, "merge %u makes a special token", rank);
+    if (b->set.fallback && (is_byte(b, left) || is_byte(b, right)))
+        return status_fail(ST_UNSUPPORTED, "merge %u of a byte's token", rank);
     *slot_of(b, left, right) = (bpe_merge){pair_of(left, right), rank, id};
+    if (b->set.chars)
+        seam_cross(&b->seam, unicode_before(word, n_left),
+                   unicode_at(word + n_left, n_right, 0));
     return ST_OK;
 }
 
@@ -213,10 +258,71 @@ key_of(const bpe_merge *m, uint32_t left)
     return (uint64_t)m->rank << 32 | left;
 }
 
+/* The token of one character; -1: none.  One that is special is text here. */
+static int32_t
+char_id(const bpe *b, const char *c, size_t n)
+{
+    int32_t id =
+        n == 1 ? b->ascii_id[(unsigned char)c[0]] : vocab_find(b->vocab, c, n);
+
+    return id < 0 || b->vocab->token[id].kind == VOCAB_SPECIAL ? -1 : id;
+}
+
+/* What stands for something that is no token. */
+static uint32_t
+add_unknown(const bpe *b, bpe_scratch *s, uint32_t n, bool *unknown)
+{
+    bool fused = *unknown && b->set.fuse_unk;
+
+    *unknown = true;
+    if (b->set.unk < 0 || fused)
+        return n;
+    s->symbol[n].id = b->set.unk;
+    return n + 1;
+}
+
+static uint32_t
+add_bytes(const bpe *b, bpe_scratch *s, uint32_t n, const char *c, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        s->symbol[n++].id = b->byte_id[(unsigned char)c[i]];
+    return n;
+}
+
+/* The symbols that a word starts as; their number. */
+static uint32_t
+split_word(const bpe *b, bpe_scratch *s, const char *word, size_t len)
+{
+    bool unknown = false;
+    uint32_t n = 0;
+    size_t width = 1;
+
+    for (size_t at = 0; at < len; at += width) {
+        int32_t id;
+
+        if (b->set.chars) {
+            (void)utf8_next(word + at, len - at, &width);
+            id = char_id(b, word + at, width);
+        } else {
+            id = b->byte_id[(unsigned char)word[at]];
+        }
+        if (id < 0 && !b->set.fallback) {
+            n = add_unknown(b, s, n, &unknown);
+            continue;
+        }
+        if (id < 0)
+            n = add_bytes(b, s, n, word + at, width);
+        else
+            s->symbol[n++].id = id;
+        unknown = false;
+    }
+    return n;
+}
+
 static status
 start_word(const bpe *b, bpe_scratch *s, const char *word, size_t len)
 {
-    uint32_t n = (uint32_t)len;
+    uint32_t n;
     status st;
 
     if (len > s->symbol_cap) {
@@ -224,10 +330,12 @@ start_word(const bpe *b, bpe_scratch *s, const char *word, size_t len)
         s->symbol_cap = len + 64;
     }
     TRY(heap_reserve(s, len));
-    for (uint32_t i = 0; i < n; i++)
-        s->symbol[i] =
-            (bpe_symbol){b->byte_id[(unsigned char)word[i]],
-                         i > 0 ? i - 1 : NOWHERE, i + 1 < n ? i + 1 : NOWHERE};
+    n = split_word(b, s, word, len);
+    for (uint32_t i = 0; i < n; i++) {
+        s->symbol[i].left = i > 0 ? i - 1 : NOWHERE;
+        s->symbol[i].right = i + 1 < n ? i + 1 : NOWHERE;
+    }
+    s->n_symbol = n;
     s->n_heap = 0;
     for (uint32_t i = 0; i + 1 < n; i++) {
         const bpe_merge *m = merge_at(b, s, i);
@@ -316,12 +424,30 @@ static void
 remember(bpe_memo *memo, const char *word, size_t len, const int32_t *id,
          size_t n_id)
 {
-    if (memo == NULL || n_id > MEMO_IDS)
+    if (memo == NULL || n_id > MEMO_IDS || n_id == 0)
         return;
     memcpy(memo->id, id, n_id * sizeof(*id));
     memcpy(memo->word, word, len);
     memo->n_id = (uint8_t)n_id;
     memo->len = (uint8_t)len;
+}
+
+status
+bpe_merged(const bpe *b, bpe_scratch *s, const char *word, size_t len,
+           bpe_ids *out)
+{
+    status st;
+
+    TRY(start_word(b, s, word, len));
+    TRY(merge_word(b, s));
+    /* The first symbol is never merged into another: it starts the chain. */
+    for (uint32_t i = s->n_symbol > 0 ? 0 : NOWHERE; i != NOWHERE;
+         i = s->symbol[i].right)
+        TRY(bpe_ids_add(out, &s->symbol[i].id, 1));
+
+fail:
+    trim(s);
+    return st;
 }
 
 status
@@ -335,22 +461,42 @@ bpe_word(const bpe *b, bpe_scratch *s, const char *word, size_t len,
     if (memo != NULL && memo->n_id > 0 && memo->len == len &&
         memcmp(memo->word, word, len) == 0)
         return bpe_ids_add(out, memo->id, memo->n_id);
-    if (b->ignore_merges) {
+    if (b->set.ignore_merges) {
         int32_t id = vocab_find(b->vocab, word, len);
 
         if (id >= 0 && b->vocab->token[id].kind != VOCAB_SPECIAL)
             return bpe_ids_add(out, &id, 1);
     }
-    TRY(start_word(b, s, word, len));
-    TRY(merge_word(b, s));
-    /* The first symbol is never merged into another: it starts the chain. */
-    for (uint32_t i = 0; i != NOWHERE; i = s->symbol[i].right)
-        TRY(bpe_ids_add(out, &s->symbol[i].id, 1));
+    TRY(bpe_merged(b, s, word, len, out));
     remember(memo, word, len, out->id + first, out->n - first);
 
 fail:
-    trim(s);
     return st;
+}
+
+void
+bpe_part(const bpe *b, const char *text, size_t len, size_t at, size_t *end)
+{
+    uint32_t before = 0;
+    size_t width;
+
+    /* Unknown neighbours may have to become one. */
+    if (!b->set.fallback) {
+        *end = len;
+        return;
+    }
+    for (size_t i = at; i < len; i += width) {
+        uint32_t c;
+
+        (void)utf8_next(text + i, len - i, &width);
+        c = utf8_value(text + i, width);
+        if (i > at && !seam_is_crossed(&b->seam, before, c)) {
+            *end = i;
+            return;
+        }
+        before = c;
+    }
+    *end = len;
 }
 
 status

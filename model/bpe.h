@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Byte-pair merging of one word (Sennrich et al. 2016, arXiv:1508.07909).
  *
- * A word starts as one token a byte.  Of all neighbours that a merge names,
- * the pair of lowest rank, leftmost among equals, becomes one token, until no
- * neighbours are named.  Internal to the tokenizer. */
+ * A word starts as one token a byte, or one a character.  Of all neighbours
+ * that a merge names, the pair of lowest rank, leftmost among equals, becomes
+ * one token, until no neighbours are named.  Internal to the tokenizer. */
 #ifndef MODEL_BPE_H
 #define MODEL_BPE_H
 
+#include "model/seam.h"
 #include "model/vocab.h"
 
 typedef struct bpe_merge {
@@ -17,18 +18,30 @@ typedef struct bpe_merge {
 
 #define BPE_FREE UINT64_MAX
 
+typedef struct bpe_setup {
+    bool chars;         /* a word starts as characters, else as bytes */
+    bool fallback;      /* a character that is no token is its bytes' tokens */
+    bool fuse_unk;      /* unknown neighbours are one unknown token */
+    bool ignore_merges; /* a word that is a token is that token */
+    int32_t unk;        /* token of what is none; -1: it is left out */
+    size_t n_merge;     /* at most */
+} bpe_setup;
+
 /* Read only once it is filled. */
 typedef struct bpe {
     const vocab *vocab;
-    int32_t byte_id[256];
+    bpe_setup set;
+    int32_t byte_id[256]; /* -1: none */
+    int32_t ascii_id[128];
+    uint32_t longest; /* bytes of any token of the vocabulary */
     bpe_merge *merge; /* hash table */
     size_t merge_mask;
-    bool ignore_merges; /* a word that is a token is that token */
+    seam seam; /* of characters, with `chars` */
 } bpe;
 
-/* Borrows `v`, which is indexed and has every byte as a token, for
- * `n_merge` merges.  ST_ARG: a byte is missing. */
-status bpe_init(bpe *b, const vocab *v, size_t n_merge) MUST_USE;
+/* Borrows `v`, which is indexed.  ST_ARG: a byte's own token is missing that
+ * `fallback` needs. */
+status bpe_init(bpe *b, const vocab *v, const bpe_setup *set) MUST_USE;
 void bpe_fini(bpe *b); /* zeroed is fine */
 
 /* The merge of word[0..n_left) and the n_right bytes behind.  ST_ARG: a part
@@ -55,6 +68,7 @@ typedef struct bpe_memo bpe_memo;
 
 typedef struct bpe_scratch {
     bpe_symbol *symbol;
+    uint32_t n_symbol; /* that the last word started as */
     size_t symbol_cap;
     uint64_t *heap; /* rank << 32 | place of the left symbol, least first */
     size_t n_heap, heap_cap;
@@ -68,5 +82,15 @@ void bpe_scratch_fini(bpe_scratch *s); /* zeroed is fine */
  * O(len log len) time. */
 status bpe_word(const bpe *b, bpe_scratch *s, const char *word, size_t len,
                 bpe_ids *out) MUST_USE;
+
+/* The same, always by merging: no word is taken for a token as a whole. */
+status bpe_merged(const bpe *b, bpe_scratch *s, const char *word, size_t len,
+                  bpe_ids *out) MUST_USE;
+
+/* Where no merge crosses between the characters of a word: a word may be
+ * merged in parts that end there.  *end > at: the first such place behind
+ * text[at], or len. */
+void bpe_part(const bpe *b, const char *text, size_t len, size_t at,
+              size_t *end);
 
 #endif

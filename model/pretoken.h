@@ -1,38 +1,50 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cuts text into the words that are merged one by one: the owner of PCRE2.
+/* Cuts text into the words that are merged one by one: a row of steps, each of
+ * which cuts the words of the one before.
  *
- * A pattern may come from outside, so each match has a budget of steps and of
- * memory.  Internal to the tokenizer. */
+ * Internal to the tokenizer. */
 #ifndef MODEL_PRETOKEN_H
 #define MODEL_PRETOKEN_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "model/pattern.h"
 
-#include "base/status.h"
+enum { PRETOKEN_MAX = 8 }; /* steps */
 
-extern const char pretoken_gpt2[]; /* the pattern that ByteLevel has itself */
+typedef enum pretoken_kind {
+    PRETOKEN_PATTERN, /* by a regular expression */
+    PRETOKEN_DIGIT,   /* every number character is a word */
+    PRETOKEN_DIGITS,  /* every run of number characters is one */
+    PRETOKEN_MARK     /* one begins at every mark of a space, U+2581 */
+} pretoken_kind;
 
-typedef struct pretoken pretoken;                 /* read only once made */
-typedef struct pretoken_scratch pretoken_scratch; /* of one thread */
+/* Read only once it is filled; zeroed: the whole text is one word. */
+typedef struct pretoken {
+    pretoken_kind kind[PRETOKEN_MAX];
+    pattern *pattern[PRETOKEN_MAX];
+    size_t n;
+} pretoken;
 
-/* ST_ARG: the pattern does not compile; ST_LIMIT: it is too long. */
-status pretoken_new(pretoken **out, const char *pattern, size_t len) MUST_USE;
-void pretoken_free(pretoken *p);
+void pretoken_fini(pretoken *p);
 
-/* Whether the pattern is one of those for which pretoken_border() holds. */
+/* ST_LIMIT: there are PRETOKEN_MAX already. */
+status pretoken_add(pretoken *p, pretoken_kind kind) MUST_USE;
+status pretoken_add_pattern(pretoken *p, const char *text, size_t len) MUST_USE;
+
+/* Whether the steps are among those whose borders tokenizer_cut.c knows. */
 bool pretoken_is_known(const pretoken *p);
 
-/* Whether a known pattern always ends a word at text[at], 0 < at < len,
- * whatever else the text is.  False where it is not certain. */
-bool pretoken_border(const char *text, size_t len, size_t at);
+/* Of one thread. */
+typedef struct pretoken_scratch {
+    pattern_scratch *pattern[PRETOKEN_MAX];
+} pretoken_scratch;
+status pretoken_scratch_init(pretoken_scratch *s, const pretoken *p) MUST_USE;
+void pretoken_scratch_fini(pretoken_scratch *s); /* zeroed is fine */
 
-status pretoken_scratch_new(pretoken_scratch **out, const pretoken *p) MUST_USE;
-void pretoken_scratch_free(pretoken_scratch *s);
+/* Called for each word in turn; anything but ST_OK ends the walk. */
+typedef status pretoken_fn(void *ctx, const char *word, size_t len);
 
-/* The word that begins at text[at], at < len, ends before *end > at.  `text`
- * is UTF-8.  ST_LIMIT: the budget is used up. */
-status pretoken_next(const pretoken *p, pretoken_scratch *s, const char *text,
-                     size_t len, size_t at, size_t *end) MUST_USE;
+/* All words of the text.  ST_LIMIT: a pattern's budget is used up. */
+status pretoken_each(const pretoken *p, pretoken_scratch *s, const char *text,
+                     size_t len, pretoken_fn *fn, void *ctx) MUST_USE;
 
 #endif

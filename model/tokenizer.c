@@ -11,19 +11,13 @@
 
 enum { MAX_TEXT = INT32_MAX }; /* bytes of one text */
 
-struct tokenizer_scratch {
-    const tokenizer *tok;
-    bpe_scratch bpe;
-    pretoken_scratch *pretoken;
-    bpe_ids ids;
-};
-
 void
 tokenizer_close(tokenizer *tok)
 {
     if (tok == NULL)
         return;
-    pretoken_free(tok->pretoken);
+    spelling_fini(&tok->spelling);
+    pretoken_fini(&tok->pretoken);
     bpe_fini(&tok->bpe);
     for (int i = 0; i < TOKENIZER_N_ADDED; i++)
         added_fini(&tok->added[i]);
@@ -46,15 +40,17 @@ tokenizer_bos(const tokenizer *tok)
 int32_t
 tokenizer_find(const tokenizer *tok, const char *token)
 {
+    const vocab *v = &tok->vocab;
     size_t len = strlen(token);
 
-    for (int i = 0; i < TOKENIZER_N_ADDED; i++) {
-        int32_t id = added_find(&tok->added[i], token, len);
+    for (uint32_t id = 0; id < v->n_token; id++) {
+        const vocab_token *t = &v->token[id];
 
-        if (id >= 0)
-            return id;
+        if ((t->kind == VOCAB_ADDED || t->kind == VOCAB_SPECIAL) &&
+            t->len == len && memcmp(v->bytes + t->at, token, len) == 0)
+            return (int32_t)id;
     }
-    return vocab_find(&tok->vocab, token, len);
+    return vocab_find(v, token, len);
 }
 
 status
@@ -66,7 +62,7 @@ tokenizer_scratch_new(tokenizer_scratch **out, const tokenizer *tok)
     TRY(mem_new(&s, 1, sizeof(*s)));
     s->tok = tok;
     TRY(bpe_scratch_init(&s->bpe));
-    TRY(pretoken_scratch_new(&s->pretoken, tok->pretoken));
+    TRY(pretoken_scratch_init(&s->pretoken, &tok->pretoken));
     *out = s;
     return ST_OK;
 
@@ -81,24 +77,31 @@ tokenizer_scratch_free(tokenizer_scratch *s)
     if (s == NULL)
         return;
     mem_free(s->ids.id);
-    pretoken_scratch_free(s->pretoken);
+    bytes_fini(&s->giant);
+    bytes_fini(&s->window);
+    pretoken_scratch_fini(&s->pretoken);
+    normal_scratch_fini(&s->marks);
+    normal_scratch_fini(&s->normalizer);
     bpe_scratch_fini(&s->bpe);
     mem_free(s);
 }
 
 /* ------------------------------------------------------------- encode --- */
 
+/* What merging cannot cross is merged alone: short parts are remembered. */
 static status
-encode_words(tokenizer_scratch *s, const char *text, size_t len)
+encode_word(void *ctx, const char *word, size_t len)
 {
-    const tokenizer *tok = s->tok;
-    size_t at = 0;
+    tokenizer_scratch *s = ctx;
+    const bpe *b = &s->tok->bpe;
     size_t end = 0;
     status st;
 
-    for (; at < len; at = end) {
-        TRY(pretoken_next(tok->pretoken, s->pretoken, text, len, at, &end));
-        TRY(bpe_word(&tok->bpe, &s->bpe, text + at, end - at, &s->ids));
+    if (!b->set.chars)
+        return bpe_word(b, &s->bpe, word, len, &s->ids);
+    for (size_t at = 0; at < len; at = end) {
+        bpe_part(b, word, len, at, &end);
+        TRY(bpe_word(b, &s->bpe, word + at, end - at, &s->ids));
     }
     return ST_OK;
 
@@ -106,26 +109,66 @@ fail:
     return st;
 }
 
-/* Takes the tokens of one list out of the text; what is between them goes to
- * the next list, and from the last one to the words. */
 static status
-encode_added(tokenizer_scratch *s, int list, const char *text, size_t len,
-             bool special)
+check_len(size_t len)
 {
-    const added_entry *e;
-    size_t from = 0;
-    size_t at;
+    if (len > MAX_TEXT)
+        return status_fail(ST_LIMIT, "a text of %zu bytes, at most %d at once",
+                           len, MAX_TEXT);
+    return ST_OK;
+}
+
+static status encode_list(tokenizer_scratch *s, int list,
+                          const normal_part *part, bool special) MUST_USE;
+
+/* A part that the list has no token in, on its way to the next list. */
+static status
+encode_rest(tokenizer_scratch *s, int list, normal_part part, bool special)
+{
+    const tokenizer *tok = s->tok;
     status st;
 
-    if (list == TOKENIZER_N_ADDED)
-        return encode_words(s, text, len);
-    while ((e = added_next(&s->tok->added[list], text, len, from, special,
-                           &at)) != NULL) {
-        TRY(encode_added(s, list + 1, text + from, at - from, special));
-        TRY(bpe_ids_add(&s->ids, &e->id, 1));
-        from = at + e->len;
+    if (list == 0) {
+        TRY(normal_apply(&tok->normalizer, &s->normalizer, &part));
+        TRY(check_len(part.len));
+        return encode_list(s, 1, &part, special);
     }
-    TRY(encode_added(s, list + 1, text + from, len - from, special));
+    TRY(normal_apply(&tok->marks, &s->marks, &part));
+    TRY(check_len(part.len));
+    TRY(pretoken_each(&tok->pretoken, &s->pretoken, part.text, part.len,
+                      encode_word, s));
+
+fail:
+    return st;
+}
+
+static normal_part
+slice(const normal_part *part, size_t from, size_t end)
+{
+    return (normal_part){.text = part->text + from,
+                         .len = end - from,
+                         .begins = part->begins || from > 0,
+                         .first = part->first && from == 0};
+}
+
+/* Takes the tokens of one list out of the text. */
+static status
+encode_list(tokenizer_scratch *s, int list, const normal_part *part,
+            bool special)
+{
+    const added *a = &s->tok->added[list];
+    added_walk walk = {0};
+    size_t from = 0;
+    status st;
+
+    while (added_next(a, &walk, part->text, part->len, special)) {
+        if (from < walk.at)
+            TRY(encode_rest(s, list, slice(part, from, walk.at), special));
+        TRY(bpe_ids_add(&s->ids, &walk.id, 1));
+        from = walk.from;
+    }
+    if (from < part->len)
+        TRY(encode_rest(s, list, slice(part, from, part->len), special));
     return ST_OK;
 
 fail:
@@ -134,16 +177,17 @@ fail:
 
 status
 tokenizer_encode(tokenizer_scratch *scratch, const int32_t **ids, size_t *n_id,
-                 const char *text, size_t len, bool special)
+                 const char *text, size_t len, unsigned flags)
 {
+    bool whole = (flags & TOKENIZER_GOES_ON) == 0;
+    normal_part part = {
+        .text = text, .len = len, .begins = whole, .first = whole};
     status st;
 
-    if (len > MAX_TEXT)
-        return status_fail(ST_LIMIT, "a text of %zu bytes, at most %d at once",
-                           len, MAX_TEXT);
+    TRY(check_len(len));
     TRY(utf8_check(text, len));
     scratch->ids.n = 0;
-    TRY(encode_added(scratch, 0, text, len, special));
+    TRY(encode_list(scratch, 0, &part, (flags & TOKENIZER_SPECIAL) != 0));
     *ids = scratch->ids.id;
     *n_id = scratch->ids.n;
     return ST_OK;
@@ -152,57 +196,20 @@ fail:
     return st;
 }
 
-/* ---------------------------------------------------------------- cut --- */
-
-static bool
-is_border(const tokenizer *tok, const char *text, size_t len, size_t at)
-{
-    if (!pretoken_border(text, len, at))
-        return false;
-    for (int i = 0; i < TOKENIZER_N_ADDED; i++)
-        if (added_crosses(&tok->added[i], text, len, at))
-            return false;
-    return true;
-}
-
-/* Places nearer to the end than the longest added token and one character
- * are left for later: what follows might change the verdict, and then the cut
- * would depend on how the text arrived.  For the same reason nothing behind
- * `limit` is looked at. */
-size_t
-tokenizer_cut(const tokenizer *tok, const char *text, size_t len, size_t limit)
-{
-    size_t seen = len < limit ? len : limit;
-    size_t margin = 4;
-
-    for (int i = 0; i < TOKENIZER_N_ADDED; i++)
-        if (margin < tok->added[i].max_len)
-            margin = tok->added[i].max_len;
-    if (pretoken_is_known(tok->pretoken))
-        for (size_t at = seen; at-- > margin + 1;)
-            if (is_border(tok, text, seen, at - margin))
-                return at - margin;
-    if (len < limit)
-        return 0;
-    seen -= utf8_tail(text, seen);
-    return seen > 0 ? seen : limit;
-}
-
 /* -------------------------------------------------------------- decode --- */
 
 void
 tokenizer_piece(const tokenizer *tok, int32_t id, bool special,
-                const char **bytes, size_t *len)
+                const char **text, size_t *len)
 {
     const vocab_token *t;
 
-    *bytes = "";
+    *text = "";
     *len = 0;
     if (id < 0 || (uint32_t)id >= tok->vocab.n_token)
         return;
     t = &tok->vocab.token[id];
     if (t->kind == VOCAB_NONE || (t->kind == VOCAB_SPECIAL && !special))
         return;
-    *bytes = tok->vocab.bytes + t->at;
-    *len = t->len;
+    *text = spelling_of(&tok->spelling, id, len);
 }

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Byte-level BPE of tokenizer.json, as Llama 3 and GPT-2 use it.
+/* The tokenizers of tokenizer.json that are made of merges: byte-level BPE, as
+ * Llama 3, GPT-2, Qwen2, SmolLM and GPT-NeoX use it, and BPE of characters
+ * with bytes for those it does not know, as Llama 2 does.
  *
  * Immutable once open: any number of threads may use one tokenizer, each with
  * its own `tokenizer_scratch`.  tokenizer.json is hostile input: sizes, ids
@@ -39,40 +41,47 @@ status tokenizer_scratch_new(tokenizer_scratch **out,
                              const tokenizer *tok) MUST_USE;
 void tokenizer_scratch_free(tokenizer_scratch *scratch);
 
-/* Ids of `text` (UTF-8, `len` bytes, NUL allowed) without begin-of-text.
- * Special tokens in the text are matched only if `special`.  *ids belongs to
- * the scratch until its next use.  ST_ARG: not UTF-8 (with the byte's
- * place). */
+typedef enum tokenizer_flags {
+    TOKENIZER_SPECIAL = 1, /* special tokens in the text are matched */
+    TOKENIZER_GOES_ON = 2  /* the text goes on where another was cut */
+} tokenizer_flags;
+
+/* Ids of `text` (UTF-8, `len` bytes, NUL allowed) without begin-of-text;
+ * `flags` are of tokenizer_flags.  *ids belongs to the scratch until its next
+ * use.  ST_ARG: not UTF-8 (with the byte's place). */
 status tokenizer_encode(tokenizer_scratch *scratch, const int32_t **ids,
                         size_t *n_id, const char *text, size_t len,
-                        bool special) MUST_USE;
+                        unsigned flags) MUST_USE;
 
-/* A text that arrives in pieces (a file of any size) is cut at places where no
- * token can cross: *cut = the largest such place in text[0..len), 0 if none
- * (feed more).  A piece of `limit` bytes without such a place is cut at a
- * character border all the same, so that memory and time stay bounded; the
- * place then depends on the text alone, not on how it arrived.  Places are
- * known for the patterns of GPT-2 and Llama 3 (with digits by one or three);
- * with another pattern every cut is at the limit. */
 enum {
     /* The limit for everybody who reads text in pieces: where text without a
      * safe place is cut depends on it, and a document must have the same ids
      * whoever read it. */
     TOKENIZER_PIECE = 64 << 10
 };
-size_t tokenizer_cut(const tokenizer *tok, const char *text, size_t len,
-                     size_t limit);
 
-/* Bytes of one token (special tokens: their text when `special`, else
- * nothing).  Not NUL-terminated; may be part of a character.  An unknown id
- * has no bytes. */
+/* A text that arrives in pieces (a file of any size) is cut at places where no
+ * token can cross: *cut = such a place in text[0..len), 0 if there is none yet
+ * (feed more).  Both sides of it have the ids that they have in the whole; the
+ * right one with TOKENIZER_GOES_ON, which `flags` has if this text goes on
+ * itself.  A piece of `limit` bytes without such a
+ * place (docs/models.md says which texts have none) is cut at a character
+ * border all the same, so that memory and time stay bounded; the place then
+ * depends on the text alone, not on how it arrived. */
+status tokenizer_cut(tokenizer_scratch *scratch, size_t *cut, const char *text,
+                     size_t len, size_t limit, unsigned flags) MUST_USE;
+
+/* Bytes of one token in the middle of an answer (special tokens: their text
+ * when `special`, else nothing).  Not NUL-terminated; may be part of a
+ * character.  An unknown id has no bytes. */
 void tokenizer_piece(const tokenizer *tok, int32_t id, bool special,
-                     const char **bytes, size_t *len);
+                     const char **text, size_t *len);
 
 /* ------------------------------------------------------ text of answers --- */
 
 /* Turns ids into UTF-8 as they come: holds back an unfinished character (ends
- * as U+FFFD) and anything that may become a stop string. */
+ * as U+FFFD) and anything that may become a stop string.  Spaces that the
+ * file's decoder takes from the beginning of an answer are left out. */
 typedef struct tokenizer_stream tokenizer_stream;
 status tokenizer_stream_new(tokenizer_stream **out, const tokenizer *tok,
                             const char *const *stops, size_t n_stop) MUST_USE;

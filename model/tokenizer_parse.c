@@ -76,17 +76,12 @@ see_id(void *ctx, const char *key, const json *id)
 static status
 check_added(parser *p, const json *entry)
 {
-    static const char *const flags[] = {"single_word", "lstrip", "rstrip"};
     size_t len;
     const char *text = json_text(json_get(entry, "content"), &len);
 
     if (len == 0 || len > ADDED_MAX_LEN || strlen(text) != len)
         return tokenizer_parser_bad(p, "the content of an added token",
                                     "1 to 256 bytes");
-    for (size_t i = 0; i < sizeof(flags) / sizeof(flags[0]); i++)
-        if (tokenizer_parser_flag(entry, flags[i], false))
-            return tokenizer_parser_unsupported(p, "an added token with",
-                                                flags[i]);
     (void)see_id(p, "", json_get(entry, "id"));
     return p->st;
 }
@@ -102,7 +97,9 @@ put_plain(void *ctx, const char *key, const json *id)
     p->st = reserve_word(p, len);
     if (p->st != ST_OK)
         return false;
-    if (len > 0 && bytelevel_decode(p->word, &n, key, len))
+    if (len > 0 && !p->letters)
+        p->st = vocab_put(v, json_int(id), VOCAB_PLAIN, key, len);
+    else if (len > 0 && bytelevel_decode(p->word, &n, key, len))
         p->st = vocab_put(v, json_int(id), VOCAB_PLAIN, p->word, n);
     else
         p->st = vocab_put(v, json_int(id), VOCAB_ODD, key, len);
@@ -153,29 +150,49 @@ fail:
     return st;
 }
 
-/* Tokens that are taken from the normalized text come after the others. */
+/* Tokens that are taken from the normalized text come after the others, and
+ * are normalized like it. */
+static status
+put_in_list(parser *p, normal_scratch *scratch, const json *entry)
+{
+    bool special = tokenizer_parser_flag(entry, "special", false);
+    bool late = tokenizer_parser_flag(entry, "normalized", !special);
+    added_flags flags = {
+        .lstrip = tokenizer_parser_flag(entry, "lstrip", false),
+        .rstrip = tokenizer_parser_flag(entry, "rstrip", false),
+        .single_word = tokenizer_parser_flag(entry, "single_word", false)};
+    normal_part part = {.begins = true, .first = true};
+    status st;
+
+    part.text = json_text(json_get(entry, "content"), &part.len);
+    if (late)
+        TRY(normal_apply(&p->tok->normalizer, scratch, &part));
+    TRY(added_put(&p->tok->added[late ? 1 : 0],
+                  (int32_t)json_int(json_get(entry, "id")), part.text, part.len,
+                  flags));
+    return ST_OK;
+
+fail:
+    return st;
+}
+
 static status
 read_added(parser *p)
 {
     const json *list = json_get(p->root, "added_tokens");
-    added *lists = p->tok->added;
+    normal_scratch scratch = {0};
     status st;
 
     for (int i = 0; i < TOKENIZER_N_ADDED; i++)
-        TRY(added_init(&lists[i], &p->tok->vocab, json_size(list)));
-    for (size_t i = 0; i < json_size(list); i++) {
-        const json *entry = json_at(list, i);
-        bool special = tokenizer_parser_flag(entry, "special", false);
-        bool late = tokenizer_parser_flag(entry, "normalized", !special);
-
-        added_put(&lists[late ? 1 : 0],
-                  (int32_t)json_int(json_get(entry, "id")));
-    }
+        TRY(added_init(&p->tok->added[i], &p->tok->vocab, json_size(list)));
+    for (size_t i = 0; i < json_size(list); i++)
+        TRY(put_in_list(p, &scratch, json_at(list, i)));
     for (int i = 0; i < TOKENIZER_N_ADDED; i++)
-        TRY(added_sort(&lists[i]));
-    return ST_OK;
+        TRY(added_sort(&p->tok->added[i]));
+    st = ST_OK;
 
 fail:
+    normal_scratch_fini(&scratch);
     return st;
 }
 
@@ -213,6 +230,11 @@ read_merge(parser *p, uint32_t rank, const json *merge)
 
     TRY(split_merge(p, merge, part, len));
     TRY(reserve_word(p, len[0] + len[1]));
+    if (!p->letters) {
+        memcpy(p->word, part[0], len[0]);
+        memcpy(p->word + len[0], part[1], len[1]);
+        return bpe_add(&p->tok->bpe, rank, p->word, len[0], len[1]);
+    }
     if (!bytelevel_decode(p->word, &n[0], part[0], len[0]) ||
         !bytelevel_decode(p->word + n[0], &n[1], part[1], len[1]))
         return tokenizer_parser_bad(p, "a merge", "of byte-level tokens");
@@ -223,9 +245,24 @@ fail:
     return st;
 }
 
+/* Where something in a text may be no token, the unknown one must be one. */
+static status
+check_unknown(const parser *p, const char *unk)
+{
+    const bpe *b = &p->tok->bpe;
+    bool needed = b->set.chars && !b->set.fallback;
+
+    for (int i = 0; i < 256 && !b->set.chars; i++)
+        needed |= b->byte_id[i] < 0;
+    if (needed && unk[0] != '\0' && b->set.unk < 0)
+        return tokenizer_parser_bad(p, "model.unk_token", "a token");
+    return ST_OK;
+}
+
 static status
 read_merges(parser *p, const json *model)
 {
+    const char *unk = json_text(json_get(model, "unk_token"), NULL);
     const json *merges = json_get(model, "merges");
     size_t n = json_size(merges);
     status st;
@@ -233,11 +270,19 @@ read_merges(parser *p, const json *model)
     if (!json_is_array(merges) || n > MAX_MERGES)
         return tokenizer_parser_bad(p, "model.merges",
                                     "a list of at most 1048576");
-    TRY(bpe_init(&p->tok->bpe, &p->tok->vocab, n));
+    TRY(bpe_init(
+        &p->tok->bpe, &p->tok->vocab,
+        &(bpe_setup){
+            .chars = !p->letters,
+            .fallback = tokenizer_parser_flag(model, "byte_fallback", false),
+            .fuse_unk = tokenizer_parser_flag(model, "fuse_unk", false),
+            .ignore_merges =
+                tokenizer_parser_flag(model, "ignore_merges", false),
+            .unk = tokenizer_find(p->tok, unk),
+            .n_merge = n}));
+    TRY(check_unknown(p, unk));
     for (size_t i = 0; i < n; i++)
         TRY(read_merge(p, (uint32_t)i, json_at(merges, i)));
-    p->tok->bpe.ignore_merges =
-        tokenizer_parser_flag(model, "ignore_merges", false);
     return ST_OK;
 
 fail:
@@ -255,8 +300,12 @@ check_model(const parser *p, const json *model)
     if (strcmp(type, "BPE") != 0 &&
         !(type[0] == '\0' && json_is_array(json_get(model, "merges"))))
         return tokenizer_parser_unsupported(p, "model", type);
-    if (tokenizer_parser_flag(model, "byte_fallback", false))
-        return tokenizer_parser_unsupported(p, "model.byte_fallback", "true");
+    if (p->letters && tokenizer_parser_flag(model, "byte_fallback", false))
+        return tokenizer_parser_unsupported(p, "model.byte_fallback",
+                                            "with ByteLevel");
+    if (!p->letters && tokenizer_parser_flag(model, "ignore_merges", false))
+        return tokenizer_parser_unsupported(p, "model.ignore_merges",
+                                            "without ByteLevel");
     if (json_number(json_get(model, "dropout")) != 0)
         return tokenizer_parser_unsupported(p, "model.dropout", "");
     for (size_t i = 0; i < 2; i++) {
@@ -278,11 +327,12 @@ read_all(parser *p)
 
     if (!json_is_object(model))
         return tokenizer_parser_bad(p, "model", "an object");
+    TRY(tokenizer_parser_steps(p));
     TRY(check_model(p, model));
     TRY(read_vocab(p));
     TRY(read_added(p));
     TRY(read_merges(p, model));
-    TRY(tokenizer_parser_steps(p));
+    TRY(tokenizer_parser_ends(p));
     return ST_OK;
 
 fail:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the two halves of reading tokenizer.json share: the tables
- * (tokenizer_parse.c) and the steps around them (tokenizer_steps.c). */
+/* What the parts of reading tokenizer.json share: the tables
+ * (tokenizer_parse.c), the steps before them (tokenizer_steps.c) and behind
+ * them (tokenizer_ends.c). */
 #ifndef MODEL_TOKENIZER_PARSER_H
 #define MODEL_TOKENIZER_PARSER_H
 
@@ -13,7 +14,8 @@ typedef struct tokenizer_parser {
     size_t len;       /* bytes of it */
     const json *root;
     int64_t max_id;
-    char *word; /* room for the bytes of two parts of a merge */
+    bool letters; /* tokens are in the letters of bytelevel.h */
+    char *word;   /* room for the bytes of two parts of a merge */
     size_t word_cap;
     status st; /* of a walk over members */
 } tokenizer_parser;
@@ -27,8 +29,21 @@ status tokenizer_parser_unsupported(const tokenizer_parser *p, const char *name,
 /* A flag that is absent or null has its default. */
 bool tokenizer_parser_flag(const json *object, const char *name, bool fallback);
 
-/* Normalizer, pre-tokenizer, post-processor, decoder.  The vocabulary and the
- * added tokens are there. */
+/* The "type" of a step; "" when it has none. */
+bool tokenizer_parser_is(const json *step, const char *type);
+const char *tokenizer_parser_type(const json *step);
+
+/* How Metaspace puts a mark before the text: "always", "first" or "never". */
+const char *tokenizer_parser_scheme(const json *metaspace);
+
+/* ST_UNSUPPORTED: Metaspace with another mark than U+2581. */
+status tokenizer_parser_mark(const tokenizer_parser *p,
+                             const json *metaspace) MUST_USE;
+
+/* Normalizer and pre-tokenizer; sets p->letters. */
 status tokenizer_parser_steps(tokenizer_parser *p) MUST_USE;
+
+/* Post-processor and decoder.  Vocabulary and added tokens are there. */
+status tokenizer_parser_ends(tokenizer_parser *p) MUST_USE;
 
 #endif

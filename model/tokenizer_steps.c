@@ -1,23 +1,90 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The steps around the model in tokenizer.json: what comes before merging,
- * and what is put before the ids. */
+/* The steps before merging in tokenizer.json: the normalizer, and the
+ * pre-tokenizer. */
 #include <string.h>
 
+#include "base/utf8.h"
 #include "model/tokenizer_parser.h"
 
 typedef tokenizer_parser parser;
 
-/* The "type" of a step; "" when it has none. */
-static const char *
-type_of(const json *step)
+const char *
+tokenizer_parser_type(const json *step)
 {
     return json_text(json_get(step, "type"), NULL);
 }
 
-static bool
-is_type(const json *step, const char *type)
+bool
+tokenizer_parser_is(const json *step, const char *type)
 {
-    return strcmp(type_of(step), type) == 0;
+    return strcmp(tokenizer_parser_type(step), type) == 0;
+}
+
+/* --------------------------------------------------------- normalizer --- */
+
+/* What a step puts in. */
+static status
+read_content(const parser *p, normal_step *out, const json *text)
+{
+    const char *content = json_text(text, &out->n_to);
+
+    if (out->n_to == 0 || out->n_to > NORMAL_LONGEST)
+        return tokenizer_parser_bad(p, "what a normalizer puts in",
+                                    "1 to 16 bytes");
+    memcpy(out->to, content, out->n_to);
+    return ST_OK;
+}
+
+/* One character: text may be cut before or behind it, never inside. */
+static status
+read_replace(const parser *p, normal_step *out, const json *step)
+{
+    const json *what = json_get(json_get(step, "pattern"), "String");
+    const char *text = json_text(what, &out->n_from);
+    size_t n;
+
+    if (!json_is_string(what))
+        return tokenizer_parser_unsupported(p, "normalizer Replace",
+                                            "of anything but a plain text");
+    if (out->n_from == 0 || utf8_next(text, out->n_from, &n) != UTF8_GOOD ||
+        n != out->n_from)
+        return tokenizer_parser_unsupported(p, "normalizer Replace",
+                                            "of anything but one character");
+    memcpy(out->from, text, n);
+    out->kind = NORMAL_REPLACE;
+    return read_content(p, out, json_get(step, "content"));
+}
+
+static status
+read_normalizer(parser *p, const json *step)
+{
+    const json *list = json_get(step, "normalizers");
+    normal *to = &p->tok->normalizer;
+    normal_step s = {.kind = NORMAL_NFC};
+    status st;
+
+    if (tokenizer_parser_is(step, "Sequence")) {
+        for (size_t i = 0; i < json_size(list); i++)
+            TRY(read_normalizer(p, json_at(list, i)));
+        return ST_OK;
+    }
+    if (tokenizer_parser_is(step, "Prepend")) {
+        s.kind = NORMAL_PREPEND;
+        TRY(read_content(p, &s, json_get(step, "prepend")));
+    } else if (tokenizer_parser_is(step, "Replace")) {
+        TRY(read_replace(p, &s, step));
+    } else if (!tokenizer_parser_is(step, "NFC")) {
+        return tokenizer_parser_unsupported(p, "normalizer",
+                                            tokenizer_parser_type(step));
+    } else if (to->n > 0) {
+        return tokenizer_parser_unsupported(p, "normalizer",
+                                            "NFC behind another");
+    }
+    TRY(normal_add(to, &s));
+    return ST_OK;
+
+fail:
+    return st;
 }
 
 /* ------------------------------------------------------ pre-tokenizer --- */
@@ -26,18 +93,19 @@ is_type(const json *step, const char *type)
 static const json *
 step_at(const json *pre, size_t i)
 {
-    if (is_type(pre, "Sequence"))
+    if (tokenizer_parser_is(pre, "Sequence"))
         return json_at(json_get(pre, "pretokenizers"), i);
-    return i == 0 ? pre : NULL;
+    return i == 0 && !json_is_null(pre) ? pre : NULL;
 }
 
 /* A word is what the pattern matches, and what is left between matches. */
 static status
-read_split(const parser *p, const json *split, const char **pattern,
-           size_t *len)
+read_split(parser *p, const json *split)
 {
     const json *regex = json_get(json_get(split, "pattern"), "Regex");
     const char *behavior = json_text(json_get(split, "behavior"), NULL);
+    const char *text;
+    size_t len;
 
     if (!json_is_string(regex))
         return tokenizer_parser_unsupported(
@@ -46,143 +114,125 @@ read_split(const parser *p, const json *split, const char **pattern,
         return tokenizer_parser_unsupported(p, "pre_tokenizer Split", behavior);
     if (tokenizer_parser_flag(split, "invert", false))
         return tokenizer_parser_unsupported(p, "pre_tokenizer Split", "invert");
-    *pattern = json_text(regex, len);
-    return ST_OK;
+    text = json_text(regex, &len);
+    return pretoken_add_pattern(&p->tok->pretoken, text, len);
 }
 
-/* ByteLevel alone, with its own pattern, or Split and ByteLevel without. */
 static status
-read_pre_tokenizer(parser *p)
+read_byte_level(parser *p, const json *step)
 {
-    const json *pre = json_get(p->root, "pre_tokenizer");
-    const json *step = step_at(pre, 0);
-    const char *pattern = pretoken_gpt2;
-    size_t len = strlen(pretoken_gpt2);
-    size_t n = 0;
-    bool split = is_type(step, "Split");
-    status st;
-
-    if (split) {
-        TRY(read_split(p, step, &pattern, &len));
-        step = step_at(pre, ++n);
-    }
-    if (!is_type(step, "ByteLevel"))
-        return tokenizer_parser_unsupported(p, "pre_tokenizer", type_of(step));
-    if (step_at(pre, n + 1) != NULL)
-        return tokenizer_parser_unsupported(p, "pre_tokenizer",
-                                            "of more steps");
     if (tokenizer_parser_flag(step, "add_prefix_space", true))
         return tokenizer_parser_unsupported(p, "add_prefix_space", "true");
-    if (tokenizer_parser_flag(step, "use_regex", true) == split)
-        return tokenizer_parser_unsupported(p, "pre_tokenizer",
-                                            "with two patterns, or with none,");
-    TRY(pretoken_new(&p->tok->pretoken, pattern, len));
-    return ST_OK;
-
-fail:
-    return st;
-}
-
-/* ----------------------------------------------------- post-processor --- */
-
-/* The one id that a special token of a template stands for. */
-static status
-read_template_token(parser *p, const json *processor, const char *name)
-{
-    const json *token = json_get(json_get(processor, "special_tokens"), name);
-    const json *ids = json_get(token, "ids");
-    const json *id = json_at(ids, 0);
-
-    if (!json_is_array(ids) || json_size(ids) != 1 || !json_is_integer(id))
-        return tokenizer_parser_bad(p, "a special token of post_processor",
-                                    "one id");
-    if (json_int(id) < 0 || json_int(id) >= p->tok->vocab.n_token ||
-        p->tok->vocab.token[json_int(id)].kind == VOCAB_NONE)
-        return tokenizer_parser_bad(p, "a special token of post_processor",
-                                    "a token");
-    if (p->tok->bos >= 0)
-        return tokenizer_parser_unsupported(p, "post_processor",
-                                            "with two tokens");
-    p->tok->bos = (int32_t)json_int(id);
-    return ST_OK;
-}
-
-/* Special tokens, then the text: the only order that is built, because an
- * answer goes on behind the text. */
-static status
-read_template(parser *p, const json *processor)
-{
-    const json *single = json_get(processor, "single");
-    bool text = false;
-    status st;
-
-    for (size_t i = 0; i < json_size(single); i++) {
-        const json *piece = json_at(single, i);
-        const json *special = json_get(piece, "SpecialToken");
-
-        if (special == NULL && json_get(piece, "Sequence") != NULL && !text) {
-            text = true;
-            continue;
-        }
-        if (special == NULL || text)
-            return tokenizer_parser_unsupported(
-                p, "post_processor", "with anything behind the text");
-        TRY(read_template_token(p, processor,
-                                json_text(json_get(special, "id"), NULL)));
-    }
-    if (!text)
-        return tokenizer_parser_bad(p, "post_processor.single",
-                                    "a list with the text in it");
-    return ST_OK;
-
-fail:
-    return st;
-}
-
-static status
-read_processor(parser *p, const json *processor)
-{
-    if (json_is_null(processor) || is_type(processor, "ByteLevel"))
+    p->letters = true;
+    if (!tokenizer_parser_flag(step, "use_regex", true))
         return ST_OK;
-    if (is_type(processor, "TemplateProcessing"))
-        return read_template(p, processor);
-    return tokenizer_parser_unsupported(p, "post_processor",
-                                        type_of(processor));
+    return pretoken_add_pattern(&p->tok->pretoken, pattern_gpt2,
+                                strlen(pattern_gpt2));
+}
+
+/* Files that are older than "prepend_scheme" have a flag. */
+const char *
+tokenizer_parser_scheme(const json *metaspace)
+{
+    const json *scheme = json_get(metaspace, "prepend_scheme");
+
+    if (json_is_string(scheme))
+        return json_text(scheme, NULL);
+    return tokenizer_parser_flag(metaspace, "add_prefix_space", true) ? "always"
+                                                                      : "never";
+}
+
+status
+tokenizer_parser_mark(const parser *p, const json *metaspace)
+{
+    const char *mark = json_text(json_get(metaspace, "replacement"), NULL);
+
+    if (strcmp(mark, "\u2581") != 0)
+        return tokenizer_parser_unsupported(p, "Metaspace with the mark", mark);
+    return ST_OK;
 }
 
 static status
-read_post_processor(parser *p)
+read_metaspace(parser *p, const json *step)
 {
-    const json *processor = json_get(p->root, "post_processor");
-    const json *list = json_get(processor, "processors");
+    const char *scheme = tokenizer_parser_scheme(step);
+    normal_step space = {.kind = NORMAL_REPLACE,
+                         .from = " ",
+                         .n_from = 1,
+                         .to = "\u2581",
+                         .n_to = 3};
+    normal_step prefix = {.kind = NORMAL_PREFIX, .to = "\u2581", .n_to = 3};
     status st;
 
-    if (!is_type(processor, "Sequence"))
-        return read_processor(p, processor);
-    for (size_t i = 0; i < json_size(list); i++)
-        TRY(read_processor(p, json_at(list, i)));
+    TRY(tokenizer_parser_mark(p, step));
+    TRY(normal_add(&p->tok->marks, &space));
+    if (strcmp(scheme, "first") == 0)
+        prefix.kind = NORMAL_FIRST;
+    else if (strcmp(scheme, "always") != 0 && strcmp(scheme, "never") != 0)
+        TRY(tokenizer_parser_unsupported(p, "prepend_scheme", scheme));
+    if (strcmp(scheme, "never") != 0)
+        TRY(normal_add(&p->tok->marks, &prefix));
+    if (tokenizer_parser_flag(step, "split", true))
+        TRY(pretoken_add(&p->tok->pretoken, PRETOKEN_MARK));
     return ST_OK;
 
 fail:
     return st;
 }
 
-/* -------------------------------------------------------------- whole --- */
+static status
+read_digits(parser *p, const json *step)
+{
+    bool alone = tokenizer_parser_flag(step, "individual_digits", false);
+
+    return pretoken_add(&p->tok->pretoken,
+                        alone ? PRETOKEN_DIGIT : PRETOKEN_DIGITS);
+}
+
+/* Splits and digits and then ByteLevel, or Metaspace alone, or nothing. */
+static status
+read_pre_tokenizer(parser *p, const json *pre)
+{
+    const json *step;
+    size_t i = 0;
+    status st;
+
+    for (; (step = step_at(pre, i)) != NULL && !p->letters; i++) {
+        const char *type = tokenizer_parser_type(step);
+
+        if (strcmp(type, "Split") == 0)
+            TRY(read_split(p, step));
+        else if (strcmp(type, "Digits") == 0)
+            TRY(read_digits(p, step));
+        else if (strcmp(type, "ByteLevel") == 0)
+            TRY(read_byte_level(p, step));
+        else if (strcmp(type, "Metaspace") == 0 && i == 0 &&
+                 step_at(pre, 1) == NULL)
+            return read_metaspace(p, step);
+        else
+            return tokenizer_parser_unsupported(p, "pre_tokenizer", type);
+    }
+    if (step != NULL)
+        return tokenizer_parser_unsupported(p, "pre_tokenizer",
+                                            "of more steps");
+    if (i > 0 && !p->letters)
+        return tokenizer_parser_unsupported(p, "pre_tokenizer",
+                                            "without ByteLevel");
+    return ST_OK;
+
+fail:
+    return st;
+}
 
 status
 tokenizer_parser_steps(parser *p)
 {
     const json *normalizer = json_get(p->root, "normalizer");
-    const json *decoder = json_get(p->root, "decoder");
     status st;
 
     if (!json_is_null(normalizer))
-        return tokenizer_parser_unsupported(p, "normalizer",
-                                            type_of(normalizer));
-    if (!is_type(decoder, "ByteLevel"))
-        return tokenizer_parser_unsupported(p, "decoder", type_of(decoder));
-    TRY(read_pre_tokenizer(p));
-    TRY(read_post_processor(p));
+        TRY(read_normalizer(p, normalizer));
+    TRY(read_pre_tokenizer(p, json_get(p->root, "pre_tokenizer")));
     return ST_OK;
 
 fail:

@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
-#include "model/tokenizer.h"
+#include "model/tokenizer_parts.h"
 
 typedef struct stop {
     char *text;
@@ -16,6 +16,9 @@ struct tokenizer_stream {
     const tokenizer *tok;
     stop *stop;
     size_t n_stop;
+    bytes first;  /* what the answer begins with */
+    bool begun;   /* there was a token that is text */
+    size_t strip; /* spaces at the beginning that still may go */
     char tail[4]; /* the beginning of a character */
     size_t n_tail;
     char *text; /* handed out by the last call, then held back */
@@ -32,6 +35,7 @@ tokenizer_stream_new(tokenizer_stream **out, const tokenizer *tok,
 
     TRY(mem_new(&s, 1, sizeof(*s)));
     s->tok = tok;
+    s->strip = tok->spelling.set.n_strip;
     TRY(mem_new(&s->stop, n_stop, sizeof(*s->stop)));
     for (size_t i = 0; i < n_stop; i++) {
         if (stops[i][0] == '\0')
@@ -56,6 +60,7 @@ tokenizer_stream_free(tokenizer_stream *s)
     for (size_t i = 0; i < s->n_stop; i++)
         mem_free(s->stop[i].text);
     mem_free(s->stop);
+    bytes_fini(&s->first);
     mem_free(s->text);
     mem_free(s);
 }
@@ -78,10 +83,21 @@ fail:
 }
 
 static void
-put(tokenizer_stream *s, const char *bytes, size_t n)
+put(tokenizer_stream *s, const char *text, size_t n)
 {
-    memcpy(s->text + s->n, bytes, n);
+    memcpy(s->text + s->n, text, n);
     s->n += n;
+}
+
+/* n bytes that are no character.  The library that writes these files makes
+ * one U+FFFD of them, or one of each where bytes are tokens by name. */
+static void
+put_bad(tokenizer_stream *s, size_t n)
+{
+    size_t times = s->tok->spelling.set.byte_names ? n : 1;
+
+    for (size_t i = 0; i < times && n > 0; i++)
+        put(s, "\xef\xbf\xbd", 3);
 }
 
 /* One byte joins the tail.  What becomes a character or can no longer become
@@ -99,9 +115,22 @@ push_byte(tokenizer_stream *s, char byte)
         if (kind == UTF8_GOOD)
             put(s, s->tail, n);
         else
-            put(s, "\xef\xbf\xbd", 3);
+            put_bad(s, n);
         s->n_tail -= n;
         memmove(s->tail, s->tail + n, s->n_tail);
+    }
+}
+
+static void
+push_bytes(tokenizer_stream *s, const char *text, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        if (s->strip > 0 && text[i] == ' ') {
+            s->strip--;
+            continue;
+        }
+        s->strip = 0;
+        push_byte(s, text[i]);
     }
 }
 
@@ -166,23 +195,57 @@ find_stop(tokenizer_stream *s, size_t from)
     }
 }
 
+/* The bytes of a token, which may be the first of the answer. */
+static status
+read_token(tokenizer_stream *s, int32_t id, const char **text, size_t *n)
+{
+    const vocab *v = &s->tok->vocab;
+    vocab_kind kind =
+        id >= 0 && (uint32_t)id < v->n_token ? v->token[id].kind : VOCAB_NONE;
+    status st;
+
+    tokenizer_piece(s->tok, id, false, text, n);
+    if (s->begun || kind == VOCAB_NONE || kind == VOCAB_SPECIAL)
+        return ST_OK;
+    TRY(spelling_first(&s->tok->spelling, v, id, &s->first));
+    s->begun = true;
+    *text = s->first.data;
+    *n = s->first.len;
+
+fail:
+    return st;
+}
+
+/* Where bytes are tokens by name, any other token ends a character. */
+static void
+end_character(tokenizer_stream *s, int32_t id, size_t n)
+{
+    const spelling *p = &s->tok->spelling;
+
+    if (n == 0 || !p->set.byte_names || spelling_is_byte(p, id))
+        return;
+    put_bad(s, s->n_tail);
+    s->n_tail = 0;
+}
+
 status
 tokenizer_stream_push(tokenizer_stream *s, int32_t id, const char **text,
                       size_t *len, bool *stopped)
 {
-    const char *bytes;
+    const char *token;
     size_t n;
     size_t old;
     status st;
 
     drop_given(s);
-    tokenizer_piece(s->tok, id, false, &bytes, &n);
+    TRY(read_token(s, id, &token, &n));
     TRY(reserve(s, n));
     old = s->n;
-    for (size_t i = 0; i < n && !s->stopped; i++)
-        push_byte(s, bytes[i]);
-    if (!s->stopped)
+    if (!s->stopped) {
+        end_character(s, id, n);
+        push_bytes(s, token, n);
         find_stop(s, old);
+    }
     s->given = s->stopped ? s->n : s->n - held_back(s);
     *text = s->text;
     *len = s->given;
@@ -200,8 +263,7 @@ tokenizer_stream_finish(tokenizer_stream *s, const char **text, size_t *len)
 
     drop_given(s);
     TRY(reserve(s, 0));
-    if (s->n_tail > 0)
-        put(s, "\xef\xbf\xbd", 3);
+    put_bad(s, s->n_tail);
     s->n_tail = 0;
     s->given = s->n;
     *text = s->text;

@@ -112,7 +112,8 @@ append_text(run_input *in, tokenizer_scratch *scratch, const reader *r,
         TRY(status_fail(
             ST_ARG, "the input is not UTF-8: byte %llu",
             (unsigned long long)(r->consumed + bad_place(r->text, len))));
-    TRY(tokenizer_encode(scratch, &ids, &n, r->text, len, false));
+    TRY(tokenizer_encode(scratch, &ids, &n, r->text, len,
+                         r->consumed > 0 ? TOKENIZER_GOES_ON : 0));
     TRY(append(in, ids, n));
 fail:
     return st;
@@ -120,15 +121,17 @@ fail:
 
 /* Everything the reader gives, cut where no token can cross. */
 static status
-read_pieces(run_input *in, const tokenizer *tok, tokenizer_scratch *scratch,
-            reader *r, const char *path)
+read_pieces(run_input *in, tokenizer_scratch *scratch, reader *r,
+            const char *path)
 {
     status st = ST_OK;
     for (;;) {
         TRY(fill(r, path));
         if (r->len == 0)
             return ST_OK;
-        size_t cut = tokenizer_cut(tok, r->text, r->len, TOKENIZER_PIECE);
+        size_t cut = 0;
+        TRY(tokenizer_cut(scratch, &cut, r->text, r->len, TOKENIZER_PIECE,
+                          r->consumed > 0 ? TOKENIZER_GOES_ON : 0));
         if (cut == 0)
             cut = r->len; /* the end, or no place at all in a whole piece */
         TRY(append_text(in, scratch, r, cut));
@@ -172,7 +175,7 @@ read_text(run_input *in, const char *path, const tokenizer *tok)
         TRY(append(in, &bos, 1));
     uint64_t n_before = in->n_id;
     TRY(tokenizer_scratch_new(&scratch, tok));
-    TRY(read_pieces(in, tok, scratch, r, path));
+    TRY(read_pieces(in, scratch, r, path));
     if (in->n_id == n_before)
         TRY(status_fail(ST_ARG, "%s: the document is empty", path));
 fail:
@@ -273,7 +276,7 @@ add_question(run_input *in, const char *text, const tokenizer *tok)
         TRY(status_fail(ST_ARG, "the question is not UTF-8: byte %zu",
                         bad_place(text, strlen(text))));
     TRY(tokenizer_scratch_new(&scratch, tok));
-    TRY(tokenizer_encode(scratch, &ids, &n, text, strlen(text), false));
+    TRY(tokenizer_encode(scratch, &ids, &n, text, strlen(text), 0));
     TRY(append(in, ids, n));
 fail:
     tokenizer_scratch_free(scratch);
