@@ -123,6 +123,31 @@ file_map_close(file_map *map)
     map->len = 0;
 }
 
+/* Advice on the pages within some bytes, or also on those at their edges. */
+static void
+advise(const void *data, size_t len, bool edges, int advice)
+{
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t more = edges ? 0 : page - 1;
+    uintptr_t first = ((uintptr_t)data + more) / page * page;
+    uintptr_t end = ((uintptr_t)data + len + page - 1 - more) / page * page;
+
+    if (end > first)
+        (void)madvise((void *)first, end - first, advice);
+}
+
+void
+file_map_expect(const void *data, size_t len)
+{
+    advise(data, len, true, MADV_WILLNEED);
+}
+
+void
+file_map_forget(const void *data, size_t len)
+{
+    advise(data, len, false, MADV_DONTNEED);
+}
+
 bool
 file_exists(const char *path)
 {

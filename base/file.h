@@ -26,6 +26,11 @@ typedef struct file_map {
  * not become shorter while it is mapped. */
 status file_map_open(file_map *out, const char *path) MUST_USE;
 void file_map_close(file_map *map); /* zeroed is fine */
+/* `len` bytes of a map will be read soon: reading ahead may begin. */
+void file_map_expect(const void *data, size_t len);
+/* The whole pages within `len` bytes of a map leave this process's memory; they
+ * come back when they are read again. */
+void file_map_forget(const void *data, size_t len);
 
 /* Writes beside `path`, fsyncs, renames, fsyncs the directory. */
 status file_write(const char *path, const void *data, size_t len) MUST_USE;

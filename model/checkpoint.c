@@ -135,16 +135,82 @@ checkpoint_find(const checkpoint *c, size_t entry, uint32_t layer)
 {
     const checkpoint_tensor *t = &c->tensor[layer * c->names.n + entry];
     weights_kind kind = c->names.entry[entry].kind;
-    if (t->whole != NULL || !c->cfg->tied_head)
+    if (!c->cfg->tied_head || (kind != WEIGHTS_EMBED && kind != WEIGHTS_HEAD))
         return t;
-    for (size_t i = 0; i < c->names.n; i++) {
-        weights_kind other = c->names.entry[i].kind;
-        if (c->tensor[i].whole != NULL &&
-            ((kind == WEIGHTS_EMBED && other == WEIGHTS_HEAD) ||
-             (kind == WEIGHTS_HEAD && other == WEIGHTS_EMBED)))
+    /* The table is asked first, for both. */
+    for (size_t i = 0; i < c->names.n; i++)
+        if (c->names.entry[i].kind == WEIGHTS_EMBED &&
+            c->tensor[i].whole != NULL)
             return &c->tensor[i];
-    }
+    for (size_t i = 0; i < c->names.n; i++)
+        if (c->names.entry[i].kind == WEIGHTS_HEAD)
+            t = &c->tensor[i];
     return t;
+}
+
+/* ---------------------------------------------------------------- types --- */
+
+/* Whether a kind is read by products or as the table alone, which take every
+ * type of the file. */
+static bool
+takes_types(weights_kind kind)
+{
+    static const bool takes[WEIGHTS_N_KIND] = {
+        [WEIGHTS_QKV] = true,     [WEIGHTS_OUT] = true,
+        [WEIGHTS_GATE_UP] = true, [WEIGHTS_DOWN] = true,
+        [WEIGHTS_MEM_Q] = true,   [WEIGHTS_MEM_K] = true,
+        [WEIGHTS_MEM_V] = true,   [WEIGHTS_MEM_B] = true,
+        [WEIGHTS_EMBED] = true,   [WEIGHTS_HEAD] = true};
+    return takes[kind];
+}
+
+/* The memory's own small products stay as they are: what they lose is kept
+ * for the rest of a document. */
+static bool
+takes_int8(const model_config *cfg, weights_kind kind)
+{
+    return kind == WEIGHTS_QKV || kind == WEIGHTS_OUT ||
+           kind == WEIGHTS_GATE_UP || kind == WEIGHTS_DOWN ||
+           (kind == WEIGHTS_HEAD && !cfg->tied_head);
+}
+
+/* The one type of all of a kind's tensors; fp32 where there are several, or
+ * where LoRA parts are to be added. */
+static kernel_type
+stored_type(const checkpoint *c, weights_kind kind)
+{
+    static const kernel_type types[] = {[SAFETENSORS_F32] = KERNEL_F32,
+                                        [SAFETENSORS_F16] = KERNEL_F16,
+                                        [SAFETENSORS_BF16] = KERNEL_BF16};
+    uint32_t n_layer = kind < WEIGHTS_N_LAYER_KIND ? c->cfg->n_layer : 1;
+    const safetensors_tensor *first = NULL;
+    for (size_t k = 0; k < c->names.n; k++)
+        for (uint32_t layer = 0; layer < n_layer; layer++) {
+            if (c->names.entry[k].kind != kind)
+                continue;
+            const checkpoint_tensor *t = checkpoint_find(c, k, layer);
+            if (t->whole == NULL)
+                continue;
+            first = first == NULL ? t->whole : first;
+            if (t->lora_a != NULL || t->whole->type != first->type)
+                return KERNEL_F32;
+        }
+    return first != NULL ? types[first->type] : KERNEL_F32;
+}
+
+void
+checkpoint_types(const checkpoint *c, weights_types *out, kernel_type compute,
+                 weights_want want)
+{
+    weights_types_of_compute(out, compute);
+    if (compute != KERNEL_F32)
+        return;
+    for (weights_kind kind = 0; kind < WEIGHTS_N_KIND; kind++) {
+        if (takes_types(kind))
+            out->of[kind] = stored_type(c, kind);
+        if (want == WEIGHTS_INT8 && takes_int8(c->cfg, kind))
+            out->of[kind] = KERNEL_I8;
+    }
 }
 
 /* ------------------------------------------------------------ checking --- */

@@ -39,4 +39,9 @@ void checkpoint_close(checkpoint *c); /* zeroed is fine */
 const checkpoint_tensor *checkpoint_find(const checkpoint *c, size_t entry,
                                          uint32_t layer);
 
+/* The types that this checkpoint's weights are kept in on a device that
+ * computes in `compute`.  The same on every rank, whatever part it holds. */
+void checkpoint_types(const checkpoint *c, weights_types *out,
+                      kernel_type compute, weights_want want);
+
 #endif

@@ -125,12 +125,44 @@ fail:
 
 /* --------------------------------------------------------------- parts --- */
 
+/* Numbers that lie in the file as they are kept are copied once. */
+static bool
+is_copy(const reader *r, const item *it)
+{
+    static const kernel_type types[] = {[SAFETENSORS_F32] = KERNEL_F32,
+                                        [SAFETENSORS_F16] = KERNEL_F16,
+                                        [SAFETENSORS_BF16] = KERNEL_BF16};
+    return it->t->lora_a == NULL &&
+           (it->e->layout == NAMES_ROWS || it->e->layout == NAMES_VECTOR) &&
+           types[it->t->whole->type] == weights_types_of(r->w)->of[it->e->kind];
+}
+
+static status
+copy_tensor(const reader *r, const item *it)
+{
+    const safetensors_tensor *t = it->t->whole;
+    size_t n = it->e->n * it->unit, width = t->bytes / n;
+    status st = ST_OK;
+    for (size_t i = 0; i < n; i += CHUNK) {
+        size_t now = n - i < CHUNK ? n - i : CHUNK;
+        TRY(weights_put_raw(r->w, it->e->kind, it->layer,
+                            it->e->first * it->unit + i, now,
+                            (const char *)t->data + i * width));
+        safetensors_forget(t, i, now);
+    }
+fail:
+    return st;
+}
+
 static status
 read_tensor(reader *r, const item *it)
 {
     bool lora = it->t->lora_a != NULL;
     size_t step = CHUNK / it->unit;
     status st = ST_OK;
+    safetensors_expect(it->t->whole);
+    if (is_copy(r, it))
+        return copy_tensor(r, it);
     if (lora)
         TRY(read_lora(r, it));
     for (size_t i = 0; i < it->e->n; i += step) {
@@ -180,23 +212,60 @@ fail:
     return st;
 }
 
-status
-weights_load(weights *w, const char *dir)
+/* The whole part from a checkpoint that is open. */
+static status
+read_part(const checkpoint *c, weights *w)
 {
-    checkpoint c = {0};
-    reader r = {.c = &c, .w = w};
+    reader r = {.c = c, .w = w};
     status st = ST_OK;
 
-    TRY(checkpoint_open(&c, weights_config_of(w), dir));
     TRY(mem_new(&r.chunk, CHUNK, sizeof *r.chunk));
     TRY(mem_new(&r.line, CHUNK, sizeof *r.line));
-    for (size_t k = 0; k < c.names.n; k++)
+    for (size_t k = 0; k < c->names.n; k++)
         TRY(read_entry(&r, k));
 fail:
     mem_free(r.chunk);
     mem_free(r.line);
     mem_free(r.row_b);
     mem_free(r.all_a);
+    return st;
+}
+
+status
+weights_load(weights *w, const char *dir)
+{
+    checkpoint c = {0};
+    status st = ST_OK;
+
+    TRY(checkpoint_open(&c, weights_config_of(w), dir));
+    TRY(read_part(&c, w));
+fail:
+    checkpoint_close(&c);
+    return st;
+}
+
+status
+weights_open(weights **out, kernel_device *dev, const model_config *cfg,
+             const weights_part *part, const char *dir, weights_want want)
+{
+    checkpoint c = {0};
+    weights_types types;
+    weights *w = NULL;
+    kernel_info info;
+    status st = ST_OK;
+
+    kernel_info_get(dev, &info);
+    if (want == WEIGHTS_INT8 && info.compute != KERNEL_F32)
+        TRY(status_fail(ST_UNSUPPORTED, "weights in 8 bits are not supported "
+                                        "on this device, on the CPU alone"));
+    TRY(checkpoint_open(&c, cfg, dir));
+    checkpoint_types(&c, &types, info.compute, want);
+    TRY(weights_new_typed(&w, dev, cfg, part, &types));
+    TRY(read_part(&c, w));
+    *out = w;
+    w = NULL;
+fail:
+    weights_free(w);
     checkpoint_close(&c);
     return st;
 }

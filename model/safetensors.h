@@ -58,6 +58,12 @@ status safetensors_read_f32(const safetensors_tensor *t, float *out,
 status safetensors_read_i32(const safetensors_tensor *t, int32_t *out,
                             size_t first, size_t n) MUST_USE;
 
+/* The whole tensor will be read soon. */
+void safetensors_expect(const safetensors_tensor *t);
+/* The elements first .. first + n - 1 were read and need not stay in memory
+ * for it; reading them again works. */
+void safetensors_forget(const safetensors_tensor *t, size_t first, size_t n);
+
 /* Writing: tensors in the order given, nothing that depends on time or place,
  * so the same tensors are the same bytes.  Usage: new, add all (names and
  * shapes, F32 or I32), begin, then data in order in any pieces, close. */

@@ -2,6 +2,7 @@
 /* Numbers of a tensor, converted to fp32 or int32. */
 #include <string.h>
 
+#include "base/file.h"
 #include "model/safetensors.h"
 #include "model/safetensors_header.h"
 
@@ -115,4 +116,18 @@ safetensors_read_i32(const safetensors_tensor *t, int32_t *out, size_t first,
 
 fail:
     return st;
+}
+
+void
+safetensors_expect(const safetensors_tensor *t)
+{
+    file_map_expect(t->data, t->bytes);
+}
+
+void
+safetensors_forget(const safetensors_tensor *t, size_t first, size_t n)
+{
+    size_t width = safetensors_width(t->type);
+
+    file_map_forget((const char *)t->data + first * width, n * width);
 }

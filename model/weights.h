@@ -52,28 +52,57 @@ typedef struct weights_part {
     bool head;  /* final norm and head */
 } weights_part;
 
+/* The type that each kind is kept in.  On a device that computes in fp32,
+ * products and the token table may also be BF16 or F16, and products I8 with a
+ * scale for every row. */
+typedef struct weights_types {
+    kernel_type of[WEIGHTS_N_KIND];
+} weights_types;
+
+/* What a checkpoint's matrices become. */
+typedef enum weights_want {
+    WEIGHTS_STORED = 0, /* as they are, where the device computes with it */
+    WEIGHTS_INT8        /* the blocks' products in 8 bits, and an untied head */
+} weights_want;
+
 typedef struct weights weights;
 
 /* Rows and columns of a kind; rows 0: the model has none of it. */
 void weights_shape(const model_config *cfg, weights_kind kind, size_t *rows,
                    size_t *cols);
-/* Bytes on the device that weights_new() will take. */
+/* Bytes on the device that weights_new() will take, and those of types. */
 size_t weights_bytes(const model_config *cfg, const weights_part *part,
                      kernel_type compute);
+size_t weights_bytes_typed(const model_config *cfg, const weights_part *part,
+                           const weights_types *types);
 
-/* Allocates all buffers of the part (zeroed; WEIGHTS_ROPE filled). */
+/* All kinds in one type. */
+void weights_types_of_compute(weights_types *out, kernel_type compute);
+
+/* Allocates all buffers of the part (zeroed; WEIGHTS_ROPE filled), in the
+ * device's compute type or in those given. */
 status weights_new(weights **out, kernel_device *dev, const model_config *cfg,
                    const weights_part *part) MUST_USE;
+status weights_new_typed(weights **out, kernel_device *dev,
+                         const model_config *cfg, const weights_part *part,
+                         const weights_types *types) MUST_USE;
 void weights_free(weights *w);
 
 const model_config *weights_config_of(const weights *w);
 const weights_part *weights_part_of(const weights *w);
+const weights_types *weights_types_of(const weights *w);
 
 /* Numbers first .. first + n - 1 of a kind's item [rows, cols], from fp32 host
- * values; item = layer index in the model (ignored for the kinds that have one
- * item).  Blocks until copied. */
+ * values that are rounded to the kind's type; item = layer index in the model
+ * (ignored for the kinds that have one item).  With I8 whole rows:
+ * scale = max |row| / 127, each number the nearest multiple of it.  Blocks
+ * until copied. */
 status weights_put(weights *w, weights_kind kind, uint32_t layer, size_t first,
                    size_t n, const float *values) MUST_USE;
+/* The same from numbers that are of the kind's type already, not I8; they need
+ * no alignment. */
+status weights_put_raw(weights *w, weights_kind kind, uint32_t layer,
+                       size_t first, size_t n, const void *values) MUST_USE;
 
 /* Every kind from a seeded generator: close to normal / sqrt(fan in), norms 1,
  * value projection x 0.1, gate bias -4 (states stay bounded).  A value depends
@@ -86,11 +115,20 @@ bool weights_has(const model_config *cfg, weights_kind kind);
 /* The view of a kind (buf NULL where the model has none): by layer, or item 0
  * for the single ones (by cell with stride 0). */
 kernel_view weights_view(const weights *w, weights_kind kind);
+/* The scales of a kind's rows, for kernel_linear(); buf NULL unless I8. */
+kernel_view weights_scale(const weights *w, weights_kind kind);
 
 /* Reads the part from a checkpoint directory under every naming scheme
  * (docs/models.md), LoRA parts merged.  Only this part's tensors are touched;
  * the map is gone on return.  Fails as checkpoint_open() does. */
 status weights_load(weights *w, const char *dir) MUST_USE;
+
+/* weights_new_typed() and weights_load() in one, in the types that the file
+ * and `want` ask for.  ST_UNSUPPORTED: WEIGHTS_INT8 on a device that does not
+ * compute in fp32. */
+status weights_open(weights **out, kernel_device *dev, const model_config *cfg,
+                    const weights_part *part, const char *dir,
+                    weights_want want) MUST_USE;
 
 /* Fingerprint of a checkpoint: BLAKE2b-256 over config.json and, of every
  * safetensors file in name order, its size, its header and samples of its data

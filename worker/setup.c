@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "model/weights.h"
 #include "worker/built.h"
@@ -236,8 +237,11 @@ open_engine(setup *s, const setup_world *args)
     if (args->n_answer > 0)
         cfg.kv_cap = s->cfg.segment_size + args->n_answer;
     cfg.max_cell = max_cell(args, part.n_layer);
-    TRY(weights_new(&w, s->dev, &s->cfg, &part));
-    TRY(weights_load(w, s->opt.model));
+    double start = clock_seconds();
+    TRY(weights_open(&w, s->dev, &s->cfg, &part, s->opt.model, WEIGHTS_STORED));
+    log_debug("rank %u: %zu MiB of weights in %.2f s", s->place.rank,
+              weights_bytes_typed(&s->cfg, &part, weights_types_of(w)) >> 20,
+              clock_seconds() - start);
     TRY(model_new(&m, s->dev, &s->cfg, w, cfg.max_cell,
                   s->cfg.segment_size + s->cfg.n_mem));
     w = NULL; /* the model's */
