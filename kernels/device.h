@@ -93,11 +93,7 @@ typedef struct device_op {
             kernel_assoc mem;
             kernel_view k, v, b;
         } write;
-        struct {
-            kernel_view ids, logits;
-            size_t n_vocab;
-            const kernel_sample_args *args; /* one a cell; the backend copies */
-        } sample;
+        kernel_sample_op sample; /* the backend copies its args */
     } u;
 } device_op;
 

@@ -538,16 +538,42 @@ kernel_assoc_write(kernel_queue *q, const kernel_assoc *mem, kernel_view k,
     return enqueue(q, &op);
 }
 
-status
-kernel_sample(kernel_queue *q, kernel_view ids, kernel_view logits,
-              size_t n_vocab, const kernel_sample_args *args)
+/* Most of what any cell reads and reports. */
+static kernel_sample_args
+sample_room(const kernel_queue *q, const kernel_sample_op *op)
 {
-    const device_op op = {.kind = DEVICE_SAMPLE,
-                          .u.sample = {ids, logits, n_vocab, args}};
+    kernel_sample_args most = {0};
 
-    ASSERT(ids.type == KERNEL_I32 && ids.by == KERNEL_BY_SLOT);
-    ASSERT(logits.type == KERNEL_F32);
-    check_view(q, &ids, TOUCH_FIXED, 1, 1);
-    check_view(q, &logits, TOUCH_ROWS, 0, n_vocab);
+    for (uint32_t i = 0; i < q->n_cell; i++) {
+        const kernel_sample_args *a = &op->args[i];
+
+        most.n_seen = a->n_seen > most.n_seen ? a->n_seen : most.n_seen;
+        most.n_top = a->n_top > most.n_top ? a->n_top : most.n_top;
+    }
+    return most;
+}
+
+status
+kernel_sample(kernel_queue *q, const kernel_sample_op *a)
+{
+    const device_op op = {.kind = DEVICE_SAMPLE, .u.sample = *a};
+    const kernel_sample_args room = sample_room(q, a);
+
+    ASSERT(a->ids.type == KERNEL_I32 && a->ids.by == KERNEL_BY_SLOT);
+    ASSERT(a->logits.type == KERNEL_F32);
+    check_view(q, &a->ids, TOUCH_FIXED, 1, 1);
+    check_view(q, &a->logits, TOUCH_ROWS, 0, a->n_vocab);
+    if (a->seen.buf != NULL) {
+        ASSERT(a->seen.type == KERNEL_I32 && a->seen.by != KERNEL_BY_CELL);
+        ASSERT(room.n_seen <= KERNEL_SAMPLE_SEEN);
+        check_view(q, &a->seen, TOUCH_FIXED, 1, room.n_seen);
+    }
+    if (a->logprobs.buf != NULL) {
+        ASSERT(a->logprobs.type == KERNEL_F32);
+        ASSERT(room.n_top <= KERNEL_SAMPLE_TOP && room.n_top <= a->n_vocab);
+        check_view(q, &a->logprobs, TOUCH_FIXED, 1, 1 + room.n_top);
+        if (room.n_top > 0)
+            check_view(q, &a->top_ids, TOUCH_FIXED, 1, room.n_top);
+    }
     return enqueue(q, &op);
 }

@@ -176,17 +176,42 @@ status kernel_assoc_read(kernel_queue *q, kernel_view x, kernel_view f,
 status kernel_assoc_write(kernel_queue *q, const kernel_assoc *mem,
                           kernel_view k, kernel_view v, kernel_view b) MUST_USE;
 
-/* How the next token is drawn from a row of logits. */
+/* How the next token is drawn from a row of logits l, in this order:
+ *   penalty      each id seen, once: l < 0 ? l p : l / p (Keskar et al. 2019,
+ *                arXiv:1909.05858, with the sign as Hugging Face has it)
+ *   temperature  w = exp(l / temperature); 0: the largest, lowest id on ties
+ *   top_k        the k largest, lowest ids of equal ones
+ *   top_p        the fewest of the largest with this share of the w left
+ *   min_p        those with w >= min_p times the largest w
+ * and of what is left, the first id at which the sum of w, by id, passes
+ * `uniform` times their total. */
 typedef struct kernel_sample_args {
-    float temperature; /* 0: the largest logit, lowest id on ties */
-    float top_p;       /* (0, 1]: smallest set with this probability */
-    uint32_t top_k;    /* 0: all */
-    float uniform;     /* in [0, 1): the random number of this draw */
+    float temperature;
+    float top_p;     /* (0, 1] */
+    uint32_t top_k;  /* 0: all */
+    float uniform;   /* in [0, 1): the random number of this draw */
+    float min_p;     /* [0, 1] */
+    float penalty;   /* 0 or 1: none */
+    uint32_t n_seen; /* up to KERNEL_SAMPLE_SEEN */
+    uint32_t n_top;  /* log-probabilities to report, up to KERNEL_SAMPLE_TOP */
 } kernel_sample_args;
+enum { KERNEL_SAMPLE_SEEN = 65536, KERNEL_SAMPLE_TOP = 20 };
 
-/* ids[slot item, 0] (I32) = the token drawn from the last row of each cell's
- * logits[r, n_vocab] F32 by cell.  args: one for each cell, copied. */
-status kernel_sample(kernel_queue *q, kernel_view ids, kernel_view logits,
-                     size_t n_vocab, const kernel_sample_args *args) MUST_USE;
+/* ids[slot item, 0] = the token drawn from the last row of each cell's logits,
+ * which stay as they are.  Log-probabilities are of the model's distribution,
+ * before everything above: log softmax(l). */
+typedef struct kernel_sample_op {
+    kernel_view ids;      /* I32 by slot */
+    kernel_view logits;   /* F32 [r, n_vocab] by cell */
+    kernel_view seen;     /* I32 by slot, state or kv: n_seen ids; buf NULL:
+                             none, whatever n_seen says */
+    kernel_view logprobs; /* F32 [1 + n_top] by slot: of the token drawn, then
+                             of the likeliest; buf NULL: not wanted */
+    kernel_view top_ids;  /* I32 [n_top] by slot: the likeliest, first the
+                             largest, lowest id on ties; with `logprobs` */
+    size_t n_vocab;       /* n_top or more */
+    const kernel_sample_args *args; /* one for each cell, copied */
+} kernel_sample_op;
+status kernel_sample(kernel_queue *q, const kernel_sample_op *op) MUST_USE;
 
 #endif

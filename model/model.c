@@ -206,7 +206,10 @@ model_head(model *m, kernel_queue *q, const model_buffers *buf,
     TRY(kernel_rmsnorm(q, &norm));
     TRY(kernel_linear(q, &a));
     if (sample != NULL)
-        TRY(kernel_sample(q, next_ids, logits, m->cfg.n_vocab, sample));
+        TRY(kernel_sample(q, &(kernel_sample_op){.ids = next_ids,
+                                                 .logits = logits,
+                                                 .n_vocab = m->cfg.n_vocab,
+                                                 .args = sample}));
 fail:
     return end(q, st);
 }

@@ -125,6 +125,7 @@ cpu_rows(const kernel_cell *cell, kernel_rows rows)
     return rows == KERNEL_ROWS_MEM ? cell->n_mem : cell->n_row;
 }
 float *cpu_at(const kernel_view *v, const cpu_item *item, kernel_rows rows);
+float *cpu_item_at(const kernel_view *v, const cpu_item *item); /* its row 0 */
 /* A row of weights of any type. */
 const void *cpu_row_at(const kernel_view *v, const cpu_item *item, size_t row);
 int32_t *cpu_ids_at(const kernel_view *v, const cpu_item *item);

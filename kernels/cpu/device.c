@@ -204,6 +204,13 @@ cpu_at(const kernel_view *v, const cpu_item *item, kernel_rows rows)
     return (void *)element(v, item, row);
 }
 
+float *
+cpu_item_at(const kernel_view *v, const cpu_item *item)
+{
+    ASSERT(v->type == KERNEL_F32);
+    return (void *)element(v, item, 0);
+}
+
 const void *
 cpu_row_at(const kernel_view *v, const cpu_item *item, size_t row)
 {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Drawing a token: greedy, or by temperature, top-k and top-p. */
+/* Drawing a token: greedy, or by temperature, top-k, top-p and min-p; and how
+ * likely tokens were. */
 #include <math.h>
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/product.h"
 #include "kernels/cpu/simd.h"
 #include "kernels/cpu/vexp.h"
 
@@ -144,6 +146,26 @@ keep_p(allowed *set, double p)
     set->border = low;
 }
 
+/* Keeps those whose weight is at least p of the largest, which is 1. */
+static void
+keep_min(allowed *set, float p)
+{
+    uint32_t low = set->border, high = order_of(set->largest);
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (weight_at(set, middle) >= (double)p)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    if (high > set->border) {
+        set->border = high - 1; /* no token need have this logit itself */
+        set->n_tie = 0;
+    }
+}
+
 /* The token at which the weights, summed by id, pass uniform * total. */
 static size_t
 draw(const allowed *set, double uniform)
@@ -182,19 +204,140 @@ choose(const float *logits, size_t n_vocab, const kernel_sample_args *args)
         keep_k(&set, args->top_k);
     if (args->top_p < 1.0F)
         keep_p(&set, (double)args->top_p);
+    if (args->min_p > 0.0F)
+        keep_min(&set, args->min_p);
     return draw(&set, (double)args->uniform);
+}
+
+/* ------------------------------------------------------------ penalty --- */
+
+/* Logits that were changed, to be put back. */
+typedef struct penalised {
+    float *logits;
+    uint32_t *ids; /* the item's working memory: ids, then logits */
+    float *before;
+    size_t n;
+} penalised;
+
+/* Penalises each id seen once; a bit a token says which already were. */
+static void
+penalise(const cpu_item *item, penalised *p)
+{
+    const kernel_sample_op *op = &item->op->u.sample;
+    const kernel_sample_args *args = &op->args[item->place];
+    const int32_t *seen = cpu_ids_at(&op->seen, item);
+    uint32_t *bits = (void *)item->panels;
+
+    ASSERT(op->n_vocab / 8 + 4 <= PRODUCT_ROOM * sizeof(float));
+    memset(bits, 0, op->n_vocab / 32 * 4 + 4);
+    for (uint32_t i = 0; i < args->n_seen; i++) {
+        size_t id = (size_t)(uint32_t)seen[i];
+        float *l;
+
+        if (id >= op->n_vocab || (bits[id / 32] >> id % 32 & 1U) != 0)
+            continue;
+        l = &p->logits[id];
+        bits[id / 32] |= 1U << id % 32;
+        p->ids[p->n] = (uint32_t)id;
+        p->before[p->n++] = *l;
+        *l = *l < 0.0F ? *l * args->penalty : *l / args->penalty;
+    }
+}
+
+static void
+put_back(const penalised *p)
+{
+    for (size_t i = 0; i < p->n; i++)
+        p->logits[p->ids[i]] = p->before[i];
+}
+
+static bool
+has_penalty(const kernel_sample_op *op, const kernel_sample_args *args)
+{
+    return op->seen.buf != NULL && args->penalty > 0.0F &&
+           args->penalty != 1.0F; /* NOLINT: exactly 1 changes nothing */
+}
+
+/* ------------------------------------------------------------- report --- */
+
+/* log sum exp(l), in double. */
+SIMD_CLONES static double
+log_total(const float *logits, size_t n_vocab, float largest)
+{
+    double sum = 0.0;
+
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n_vocab; i++)
+        sum += (double)vexp(logits[i] - largest);
+    return (double)largest + log(sum);
+}
+
+/* Keeps the n likeliest so far in order; an id that comes later is behind its
+ * equals. */
+static void
+rank(int32_t *ids, size_t n, const float *logits, size_t id)
+{
+    size_t at = n;
+
+    while (at > 0 && order_of(logits[id]) > order_of(logits[ids[at - 1]]))
+        at--;
+    memmove(ids + at + 1, ids + at, (n - at) * sizeof(*ids));
+    ids[at] = (int32_t)id;
+}
+
+static void
+likeliest(int32_t *ids, size_t n_top, const float *logits, size_t n_vocab)
+{
+    int32_t best[KERNEL_SAMPLE_TOP + 1];
+    size_t n = 0;
+
+    for (size_t i = 0; i < n_vocab; i++) {
+        if (n == n_top && order_of(logits[i]) <= order_of(logits[best[n - 1]]))
+            continue;
+        rank(best, n, logits, i);
+        n += n < n_top ? 1 : 0;
+    }
+    memcpy(ids, best, n_top * sizeof(*ids));
+}
+
+static void
+report(const cpu_item *item, const float *logits, size_t id)
+{
+    const kernel_sample_op *op = &item->op->u.sample;
+    size_t n_top = op->args[item->place].n_top;
+    float *out = cpu_item_at(&op->logprobs, item);
+    double total =
+        log_total(logits, op->n_vocab, logits[greedy(logits, op->n_vocab)]);
+    int32_t *ids;
+
+    out[0] = (float)((double)logits[id] - total);
+    if (n_top == 0)
+        return;
+    ids = cpu_ids_at(&op->top_ids, item);
+    likeliest(ids, n_top, logits, op->n_vocab);
+    for (size_t i = 0; i < n_top; i++)
+        out[1 + i] = (float)((double)logits[ids[i]] - total);
 }
 
 static void
 run(const cpu_item *item)
 {
-    const kernel_view *view = &item->op->u.sample.logits;
-    const float *logits = cpu_at(view, item, KERNEL_ROWS_ALL) +
-                          (size_t)(item->cell->n_row - 1) * view->ld;
-    size_t id = choose(logits, item->op->u.sample.n_vocab,
-                       &item->op->u.sample.args[item->place]);
+    const kernel_sample_op *op = &item->op->u.sample;
+    const kernel_sample_args *args = &op->args[item->place];
+    float *logits = cpu_at(&op->logits, item, KERNEL_ROWS_ALL) +
+                    (size_t)(item->cell->n_row - 1) * op->logits.ld;
+    penalised p = {.logits = logits,
+                   .ids = (void *)item->work,
+                   .before = item->work + KERNEL_SAMPLE_SEEN};
+    size_t id;
 
-    *cpu_ids_at(&item->op->u.sample.ids, item) = (int32_t)id;
+    if (has_penalty(op, args))
+        penalise(item, &p);
+    id = choose(logits, op->n_vocab, args);
+    put_back(&p);
+    *cpu_ids_at(&op->ids, item) = (int32_t)id;
+    if (op->logprobs.buf != NULL)
+        report(item, logits, id);
 }
 
 const cpu_step cpu_sample = {count, run};

@@ -42,7 +42,11 @@ draw(drawer *d, const kernel_sample_args *args)
     int32_t id = -1;
 
     rig_begin(&d->r);
-    EXPECT_OK(kernel_sample(d->r.q, d->ids.view, d->logits.view, VOCAB, args));
+    EXPECT_OK(
+        kernel_sample(d->r.q, &(kernel_sample_op){.ids = d->ids.view,
+                                                  .logits = d->logits.view,
+                                                  .n_vocab = VOCAB,
+                                                  .args = args}));
     EXPECT_OK(kernel_end(d->r.q));
     EXPECT_OK(kernel_copy_out(d->r.q, &id, d->ids.view.buf,
                               rig_at(&d->ids, 2, 0, 0) * sizeof(id),
