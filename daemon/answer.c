@@ -9,7 +9,8 @@
 struct answer {
     tokenizer_stream *stream; /* NULL: ids only */
     int32_t *id;
-    size_t n_id, cap_id;
+    size_t *end; /* of the text after each token */
+    size_t n_id, cap_id, cap_end;
     char *text;
     size_t len, cap;
     bool stopped, finished;
@@ -39,6 +40,7 @@ answer_free(answer *a)
         return;
     tokenizer_stream_free(a->stream);
     mem_free(a->id);
+    mem_free(a->end);
     mem_free(a->text);
     mem_free(a);
 }
@@ -89,10 +91,13 @@ status
 answer_push(answer *a, answer_step *out, uint32_t index, int32_t id)
 {
     answer_step step = {.fresh = true};
+    const char *text = NULL;
+    size_t len = 0;
     status st;
 
     if (index < a->n_id) {
         step.fresh = false;
+        step.stopped = a->stopped && index + 1 == a->n_id;
         *out = step;
         return again(a, index, id);
     }
@@ -100,10 +105,11 @@ answer_push(answer *a, answer_step *out, uint32_t index, int32_t id)
         return status_fail(ST_WIRE, "token %zu of an answer is missing",
                            a->n_id);
     TRY(room(&a->id, &a->cap_id, a->n_id + 1, sizeof(*a->id)));
+    TRY(room(&a->end, &a->cap_end, a->n_id + 1, sizeof(*a->end)));
     if (a->stream)
-        TRY(tokenizer_stream_push(a->stream, id, &step.text, &step.text_len,
-                                  &step.stopped));
-    TRY(add_text(a, step.text, step.text_len));
+        TRY(tokenizer_stream_push(a->stream, id, &text, &len, &step.stopped));
+    TRY(add_text(a, text, len));
+    a->end[a->n_id] = a->len;
     a->id[a->n_id++] = id;
     a->stopped = step.stopped;
     *out = step;
@@ -129,6 +135,15 @@ fail:
     return st;
 }
 
+const char *
+answer_piece(const answer *a, size_t index, size_t *len)
+{
+    size_t start = index > 0 ? a->end[index - 1] : 0;
+
+    *len = a->end[index] - start;
+    return *len > 0 ? a->text + start : NULL;
+}
+
 const int32_t *
 answer_ids(const answer *a, size_t *n)
 {
@@ -146,5 +161,6 @@ answer_text(const answer *a, size_t *len)
 size_t
 answer_bytes(const answer *a)
 {
-    return sizeof(*a) + a->cap + a->cap_id * sizeof(*a->id);
+    return sizeof(*a) + a->cap + a->cap_id * sizeof(*a->id) +
+           a->cap_end * sizeof(*a->end);
 }

@@ -16,10 +16,8 @@
 typedef struct answer answer;
 
 typedef struct answer_step {
-    bool fresh;       /* false: was there before, nothing to tell */
-    bool stopped;     /* a stop string was met: the answer is complete */
-    const char *text; /* became certain with this token; until the next call */
-    size_t text_len;
+    bool fresh;   /* false: was there before, nothing to tell */
+    bool stopped; /* a stop string was met: the answer is complete */
 } answer_step;
 
 /* `tok` NULL: ids without text.  `tok` outlives the answer. */
@@ -34,6 +32,8 @@ status answer_push(answer *a, answer_step *out, uint32_t index,
 /* No more tokens: what was held back joins the text. */
 status answer_finish(answer *a) MUST_USE;
 
+/* What became certain with token `index`; until the next token. */
+const char *answer_piece(const answer *a, size_t index, size_t *len);
 const int32_t *answer_ids(const answer *a, size_t *n);
 const char *answer_text(const answer *a, size_t *len);
 size_t answer_bytes(const answer *a); /* of memory, about */

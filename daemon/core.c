@@ -2,6 +2,7 @@
 /* The core's frame: making it, telling, time, the way out. */
 #include "daemon/core_state.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -18,6 +19,7 @@ core_new(core **out, const core_config *cfg, uint64_t next_job,
     c->cfg = *cfg;
     c->fn = fn;
     c->ctx = ctx;
+    c->last_incarnation = cfg->epoch << CORE_INCARNATION_BITS;
     TRY(catalog_new(&c->docs));
     TRY(job_table_new(&c->jobs, next_job));
     *out = c;
@@ -37,18 +39,6 @@ core_free(core *c)
     job_table_free(c->jobs);
     catalog_free(c->docs);
     mem_free(c);
-}
-
-status
-core_restore_document(core *c, const document *doc)
-{
-    return catalog_add(c->docs, doc);
-}
-
-status
-core_restore_job(core *c, const job *j)
-{
-    return job_table_restore(c->jobs, j);
 }
 
 void
@@ -71,6 +61,9 @@ core_jobs(const core *c)
     return c->jobs;
 }
 
+/* --------------------------------------------------------------- telling ---
+ */
+
 void
 core_act(core *c, const core_action *action)
 {
@@ -87,6 +80,21 @@ core_tell(core *c, const job_watcher *to, client_message *m)
     core_act(c, &a);
 }
 
+/* About when a place in the queue gets free. */
+static uint32_t
+retry_after(const core *c)
+{
+    size_t n_slot = 0;
+    double seconds = c->job_s[JOB_ASK] + c->job_s[JOB_ADD];
+
+    for (size_t i = 0; i < c->n_world; i++)
+        n_slot += c->world[i]->n_slot;
+    seconds /= n_slot > 0 ? (double)n_slot : 1;
+    if (!(seconds > 1))
+        return 1;
+    return seconds < CORE_MAX_RETRY_S ? (uint32_t)seconds : CORE_MAX_RETRY_S;
+}
+
 void
 core_refuse(core *c, const job_watcher *to, status st)
 {
@@ -98,10 +106,29 @@ core_refuse(core *c, const job_watcher *to, status st)
     (void)snprintf(text, sizeof(text), "%s", status_text());
     m.u.refused.code = code;
     m.u.refused.text = text;
-    if (st == ST_LIMIT && job_table_active(c->jobs) >= c->cfg.max_queue)
-        m.u.refused.retry_after_s = CORE_RETRY_S;
+    if (st == ST_LIMIT &&
+        (c->n_active >= c->cfg.max_queue || c->disk_full ||
+         (c->cfg.max_bytes && c->bytes >= c->cfg.max_bytes / 2)))
+        m.u.refused.retry_after_s = retry_after(c);
     core_tell(c, to, &m);
 }
+
+void
+core_incident(core *c, const job *j, const char *fmt, ...)
+{
+    char text[512];
+    core_action a = {
+        .kind = CORE_INCIDENT, .text = text, .number = j ? j->id : 0};
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, ap);
+    va_end(ap);
+    core_act(c, &a);
+}
+
+/* ---------------------------------------------------------------- events ---
+ */
 
 void
 core_job_failed(core *c, uint64_t id, uint32_t attempt, status why,
@@ -109,7 +136,7 @@ core_job_failed(core *c, uint64_t id, uint32_t attempt, status why,
 {
     job *j = job_table_find(c->jobs, id);
 
-    if (!j || !job_is_active(j) || j->storing)
+    if (!j || !job_is_open(j))
         return;
     if (attempt && attempt != j->attempt)
         return;
@@ -124,9 +151,19 @@ core_launch_event(core *c, core_launch state, uint64_t token, const char *why)
         core_world_drop_all(c, c->launch_token, why);
     c->launch = state;
     c->launch_token = token;
-    if (*why)
+    if (*why) {
         (void)snprintf(c->last_error, sizeof(c->last_error), "%s", why);
+        if (!c->stopping)
+            core_incident(c, NULL, "%s", why);
+    }
     core_dispatch(c);
+    core_leave_if_idle(c);
+}
+
+void
+core_disk_full(core *c, bool full)
+{
+    c->disk_full = full;
 }
 
 static void
@@ -134,7 +171,7 @@ tick_job(core *c, job *j)
 {
     uint64_t age_ms = (c->time.now_ns - j->told_ns) / 1000000;
 
-    if (j->state == CLIENT_RECEIVING &&
+    if (job_is_open(j) && j->state == CLIENT_RECEIVING && !j->submitted &&
         c->time.now_ns - j->heard_ns > c->cfg.input_timeout_ns) {
         core_job_fail(c, j, ST_TIMEOUT,
                       "the rest of the input did not come in time");
@@ -142,6 +179,7 @@ tick_job(core *c, job *j)
     }
     if ((j->changed && age_ms >= CORE_PROGRESS_MS) || age_ms >= CORE_ALIVE_MS)
         core_job_progress(c, j);
+    core_job_again(c, j);
 }
 
 /* After a pause of this process (stopped, suspended, starved) what others said
@@ -167,8 +205,8 @@ core_tick(core *c)
 {
     forgive_pause(c);
     core_world_silence(c);
-    for (size_t i = 0; i < job_table_count(c->jobs); i++) {
-        job *j = job_table_at(c->jobs, i);
+    for (size_t i = job_table_count(c->jobs); i > 0; i--) {
+        job *j = job_table_at(c->jobs, i - 1);
 
         if (job_is_active(j))
             tick_job(c, j);
@@ -178,38 +216,61 @@ core_tick(core *c)
     core_leave_if_idle(c);
 }
 
+/* --------------------------------------------------------------- the end ---
+ */
+
 void
 core_shutdown(core *c)
 {
     if (c->stopping)
         return;
     c->stopping = true;
-    for (size_t i = 0; i < job_table_count(c->jobs); i++) {
-        job *j = job_table_at(c->jobs, i);
+    c->stop_ns = c->time.now_ns;
+    for (size_t i = job_table_count(c->jobs); i > 0; i--) {
+        job *j = job_table_at(c->jobs, i - 1);
 
-        if (job_is_active(j) && !j->storing)
-            core_job_fail(c, j, ST_STATE, "the daemon was shut down");
-    }
-    for (size_t i = 0; i < c->n_world; i++) {
-        world_message m = {.kind = WORLD_STOP,
-                           .incarnation = c->world[i]->incarnation};
-        core_action a = {
-            .kind = CORE_TELL_WORLD, .peer = &c->world[i]->peer, .world = &m};
-
-        core_act(c, &a);
+        if (job_is_open(j) && j->state == CLIENT_RECEIVING && !j->submitted)
+            core_job_fail(c, j, ST_STATE, "the daemon is shutting down");
     }
     core_leave_if_idle(c);
+}
+
+/* Nothing is on its way to the disk. */
+static bool
+is_quiet(const core *c)
+{
+    if (c->n_removal > 0)
+        return false;
+    for (size_t i = 0; c->n_active > 0 && i < job_table_count(c->jobs); i++) {
+        const job *j = job_table_at(c->jobs, i);
+
+        if (job_is_active(j) && (j->ending || j->storing || j->tokens_out ||
+                                 (j->submitted && !j->looking)))
+            return false;
+    }
+    return true;
 }
 
 void
 core_leave_if_idle(core *c)
 {
     core_action a = {.kind = CORE_LEAVE};
+    bool late;
+    bool done;
 
-    if (!c->stopping || c->left || c->n_removal > 0)
+    if (!c->stopping || c->left)
         return;
-    if (job_table_active(c->jobs) > 0)
+    late = c->time.now_ns - c->stop_ns > c->cfg.drain_ns;
+    done = c->stopped || core_world_wind_down(c);
+    if (!done && !late)
         return;
+    if (!c->stopped) {
+        c->stopped = true;
+        core_world_stop_all(c);
+    }
+    if (!is_quiet(c) && !late)
+        return;
+    a.number = !done;
     c->left = true;
     core_act(c, &a);
 }

@@ -12,16 +12,23 @@
 /* ------------------------------------------------------------ accepting --- */
 
 static status
-check_open(const core *c)
+check_open(const core *c, uint64_t bytes)
 {
     if (c->stopping)
         return status_fail(ST_STATE, "the daemon is shutting down");
-    if (job_table_active(c->jobs) >= c->cfg.max_queue)
+    if (c->n_active >= c->cfg.max_queue)
         return status_fail(ST_LIMIT, "the queue is full: %u jobs",
                            c->cfg.max_queue);
-    if (c->launch == CORE_LAUNCH_GAVE_UP && c->n_world == 0)
-        return status_fail(ST_STATE, "no world is left to run it: %.400s",
-                           c->last_error);
+    if (c->cfg.max_bytes &&
+        (bytes > c->cfg.max_bytes || c->bytes > c->cfg.max_bytes - bytes))
+        return status_fail(ST_LIMIT,
+                           "the queue is full: %llu bytes of input, and the "
+                           "limit is %llu",
+                           (unsigned long long)c->bytes,
+                           (unsigned long long)c->cfg.max_bytes);
+    if (c->disk_full)
+        return status_fail(ST_LIMIT, "the disk of the data directory is "
+                                     "nearly full");
     return ST_OK;
 }
 
@@ -56,16 +63,18 @@ check_model(const core *c, const char *model)
 }
 
 static status
-check_name(const core *c, const char *name)
+check_name(const core *c, const job *self)
 {
+    const char *name = self->document;
+
     if (catalog_find(c->docs, name))
         return status_fail(ST_STATE, "a document named '%s' is there already",
                            name);
     for (size_t i = 0; i < job_table_count(c->jobs); i++) {
         const job *j = job_table_at(c->jobs, i);
 
-        if (job_is_active(j) && j->kind == JOB_ADD &&
-            strcmp(j->document, name) == 0)
+        if (j != self && job_is_active(j) && j->kind == JOB_ADD &&
+            !j->looking && strcmp(j->document, name) == 0)
             return status_fail(ST_STATE,
                                "job %llu is adding a document named '%s'",
                                (unsigned long long)j->id, name);
@@ -98,39 +107,67 @@ check_intact(const core *c, const char *name)
     return ST_OK;
 }
 
-/* The job is made: the client may send its input. */
-static void
-accept(core *c, job *j, const job_watcher *from)
+/* What comes in pieces is known by its hash before it is all there. */
+static status
+check_key(const client_key *key, uint64_t bytes, const core_raw *raw)
 {
-    client_message m = {.kind = CLIENT_ACCEPTED};
+    if (raw->len > 0 && (raw->len != bytes || bytes > CLIENT_MAX_INLINE))
+        return status_fail(ST_WIRE,
+                           "the input beside a request has its announced "
+                           "length, at most %d bytes",
+                           CLIENT_MAX_INLINE);
+    if (key->key && key->key[0] && raw->len == 0 && !key->has_hash)
+        return status_fail(ST_ARG, "a key needs the input's hash when the "
+                                   "input comes in chunks");
+    return ST_OK;
+}
 
-    (void)snprintf(j->owner, sizeof(j->owner), "%s", c->owner);
-    j->sender = *from;
-    j->watcher[0] = *from;
-    j->n_watcher = 1;
-    core_job_receive(c, j);
-    m.u.accepted.job = j->id;
-    m.u.accepted.input_credit = j->credit;
-    core_tell(c, from, &m);
+/* The hash that the journal keeps is always of what came. */
+static client_key
+key_of(const client_key *key, const core_raw *raw)
+{
+    client_key k = *key;
+    hash h;
+
+    if (raw->len == 0 || !k.key || !k.key[0])
+        return k;
+    hash_init(&h);
+    hash_add(&h, *raw->data, raw->len);
+    hash_end(&h, k.hash);
+    k.has_hash = true;
+    return k;
+}
+
+static void
+open_input(core *c, job *j, const job_watcher *from, const client_key *key,
+           const core_raw *raw)
+{
+    uint64_t id = j->id;
+    client_key k = key_of(key, raw);
+
+    core_input_open(c, j, from, &k);
+    j = job_table_find(c->jobs, id);
+    if (j)
+        core_input_whole(c, j, raw);
 }
 
 static status
-add(core *c, const job_watcher *from, const client_message *m)
+add(core *c, const job_watcher *from, const client_message *m,
+    const core_raw *raw)
 {
     job *j;
     status st;
 
-    TRY(check_open(c));
+    TRY(check_open(c, m->u.add.bytes));
     TRY(check_input(c, m->u.add.input, m->u.add.bytes, "document"));
+    TRY(check_key(&m->u.add.key, m->u.add.bytes, raw));
     TRY(check_model(c, m->u.add.model));
-    TRY(check_name(c, m->u.add.name));
-    TRY(job_table_add(c->jobs, &j));
-    j->kind = JOB_ADD;
+    TRY(core_job_add(c, &j, JOB_ADD));
     (void)snprintf(j->document, sizeof(j->document), "%s", m->u.add.name);
     j->document_id = j->id;
     j->input = m->u.add.input;
-    j->bytes = m->u.add.bytes;
-    accept(c, j, from);
+    core_job_bytes(c, j, m->u.add.bytes);
+    open_input(c, j, from, &m->u.add.key, raw);
 fail:
     return st;
 }
@@ -146,107 +183,87 @@ check_sampling(const core *c, const client_sampling *s)
     return ST_OK;
 }
 
+/* The stop strings in one piece, as the journal has them. */
+static status
+pack_stops(job *j, const client_sampling *s)
+{
+    size_t len = 0;
+    status st;
+
+    for (uint32_t i = 0; i < s->n_stop; i++)
+        len += strlen(s->stop[i]) + 1;
+    TRY(mem_new(&j->stops, len, 1));
+    for (uint32_t i = 0; i < s->n_stop; i++) {
+        size_t n = strlen(s->stop[i]) + 1;
+
+        memcpy(j->stops + j->stops_len, s->stop[i], n);
+        j->stops_len += n;
+    }
+fail:
+    return st;
+}
+
 static status
 fill_ask(core *c, job *j, const client_message *m)
 {
     const client_sampling *s = &m->u.ask.sampling;
-    const document *doc = catalog_find(c->docs, m->u.ask.document);
-    const char *stop[CLIENT_MAX_STOP];
     status st;
 
-    j->kind = JOB_ASK;
-    memcpy(j->document, doc->name, sizeof(j->document));
-    j->document_id = doc->id;
-    j->pending = doc->pending;
-    j->first_segment = doc->segments - 1;
-    j->snapshot_bytes = doc->snapshot_bytes;
+    (void)snprintf(j->document, sizeof(j->document), "%s", m->u.ask.document);
     j->input = m->u.ask.input;
-    j->bytes = m->u.ask.bytes;
+    core_job_bytes(c, j, m->u.ask.bytes);
     j->sampling = *s;
     j->sampling.n_stop = 0;
     memset(j->sampling.stop, 0, sizeof(j->sampling.stop));
-    for (uint32_t i = 0; i < s->n_stop; i++)
-        stop[i] = s->stop[i];
-    TRY(core_dispatch_possible(c, j));
-    TRY(answer_new(&j->answer, c->cfg.tok, stop, s->n_stop));
+    TRY(pack_stops(j, s));
+    TRY(core_job_answer(c, j));
 fail:
     return st;
 }
 
 static status
-ask(core *c, const job_watcher *from, const client_message *m)
+ask(core *c, const job_watcher *from, const client_message *m,
+    const core_raw *raw)
 {
     job *j = NULL;
     status st;
 
-    TRY(check_document(c, m->u.ask.document));
-    TRY(check_intact(c, m->u.ask.document));
-    TRY(check_open(c));
+    TRY(check_open(c, m->u.ask.bytes));
     TRY(check_input(c, m->u.ask.input, m->u.ask.bytes, "question"));
+    TRY(check_key(&m->u.ask.key, m->u.ask.bytes, raw));
     TRY(check_sampling(c, &m->u.ask.sampling));
-    TRY(job_table_add(c->jobs, &j));
+    TRY(core_job_add(c, &j, JOB_ASK));
     TRY(fill_ask(c, j, m));
-    catalog_by_id(c->docs, j->document_id)->users++;
-    accept(c, j, from);
+    open_input(c, j, from, &m->u.ask.key, raw);
     return ST_OK;
 fail:
     if (j)
-        job_table_undo(c->jobs, j);
+        core_job_remove(c, j);
     return st;
 }
 
-/* ---------------------------------------------------------------- input --- */
-
-static job *
-job_of(core *c, const job_watcher *from)
-{
-    for (size_t i = job_table_count(c->jobs); i > 0; i--) {
-        job *j = job_table_at(c->jobs, i - 1);
-
-        if (j->sender.request == from->request &&
-            job_same_peer(&j->sender.client, &from->client))
-            return j;
-    }
-    return NULL;
-}
-
 static status
-check_chunk(const job *j, uint64_t offset, size_t len)
+admit_ask(const core *c, job *j)
 {
-    if (len == 0 || len > CLIENT_MAX_CHUNK)
-        return status_fail(ST_WIRE, "a chunk has 1 to %d bytes",
-                           CLIENT_MAX_CHUNK);
-    if (offset != j->received)
-        return status_fail(
-            ST_WIRE, "a chunk at byte %llu came where byte %llu was due",
-            (unsigned long long)offset, (unsigned long long)j->received);
-    if (len > j->bytes - j->received)
-        return status_fail(ST_WIRE, "more input came than was announced");
-    if (len > j->credit - j->received)
-        return status_fail(ST_LIMIT,
-                           "input came before there was credit for it");
-    return ST_OK;
-}
-
-/* A chunk for a job that has ended is dropped: its client was told why. */
-static void
-chunk(core *c, const job_watcher *from, const client_message *m,
-      const core_raw *raw)
-{
-    job *j = job_of(c, from);
-    core_action a = {.kind = CORE_INPUT_DATA, .job = j, .raw = *raw};
+    const document *doc;
     status st;
 
-    if (!j || j->state != CLIENT_RECEIVING)
-        return;
-    st = check_chunk(j, m->u.chunk.offset, raw->len);
-    if (st != ST_OK) {
-        core_job_fail(c, j, st, status_text());
-        return;
-    }
-    j->received += raw->len;
-    j->heard_ns = c->time.now_ns;
-    core_act(c, &a);
+    TRY(check_document(c, j->document));
+    TRY(check_intact(c, j->document));
+    doc = catalog_find(c->docs, j->document);
+    j->document_id = doc->id;
+    j->pending = doc->pending;
+    j->first_segment = doc->segments - 1;
+    j->snapshot_bytes = doc->snapshot_bytes;
+    TRY(core_dispatch_possible(c, j));
+fail:
+    return st;
+}
+
+status
+core_client_admit(core *c, job *j)
+{
+    return j->kind == JOB_ADD ? check_name(c, j) : admit_ask(c, j);
 }
 
 /* ------------------------------------------------------- small requests --- */
@@ -312,35 +329,45 @@ core_removed(core *c, uint64_t id, status st, const char *text)
 }
 
 static status
-cancel(core *c, const job_watcher *from, uint64_t id)
+cancel(core *c, const job_watcher *from, const client_message *m)
 {
-    job *j = job_table_find(c->jobs, id);
+    job_watcher earlier = {.client = from->client,
+                           .request = m->u.job.submission};
+    uint64_t id = m->u.job.job;
+    job *j = id ? job_table_find(c->jobs, id) : core_input_of(c, &earlier);
+    char text[64];
 
     if (!j)
         return status_fail(ST_NOTFOUND, "there is no job %llu",
                            (unsigned long long)id);
+    id = j->id;
     if (!job_is_active(j))
         return status_fail(ST_STATE, "job %llu has ended: %s",
                            (unsigned long long)id, client_state_name(j->state));
-    if (j->storing)
-        return status_fail(ST_STATE,
-                           "job %llu is read and being stored: too late",
+    if (!job_is_open(j))
+        return status_fail(ST_STATE, "job %llu is about to end: too late",
                            (unsigned long long)id);
-    core_job_cancel(c, j);
-    finished(c, from, id, j->document);
+    (void)snprintf(text, sizeof(text), "job %llu was canceled",
+                   (unsigned long long)id);
+    j->has_canceler = true;
+    j->canceler = *from;
+    core_job_fail(c, j, ST_CANCELED, text);
     core_dispatch(c);
     return ST_OK;
 }
 
+/* What is not in memory may still be in the journal. */
 static status
 watch(core *c, const job_watcher *from, uint64_t id)
 {
     job *j = job_table_find(c->jobs, id);
+    core_action fetch = {.kind = CORE_FETCH, .watcher = from, .number = id};
     status st = ST_OK;
 
-    if (!j)
-        return status_fail(ST_NOTFOUND, "there is no job %llu",
-                           (unsigned long long)id);
+    if (!j || (!job_is_active(j) && j->is_row)) {
+        core_act(c, &fetch);
+        return ST_OK;
+    }
     if (job_is_active(j))
         TRY(job_watch(j, &from->client, from->request));
     core_job_report(c, j, from);
@@ -348,14 +375,25 @@ fail:
     return st;
 }
 
+void
+core_fetched(core *c, const job_watcher *to, status st, const store_record *r,
+             const char *text)
+{
+    if (st == ST_OK)
+        core_report_record(c, to, r);
+    else
+        core_refuse(c, to, status_fail(st, "%s", text));
+}
+
 static status
-request(core *c, const job_watcher *from, const client_message *m)
+request(core *c, const job_watcher *from, const client_message *m,
+        const core_raw *raw)
 {
     switch ((int)m->kind) {
     case CLIENT_ADD:
-        return add(c, from, m);
+        return add(c, from, m, raw);
     case CLIENT_ASK:
-        return ask(c, from, m);
+        return ask(c, from, m, raw);
     case CLIENT_LIST:
         return core_report_documents(c, from, NULL);
     case CLIENT_SHOW: {
@@ -368,7 +406,7 @@ request(core *c, const job_watcher *from, const client_message *m)
     case CLIENT_JOBS:
         return core_report_jobs(c, from);
     case CLIENT_CANCEL:
-        return cancel(c, from, m->u.job.job);
+        return cancel(c, from, m);
     case CLIENT_GET_STATUS:
         return core_report_status(c, from);
     case CLIENT_SHUTDOWN:
@@ -392,10 +430,10 @@ core_client_event(core *c, const zsocket_peer *client, const char *owner,
 
     c->owner = owner;
     if (m->kind == CLIENT_CHUNK) {
-        chunk(c, &from, m, raw);
+        core_input_chunk(c, &from, m, raw);
         return;
     }
-    st = request(c, &from, m);
+    st = request(c, &from, m, raw);
     if (st != ST_OK)
         core_refuse(c, &from, st);
 }
@@ -403,12 +441,13 @@ core_client_event(core *c, const zsocket_peer *client, const char *owner,
 void
 core_client_gone(core *c, const zsocket_peer *client)
 {
-    for (size_t i = 0; i < job_table_count(c->jobs); i++) {
-        job *j = job_table_at(c->jobs, i);
+    for (size_t i = job_table_count(c->jobs); i > 0; i--) {
+        job *j = job_table_at(c->jobs, i - 1);
         bool sender = job_same_peer(&j->sender.client, client);
 
         job_unwatch(j, client);
-        if (sender && j->state == CLIENT_RECEIVING && j->received < j->bytes)
+        if (sender && job_is_open(j) && j->state == CLIENT_RECEIVING &&
+            j->received < j->bytes)
             core_job_fail(c, j, ST_IO,
                           "the client left before its input was complete");
     }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The life of a job after it was accepted, and what its watchers hear. */
+/* The life of a job, its end, and what its watchers hear. */
 #include <stdio.h>
 #include <string.h>
 
@@ -32,6 +32,90 @@ static double
 seconds_between(uint64_t from, uint64_t to)
 {
     return to > from ? (double)(to - from) * 1e-9 : 0;
+}
+
+/* -------------------------------------------------------------- counting ---
+ */
+
+static void
+count(core *c, const job *j)
+{
+    c->n_active++;
+    c->bytes += j->bytes;
+}
+
+static void
+uncount(core *c, const job *j)
+{
+    c->n_active--;
+    c->bytes -= j->bytes;
+}
+
+status
+core_job_add(core *c, job **out, job_kind kind)
+{
+    job *j;
+    status st;
+
+    TRY(job_table_add(c->jobs, &j));
+    j->kind = kind;
+    (void)snprintf(j->owner, sizeof(j->owner), "%s", c->owner);
+    j->accepted_ns = j->heard_ns = j->told_ns = c->time.now_ns;
+    j->created_ms = c->time.wall_ms;
+    count(c, j);
+    *out = j;
+fail:
+    return st;
+}
+
+void
+core_job_remove(core *c, job *j)
+{
+    uncount(c, j);
+    if (j->stage != JOB_RAW)
+        c->n_ahead[j->kind]--;
+    job_table_remove(c->jobs, j);
+}
+
+void
+core_job_bytes(core *c, job *j, uint64_t bytes)
+{
+    uncount(c, j);
+    j->bytes = bytes;
+    count(c, j);
+}
+
+status
+core_job_answer(core *c, job *j)
+{
+    const char *stop[CLIENT_MAX_STOP];
+    size_t n = 0;
+
+    for (size_t at = 0; at < j->stops_len && n < CLIENT_MAX_STOP;
+         at += strlen(j->stops + at) + 1)
+        stop[n++] = j->stops + at;
+    return answer_new(&j->answer, c->cfg.tok, stop, n);
+}
+
+void
+core_job_state(core *c, job *j, client_state state)
+{
+    bool was = job_is_active(j);
+
+    j->state = state;
+    j->changed = true;
+    if (was && !job_is_active(j))
+        uncount(c, j);
+    if (state == CLIENT_QUEUED && j->id < c->from[j->kind])
+        c->from[j->kind] = j->id;
+}
+
+void
+core_job_stage(core *c, job *j, job_stage stage)
+{
+    c->n_ahead[j->kind] += stage != JOB_RAW;
+    c->n_ahead[j->kind] -= j->stage != JOB_RAW;
+    j->stage = stage;
 }
 
 /* ------------------------------------------------------------- telling --- */
@@ -115,27 +199,162 @@ core_job_report(core *c, const job *j, const job_watcher *to)
     core_tell(c, to, &m);
 }
 
-/* -------------------------------------------------------------- the end --- */
+/* ---------------------------------------------------------------- tokens ---
+ */
 
-/* Whatever way a job ends: its watchers hear it last, when all it held has
- * been given back and its row is on the way. */
+static void
+tell_tokens(core *c, job *j)
+{
+    size_t n_id;
+    const int32_t *ids = answer_ids(j->answer, &n_id);
+
+    for (; j->told < j->kept && j->told < n_id; j->told++) {
+        client_message m = {.kind = CLIENT_TOKEN};
+
+        if (!j->first_token_ns)
+            j->first_token_ns = c->time.now_ns;
+        m.u.token.job = j->id;
+        m.u.token.index = (uint32_t)j->told;
+        m.u.token.id = ids[j->told];
+        m.u.token.text =
+            lend(answer_piece(j->answer, j->told, &m.u.token.text_len));
+        tell_all(c, j, &m);
+    }
+}
+
+void
+core_job_tokens(core *c, job *j)
+{
+    size_t n_id = 0;
+
+    if (!j->answer || j->tokens_out || j->ending)
+        return;
+    (void)answer_ids(j->answer, &n_id);
+    if (n_id <= j->kept)
+        return;
+    j->tokens_out = true;
+    act(c, CORE_TOKENS, j, NULL);
+}
+
+void
+core_tokens_kept(core *c, uint64_t id, uint64_t n, status st)
+{
+    job *j = job_table_find(c->jobs, id);
+
+    if (!j || !j->tokens_out)
+        return;
+    j->tokens_out = false;
+    if (st != ST_OK) {
+        j->again_ns = c->time.now_ns + (uint64_t)CORE_AGAIN_MS * 1000000;
+        return;
+    }
+    if (n > j->kept)
+        j->kept = n;
+    tell_tokens(c, j);
+    core_job_tokens(c, j);
+    core_leave_if_idle(c);
+}
+
+/* -------------------------------------------------------------- the end ---
+ */
+
+/* The end is durable, or the job never was: its watchers hear it. */
+static void
+finish(core *c, job *j)
+{
+    client_message m = {.kind = CLIENT_DONE};
+    char code[32];
+
+    j->ending = j->end_out = false;
+    core_job_state(c, j, j->end_state);
+    if (j->answer && j->state == CLIENT_STATE_DONE) {
+        size_t n_id;
+
+        (void)answer_ids(j->answer, &n_id);
+        j->kept = n_id;
+        tell_tokens(c, j);
+    }
+    ended_message(c, j, &m, code);
+    tell_all(c, j, &m);
+    j->n_watcher = 0;
+    if (j->has_canceler) {
+        m = (client_message){.kind = CLIENT_DONE};
+        m.u.done.job = j->id;
+        m.u.done.document = j->document;
+        core_tell(c, &j->canceler, &m);
+        j->has_canceler = false;
+    }
+    core_leave_if_idle(c);
+}
+
+static void
+learn_duration(core *c, const job *j)
+{
+    double s = seconds_between(j->begun_ns, c->time.now_ns);
+    double *mean = &c->job_s[j->kind];
+
+    if (j->begun_ns)
+        *mean = *mean > 0 ? 0.875 * *mean + 0.125 * s : s;
+}
+
+/* Whatever way a job ends: what it held is given back, and the end goes into
+ * the journal, if the job is there. */
 static void
 end(core *c, job *j, client_state state)
 {
     document *doc = catalog_by_id(c->docs, j->document_id);
-    client_message m;
-    char code[32];
 
-    if (j->kind == JOB_ASK && doc)
+    if (j->holds && doc)
         doc->users--;
-    j->state = state;
+    j->holds = false;
     j->ended_ns = c->time.now_ns;
+    j->ended_ms = c->time.wall_ms;
+    j->end_state = state;
+    j->ending = true;
+    core_job_stage(c, j, JOB_RAW);
+    learn_duration(c, j);
+    core_checkpoint_drop_all(c, j);
     act(c, CORE_JOB_DROP, j, NULL);
-    act(c, CORE_RECORD, j, NULL);
-    ended_message(c, j, &m, code);
-    tell_all(c, j, &m);
-    j->n_watcher = 0;
-    core_leave_if_idle(c);
+    if (j->state != CLIENT_RECEIVING) {
+        j->end_out = true;
+        act(c, CORE_END, j, NULL);
+    } else if (!j->submitted) {
+        finish(c, j);
+    }
+}
+
+void
+core_ended(core *c, uint64_t id, status st, const char *text)
+{
+    job *j = job_table_find(c->jobs, id);
+
+    (void)text;
+    if (!j || !j->end_out)
+        return;
+    j->end_out = false;
+    if (st == ST_OK)
+        finish(c, j);
+    else
+        j->again_ns = c->time.now_ns + (uint64_t)CORE_AGAIN_MS * 1000000;
+}
+
+void
+core_job_again(core *c, job *j)
+{
+    if (c->time.now_ns < j->again_ns)
+        return;
+    if (!j->ending) {
+        core_job_tokens(c, j);
+        return;
+    }
+    if (j->end_out || j->submitted)
+        return;
+    if (j->state == CLIENT_RECEIVING) {
+        finish(c, j);
+        return;
+    }
+    j->end_out = true;
+    act(c, CORE_END, j, NULL);
 }
 
 void
@@ -153,100 +372,86 @@ core_job_fail(core *c, job *j, status st, const char *text)
     end(c, j, st == ST_CANCELED ? CLIENT_CANCELED : CLIENT_FAILED);
 }
 
-void
-core_job_cancel(core *c, job *j)
-{
-    char text[64];
+/* ------------------------------------------------------------ once more ---
+ */
 
-    (void)snprintf(text, sizeof(text), "job %llu was canceled",
-                   (unsigned long long)j->id);
-    core_job_fail(c, j, ST_CANCELED, text);
-}
-
-void
-core_job_retry(core *c, job *j, const char *why)
+static void
+strike(core *c, job *j, const char *why)
 {
     char text[512];
 
-    j->incarnation = 0;
-    if (j->attempt >= JOB_MAX_ATTEMPT || c->stopping) {
-        (void)snprintf(text, sizeof(text),
-                       "the world that ran the job went away, on attempt %u "
-                       "too: %.400s",
-                       j->attempt, why);
-        core_job_fail(c, j, ST_STATE, text);
+    j->strikes++;
+    core_incident(c, j, "attempt %u ended with its world: %.300s", j->attempt,
+                  why);
+    if (j->strikes < JOB_MAX_STRIKE)
         return;
-    }
+    (void)snprintf(text, sizeof(text),
+                   "the world that ran the job ended %u times: %.400s",
+                   j->strikes, why);
+    core_job_fail(c, j, ST_POISON, text);
+}
+
+void
+core_job_retry(core *c, job *j, bool struck, const char *why)
+{
+    uint64_t from =
+        j->n_checkpoint > 0 ? j->checkpoint[j->n_checkpoint - 1].segment : 0;
+
+    j->incarnation = 0;
+    if (struck)
+        strike(c, j, why);
+    if (j->ending)
+        return;
     act(c, CORE_ATTEMPT_DROP, j, NULL);
-    j->state = CLIENT_QUEUED;
-    j->segments_done = j->allowed = j->snapshot_at = 0;
+    if (j->kind == JOB_ADD && j->segments_done > from)
+        j->redone += j->segments_done - from;
+    core_job_state(c, j, CLIENT_QUEUED);
+    j->segments_done = j->base = j->kind == JOB_ADD ? from : 0;
+    j->allowed = j->snapshot_at = 0;
     j->snapshot_done = j->world_done = false;
     j->begun_ns = 0;
     if (j->kind == JOB_ADD)
         j->snapshot_bytes = 0;
-    j->changed = true;
+    act(c, CORE_RECORD, j, NULL);
 }
 
 /* ---------------------------------------------------------------- input --- */
 
-void
-core_job_receive(core *c, job *j)
-{
-    j->accepted_ns = j->heard_ns = j->told_ns = c->time.now_ns;
-    j->created_ms = c->time.wall_ms;
-    j->credit = j->bytes < c->cfg.input_window ? j->bytes : c->cfg.input_window;
-    act(c, CORE_RECORD, j, NULL);
-    act(c, CORE_INPUT_OPEN, j,
-        j->kind == JOB_ASK ? catalog_by_id(c->docs, j->document_id) : NULL);
-}
-
 /* All but the last segment are written: the last one of a document stays
  * pending, the last one of a question is the prompt. */
 static void
-queue(core *c, job *j)
+ready(core *c, job *j)
 {
     j->n_write = segment_count(j->tokens, c->cfg.segment_size) - 1;
-    j->state = CLIENT_QUEUED;
+    core_job_stage(c, j, JOB_READY);
     j->changed = true;
     if (j->kind == JOB_ADD && j->n_write == 0) {
-        j->state = CLIENT_RUNNING;
+        core_job_state(c, j, CLIENT_RUNNING);
         j->snapshot_done = j->world_done = true;
         core_job_complete(c, j);
     }
 }
 
-static void
-more_input(core *c, job *j)
-{
-    uint64_t credit = j->consumed + c->cfg.input_window;
-    client_message m = {.kind = CLIENT_MORE_INPUT};
-
-    if (credit > j->bytes)
-        credit = j->bytes;
-    if (credit <= j->credit)
-        return;
-    j->credit = credit;
-    m.u.accepted.input_credit = credit;
-    core_tell(c, &j->sender, &m);
-}
-
 void
-core_tokenized(core *c, uint64_t id, uint64_t bytes, uint64_t tokens, bool done)
+core_tokenized(core *c, uint64_t id, uint64_t tokens, bool done)
 {
     job *j = job_table_find(c->jobs, id);
+    char text[128];
 
-    if (!j || j->state != CLIENT_RECEIVING)
+    if (!j || !job_is_open(j) || j->stage != JOB_PREPARING)
         return;
-    j->consumed = bytes;
-    j->heard_ns = c->time.now_ns;
     j->tokens = tokens;
     j->changed = true;
-    if (!done) {
-        more_input(c, j);
-        return;
+    if (c->cfg.max_tokens && tokens > c->cfg.max_tokens) {
+        (void)snprintf(text, sizeof(text),
+                       "the input has more than %llu tokens",
+                       (unsigned long long)c->cfg.max_tokens);
+        core_job_fail(c, j, ST_LIMIT, text);
+    } else if (done) {
+        ready(c, j);
     }
-    queue(c, j);
-    core_dispatch(c);
+    if (done)
+        core_dispatch(c);
 }
 
 /* -------------------------------------------------------------- storing --- */
@@ -262,7 +467,7 @@ document_of(const core *c, const job *j)
 
     memcpy(doc.name, j->document, sizeof(doc.name));
     if (j->n_write > 0)
-        memcpy(doc.fingerprint, c->fingerprint, sizeof(doc.fingerprint));
+        memcpy(doc.fingerprint, j->fingerprint, sizeof(doc.fingerprint));
     doc.pending = segment_tokens(j->n_write, j->tokens, c->cfg.segment_size);
     return doc;
 }
@@ -277,9 +482,12 @@ core_job_complete(core *c, job *j)
     doc = document_of(c, j);
     j->storing = true;
     j->incarnation = 0;
+    j->ended_ns = c->time.now_ns;
+    j->ended_ms = c->time.wall_ms;
     act(c, CORE_STORE, j, &doc);
 }
 
+/* The document's row and the end of its job became durable together. */
 void
 core_stored(core *c, uint64_t id, status st, const char *text)
 {
@@ -294,9 +502,15 @@ core_stored(core *c, uint64_t id, status st, const char *text)
         st = catalog_add(c->docs, &doc);
         text = status_text();
     }
-    if (st == ST_OK)
-        core_job_done(c, j);
-    else
+    if (st != ST_OK) {
         core_job_fail(c, j, st, text);
+    } else {
+        learn_duration(c, j);
+        core_job_stage(c, j, JOB_RAW);
+        core_checkpoint_drop_all(c, j);
+        act(c, CORE_JOB_DROP, j, NULL);
+        j->end_state = CLIENT_STATE_DONE;
+        finish(c, j);
+    }
     core_dispatch(c);
 }

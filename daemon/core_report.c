@@ -1,12 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the core tells about itself: documents, jobs, status. */
 #include <stdio.h>
+#include <string.h>
 
 #include "base/hash.h"
 #include "base/mem.h"
 #include "daemon/core_state.h"
+#include "sched/segment.h"
 
-enum { HEX = 2 * HASH_BYTES + 1 };
+enum {
+    HEX = 2 * HASH_BYTES + 1,
+    MAX_JOBS = 4000,
+    JOB_BYTES = 128, /* of an entry beside its texts, at most */
+    MAX_JOBS_BYTES = CLIENT_MAX_MESSAGE - (8 << 10)
+};
 
 /* A message owns its texts; one that is only told borrows them. */
 static char *
@@ -66,28 +73,72 @@ describe_job(const job *j, client_job *out)
                         .created_ms = j->created_ms,
                         .tokens = j->tokens - j->pending * (j->tokens > 0),
                         .segments_done = j->segments_done,
-                        .segments_total = j->n_write};
+                        .segments_total = j->n_write,
+                        .attempts = j->attempt,
+                        .redone_segments = j->redone};
+    if (j->n_checkpoint > 0)
+        out->checkpoint_segments = j->checkpoint[j->n_checkpoint - 1].segment;
     if (j->st == ST_OK)
         return;
     out->code = lend(status_name(j->st));
     out->text = lend(j->text);
 }
 
+/* The latest, as many as surely fit in a message. */
 status
 core_report_jobs(core *c, const job_watcher *to)
 {
     client_message m = {.kind = CLIENT_JOB_LIST};
-    size_t n = job_table_count(c->jobs);
+    size_t count = job_table_count(c->jobs);
+    size_t bytes = 0;
+    size_t n = 0;
     status st;
 
+    while (n < count && n < MAX_JOBS && bytes < MAX_JOBS_BYTES) {
+        const job *j = job_table_at(c->jobs, count - ++n);
+
+        bytes += strlen(j->document) + strlen(j->text) + JOB_BYTES;
+    }
     TRY(mem_new(&m.u.jobs.item, n, sizeof(*m.u.jobs.item)));
     for (size_t i = 0; i < n; i++)
-        describe_job(job_table_at(c->jobs, i), &m.u.jobs.item[i]);
+        describe_job(job_table_at(c->jobs, count - n + i), &m.u.jobs.item[i]);
     m.u.jobs.n = n;
     core_tell(c, to, &m);
 fail:
     mem_free(m.u.jobs.item);
     return st;
+}
+
+/* A job that is in the journal alone. */
+void
+core_report_record(core *c, const job_watcher *to, const store_record *r)
+{
+    const store_job *row = &r->row;
+    client_message m = {.kind = CLIENT_DONE};
+    char code[32];
+
+    if (row->state != CLIENT_STATE_DONE) {
+        (void)snprintf(code, sizeof(code), "%s", status_name(row->st));
+        m.kind = CLIENT_REFUSED;
+        m.u.refused.code = code;
+        m.u.refused.text = lend(row->text);
+        m.u.refused.job = row->id;
+        core_tell(c, to, &m);
+        return;
+    }
+    m.u.done.job = row->id;
+    m.u.done.document = lend(row->document);
+    m.u.done.finish = lend(row->finish);
+    m.u.done.tokens = row->tokens - row->pending;
+    m.u.done.segments = segment_count(row->tokens, c->cfg.segment_size);
+    m.u.done.snapshot_bytes = row->snapshot_bytes;
+    if (row->ended_ms > row->created_ms)
+        m.u.done.seconds = (double)(row->ended_ms - row->created_ms) * 1e-3;
+    m.u.done.ids = r->ids;
+    m.u.done.n_id = r->n_id;
+    m.u.done.text = r->text;
+    m.u.done.text_len = r->text_len;
+    core_tell(c, to, &m);
 }
 
 static uint32_t
@@ -124,9 +175,12 @@ core_report_status(core *c, const job_watcher *to)
 
     for (; n < c->n_world; n++)
         describe_world(c, c->world[n], &world[n]);
-    if (c->launch == CORE_LAUNCH_STARTING)
-        world[n++] = (client_world){.model = lend(c->cfg.model),
-                                    .state = lend("starting")};
+    if (c->launch != CORE_LAUNCH_NONE)
+        world[n++] =
+            (client_world){.model = lend(c->cfg.model),
+                           .state = lend(c->launch == CORE_LAUNCH_STARTING
+                                             ? "starting"
+                                             : "gone: to be started again")};
     for (size_t i = 0; i < job_table_count(c->jobs); i++) {
         const job *j = job_table_at(c->jobs, i);
 
@@ -137,6 +191,7 @@ core_report_status(core *c, const job_watcher *to)
     m.u.status.version = lend(LONGWAVE_VERSION);
     m.u.status.last_error = c->last_error;
     m.u.status.uptime_seconds = (double)(c->time.now_ns - c->started_ns) * 1e-9;
+    m.u.status.epoch = c->cfg.epoch;
     m.u.status.longest_turn_ms = c->time.longest_turn_ms;
     m.u.status.documents = (uint32_t)catalog_count(c->docs);
     m.u.status.world = world;

@@ -13,7 +13,10 @@ enum {
                               that left is noticed */
     CORE_ASLEEP_MS = 1000, /* a longer pause between ticks is our own: nobody
                               else was silent then */
-    CORE_RETRY_S = 10      /* what a client is told when the queue is full */
+    CORE_MAX_RETRY_S = 600,
+    CORE_AHEAD = 64,           /* queued jobs of a kind that are tokenized */
+    CORE_AGAIN_MS = 1000,      /* after the journal did not take something */
+    CORE_INCARNATION_BITS = 24 /* below the epoch */
 };
 
 /* One stream of a world.  After a cancel it stays taken until the world says
@@ -32,6 +35,8 @@ typedef struct core_world {
     uint32_t credit_segments, max_generate;
     uint64_t heard_ns;
     double tokens_per_second;
+    bool draining;
+    uint64_t n_stale; /* messages that were dropped */
     uint32_t n_slot;
     core_slot slot[CORE_MAX_STREAM];
 } core_world;
@@ -53,6 +58,11 @@ struct core {
     uint64_t started_ns, ticked_ns;
     catalog *docs;
     job_table *jobs;
+    size_t n_active;   /* jobs that are not durably ended */
+    uint64_t bytes;    /* of their inputs */
+    size_t n_ahead[2]; /* queued jobs of each kind that are not raw */
+    uint64_t from[2];  /* no queued job of the kind has a lower number */
+    double job_s[2];   /* how long the latest ones ran, about */
     core_world *world[CORE_MAX_WORLD];
     size_t n_world;
     uint64_t last_incarnation;
@@ -63,31 +73,60 @@ struct core {
     char last_error[512]; /* of a world that went */
     core_removal removal[CORE_MAX_REMOVAL];
     size_t n_removal;
-    bool stopping, left;
+    bool disk_full;
+    bool stopping, stopped, left;
+    uint64_t stop_ns; /* since when */
 };
 
 void core_act(core *c, const core_action *action);
 void core_tell(core *c, const job_watcher *to, client_message *m);
 /* Refused with the calling thread's sentence. */
 void core_refuse(core *c, const job_watcher *to, status st);
+void core_incident(core *c, const job *j, const char *fmt, ...)
+    PRINTF_LIKE(3, 4);
 void core_leave_if_idle(core *c);
 
+/* ---- core_input.c: until a job is acknowledged ---- */
+void core_input_open(core *c, job *j, const job_watcher *from,
+                     const client_key *key);
+void core_input_admit(core *c, job *j); /* no job has its key */
+void core_input_chunk(core *c, const job_watcher *from, const client_message *m,
+                      const core_raw *raw);
+/* The whole input came with the request. */
+void core_input_whole(core *c, job *j, const core_raw *raw);
+/* The job of the client's request; NULL: none. */
+job *core_input_of(core *c, const job_watcher *from);
+
+/* ---- core_client.c ---- */
+/* What a submission needs of the moment; the job is there already. */
+status core_client_admit(core *c, job *j) MUST_USE;
+
 /* ---- core_job.c ---- */
-void core_job_receive(core *c, job *j); /* accepted: input may come */
+status core_job_add(core *c, job **out, job_kind kind) MUST_USE;
+void core_job_remove(core *c, job *j); /* as if it had never been */
+void core_job_bytes(core *c, job *j, uint64_t bytes);
+/* An empty answer of a question, which has its stop strings. */
+status core_job_answer(core *c, job *j) MUST_USE;
+/* Sets the state; keeps the counts. */
+void core_job_state(core *c, job *j, client_state state);
+void core_job_stage(core *c, job *j, job_stage stage);
 void core_job_progress(core *c, job *j);
 void core_job_report(core *c, const job *j, const job_watcher *to);
 void core_job_done(core *c, job *j);
 void core_job_fail(core *c, job *j, status st, const char *text);
-void core_job_cancel(core *c, job *j);
-/* The attempt is void: once more, or failed. */
-void core_job_retry(core *c, job *j, const char *why);
+/* Once more, later; `strike`: the world ended while the job ran on it. */
+void core_job_retry(core *c, job *j, bool strike, const char *why);
 void core_job_complete(core *c, job *j); /* add: store once all is there */
+/* New tokens go to the journal, those that are there to the watchers. */
+void core_job_tokens(core *c, job *j);
+void core_job_again(core *c, job *j); /* what the journal did not take */
 
 /* ---- core_report.c ---- */
 status core_report_documents(core *c, const job_watcher *to,
                              const char *name) MUST_USE; /* NULL: all */
 status core_report_jobs(core *c, const job_watcher *to) MUST_USE;
 status core_report_status(core *c, const job_watcher *to) MUST_USE;
+void core_report_record(core *c, const job_watcher *to, const store_record *r);
 
 /* ---- core_dispatch.c ---- */
 void core_dispatch(core *c);
@@ -98,9 +137,19 @@ status core_dispatch_possible(const core *c, const job *j) MUST_USE;
  * world answers. */
 void core_dispatch_cancel(core *c, const job *j);
 
+/* ---- core_checkpoint.c ---- */
+void core_checkpoint_part(core *c, job *j, const world_message *m,
+                          const core_raw *raw);
+/* All of them are of no use any more. */
+void core_checkpoint_drop_all(core *c, job *j);
+
 /* ---- core_world.c ---- */
 core_world *core_world_find(core *c, uint64_t incarnation);
+void core_world_tell(core *c, const core_world *w, world_message *m);
 void core_world_drop_all(core *c, uint64_t launch, const char *why);
 void core_world_silence(core *c);
+/* Drains or stops all worlds; true when none has work under way. */
+bool core_world_wind_down(core *c);
+void core_world_stop_all(core *c);
 
 #endif

@@ -6,6 +6,8 @@
 #include "base/mem.h"
 #include "daemon/core_state.h"
 
+enum { HANG_STEPS = 20 };
+
 core_world *
 core_world_find(core *c, uint64_t incarnation)
 {
@@ -27,8 +29,9 @@ of_peer(core *c, const zsocket_peer *peer)
 /* ----------------------------------------------------------------- going ---
  */
 
+/* `strike`: it ended while it had work, perhaps because of that work. */
 static void
-drop(core *c, core_world *w, const char *why)
+drop(core *c, core_world *w, bool strike, const char *why)
 {
     uint64_t incarnation = w->incarnation;
 
@@ -43,8 +46,9 @@ drop(core *c, core_world *w, const char *why)
     for (size_t i = 0; i < job_table_count(c->jobs); i++) {
         job *j = job_table_at(c->jobs, i);
 
-        if (j->state == CLIENT_RUNNING && j->incarnation == incarnation)
-            core_job_retry(c, j, why);
+        if (j->state == CLIENT_RUNNING && !j->ending &&
+            j->incarnation == incarnation)
+            core_job_retry(c, j, strike, why);
     }
 }
 
@@ -55,8 +59,9 @@ core_world_gone(core *c, const zsocket_peer *peer, const char *why)
 
     if (!w)
         return;
-    drop(c, w, why);
+    drop(c, w, true, why);
     core_dispatch(c);
+    core_leave_if_idle(c);
 }
 
 void
@@ -64,7 +69,29 @@ core_world_drop_all(core *c, uint64_t launch, const char *why)
 {
     for (size_t i = c->n_world; i > 0; i--)
         if (c->world[i - 1]->launch == launch)
-            drop(c, c->world[i - 1], why);
+            drop(c, c->world[i - 1], true, why);
+}
+
+void
+core_world_tell(core *c, const core_world *w, world_message *m)
+{
+    core_action a = {.kind = CORE_TELL_WORLD, .peer = &w->peer, .world = m};
+
+    m->incarnation = w->incarnation;
+    core_act(c, &a);
+}
+
+/* Its processes are of no use: those that are ours are ended, others are asked
+ * to end themselves. */
+static void
+finish_off(core *c, const core_world *w)
+{
+    world_message m = {.kind = WORLD_ABORT};
+    core_action a = {.kind = CORE_WORLD_END, .number = w->launch};
+
+    core_world_tell(c, w, &m);
+    if (w->launch != 0 && w->launch == c->launch_token)
+        core_act(c, &a);
 }
 
 void
@@ -81,7 +108,41 @@ core_world_silence(core *c)
         (void)snprintf(why, sizeof(why),
                        "the world of %u rank%s was silent for %.1f s", w->ranks,
                        w->ranks == 1 ? "" : "s", (double)silent_ms / 1e3);
-        drop(c, w, why);
+        core_incident(c, NULL, "%s", why);
+        finish_off(c, w);
+        drop(c, w, true, why);
+    }
+}
+
+/* Every world that is busy is told to put its state away, once. */
+bool
+core_world_wind_down(core *c)
+{
+    bool done = true;
+
+    for (size_t i = 0; i < c->n_world; i++) {
+        core_world *w = c->world[i];
+        world_message m = {.kind = WORLD_DRAIN};
+        bool busy = false;
+
+        for (uint32_t k = 0; k < w->n_slot; k++)
+            busy |= w->slot[k].job != 0;
+        done &= !busy;
+        if (busy && !w->draining) {
+            w->draining = true;
+            core_world_tell(c, w, &m);
+        }
+    }
+    return done;
+}
+
+void
+core_world_stop_all(core *c)
+{
+    for (size_t i = 0; i < c->n_world; i++) {
+        world_message m = {.kind = WORLD_STOP};
+
+        core_world_tell(c, c->world[i], &m);
     }
 }
 
@@ -180,7 +241,7 @@ hello(core *c, const zsocket_peer *peer, const world_hello *h)
     status st;
 
     if (old)
-        drop(c, old, "the world started afresh");
+        drop(c, old, false, "the world started afresh");
     st = join(c, peer, h);
     if (st != ST_OK)
         turn_away(c, peer, st);
@@ -200,9 +261,9 @@ release_slot(core_world *w, uint64_t id, uint32_t attempt)
 static void
 segments_done(job *j, uint64_t n)
 {
-    if (n <= j->segments_done || n > j->n_write)
+    if (n > j->n_write - j->base || j->base + n <= j->segments_done)
         return;
-    j->segments_done = n;
+    j->segments_done = j->base + n;
     j->changed = true;
 }
 
@@ -221,20 +282,6 @@ finish(job *j, const char *how)
     (void)snprintf(j->finish, sizeof(j->finish), "%s", how);
 }
 
-static void
-tell_token(core *c, job *j, const world_message *m, const answer_step *step)
-{
-    client_message t = {.kind = CLIENT_TOKEN};
-
-    t.u.token.job = j->id;
-    t.u.token.index = m->u.token.index;
-    t.u.token.id = m->u.token.id;
-    t.u.token.text = (char *)(uintptr_t)step->text;
-    t.u.token.text_len = step->text_len;
-    for (size_t i = 0; i < j->n_watcher; i++)
-        core_tell(c, &j->watcher[i], &t);
-}
-
 static status
 token(core *c, job *j, const world_message *m)
 {
@@ -247,14 +294,12 @@ token(core *c, job *j, const world_message *m)
         return status_fail(ST_WIRE, "the world gave a token that was not asked "
                                     "for");
     TRY(answer_push(j->answer, &step, m->u.token.index, id));
-    if (!j->first_token_ns)
-        j->first_token_ns = c->time.now_ns;
-    if (step.fresh)
-        tell_token(c, j, m, &step);
     if (step.stopped) {
         core_dispatch_cancel(c, j);
         finish(j, "stop");
         core_job_done(c, j);
+    } else {
+        core_job_tokens(c, j);
     }
 fail:
     return st;
@@ -327,6 +372,10 @@ job_failed(core *c, job *j, const world_message *m)
     for (int i = ST_OK + 1; i < ST_COUNT; i++)
         if (strcmp(status_name((status)i), m->u.failed.code) == 0)
             why = (status)i;
+    if (c->stopping && why == ST_CANCELED) {
+        core_job_retry(c, j, false, m->u.failed.text); /* in the next run */
+        return;
+    }
     j->incarnation = 0; /* nothing is left there to cancel */
     core_job_fail(c, j, why, m->u.failed.text);
 }
@@ -349,6 +398,9 @@ job_event(core *c, job *j, const world_message *m, const core_raw *raw)
     case WORLD_SNAPSHOT:
         st = snapshot(c, j, m, raw);
         break;
+    case WORLD_CHECKPOINT:
+        core_checkpoint_part(c, j, m, raw);
+        break;
     case WORLD_JOB_DONE:
         st = job_done(c, j, m);
         break;
@@ -364,6 +416,29 @@ job_event(core *c, job *j, const world_message *m, const core_raw *raw)
         core_job_fail(c, j, st, status_text());
 }
 
+/* A long step does not look like a hang: what is slow sets its own limit. */
+static uint64_t
+hang_limit(const core *c, const world_message *m)
+{
+    uint64_t slow = m->u.heartbeat.slowest_ms;
+    uint64_t limit = slow < UINT32_MAX ? HANG_STEPS * slow : UINT64_MAX;
+
+    return limit > c->cfg.hang_ms ? limit : c->cfg.hang_ms;
+}
+
+static void
+hang(core *c, core_world *w, uint64_t stalled_ms)
+{
+    char why[128];
+
+    (void)snprintf(why, sizeof(why),
+                   "the world of %u rank%s hangs: no step for %.1f s", w->ranks,
+                   w->ranks == 1 ? "" : "s", (double)stalled_ms / 1e3);
+    core_incident(c, NULL, "%s", why);
+    finish_off(c, w);
+    drop(c, w, true, why);
+}
+
 /* It is sent back: a world that hears nothing takes the daemon for gone. */
 static void
 heartbeat(core *c, core_world *w, const world_message *m)
@@ -374,6 +449,8 @@ heartbeat(core *c, core_world *w, const world_message *m)
 
     w->tokens_per_second = m->u.heartbeat.tokens_per_second;
     core_act(c, &a);
+    if (m->u.heartbeat.stalled_ms > hang_limit(c, m))
+        hang(c, w, m->u.heartbeat.stalled_ms);
 }
 
 /* Fencing: only the current attempt of a running job, on the world that runs
@@ -381,8 +458,20 @@ heartbeat(core *c, core_world *w, const world_message *m)
 static bool
 is_current(const job *j, const world_message *m)
 {
-    return j && j->state == CLIENT_RUNNING && !j->storing &&
+    return j && j->state == CLIENT_RUNNING && job_is_open(j) &&
            j->attempt == m->attempt && j->incarnation == m->incarnation;
+}
+
+/* What belongs to nothing that runs is dropped, and noted once a world. */
+static void
+stale(core *c, core_world *w, const world_message *m)
+{
+    if (w->n_stale++ > 0)
+        return;
+    core_incident(c, NULL,
+                  "a message of job %llu, attempt %u, was dropped: it is not "
+                  "the current one",
+                  (unsigned long long)m->job, m->attempt);
 }
 
 void
@@ -411,6 +500,10 @@ core_world_event(core *c, const zsocket_peer *peer, const world_message *m,
     j = job_table_find(c->jobs, m->job);
     if (is_current(j, m))
         job_event(c, j, m, raw);
-    if (over)
+    else if (!over && m->kind != WORLD_CREDIT)
+        stale(c, w, m);
+    if (over) {
         core_dispatch(c);
+        core_leave_if_idle(c);
+    }
 }

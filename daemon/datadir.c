@@ -17,7 +17,7 @@
 #include "base/mem.h"
 
 struct datadir {
-    char *documents, *tmp;
+    char *documents, *inputs, *checkpoints, *tmp;
     int lock;
     store *index;
 };
@@ -45,10 +45,10 @@ fail:
 }
 
 /* Everything in a directory of ours that `wanted` does not know. */
-typedef bool wanted_fn(const void *ctx, const char *name);
+typedef bool wanted_fn(void *ctx, const char *name);
 
 static status
-sweep(const char *dir, wanted_fn *wanted, const void *ctx)
+sweep(const char *dir, wanted_fn *wanted, void *ctx)
 {
     DIR *list = opendir(dir);
     struct dirent *entry;
@@ -67,7 +67,7 @@ sweep(const char *dir, wanted_fn *wanted, const void *ctx)
 }
 
 static bool
-wants_nothing(const void *ctx, const char *name)
+wants_nothing(void *ctx, const char *name)
 {
     (void)ctx;
     (void)name;
@@ -99,7 +99,11 @@ datadir_open(datadir **out, const char *dir)
     TRY(lock(d, dir));
     TRY(file_join(&d->documents, dir, "documents"));
     TRY(file_join(&d->tmp, dir, "tmp"));
+    TRY(file_join(&d->inputs, dir, "inputs"));
+    TRY(file_join(&d->checkpoints, dir, "checkpoints"));
     TRY(file_mkdir(d->documents, true));
+    TRY(file_mkdir(d->inputs, true));
+    TRY(file_mkdir(d->checkpoints, true));
     TRY(file_mkdir(d->tmp, true));
     TRY(sweep(d->tmp, wants_nothing, NULL));
     TRY(open_index(d, dir));
@@ -119,6 +123,8 @@ datadir_close(datadir *d)
     if (d->lock >= 0)
         (void)close(d->lock);
     mem_free(d->documents);
+    mem_free(d->inputs);
+    mem_free(d->checkpoints);
     mem_free(d->tmp);
     mem_free(d);
 }
@@ -159,8 +165,28 @@ datadir_ids_path(const datadir *d, char **out, uint64_t id)
     return path_of(d, out, id, "ids");
 }
 
-static status
-write_ids(const datadir *d, const document *doc, const spool *ids)
+status
+datadir_input_path(const datadir *d, char **out, uint64_t id)
+{
+    char name[64];
+
+    (void)snprintf(name, sizeof(name), "%" PRIu64 ".in", id);
+    return file_join(out, d->inputs, name);
+}
+
+status
+datadir_checkpoint_path(const datadir *d, char **out, uint64_t id,
+                        uint64_t segment)
+{
+    char name[64];
+
+    (void)snprintf(name, sizeof(name), "%" PRIu64 ".%" PRIu64 ".snap", id,
+                   segment);
+    return file_join(out, d->checkpoints, name);
+}
+
+status
+datadir_write_ids(datadir *d, const document *doc, const spool *ids)
 {
     int32_t *pending = NULL;
     char *path = NULL;
@@ -176,8 +202,8 @@ fail:
     return st;
 }
 
-static status
-remove_files(const datadir *d, uint64_t id)
+status
+datadir_remove_document(datadir *d, uint64_t id)
 {
     char *snapshot = NULL;
     char *ids = NULL;
@@ -190,32 +216,6 @@ remove_files(const datadir *d, uint64_t id)
 fail:
     mem_free(snapshot);
     mem_free(ids);
-    return st;
-}
-
-status
-datadir_add_document(datadir *d, const document *doc, const spool *ids)
-{
-    status st;
-
-    TRY(write_ids(d, doc, ids));
-    TRY(store_add_document(d->index, doc));
-    return ST_OK;
-fail:
-    if (remove_files(d, doc->id) != ST_OK)
-        log_warn("files of job %" PRIu64 " stay until the next start", doc->id);
-    return st;
-}
-
-status
-datadir_remove_document(datadir *d, uint64_t id)
-{
-    status st;
-
-    TRY(store_remove_document(d->index, id));
-    if (remove_files(d, id) != ST_OK)
-        log_warn("%s; the files go at the next start", status_text());
-fail:
     return st;
 }
 
@@ -254,32 +254,59 @@ fail:
     return st;
 }
 
-typedef struct id_list {
-    const uint64_t *id;
-    size_t n;
-} id_list;
+typedef struct asking {
+    datadir_known_fn *known;
+    void *ctx;
+} asking;
 
 static bool
-has_row(const void *ctx, const char *name)
+knows_document(void *ctx, const char *name)
 {
-    const id_list *list = ctx;
+    asking *a = ctx;
     char kind[8];
     uint64_t id;
     int end = 0;
 
-    if (sscanf(name, "%" SCNu64 ".%7[a-z]%n", &id, kind, &end) != 2 ||
-        name[end] != '\0' || (strcmp(kind, "snap") && strcmp(kind, "ids")))
-        return false;
-    for (size_t i = 0; i < list->n; i++)
-        if (list->id[i] == id)
-            return true;
-    return false;
+    return sscanf(name, "%" SCNu64 ".%7[a-z]%n", &id, kind, &end) == 2 &&
+           name[end] == '\0' &&
+           (!strcmp(kind, "snap") || !strcmp(kind, "ids")) &&
+           a->known(a->ctx, kind, id, 0);
+}
+
+static bool
+knows_input(void *ctx, const char *name)
+{
+    asking *a = ctx;
+    uint64_t id;
+    int end = 0;
+
+    return sscanf(name, "%" SCNu64 ".in%n", &id, &end) == 1 && end > 0 &&
+           name[end] == '\0' && a->known(a->ctx, "in", id, 0);
+}
+
+static bool
+knows_checkpoint(void *ctx, const char *name)
+{
+    asking *a = ctx;
+    uint64_t id;
+    uint64_t segment;
+    int end = 0;
+
+    return sscanf(name, "%" SCNu64 ".%" SCNu64 ".snap%n", &id, &segment,
+                  &end) == 2 &&
+           end > 0 && name[end] == '\0' &&
+           a->known(a->ctx, "checkpoint", id, segment);
 }
 
 status
-datadir_sweep(datadir *d, const uint64_t *keep, size_t n_keep)
+datadir_sweep(datadir *d, datadir_known_fn *known, void *ctx)
 {
-    id_list list = {.id = keep, .n = n_keep};
+    asking a = {.known = known, .ctx = ctx};
+    status st;
 
-    return sweep(d->documents, has_row, &list);
+    TRY(sweep(d->documents, knows_document, &a));
+    TRY(sweep(d->inputs, knows_input, &a));
+    TRY(sweep(d->checkpoints, knows_checkpoint, &a));
+fail:
+    return st;
 }

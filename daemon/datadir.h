@@ -6,10 +6,12 @@
  *   longwave.db      the index (store.h)
  *   documents/N.snap the states after all but the last segment
  *   documents/N.ids  the tokens of the last segment, little-endian int32
- *   tmp/             inputs of running jobs, emptied at start
+ *   inputs/N.in      long inputs of unfinished jobs
+ *   checkpoints/N.S.snap  states of job N after S segments
+ *   tmp/             ids of running jobs, emptied at start
  *
- * A document is there when its row is: files without a row are what a crash
- * left and are deleted at start.  After opening, one thread at a time;
+ * A file is there when its row is: files without a row are what a crash left
+ * and are deleted at start.  After opening, one thread at a time;
  * everything blocks. */
 #ifndef DAEMON_DATADIR_H
 #define DAEMON_DATADIR_H
@@ -34,15 +36,20 @@ status datadir_snapshot_path(const datadir *d, char **out,
                              uint64_t id) MUST_USE;
 status datadir_ids_path(const datadir *d, char **out, uint64_t id) MUST_USE;
 
-/* Ids of the last segment (the end of `ids`), then the row.  The snapshot, if
- * the document has one, is in place. */
-status datadir_add_document(datadir *d, const document *doc,
-                            const spool *ids) MUST_USE;
-/* The row, then the files. */
+status datadir_input_path(const datadir *d, char **out, uint64_t job) MUST_USE;
+status datadir_checkpoint_path(const datadir *d, char **out, uint64_t job,
+                               uint64_t segment) MUST_USE;
+
+/* Writes the ids of the last segment (the end of `ids`). */
+status datadir_write_ids(datadir *d, const document *doc,
+                         const spool *ids) MUST_USE;
 status datadir_remove_document(datadir *d, uint64_t id) MUST_USE;
-/* Deletes files of documents that have no row; those in `keep`, ascending,
- * have one. */
-status datadir_sweep(datadir *d, const uint64_t *keep, size_t n_keep) MUST_USE;
+
+/* Deletes files that nobody knows.  `kind` is "snap" or "ids" of a document,
+ * "in" of an input, or "checkpoint", which alone has a segment. */
+typedef bool datadir_known_fn(void *ctx, const char *kind, uint64_t id,
+                              uint64_t segment);
+status datadir_sweep(datadir *d, datadir_known_fn *known, void *ctx) MUST_USE;
 /* The document's files are there and have the right sizes. */
 status datadir_check_document(const datadir *d, const document *doc) MUST_USE;
 

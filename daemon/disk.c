@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One kind of task for each kind of disk work. */
+/* One kind of task for each kind of disk work: inputs and documents. */
 #include "daemon/disk.h"
 
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
-#include "daemon/helper.h"
+#include "daemon/disk_impl.h"
 #include "daemon/intake.h"
 
-struct disk {
-    helper *thread;
-    datadir *dir;
-    disk_report_fn *fn;
-    void *ctx;
+struct disk_input {
+    disk *owner;
+    uint64_t job;
+    helper_task end;
+    bool keep;
+    file_writer writer; /* the helper's, and what follows */
+    hash sum;
+    uint64_t bytes;
+    bool whole;
 };
 
 struct disk_snapshot {
@@ -26,134 +31,29 @@ struct disk_snapshot {
     char why[256];
 };
 
-typedef struct work {
-    helper_task task; /* first: a task is its work */
-    disk *owner;
-    disk_report report;
-    disk_snapshot *snapshot;
-    uint8_t *data;
-    size_t len;
-    bool last;
-    uint8_t hash[HASH_BYTES];
-    store_job row;
-    document doc;
-    spool *ids;
-} work;
-
-/* ------------------------------------------------------ the helper's side ---
+/* ----------------------------------------------------------------- tasks ---
  */
 
-static status
-run_record(helper_task *task)
-{
-    work *w = (work *)task;
-
-    return store_put_job(datadir_store(w->owner->dir), &w->row);
-}
-
-static status
-run_remove(helper_task *task)
-{
-    work *w = (work *)task;
-
-    return datadir_remove_document(w->owner->dir, w->report.id);
-}
-
-static status
-open_intake(disk_snapshot *s)
-{
-    char *path = NULL;
-    status st = ST_OK;
-
-    if (s->in)
-        return ST_OK;
-    TRY(datadir_snapshot_path(s->owner->dir, &path, s->job));
-    TRY(intake_new(&s->in, path));
-fail:
-    mem_free(path);
-    return st;
-}
-
-/* After the first failure the parts that follow are dropped in silence. */
-static status
-run_part(helper_task *task)
-{
-    work *w = (work *)task;
-    disk_snapshot *s = w->snapshot;
-    status st = ST_OK;
-
-    if (s->failed != ST_OK)
-        return ST_OK;
-    TRY(open_intake(s));
-    TRY(intake_add(s->in, w->data, w->len));
-    if (w->last)
-        TRY(intake_check(s->in, w->hash));
-    return ST_OK;
-fail:
-    s->failed = st;
-    (void)snprintf(s->why, sizeof(s->why), "%s", status_text());
-    return st;
-}
-
-static status
-run_store(helper_task *task)
-{
-    work *w = (work *)task;
-    disk_snapshot *s = w->snapshot;
-    status st;
-
-    if (s && s->failed != ST_OK)
-        TRY(status_fail(s->failed, "%s", s->why));
-    if (s)
-        TRY(intake_finish(s->in, w->doc.fingerprint, w->doc.segments - 1));
-    TRY(datadir_add_document(w->owner->dir, &w->doc, w->ids));
-fail:
-    if (s)
-        intake_free(s->in);
-    return st;
-}
-
-static status
-run_drop(helper_task *task)
-{
-    disk_snapshot *s =
-        (disk_snapshot *)((char *)task - offsetof(disk_snapshot, drop));
-
-    intake_free(s->in);
-    s->in = NULL;
-    return ST_OK;
-}
-
-/* -------------------------------------------------------- the loop's side ---
- */
-
-static void
-done_drop(helper_task *task, status st, const char *text)
-{
-    disk_snapshot *s =
-        (disk_snapshot *)((char *)task - offsetof(disk_snapshot, drop));
-
-    (void)st;
-    (void)text;
-    mem_free(s);
-}
-
-/* Nobody waits for a row or a part that went well. */
+/* Nobody waits for a part that went well. */
 static bool
 is_wanted(const disk_report *r)
 {
-    return r->st != ST_OK || r->kind == DISK_STORED || r->kind == DISK_REMOVED;
+    if (r->kind == DISK_CHECKPOINT)
+        return r->st != ST_OK || r->last;
+    return r->st != ST_OK || r->kind == DISK_STORED || r->kind == DISK_INPUT;
 }
 
 static void
 done(helper_task *task, status st, const char *text)
 {
-    work *w = (work *)task;
+    disk_work *w = (disk_work *)task;
     disk *d = w->owner;
     disk_report r = w->report;
+    uint32_t *crcs = w->crcs;
 
     r.st = st;
     r.text = text;
+    r.crcs = &crcs;
     if (r.kind == DISK_STORED) {
         mem_free(w->snapshot);
         spool_free(w->ids);
@@ -162,12 +62,13 @@ done(helper_task *task, status st, const char *text)
     mem_free(w);
     if (is_wanted(&r))
         d->fn(d->ctx, &r);
+    mem_free(crcs);
 }
 
-static status
-work_new(work **out, disk *d, disk_report_kind kind, uint64_t id)
+status
+disk_work_new(disk_work **out, disk *d, disk_report_kind kind, uint64_t id)
 {
-    work *w;
+    disk_work *w;
     status st;
 
     TRY(mem_new(&w, 1, sizeof(*w)));
@@ -180,8 +81,8 @@ fail:
     return st;
 }
 
-static void
-push(work *w, status (*run)(helper_task *))
+void
+disk_work_push(disk_work *w, status (*run)(helper_task *))
 {
     w->task.run = run;
     helper_push(w->owner->thread, &w->task);
@@ -231,38 +132,231 @@ disk_collect(disk *d)
     helper_collect(d->thread);
 }
 
-status
-disk_record(disk *d, const job *j)
+/* ---------------------------------------------------------------- inputs ---
+ */
+
+static status
+open_input(disk_input *in)
 {
-    work *w;
+    char *path = NULL;
+    status st = ST_OK;
+
+    if (in->writer.path)
+        return ST_OK;
+    TRY(datadir_input_path(in->owner->dir, &path, in->job));
+    TRY(file_writer_open(&in->writer, path));
+    hash_init(&in->sum);
+fail:
+    mem_free(path);
+    return st;
+}
+
+static status
+run_input(helper_task *task)
+{
+    disk_work *w = (disk_work *)task;
+    disk_input *in = w->input;
     status st;
 
-    TRY(work_new(&w, d, DISK_RECORD_FAILED, j->id));
-    w->row = (store_job){.id = j->id,
-                         .kind = j->kind,
-                         .state = j->state,
-                         .created_ms = j->created_ms,
-                         .tokens = j->tokens,
-                         .segments_done = j->segments_done,
-                         .segments_total = j->n_write,
-                         .st = j->st};
-    memcpy(w->row.document, j->document, sizeof(w->row.document));
-    memcpy(w->row.text, j->text, sizeof(w->row.text));
-    push(w, run_record);
+    TRY(open_input(in));
+    TRY(file_writer_add(&in->writer, w->data, w->len));
+    hash_add(&in->sum, w->data, w->len);
+    in->bytes += w->len;
+    if (w->last) {
+        hash_end(&in->sum, w->report.hash);
+        TRY(file_writer_finish(&in->writer, true));
+        in->whole = true;
+    }
+    w->report.number = in->bytes;
+    w->report.last = w->last;
+fail:
+    return st;
+}
+
+static disk_input *
+input_of(helper_task *task)
+{
+    return (disk_input *)((char *)task - offsetof(disk_input, end));
+}
+
+static status
+run_input_end(helper_task *task)
+{
+    disk_input *in = input_of(task);
+    char *path = NULL;
+    status st = ST_OK;
+
+    file_writer_close(&in->writer);
+    if (!in->whole || in->keep)
+        return ST_OK;
+    TRY(datadir_input_path(in->owner->dir, &path, in->job));
+    TRY(file_remove(path));
+fail:
+    mem_free(path);
+    return st;
+}
+
+static void
+done_input_end(helper_task *task, status st, const char *text)
+{
+    (void)st;
+    (void)text;
+    mem_free(input_of(task));
+}
+
+status
+disk_input_new(disk_input **out, disk *d, uint64_t id)
+{
+    disk_input *in;
+    status st;
+
+    TRY(mem_new(&in, 1, sizeof(*in)));
+    in->owner = d;
+    in->job = id;
+    in->writer.fd = -1;
+    in->end.run = run_input_end;
+    in->end.done = done_input_end;
+    *out = in;
 fail:
     return st;
 }
 
 status
-disk_remove(disk *d, uint64_t id)
+disk_input_add(disk_input *in, uint8_t **data, size_t len, bool last)
 {
-    work *w;
+    disk_work *w;
     status st;
 
-    TRY(work_new(&w, d, DISK_REMOVED, id));
-    push(w, run_remove);
+    TRY(disk_work_new(&w, in->owner, DISK_INPUT, in->job));
+    w->input = in;
+    w->data = *data;
+    w->len = len;
+    w->last = last;
+    *data = NULL;
+    disk_work_push(w, run_input);
 fail:
     return st;
+}
+
+void
+disk_input_end(disk_input *in, bool keep)
+{
+    if (!in)
+        return;
+    in->keep = keep;
+    helper_push(in->owner->thread, &in->end);
+}
+
+static status
+run_input_remove(helper_task *task)
+{
+    disk_work *w = (disk_work *)task;
+    char *path = NULL;
+    status st;
+
+    TRY(datadir_input_path(w->owner->dir, &path, w->report.id));
+    TRY(file_remove(path));
+fail:
+    mem_free(path);
+    return st;
+}
+
+status
+disk_input_remove(disk *d, uint64_t id)
+{
+    disk_work *w;
+    status st;
+
+    TRY(disk_work_new(&w, d, DISK_QUIET, id));
+    disk_work_push(w, run_input_remove);
+fail:
+    return st;
+}
+
+/* ------------------------------------------------------------- documents ---
+ */
+
+static status
+open_intake(disk_snapshot *s)
+{
+    char *path = NULL;
+    status st = ST_OK;
+
+    if (s->in)
+        return ST_OK;
+    TRY(datadir_snapshot_path(s->owner->dir, &path, s->job));
+    TRY(intake_new(&s->in, path));
+fail:
+    mem_free(path);
+    return st;
+}
+
+/* After the first failure the parts that follow are dropped in silence. */
+static status
+run_part(helper_task *task)
+{
+    disk_work *w = (disk_work *)task;
+    disk_snapshot *s = w->snapshot;
+    status st = ST_OK;
+
+    if (s->failed != ST_OK)
+        return ST_OK;
+    TRY(open_intake(s));
+    TRY(intake_add(s->in, w->data, w->len));
+    if (w->last)
+        TRY(intake_check(s->in, w->hash));
+    return ST_OK;
+fail:
+    s->failed = st;
+    (void)snprintf(s->why, sizeof(s->why), "%s", status_text());
+    return st;
+}
+
+static status
+run_store(helper_task *task)
+{
+    disk_work *w = (disk_work *)task;
+    disk_snapshot *s = w->snapshot;
+    status st;
+
+    if (s && s->failed != ST_OK)
+        TRY(status_fail(s->failed, "%s", s->why));
+    if (s)
+        TRY(intake_finish(s->in, w->doc.fingerprint, w->doc.segments - 1));
+    TRY(datadir_write_ids(w->owner->dir, &w->doc, w->ids));
+fail:
+    if (s)
+        intake_free(s->in);
+    return st;
+}
+
+static status
+run_remove(helper_task *task)
+{
+    disk_work *w = (disk_work *)task;
+
+    return datadir_remove_document(w->owner->dir, w->report.id);
+}
+
+static disk_snapshot *
+snapshot_of(helper_task *task)
+{
+    return (disk_snapshot *)((char *)task - offsetof(disk_snapshot, drop));
+}
+
+static status
+run_drop(helper_task *task)
+{
+    intake_free(snapshot_of(task)->in);
+    return ST_OK;
+}
+
+static void
+done_drop(helper_task *task, status st, const char *text)
+{
+    (void)st;
+    (void)text;
+    mem_free(snapshot_of(task));
 }
 
 status
@@ -286,10 +380,10 @@ status
 disk_snapshot_add(disk_snapshot *s, uint8_t **data, size_t len,
                   const uint8_t *sum)
 {
-    work *w;
+    disk_work *w;
     status st;
 
-    TRY(work_new(&w, s->owner, DISK_PART_FAILED, s->job));
+    TRY(disk_work_new(&w, s->owner, DISK_PART_FAILED, s->job));
     w->report.attempt = s->attempt;
     w->snapshot = s;
     w->data = *data;
@@ -299,7 +393,7 @@ disk_snapshot_add(disk_snapshot *s, uint8_t **data, size_t len,
         w->last = true;
         memcpy(w->hash, sum, sizeof(w->hash));
     }
-    push(w, run_part);
+    disk_work_push(w, run_part);
 fail:
     return st;
 }
@@ -314,15 +408,27 @@ disk_snapshot_drop(disk_snapshot *s)
 status
 disk_store(disk *d, const document *doc, spool *ids, disk_snapshot **snapshot)
 {
-    work *w;
+    disk_work *w;
     status st;
 
-    TRY(work_new(&w, d, DISK_STORED, doc->id));
+    TRY(disk_work_new(&w, d, DISK_STORED, doc->id));
     w->doc = *doc;
     w->ids = spool_hold(ids);
     w->snapshot = *snapshot;
     *snapshot = NULL;
-    push(w, run_store);
+    disk_work_push(w, run_store);
+fail:
+    return st;
+}
+
+status
+disk_remove(disk *d, uint64_t id)
+{
+    disk_work *w;
+    status st;
+
+    TRY(disk_work_new(&w, d, DISK_QUIET, id));
+    disk_work_push(w, run_remove);
 fail:
     return st;
 }

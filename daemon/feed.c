@@ -7,8 +7,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
+#include "proto/snapshot.h"
 #include "proto/world_message.h"
 #include "sched/segment.h"
 
@@ -27,7 +29,7 @@ struct feed {
     feed_setup setup;
     feed_failed_fn *fn;
     void *ctx;
-    bool reading, dead, failed;
+    bool reading, dead, failed, checked;
 
     /* the snapshot; the hash and the buffer are the helper's while reading */
     int fd;
@@ -90,6 +92,26 @@ fail:
 }
 
 static status
+run_check(helper_task *task)
+{
+    feed *f = (feed *)task;
+    snapshot_info info;
+    file_map map = {0};
+    status st;
+
+    TRY(file_map_open(&map, f->setup.snapshot));
+    if (map.len != f->setup.snapshot_bytes)
+        TRY(status_fail(ST_IO, "it has %zu bytes, not %llu", map.len,
+                        (unsigned long long)f->setup.snapshot_bytes));
+    TRY(snapshot_check(&info, map.data, map.len));
+    if (info.n_segment != f->setup.skip)
+        TRY(status_fail(ST_IO, "it is of another place"));
+fail:
+    file_map_close(&map);
+    return st;
+}
+
+static status
 run_ids(helper_task *task)
 {
     feed *f = (feed *)task;
@@ -135,12 +157,31 @@ read_next(feed *f)
         return;
     if (snapshot && f->part_len > 0)
         return;
+    if (f->setup.check && !f->checked) {
+        f->task.run = run_check;
+        f->reading = true;
+        helper_push(f->setup.reader, &f->task);
+        return;
+    }
     if (!snapshot &&
         (other->first < other->end || f->next_read == f->setup.n_segment))
         return;
     f->task.run = snapshot ? run_snapshot : run_ids;
     f->reading = true;
     helper_push(f->setup.reader, &f->task);
+}
+
+static void
+fail(feed *f, status st, const char *text)
+{
+    feed_failure failure = {.job = f->setup.job,
+                            .attempt = f->setup.attempt,
+                            .damaged = f->setup.check && !f->checked,
+                            .st = st,
+                            .text = text};
+
+    f->failed = true;
+    f->fn(f->ctx, &failure);
 }
 
 static void
@@ -153,8 +194,7 @@ send_message(feed *f, world_message *m, const void *raw, size_t raw_len)
     m->job = f->setup.job;
     m->attempt = f->setup.attempt;
     if (world_message_encode(&data, &len, m) != ST_OK) {
-        f->failed = true;
-        f->fn(f->ctx, f->setup.job, f->setup.attempt, ST_NOMEM, status_text());
+        fail(f, ST_NOMEM, status_text());
         return;
     }
     outbox_send(f->setup.out, &f->setup.peer, data, len, raw, raw_len);
@@ -235,10 +275,11 @@ done(helper_task *task, status st, const char *text)
         return;
     }
     if (st != ST_OK) {
-        f->failed = true;
-        f->fn(f->ctx, f->setup.job, f->setup.attempt, st, text);
+        fail(f, st, text);
         return;
     }
+    if (f->task.run == run_check)
+        f->checked = true;
     if (f->task.run == run_ids)
         f->next_read = f->block[1 - f->now].end;
     feed_pump(f);
@@ -259,6 +300,7 @@ feed_new(feed **out, const feed_setup *setup, feed_failed_fn *fn, void *ctx)
     f->fn = fn;
     f->ctx = ctx;
     f->task.done = done;
+    f->next_read = f->next_send = setup->skip;
     f->block_segments = BLOCK_TOKENS / setup->segment_size;
     if (f->block_segments == 0)
         f->block_segments = 1;

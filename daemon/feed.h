@@ -23,18 +23,27 @@ typedef struct feed_setup {
     zsocket_peer peer;
     spool *ids; /* held by the feed as long as it needs it */
     uint64_t n_token, n_segment;
-    uint64_t first_segment; /* number of the first one sent */
+    uint64_t first_segment; /* number of the ids' first one */
+    uint64_t skip;          /* segments that the snapshot has of them */
     uint32_t segment_size;
     bool prompt;          /* the last segment is one */
     const char *snapshot; /* path, or NULL */
     uint64_t snapshot_bytes;
+    bool check; /* the snapshot is a checkpoint: looked at as a whole first */
     helper *reader;
     outbox *out;
 } feed_setup;
 
-/* Something could not be read: the attempt is over. */
-typedef void feed_failed_fn(void *ctx, uint64_t job, uint32_t attempt,
-                            status st, const char *text);
+/* Something could not be read: the attempt is over.  `damaged`: the
+ * checkpoint is not what it should be. */
+typedef struct feed_failure {
+    uint64_t job;
+    uint32_t attempt;
+    bool damaged;
+    status st;
+    const char *text;
+} feed_failure;
+typedef void feed_failed_fn(void *ctx, const feed_failure *f);
 
 status feed_new(feed **out, const feed_setup *setup, feed_failed_fn *fn,
                 void *ctx) MUST_USE;

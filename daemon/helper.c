@@ -11,7 +11,10 @@
 
 #include "base/mem.h"
 
-enum { MAX_COLLECT = 32 }; /* a turn of the loop stays short */
+enum {
+    MAX_COLLECT = 32, /* a turn of the loop stays short */
+    MAX_FRAME = 512   /* tasks that share one frame */
+};
 
 typedef struct task_list {
     helper_task *first, *last;
@@ -24,6 +27,7 @@ struct helper {
     bool started, stop;
     int fd;
     task_list todo, finished;
+    helper_frame frame; /* begin NULL: none */
 };
 
 static void
@@ -72,6 +76,67 @@ wait_task(helper *h)
     return task;
 }
 
+static void
+note_failure(helper_task *task, status st)
+{
+    task->st = st;
+    mem_free(task->text);
+    if (mem_strdup(&task->text, status_text()) != ST_OK)
+        task->text = NULL;
+}
+
+static void
+run_one(helper_task *task)
+{
+    status st;
+
+    task->st = ST_OK;
+    task->text = NULL;
+    st = task->run(task);
+    if (st != ST_OK)
+        note_failure(task, st);
+}
+
+static void
+finish(helper *h, task_list *list)
+{
+    helper_task *task;
+
+    (void)pthread_mutex_lock(&h->lock);
+    while ((task = take(list)) != NULL)
+        append(&h->finished, task);
+    (void)pthread_mutex_unlock(&h->lock);
+    notify(h->fd);
+}
+
+/* What has come while the frame before was closed shares this one. */
+static void
+run_frame(helper *h, helper_task *task)
+{
+    task_list all = {NULL};
+    int left = MAX_FRAME;
+    status st = h->frame.begin(h->frame.ctx);
+
+    while (task) {
+        if (st == ST_OK) {
+            run_one(task);
+        } else {
+            task->text = NULL;
+            note_failure(task, st);
+        }
+        append(&all, task);
+        if (--left == 0)
+            break;
+        (void)pthread_mutex_lock(&h->lock);
+        task = take(&h->todo);
+        (void)pthread_mutex_unlock(&h->lock);
+    }
+    if (st == ST_OK && (st = h->frame.end(h->frame.ctx)) != ST_OK)
+        for (task = all.first; task; task = task->next)
+            note_failure(task, st);
+    finish(h, &all);
+}
+
 static void *
 thread_main(void *arg)
 {
@@ -79,14 +144,15 @@ thread_main(void *arg)
     helper_task *task;
 
     while ((task = wait_task(h)) != NULL) {
-        task->text = NULL;
-        task->st = task->run(task);
-        if (task->st != ST_OK && mem_strdup(&task->text, status_text()) != 0)
-            task->text = NULL;
-        (void)pthread_mutex_lock(&h->lock);
-        append(&h->finished, task);
-        (void)pthread_mutex_unlock(&h->lock);
-        notify(h->fd);
+        task_list one = {NULL};
+
+        if (h->frame.begin) {
+            run_frame(h, task);
+            continue;
+        }
+        run_one(task);
+        append(&one, task);
+        finish(h, &one);
     }
     return NULL;
 }
@@ -112,10 +178,17 @@ start(helper *h)
 status
 helper_new(helper **out)
 {
+    return helper_new_framed(out, &(helper_frame){.begin = NULL});
+}
+
+status
+helper_new_framed(helper **out, const helper_frame *frame)
+{
     helper *h = NULL;
     status st;
 
     TRY(mem_new(&h, 1, sizeof(*h)));
+    h->frame = *frame;
     (void)pthread_mutex_init(&h->lock, NULL);
     (void)pthread_cond_init(&h->wake, NULL);
     h->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);

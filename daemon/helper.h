@@ -24,6 +24,16 @@ struct helper_task {
 typedef struct helper helper;
 
 status helper_new(helper **out) MUST_USE;
+
+/* Called on the helper's thread around the tasks that wait together, when
+ * they share something dear.  A failure of either is that of every task
+ * between. */
+typedef struct helper_frame {
+    status (*begin)(void *ctx);
+    status (*end)(void *ctx);
+    void *ctx;
+} helper_frame;
+status helper_new_framed(helper **out, const helper_frame *frame) MUST_USE;
 /* Finishes all tasks, ends the thread, calls their `done`, which may not push
  * any more. */
 void helper_free(helper *h);

@@ -31,6 +31,20 @@ job_is_active(const job *j)
            j->state == CLIENT_RUNNING;
 }
 
+bool
+job_is_open(const job *j)
+{
+    return job_is_active(j) && !j->ending && !j->storing;
+}
+
+bool
+job_has_model(const job *j)
+{
+    static const uint8_t none[sizeof(j->fingerprint)];
+
+    return memcmp(j->fingerprint, none, sizeof(none)) != 0;
+}
+
 uint64_t
 job_feed_segments(const job *j)
 {
@@ -67,7 +81,7 @@ job_tokens_per_second(const job *j, uint64_t now_ns, uint32_t segment)
 
     if (!j->begun_ns || until <= j->begun_ns)
         return 0;
-    return (double)j->segments_done * segment / seconds;
+    return (double)(j->segments_done - j->base) * segment / seconds;
 }
 
 status
@@ -87,6 +101,7 @@ static void
 job_free(job *j)
 {
     answer_free(j->answer);
+    mem_free(j->stops);
     mem_free(j);
 }
 
@@ -113,13 +128,29 @@ job_table_at(const job_table *t, size_t i)
     return t->item[i];
 }
 
+size_t
+job_table_place(const job_table *t, uint64_t id)
+{
+    size_t low = 0;
+    size_t high = t->n;
+
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+
+        if (t->item[mid]->id < id)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
 job *
 job_table_find(const job_table *t, uint64_t id)
 {
-    for (size_t i = t->n; i > 0; i--)
-        if (t->item[i - 1]->id == id)
-            return t->item[i - 1];
-    return NULL;
+    size_t i = job_table_place(t, id);
+
+    return i < t->n && t->item[i]->id == id ? t->item[i] : NULL;
 }
 
 static status
@@ -154,11 +185,14 @@ fail:
 status
 job_table_restore(job_table *t, const job *j)
 {
+    size_t i = job_table_place(t, j->id);
     job *copy;
     status st;
 
     TRY(push(t, &copy));
     *copy = *j;
+    memmove(t->item + i + 1, t->item + i, (t->n - 1 - i) * sizeof(*t->item));
+    t->item[i] = copy;
     if (j->id >= t->next)
         t->next = j->id + 1;
 fail:
@@ -174,12 +208,12 @@ forget(job_table *t, size_t i)
 }
 
 void
-job_table_undo(job_table *t, job *j)
+job_table_remove(job_table *t, job *j)
 {
-    if (t->n == 0 || t->item[t->n - 1] != j)
-        return;
-    t->next--;
-    forget(t, t->n - 1);
+    size_t i = job_table_place(t, j->id);
+
+    if (i < t->n && t->item[i] == j)
+        forget(t, i);
 }
 
 size_t

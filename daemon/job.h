@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Jobs: what a client asked for, how far it is, who wants to hear of it.
  *
- * RECEIVING (input comes in and is tokenized) -> QUEUED -> RUNNING (on a
- * world, then being stored) -> DONE, FAILED or CANCELED.  The table keeps the
- * latest finished jobs so that a client can come back by id.  Plain values of
- * the core; loop thread. */
+ * RECEIVING (input comes in; a job that ends here was never acknowledged) ->
+ * QUEUED (durable; tokenized when its turn comes near) -> RUNNING (on a world,
+ * then being stored) -> DONE, FAILED or CANCELED, once that is durable.  The
+ * table keeps the latest finished jobs; older ones are in the journal.  Plain
+ * values of the core; loop thread. */
 #ifndef DAEMON_JOB_H
 #define DAEMON_JOB_H
 
@@ -19,9 +20,10 @@
 
 enum {
     JOB_MAX_WATCHER = 8,
-    JOB_KEEP = 256,            /* finished jobs that are remembered */
+    JOB_KEEP = 256,            /* finished jobs that stay in memory */
     JOB_KEEP_BYTES = 16 << 20, /* and the memory of their answers */
-    JOB_MAX_ATTEMPT = 2,
+    JOB_MAX_STRIKE = 3,        /* worlds that a job may end */
+    JOB_MAX_CHECKPOINT = 2,
     JOB_MAX_OWNER = 64 /* bytes of a client's name */
 };
 
@@ -34,6 +36,17 @@ typedef struct job_watcher {
     uint64_t request;
 } job_watcher;
 
+typedef enum job_stage {
+    JOB_RAW = 0,   /* its input is in the journal alone */
+    JOB_PREPARING, /* being tokenized */
+    JOB_READY      /* its ids are at hand */
+} job_stage;
+
+/* A durable state of a document that is being read. */
+typedef struct job_checkpoint {
+    uint64_t segment, bytes;
+} job_checkpoint;
+
 typedef struct job {
     uint64_t id;
     job_kind kind;
@@ -41,13 +54,20 @@ typedef struct job {
     char owner[JOB_MAX_OWNER + 1]; /* who submitted it */
     char document[CLIENT_MAX_NAME + 1];
     uint64_t document_id; /* add: the job's own id */
-    int64_t created_ms;
+    int64_t created_ms, ended_ms;
 
-    /* input: bytes announced, come in, tokenized, and allowed to come */
+    /* input: bytes announced, come in, taken in, and allowed to come */
     client_input input;
-    uint64_t bytes, received, consumed, credit;
-    uint64_t heard_ns;  /* when input last came in or was tokenized */
+    uint64_t bytes, received, written, credit;
+    uint64_t heard_ns;  /* when input last came in */
     job_watcher sender; /* who sends the input */
+    char key[CLIENT_MAX_KEY + 1];
+    bool has_hash; /* of the input, as its client says */
+    uint8_t hash[CLIENT_HASH];
+    bool looking;   /* for a job with the same key */
+    bool holds;     /* ask: its document stays because of it */
+    bool submitted; /* on its way into the journal */
+    job_stage stage;
 
     /* what is read: the document's pending tokens (ask), then the input */
     uint64_t tokens;
@@ -56,15 +76,37 @@ typedef struct job {
     uint64_t n_write;         /* segments to read and write */
     uint64_t snapshot_bytes;  /* ask: of the document; add: of what came */
     client_sampling sampling; /* without the stop strings */
-    answer *answer;           /* ask */
+    char *stops;              /* these, each with its NUL */
+    size_t stops_len;
+    answer *answer;  /* ask */
+    uint64_t kept;   /* tokens of it that are durable */
+    uint64_t told;   /* tokens that its watchers have heard */
+    bool tokens_out; /* some are on their way into the journal */
+    bool is_row;     /* of an earlier run: its answer is in the journal */
+
+    /* across attempts */
+    uint32_t attempt;
+    uint32_t strikes; /* worlds that ended while it ran, without progress */
+    uint64_t redone;  /* segments read more than once */
+    job_checkpoint checkpoint[JOB_MAX_CHECKPOINT]; /* ascending */
+    size_t n_checkpoint;
+    uint8_t fingerprint[32]; /* of the model that reads; zeros: none yet */
+    char device[96];         /* that it runs or ran on */
 
     /* the current attempt */
-    uint32_t attempt;
+    uint64_t base;        /* segments that its checkpoint has */
     uint64_t incarnation; /* of the world that runs it */
     uint64_t allowed;     /* segments that may have been sent */
     uint64_t segments_done;
     uint64_t snapshot_at; /* bytes of the snapshot that came */
     bool snapshot_done, world_done, storing;
+
+    /* the end: what it will be, once it is durable */
+    bool ending, end_out;
+    uint64_t again_ns; /* the journal did not take something: not before */
+    client_state end_state;
+    bool has_canceler;
+    job_watcher canceler;
 
     uint64_t accepted_ns, begun_ns, first_token_ns, ended_ns, told_ns;
     bool changed; /* something to tell since the last Progress */
@@ -76,7 +118,11 @@ typedef struct job {
     size_t n_watcher;
 } job;
 
+/* Not ended, or not yet durably so. */
 bool job_is_active(const job *j);
+/* It can still be failed or canceled. */
+bool job_is_open(const job *j);
+bool job_has_model(const job *j);
 /* Segments that are sent to a world: n_write, and the prompt of an ask. */
 uint64_t job_feed_segments(const job *j);
 /* ST_LIMIT: too many watch it. */
@@ -92,12 +138,13 @@ void job_table_free(job_table *t);
 size_t job_table_count(const job_table *t);
 job *job_table_at(const job_table *t, size_t i);      /* in the order of ids */
 job *job_table_find(const job_table *t, uint64_t id); /* NULL: none */
+/* Where the first job stands whose id is not below `id`. */
+size_t job_table_place(const job_table *t, uint64_t id);
 /* A zeroed job with the next number. */
 status job_table_add(job_table *t, job **out) MUST_USE;
-/* Puts back a job of an earlier run; ids rise. */
+/* Puts back a job of an earlier run, with what it owns. */
 status job_table_restore(job_table *t, const job *j) MUST_USE;
-/* Takes back the job added last. */
-void job_table_undo(job_table *t, job *j);
+void job_table_remove(job_table *t, job *j);
 size_t job_table_active(const job_table *t);
 /* Forgets the oldest finished jobs beyond the limits. */
 void job_table_trim(job_table *t);

@@ -16,8 +16,11 @@
 #include "daemon/launch_process.h"
 
 enum {
-    BACK_OFF_MS = 200,
-    GOOD_MS = 60000, /* who ran so long may be restarted once more */
+    FIRST_BACK_OFF_MS = 100,
+    MAX_BACK_OFF_MS = 30000,
+    GOOD_MS = 60000, /* who ran so long starts anew */
+    WINDOW_MS = 600000,
+    MAX_END = 5, /* in the window, without progress: it cannot be kept up */
     KILL_AFTER_MS = 3000
 };
 
@@ -31,7 +34,9 @@ struct launch {
     uint64_t token, started_ns;
     uint64_t restart_ns;       /* 0: none is due */
     uint64_t term_ns, kill_ns; /* 0: not asked to end */
-    bool stopping, restarted;
+    uint64_t back_off_ms;      /* before the next start */
+    uint64_t end_ns[MAX_END];  /* when the latest starts ended */
+    bool stopping, joined;
 };
 
 /* --------------------------------------------------------------- its life ---
@@ -45,16 +50,38 @@ ended(launch *l, const char *why)
     if (l->stopping)
         return;
     if (now - l->started_ns >= (uint64_t)GOOD_MS * 1000000)
-        l->restarted = false;
-    if (l->restarted) {
-        log_error("the world is not started again: %s", why);
-        l->fn(l->ctx, LAUNCH_GAVE_UP, 0, why);
-        return;
-    }
-    log_warn("%s; it is started once more", why);
-    l->restarted = true;
-    l->restart_ns = now + (uint64_t)BACK_OFF_MS * 1000000;
+        l->back_off_ms = 0;
+    memmove(l->end_ns + 1, l->end_ns, (MAX_END - 1) * sizeof(*l->end_ns));
+    l->end_ns[0] = now;
+    if (l->back_off_ms == 0)
+        l->back_off_ms = FIRST_BACK_OFF_MS;
+    log_warn("%s; it is started again in %.1f s", why,
+             (double)l->back_off_ms / 1e3);
+    l->restart_ns = now + l->back_off_ms * 1000000;
+    l->back_off_ms *= 2;
+    if (l->back_off_ms > MAX_BACK_OFF_MS)
+        l->back_off_ms = MAX_BACK_OFF_MS;
     l->fn(l->ctx, LAUNCH_ENDED, 0, why);
+}
+
+bool
+launch_is_hopeless(const launch *l)
+{
+    uint64_t oldest = l->end_ns[MAX_END - 1];
+
+    return oldest != 0 && l->end_ns[0] - oldest < (uint64_t)WINDOW_MS * 1000000;
+}
+
+void
+launch_progress(launch *l)
+{
+    memset(l->end_ns, 0, sizeof(l->end_ns));
+}
+
+void
+launch_joined(launch *l, uint64_t token)
+{
+    l->joined |= token != 0 && token == l->token;
 }
 
 void
@@ -65,6 +92,7 @@ launch_start(launch *l)
     status st;
 
     l->restart_ns = 0;
+    l->joined = false;
     l->started_ns = clock_ns();
     do {
         hash_random(&l->token, sizeof(l->token));
@@ -136,6 +164,23 @@ launch_reap(launch *l)
     ended(l, why);
 }
 
+/* Loading hangs, or nobody of this start will ever join. */
+static void
+end_late(launch *l)
+{
+    log_warn("the world has not joined within %.1f s: it is ended",
+             (double)l->setup.start_ms / 1e3);
+    l->joined = true; /* said once */
+    (void)kill(-l->pid, SIGKILL);
+}
+
+void
+launch_kill(launch *l, uint64_t token)
+{
+    if (l->pid && token == l->token)
+        (void)kill(-l->pid, SIGKILL);
+}
+
 void
 launch_tick(launch *l)
 {
@@ -144,6 +189,9 @@ launch_tick(launch *l)
     launch_reap(l);
     if (l->restart_ns && now >= l->restart_ns && !l->stopping)
         launch_start(l);
+    else if (l->pid && !l->joined && !l->stopping && l->setup.start_ms > 0 &&
+             now - l->started_ns > l->setup.start_ms * 1000000)
+        end_late(l);
     if (l->pid && l->term_ns && now >= l->term_ns) {
         (void)kill(-l->pid, SIGTERM);
         l->term_ns = 0;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The local world's process: started, watched, restarted once, ended.
+/* The local world's process: started, watched, restarted with growing pauses,
+ * ended.
  *
  * It runs in a process group of its own, inherits no descriptor but stderr,
  * and is told to end when the daemon dies.  Loop thread; nothing blocks
@@ -18,14 +19,14 @@ typedef struct launch_setup {
     const char *command; /* for /bin/sh -c; NULL: mpirun of `workers` ranks */
     uint32_t workers;
     const char *model, *endpoint, *device, *placement;
-    uint32_t threads; /* 0: the worker's own default */
-    const char *key;  /* file of the daemon's key, for worlds by TCP, or NULL */
+    uint32_t threads;  /* 0: the worker's own default */
+    uint64_t start_ms; /* until it must have joined; 0: any time */
+    const char *key;   /* file of the daemon's key, for worlds by TCP, or NULL */
 } launch_setup;
 
 typedef enum launch_state {
     LAUNCH_STARTED = 0, /* `why` is "", or why the one before ended */
-    LAUNCH_ENDED,       /* will be tried again after a while */
-    LAUNCH_GAVE_UP
+    LAUNCH_ENDED        /* will be tried again after a while */
 } launch_state;
 
 /* `token` is what the workers of this start will say in Hello. */
@@ -46,6 +47,14 @@ void launch_reap(launch *l);
 void launch_tick(launch *l);
 /* No restart any more; SIGTERM after `grace_ms`, SIGKILL later. */
 void launch_stop(launch *l, uint32_t grace_ms);
+/* Ends the start `token` at once, if it is the present one. */
+void launch_kill(launch *l, uint64_t token);
 bool launch_is_running(const launch *l);
+/* The world of this start has said hello. */
+void launch_joined(launch *l, uint64_t token);
+/* Something was achieved: earlier ends do not count any more. */
+void launch_progress(launch *l);
+/* It ended 5 times in 10 minutes without any progress. */
+bool launch_is_hopeless(const launch *l);
 
 #endif

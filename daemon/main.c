@@ -39,6 +39,7 @@ main(int argc, char **argv)
     settings set = {0};
     service *v = NULL;
     bool done = false;
+    int code = 0;
     status st;
 
     log_init("longwaved", LOG_LEVEL_INFO);
@@ -51,10 +52,13 @@ main(int argc, char **argv)
     TRY(service_new(&v, &set));
     TRY(announce(v, &set));
     TRY(service_run(v));
+    code = service_code(v);
 fail:
     if (st != ST_OK)
         log_error("%s", status_text());
     service_free(v);
     settings_fini(&set);
+    if (st == ST_OK)
+        return code;
     return st == ST_DENIED ? UNSAFE : status_exit_code(st);
 }

@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -17,43 +19,131 @@
 enum {
     TICK_MS = 50,
     WORLD_GRACE_MS = 2000, /* for a world that was told to stop */
+    LOOK_MS = 1000,
+    AGE_MS = 60000,
     FLUSH_MS = 500
 };
+static const double DISK_FULL = 0.95; /* of the file system */
 
 /* ---------------------------------------------------------------- actions ---
  */
 
+/* What could not even be asked for is answered when the core is done. */
 static void
-remove_document(service *v, const document *doc)
+put_off(service *v, journal_kind kind, uint64_t id, status st)
 {
-    if (disk_remove(v->writer, doc->id) != ST_OK)
-        v->failed_removal = doc->id;
+    service_late *l = &v->late[v->n_late];
+
+    if (st == ST_OK)
+        return;
+    if (v->n_late == SERVICE_MAX_LATE) {
+        log_error("out of memory: the daemon cannot go on");
+        v->code = 1;
+        loop_stop(v->l);
+        return;
+    }
+    v->n_late++;
+    *l = (service_late){.kind = kind, .id = id, .st = st};
+    (void)snprintf(l->text, sizeof(l->text), "%s", status_text());
+}
+
+/* Nobody waits for these. */
+static void
+note(status st, const char *what)
+{
+    if (st != ST_OK)
+        log_error("%s is not recorded: %s", what, status_text());
 }
 
 static void
-record(service *v, const job *j)
+drop_checkpoint(service *v, const core_action *a)
 {
-    if (disk_record(v->writer, j) != ST_OK)
-        log_error("job %" PRIu64 " is not recorded: %s", j->id, status_text());
+    note(journal_drop(v->journal, a->job->id, a->number), "a checkpoint's end");
+    note(disk_checkpoint_remove(v->writer, a->job->id, a->number),
+         "a checkpoint's end");
 }
 
 static void
-act(void *ctx, const core_action *a)
+fetch(service *v, const core_action *a)
+{
+    status st = journal_fetch(v->journal, a->number, a->watcher);
+
+    put_off(v, JOURNAL_FETCHED, a->number, st);
+    if (st != ST_OK && v->n_late > 0)
+        v->late[v->n_late - 1].watcher = *a->watcher;
+}
+
+/* What goes into the journal alone. */
+static void
+act_journal(service *v, const core_action *a)
+{
+    const job *j = a->job;
+
+    switch ((int)a->kind) {
+    case CORE_LOOKUP:
+        put_off(v, JOURNAL_FOUND, j->id, journal_find(v->journal, j));
+        break;
+    case CORE_RECORD:
+        note(journal_record(v->journal, j), "a job's state");
+        break;
+    case CORE_TOKENS:
+        put_off(v, JOURNAL_TOKENS, j->id, journal_tokens(v->journal, j));
+        break;
+    case CORE_END:
+        put_off(v, JOURNAL_ENDED, j->id, journal_end(v->journal, j));
+        break;
+    case CORE_FETCH:
+        fetch(v, a);
+        break;
+    case CORE_REMOVE:
+        put_off(v, JOURNAL_REMOVED, a->document->id,
+                journal_remove(v->journal, a->document->id));
+        break;
+    case CORE_INCIDENT:
+        log_warn("%s", a->text);
+        note(journal_incident(v->journal, clock_wall_ms(), a->number, a->text),
+             "an incident");
+        break;
+    }
+}
+
+static void
+tell_world(service *v, const core_action *a)
+{
+    worlds_tell(v->worlds, a->peer, a->world, a->raw.data ? *a->raw.data : NULL,
+                a->raw.len);
+}
+
+static void
+end_world(service *v, uint64_t token)
+{
+    if (v->launch)
+        launch_kill(v->launch, token);
+}
+
+void
+service_act(void *ctx, const core_action *a)
 {
     service *v = ctx;
 
-    switch (a->kind) {
+    switch ((int)a->kind) {
     case CORE_TELL_CLIENT:
         clients_tell(v->clients, a->peer, a->client);
         break;
     case CORE_TELL_WORLD:
-        worlds_tell(v->worlds, a->peer, a->world);
+        tell_world(v, a);
         break;
     case CORE_INPUT_OPEN:
         service_job_open(v, a);
         break;
     case CORE_INPUT_DATA:
         service_job_input(v, a);
+        break;
+    case CORE_SUBMIT:
+        put_off(v, JOURNAL_SUBMITTED, a->job->id, service_job_submit(v, a));
+        break;
+    case CORE_PREPARE:
+        service_job_prepare(v, a);
         break;
     case CORE_FEED_OPEN:
         service_job_feed(v, a);
@@ -64,8 +154,14 @@ act(void *ctx, const core_action *a)
     case CORE_SNAPSHOT_PART:
         service_job_part(v, a);
         break;
+    case CORE_CHECKPOINT_PART:
+        service_job_shard(v, a);
+        break;
+    case CORE_CHECKPOINT_DROP:
+        drop_checkpoint(v, a);
+        break;
     case CORE_STORE:
-        service_job_store(v, a);
+        put_off(v, JOURNAL_STORED, a->job->id, service_job_store(v, a));
         break;
     case CORE_ATTEMPT_DROP:
         service_job_drop_attempt(v, a->job->id);
@@ -73,14 +169,15 @@ act(void *ctx, const core_action *a)
     case CORE_JOB_DROP:
         service_job_drop(v, a->job->id);
         break;
-    case CORE_RECORD:
-        record(v, a->job);
-        break;
-    case CORE_REMOVE:
-        remove_document(v, a->document);
+    case CORE_WORLD_END:
+        end_world(v, a->number);
         break;
     case CORE_LEAVE:
         v->closing = true;
+        v->code = a->number != 0;
+        break;
+    default:
+        act_journal(v, a);
         break;
     }
 }
@@ -99,13 +196,45 @@ service_begin(service *v)
 }
 
 static void
-settle_removal(service *v)
+answer_late(service *v, const service_late *l)
 {
-    uint64_t id = v->failed_removal;
+    switch ((int)l->kind) {
+    case JOURNAL_SUBMITTED:
+        core_submitted(v->core, l->id, l->st, l->text);
+        break;
+    case JOURNAL_FOUND:
+        core_looked_up(v->core, l->id, l->st, NULL, l->text);
+        break;
+    case JOURNAL_TOKENS:
+        core_tokens_kept(v->core, l->id, 0, l->st);
+        break;
+    case JOURNAL_ENDED:
+        core_ended(v->core, l->id, l->st, l->text);
+        break;
+    case JOURNAL_STORED:
+        core_stored(v->core, l->id, l->st, l->text);
+        break;
+    case JOURNAL_REMOVED:
+        core_removed(v->core, l->id, l->st, l->text);
+        break;
+    case JOURNAL_FETCHED:
+        core_fetched(v->core, &l->watcher, l->st, NULL, l->text);
+        break;
+    }
+}
 
-    v->failed_removal = 0;
-    if (id)
-        core_removed(v->core, id, ST_NOMEM, "out of memory");
+static bool
+settle_late(service *v)
+{
+    service_late l;
+
+    if (v->n_late == 0)
+        return false;
+    l = v->late[0];
+    v->n_late--;
+    memmove(v->late, v->late + 1, v->n_late * sizeof(l));
+    answer_late(v, &l);
+    return true;
 }
 
 /* What happened while the core could not be called.  Each of these may make
@@ -117,7 +246,8 @@ service_settle(service *v)
     const char *why;
 
     do {
-        settle_removal(v);
+        while (settle_late(v))
+            ;
         while (clients_take_gone(v->clients, &peer, &why)) {
             log_debug("a client is gone: %s", why);
             core_client_gone(v->core, &peer);
@@ -126,12 +256,12 @@ service_settle(service *v)
             log_debug("a world is gone: %s", why);
             core_world_gone(v->core, &peer, "the world left");
         }
-    } while (service_job_settle(v));
+    } while (service_job_settle(v) || v->n_late > 0);
 }
 
-static void
-on_client(void *ctx, const clients_caller *from, const client_message *m,
-          uint8_t **raw, size_t raw_len)
+void
+service_on_client(void *ctx, const clients_caller *from,
+                  const client_message *m, uint8_t **raw, size_t raw_len)
 {
     service *v = ctx;
     core_raw frame = {.data = raw, .len = raw_len};
@@ -141,20 +271,22 @@ on_client(void *ctx, const clients_caller *from, const client_message *m,
     service_settle(v);
 }
 
-static void
-on_world(void *ctx, const zsocket_peer *world, const world_message *m,
-         uint8_t **raw, size_t raw_len)
+void
+service_on_world(void *ctx, const zsocket_peer *world, const world_message *m,
+                 uint8_t **raw, size_t raw_len)
 {
     service *v = ctx;
     core_raw frame = {.data = raw, .len = raw_len};
 
+    if (v->launch && m->kind == WORLD_HELLO)
+        launch_joined(v->launch, m->u.hello.launch);
     service_begin(v);
     core_world_event(v->core, world, m, &frame);
     service_settle(v);
 }
 
-static void
-on_drained(void *ctx, const zsocket_peer *world)
+void
+service_on_drained(void *ctx, const zsocket_peer *world)
 {
     service *v = ctx;
 
@@ -164,39 +296,147 @@ on_drained(void *ctx, const zsocket_peer *world)
 }
 
 static void
-on_disk(void *ctx, const disk_report *r)
+checkpoint_kept(service *v, const journal_report *r)
+{
+    job_checkpoint k = {.segment = r->number, .bytes = r->bytes};
+
+    core_checkpointed(v->core, r->id, r->attempt, &k, r->st, r->text);
+    if (r->st == ST_OK && v->launch)
+        launch_progress(v->launch);
+    if (r->st != ST_OK)
+        note(disk_checkpoint_remove(v->writer, r->id, r->number),
+             "a checkpoint's end");
+}
+
+/* The row is durable: what only served to get there can go. */
+static void
+ended(service *v, const journal_report *r)
+{
+    if (r->st == ST_OK && v->launch &&
+        r->record->row.state == CLIENT_STATE_DONE)
+        launch_progress(v->launch);
+    if (r->st == ST_OK && r->record->row.bytes > CLIENT_MAX_INLINE)
+        note(disk_input_remove(v->writer, r->id), "an input's end");
+}
+
+static void
+removed(service *v, const journal_report *r)
+{
+    core_removed(v->core, r->id, r->st, r->text);
+    if (r->st == ST_OK)
+        note(disk_remove(v->writer, r->id), "a document's end");
+}
+
+void
+service_on_journal(void *ctx, const journal_report *r)
 {
     service *v = ctx;
 
     service_begin(v);
     switch (r->kind) {
-    case DISK_STORED:
+    case JOURNAL_SUBMITTED:
+        core_submitted(v->core, r->id, r->st, r->text);
+        break;
+    case JOURNAL_TOKENS:
+        core_tokens_kept(v->core, r->id, r->number, r->st);
+        break;
+    case JOURNAL_ENDED:
+        ended(v, r);
+        core_ended(v->core, r->id, r->st, r->text);
+        break;
+    case JOURNAL_STORED:
+        ended(v, r);
         core_stored(v->core, r->id, r->st, r->text);
         break;
-    case DISK_REMOVED:
-        core_removed(v->core, r->id, r->st, r->text);
+    case JOURNAL_REMOVED:
+        removed(v, r);
         break;
-    case DISK_PART_FAILED:
-        core_job_failed(v->core, r->id, r->attempt, r->st, r->text);
+    case JOURNAL_CHECKPOINT:
+        checkpoint_kept(v, r);
         break;
-    case DISK_RECORD_FAILED:
-        log_error("job %" PRIu64 " is not recorded: %s", r->id, r->text);
+    case JOURNAL_INPUT:
+        service_job_loaded(v, r);
+        break;
+    case JOURNAL_FOUND:
+        core_looked_up(v->core, r->id, r->st, &r->record->row, r->text);
+        break;
+    case JOURNAL_FETCHED:
+        core_fetched(v->core, &r->watcher, r->st, r->record, r->text);
+        break;
+    case JOURNAL_RECORDED:
+    case JOURNAL_DROPPED:
+    case JOURNAL_NOTE:
+        if (r->st != ST_OK)
+            log_error("the journal did not take a note: %s", r->text);
         break;
     }
     service_settle(v);
 }
 
-static void
-on_launch(void *ctx, launch_state state, uint64_t token, const char *why)
+void
+service_on_disk(void *ctx, const disk_report *r)
+{
+    service *v = ctx;
+
+    service_begin(v);
+    switch (r->kind) {
+    case DISK_INPUT:
+        service_job_written(v, r);
+        break;
+    case DISK_STORED:
+        service_job_files_stored(v, r);
+        break;
+    case DISK_PART_FAILED:
+        core_job_failed(v->core, r->id, r->attempt, r->st, r->text);
+        break;
+    case DISK_CHECKPOINT:
+        service_job_checkpoint(v, r);
+        break;
+    case DISK_QUIET:
+        log_error("a file of job %" PRIu64 " stays until the next start: %s",
+                  r->id, r->text);
+        break;
+    }
+    service_settle(v);
+}
+
+void
+service_on_launch(void *ctx, launch_state state, uint64_t token,
+                  const char *why)
 {
     service *v = ctx;
 
     service_begin(v);
     core_launch_event(v->core,
-                      state == LAUNCH_GAVE_UP ? CORE_LAUNCH_GAVE_UP
-                                              : CORE_LAUNCH_STARTING,
+                      state == LAUNCH_STARTED ? CORE_LAUNCH_STARTING
+                                              : CORE_LAUNCH_WAITING,
                       token, why);
     service_settle(v);
+}
+
+/* ------------------------------------------------------------------- loop ---
+ */
+
+/* A disk that loses what it was given cannot be trusted with anything more. */
+static void
+check_broken(service *v)
+{
+    if (!journal_is_broken(v->journal) || v->code == SERVICE_DISK)
+        return;
+    log_error("the disk of the data directory failed: nothing more can be "
+              "promised");
+    v->code = SERVICE_DISK;
+    loop_stop(v->l);
+}
+
+static void
+collect_journal(void *ctx, int fd)
+{
+    service *v = ctx;
+
+    (void)fd;
+    journal_collect(v->journal);
+    check_broken(v);
 }
 
 static void
@@ -255,15 +495,53 @@ leave(service *v)
         loop_stop(v->l);
 }
 
+/* Now and then: room on the disk, and the age that old jobs are forgotten by.
+ */
+static void
+look_at_disk(service *v)
+{
+    uint64_t now = clock_ns();
+    struct statvfs fs;
+
+    if (now < v->look_ns)
+        return;
+    v->look_ns = now + (uint64_t)LOOK_MS * 1000000;
+    if (statvfs(v->set->data, &fs) == 0 && fs.f_blocks > 0)
+        core_disk_full(v->core, (double)fs.f_bavail <
+                                    (1 - DISK_FULL) * (double)fs.f_blocks);
+    if (now < v->age_ns)
+        return;
+    v->age_ns = now + (uint64_t)AGE_MS * 1000000;
+    note(journal_age(v->journal,
+                     v->age_s + (now - v->start_ns) / UINT64_C(1000000000),
+                     v->set->keep * UINT64_C(86400)),
+         "the daemon's age");
+}
+
+/* A scheduler would rather have the machines back. */
+static void
+check_hopeless(service *v)
+{
+    if (!v->set->exit_without_world || !launch_is_hopeless(v->launch) ||
+        v->closing)
+        return;
+    log_error("the world cannot be kept up");
+    v->code = 1;
+    loop_stop(v->l);
+}
+
 static void
 tick(void *ctx)
 {
     service *v = ctx;
 
     door_tick(v->door, clock_ns());
-    if (v->launch)
+    if (v->launch) {
         launch_tick(v->launch);
+        check_hopeless(v);
+    }
     service_begin(v);
+    look_at_disk(v);
     core_tick(v->core);
     service_settle(v);
     leave(v);
@@ -286,233 +564,20 @@ on_signal(void *ctx, int fd)
     leave(v);
 }
 
-/* ---------------------------------------------------------------- opening ---
- */
-
-static status
-open_signals(service *v)
-{
-    sigset_t set;
-
-    (void)sigemptyset(&set);
-    (void)sigaddset(&set, SIGTERM);
-    (void)sigaddset(&set, SIGINT);
-    (void)sigaddset(&set, SIGCHLD);
-    if (sigprocmask(SIG_BLOCK, &set, NULL) != 0 ||
-        signal(SIGPIPE, SIG_IGN) == SIG_ERR)
-        return status_fail(ST_IO, "signals: %s", strerror(errno));
-    v->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-    if (v->signals < 0)
-        return status_fail(ST_IO, "signalfd: %s", strerror(errno));
-    return ST_OK;
-}
-
-/* The last part of the model directory's path is its name. */
-static status
-name_of(char **out, const char *dir)
-{
-    size_t end = strlen(dir);
-    size_t start;
-    status st;
-
-    while (end > 1 && dir[end - 1] == '/')
-        end--;
-    start = end;
-    while (start > 0 && dir[start - 1] != '/')
-        start--;
-    TRY(mem_new(out, end - start + 1, 1));
-    memcpy(*out, dir + start, end - start);
-fail:
-    return st;
-}
-
-static status
-open_model(service *v)
+status
+service_join_loop(service *v)
 {
     status st;
 
-    TRY(config_load(&v->model, v->set->model));
-    TRY(name_of(&v->name, v->set->model));
-    st = tokenizer_open(&v->tok, v->set->model);
-    if (st == ST_NOTFOUND) {
-        log_info("'%s' has no tokenizer.json: token ids only", v->set->model);
-        st = ST_OK;
-    }
-fail:
-    return st;
-}
-
-static status
-restore_document(void *ctx, const document *doc)
-{
-    service *v = ctx;
-    document copy = *doc;
-
-    copy.damaged = datadir_check_document(v->dir, doc) != ST_OK;
-    if (copy.damaged)
-        log_error("document '%s' is damaged: %s", doc->name, status_text());
-    return core_restore_document(v->core, &copy);
-}
-
-static status
-restore_job(void *ctx, const store_job *row)
-{
-    service *v = ctx;
-    job j = {.id = row->id,
-             .kind = row->kind,
-             .state = row->state,
-             .created_ms = row->created_ms,
-             .tokens = row->tokens,
-             .segments_done = row->segments_done,
-             .n_write = row->segments_total,
-             .st = row->st};
-
-    memcpy(j.document, row->document, sizeof(j.document));
-    memcpy(j.text, row->text, sizeof(j.text));
-    return core_restore_job(v->core, &j);
-}
-
-static status
-sweep(service *v)
-{
-    const catalog *docs = core_catalog(v->core);
-    size_t n = catalog_count(docs);
-    uint64_t *id = NULL;
-    status st;
-
-    TRY(mem_new(&id, n, sizeof(*id)));
-    for (size_t i = 0; i < n; i++)
-        id[i] = catalog_at(docs, i)->id;
-    TRY(datadir_sweep(v->dir, id, n));
-fail:
-    mem_free(id);
-    return st;
-}
-
-static status
-open_core(service *v)
-{
-    store *s = datadir_store(v->dir);
-    core_config cfg = {
-        .model = v->name,
-        .tok = v->tok,
-        .n_layer = v->model.n_layer,
-        .segment_size = v->model.segment_size,
-        .n_vocab = v->model.n_vocab,
-        .n_eos = v->model.n_eos,
-        .max_input = v->set->max_input,
-        .max_queue = (uint32_t)v->set->max_queue,
-        .input_window = 8 << 20,
-        .heartbeat_ms = 500,
-        .timeout_ms = 5000,
-        .input_timeout_ns = UINT64_C(60) * 1000000000,
-    };
-    uint64_t next;
-    status st;
-
-    memcpy(cfg.eos, v->model.eos, sizeof(cfg.eos));
-    TRY(store_fail_unfinished(s, "the daemon stopped while the job ran"));
-    TRY(store_forget_jobs(s, 4 * JOB_KEEP));
-    TRY(store_next_job(s, &next));
-    TRY(core_new(&v->core, &cfg, next, act, v));
-    TRY(store_each_document(s, restore_document, v));
-    TRY(store_each_job(s, JOB_KEEP, restore_job, v));
-    TRY(sweep(v));
-fail:
-    return st;
-}
-
-static status
-open_sockets(service *v)
-{
-    const settings *set = v->set;
-    door_setup setup = {.key = set->key,
-                        .authorized = set->authorized,
-                        .allow_local_users = set->allow_local_users};
-    status st;
-
-    TRY(zcontext_new(&v->z));
-    TRY(door_open(&v->door, v->z, &setup));
-    TRY(loop_new(&v->l));
-    TRY(clients_open(&v->clients, v->z, v->l, set->listen, v->door));
-    TRY(worlds_open(&v->worlds, v->z, v->l, set->listen_worlds, v->door));
-    TRY(door_check(v->door, clients_endpoint(v->clients)));
-    TRY(door_check(v->door, worlds_endpoint(v->worlds)));
-    outbox_on_drained(worlds_outbox(v->worlds), on_drained, v);
-fail:
-    return st;
-}
-
-static status
-open_threads(service *v)
-{
-    status st;
-
-    TRY(helper_new(&v->reader));
-    TRY(disk_new(&v->writer, v->dir));
-    TRY(tokens_new(&v->tokens, v->tok, v->model.n_vocab, datadir_tmp(v->dir)));
-    disk_on_report(v->writer, on_disk, v);
-    tokens_on_report(v->tokens, service_job_tokenized, v);
-fail:
-    return st;
-}
-
-static status
-join_loop(service *v)
-{
-    status st;
-
-    TRY(clients_listen(v->clients, on_client, v));
-    TRY(worlds_listen(v->worlds, on_world, v));
+    TRY(clients_listen(v->clients, service_on_client, v));
+    TRY(worlds_listen(v->worlds, service_on_world, v));
     TRY(loop_add_fd(v->l, disk_fd(v->writer), collect_disk, v));
+    TRY(loop_add_fd(v->l, journal_fd(v->journal), collect_journal, v));
     TRY(loop_add_fd(v->l, tokens_fd(v->tokens), collect_tokens, v));
     TRY(loop_add_fd(v->l, helper_fd(v->reader), collect_reader, v));
     TRY(loop_add_fd(v->l, v->signals, on_signal, v));
     TRY(loop_add_timer(v->l, TICK_MS, tick, v, &v->timer));
 fail:
-    return st;
-}
-
-static status
-open_launch(service *v)
-{
-    launch_setup setup = {
-        .command = v->set->launch,
-        .workers = (uint32_t)v->set->workers,
-        .model = v->set->model,
-        .endpoint = worlds_endpoint(v->worlds),
-        .device = v->set->device,
-        .placement = v->set->placement,
-        .threads = (uint32_t)v->set->threads,
-        .key = v->set->key,
-    };
-
-    if (!setup.command && setup.workers == 0)
-        return ST_OK;
-    return launch_new(&v->launch, &setup, on_launch, v);
-}
-
-status
-service_new(service **out, const settings *s)
-{
-    service *v = NULL;
-    status st;
-
-    TRY(mem_new(&v, 1, sizeof(*v)));
-    v->set = s;
-    v->signals = -1;
-    TRY(open_signals(v));
-    TRY(open_model(v));
-    TRY(datadir_open(&v->dir, s->data));
-    TRY(open_core(v));
-    TRY(open_sockets(v));
-    TRY(open_threads(v));
-    TRY(join_loop(v));
-    TRY(open_launch(v));
-    *out = v;
-    return ST_OK;
-fail:
-    service_free(v);
     return st;
 }
 
@@ -528,6 +593,7 @@ service_free(service *v)
     tokens_free(v->tokens);
     helper_free(v->reader);
     disk_free(v->writer);
+    journal_free(v->journal);
     worlds_close(v->worlds, FLUSH_MS);
     clients_close(v->clients, FLUSH_MS);
     core_free(v->core);
@@ -549,6 +615,12 @@ service_run(service *v)
     if (v->launch)
         launch_start(v->launch);
     return loop_run(v->l);
+}
+
+int
+service_code(const service *v)
+{
+    return v->code;
 }
 
 const char *

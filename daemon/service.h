@@ -18,6 +18,9 @@ void service_free(service *v);
 /* Until SIGTERM, SIGINT or a client's Shutdown, and all is put away. */
 status service_run(service *v) MUST_USE;
 
+/* What the process exits with: 0, 1 when running work could not be put away,
+ * 74 when the disk failed. */
+int service_code(const service *v);
 const char *service_endpoint(const service *v);
 const char *service_world_endpoint(const service *v);
 

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bulk data of jobs: input, spool, feed and snapshot.
+/* The bulk data of jobs: input, ids, feed, snapshot and checkpoint.
  *
- * The core is at work when these functions are called and must not be called
- * back: what fails is noted in the holding and told by service_job_settle(). */
+ * The core is at work when functions called for its actions run, and must not
+ * be called back: what fails is noted in the holding and told by
+ * service_job_settle(). */
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "daemon/service_state.h"
 #include "sched/segment.h"
 
-holding *
-service_job_find(service *v, uint64_t id)
+static holding *
+find(service *v, uint64_t id)
 {
     for (holding *h = v->first; h; h = h->next)
         if (h->job == id)
@@ -26,34 +28,75 @@ fail_later(holding *h, uint32_t attempt, status st, const char *text)
         return;
     h->failed = st;
     h->failed_attempt = attempt;
-    (void)snprintf(h->text, sizeof(h->text), "%s", text);
+    (void)snprintf(h->text_of_failure, sizeof(h->text_of_failure), "%s", text);
 }
 
-/* ----------------------------------------------------------------- input ---
- */
-
 static status
-open_input(service *v, holding *h, const core_action *a)
+hold(service *v, holding **out, uint64_t id)
 {
-    bool ask = a->job->kind == JOB_ASK;
-    char *pending = NULL;
-    tokens_setup setup = {
-        .job = h->job,
-        .text = a->job->input == CLIENT_TEXT,
-        .begin = !ask,
-        .max_tokens = ask ? v->set->max_question : UINT64_MAX,
-    };
+    holding *h = find(v, id);
     status st = ST_OK;
 
-    if (ask) {
-        TRY(datadir_ids_path(v->dir, &pending, a->document->id));
-        setup.pending = pending;
-        setup.n_pending = a->document->pending;
+    if (!h) {
+        TRY(mem_new(&h, 1, sizeof(*h)));
+        h->job = id;
+        h->next = v->first;
+        v->first = h;
     }
-    TRY(tokens_input_new(&h->input, v->tokens, &setup));
+    *out = h;
 fail:
-    mem_free(pending);
     return st;
+}
+
+static void
+drop_attempt(holding *h)
+{
+    feed_free(h->feed);
+    h->feed = NULL;
+    disk_snapshot_drop(h->snapshot);
+    h->snapshot = NULL;
+    disk_checkpoint_end(h->checkpoint);
+    h->checkpoint = NULL;
+    h->damaged = false;
+}
+
+void
+service_job_drop_attempt(service *v, uint64_t id)
+{
+    holding *h = find(v, id);
+
+    if (h)
+        drop_attempt(h);
+}
+
+void
+service_job_drop(service *v, uint64_t id)
+{
+    holding **at = &v->first;
+    holding *h;
+
+    while (*at && (*at)->job != id)
+        at = &(*at)->next;
+    h = *at;
+    if (!h)
+        return;
+    *at = h->next;
+    drop_attempt(h);
+    disk_input_end(h->file, false);
+    mem_free(h->buffer);
+    mem_free(h->pending);
+    tokens_input_cancel(h->input);
+    spool_free(h->ids);
+    mem_free(h);
+}
+
+/* ------------------------------------------------------------ coming in ---
+ */
+
+static bool
+is_short(const job *j)
+{
+    return j->bytes <= CLIENT_MAX_INLINE;
 }
 
 /* Without memory for a holding the job stays without input and is failed when
@@ -64,12 +107,12 @@ service_job_open(service *v, const core_action *a)
     holding *h;
     status st;
 
-    if (mem_new(&h, 1, sizeof(*h)) != ST_OK)
+    if (hold(v, &h, a->job->id) != ST_OK)
         return;
-    h->job = a->job->id;
-    h->next = v->first;
-    v->first = h;
-    st = open_input(v, h, a);
+    if (is_short(a->job))
+        st = mem_new(&h->buffer, (size_t)a->job->bytes, 1);
+    else
+        st = disk_input_new(&h->file, v->writer, a->job->id);
     if (st != ST_OK)
         fail_later(h, 0, st, status_text());
 }
@@ -77,22 +120,159 @@ service_job_open(service *v, const core_action *a)
 void
 service_job_input(service *v, const core_action *a)
 {
-    holding *h = service_job_find(v, a->job->id);
-    bool last = a->job->received == a->job->bytes;
-    status st;
+    holding *h = find(v, a->job->id);
+    const core_raw *raw = &a->raw;
+    status st = ST_OK;
 
-    if (!h || !h->input)
+    if (!h)
         return;
-    st = tokens_input_push(h->input, a->raw.data, a->raw.len, last);
+    if (h->buffer && raw->len <= a->job->bytes - h->len) {
+        memcpy(h->buffer + h->len, *raw->data, raw->len);
+        h->len += raw->len;
+    } else if (h->file) {
+        st = disk_input_add(h->file, raw->data, raw->len,
+                            a->job->received == a->job->bytes);
+    }
     if (st != ST_OK)
         fail_later(h, 0, st, status_text());
+}
+
+void
+service_job_written(service *v, const disk_report *r)
+{
+    holding *h = find(v, r->id);
+
+    if (!h || !h->file)
+        return;
+    if (r->st != ST_OK) {
+        core_job_failed(v->core, r->id, 0, r->st, r->text);
+        return;
+    }
+    if (r->last)
+        memcpy(h->hash, r->hash, sizeof(h->hash));
+    core_input_written(v->core, r->id, r->number);
+}
+
+/* What can be known of an input at once. */
+static status
+check_input(holding *h, const job *j)
+{
+    hash sum;
+
+    if (h->buffer) {
+        hash_init(&sum);
+        hash_add(&sum, h->buffer, h->len);
+        hash_end(&sum, h->hash);
+    }
+    if (j->has_hash && memcmp(h->hash, j->hash, sizeof(h->hash)) != 0)
+        return status_fail(ST_ARG, "the input is not what its hash says");
+    if (h->buffer && j->input == CLIENT_TEXT)
+        return utf8_check((const char *)h->buffer, h->len);
+    return ST_OK;
+}
+
+/* Queued jobs hold nothing: what they need is read when their turn is near. */
+status
+service_job_submit(service *v, const core_action *a)
+{
+    const job *j = a->job;
+    holding *h = find(v, j->id);
+    status st;
+
+    if (!h || h->failed != ST_OK)
+        return status_fail(ST_NOMEM, "%s",
+                           h ? h->text_of_failure : "out of memory");
+    TRY(check_input(h, j));
+    TRY(journal_submit(v->journal, j, h->hash, h->buffer ? &h->buffer : NULL,
+                       h->len));
+    disk_input_end(h->file, true);
+    h->file = NULL;
+    service_job_drop(v, j->id);
+fail:
+    return st;
+}
+
+/* ------------------------------------------------------------- preparing ---
+ */
+
+static status
+prepare(service *v, holding *h, const core_action *a)
+{
+    status st = ST_OK;
+
+    h->text = a->job->input == CLIENT_TEXT;
+    h->ask = a->job->kind == JOB_ASK;
+    h->bytes = a->job->bytes;
+    if (h->ask && !a->document)
+        TRY(status_fail(ST_NOTFOUND, "the document '%s' is gone",
+                        a->job->document));
+    if (h->ask) {
+        TRY(datadir_ids_path(v->dir, &h->pending, a->document->id));
+        h->n_pending = a->document->pending;
+    }
+    TRY(journal_input(v->journal, h->job));
+fail:
+    return st;
+}
+
+void
+service_job_prepare(service *v, const core_action *a)
+{
+    holding *h;
+    status st;
+
+    if (hold(v, &h, a->job->id) != ST_OK)
+        return;
+    st = prepare(v, h, a);
+    if (st != ST_OK)
+        fail_later(h, 0, st, status_text());
+}
+
+static status
+start_tokens(service *v, holding *h, const journal_report *r)
+{
+    char *path = NULL;
+    tokens_setup setup = {
+        .job = h->job,
+        .text = h->text,
+        .bytes = h->bytes,
+        .begin = !h->ask,
+        .pending = h->pending,
+        .n_pending = h->n_pending,
+        .max_tokens = h->ask ? v->set->max_question : UINT64_MAX,
+    };
+    status st;
+
+    memcpy(setup.hash, r->record->row.hash, sizeof(setup.hash));
+    if (!*r->data)
+        TRY(datadir_input_path(v->dir, &path, h->job));
+    setup.path = path;
+    TRY(tokens_input_new(&h->input, v->tokens, &setup));
+    if (!path)
+        TRY(tokens_input_push(h->input, r->data, r->len, true));
+fail:
+    mem_free(path);
+    return st;
+}
+
+void
+service_job_loaded(service *v, const journal_report *r)
+{
+    holding *h = find(v, r->id);
+
+    if (!h || h->input || h->ids)
+        return;
+    if (r->st != ST_OK)
+        core_job_failed(v->core, r->id, 0, r->st, r->text);
+    else if (start_tokens(v, h, r) != ST_OK)
+        core_job_failed(v->core, r->id, 0, ST_NOMEM, status_text());
 }
 
 void
 service_job_tokenized(void *ctx, const tokens_report *r)
 {
     service *v = ctx;
-    holding *h = service_job_find(v, r->job);
+    holding *h = find(v, r->job);
 
     service_begin(v);
     if (h && (r->done || r->st != ST_OK)) {
@@ -102,7 +282,7 @@ service_job_tokenized(void *ctx, const tokens_report *r)
     if (r->st != ST_OK)
         core_job_failed(v->core, r->job, 0, r->st, r->text);
     else
-        core_tokenized(v->core, r->job, r->bytes, r->count, r->done);
+        core_tokenized(v->core, r->job, r->count, r->done);
     service_settle(v);
 }
 
@@ -110,21 +290,40 @@ service_job_tokenized(void *ctx, const tokens_report *r)
  */
 
 static void
-feed_failed(void *ctx, uint64_t id, uint32_t attempt, status st,
-            const char *text)
+feed_failed(void *ctx, const feed_failure *f)
 {
     service *v = ctx;
-    holding *h = service_job_find(v, id);
+    holding *h = find(v, f->job);
 
-    if (h)
-        fail_later(h, attempt, st, text);
+    if (!h)
+        return;
+    fail_later(h, f->attempt, f->st, f->text);
+    h->damaged = f->damaged;
+}
+
+static status
+snapshot_path(service *v, char **out, feed_setup *setup, const job *j)
+{
+    status st = ST_OK;
+
+    if (j->kind == JOB_ASK && j->snapshot_bytes > 0) {
+        TRY(datadir_snapshot_path(v->dir, out, j->document_id));
+        setup->snapshot_bytes = j->snapshot_bytes;
+    } else if (j->base > 0) {
+        TRY(datadir_checkpoint_path(v->dir, out, j->id, j->base));
+        setup->snapshot_bytes = j->checkpoint[j->n_checkpoint - 1].bytes;
+        setup->skip = j->base;
+        setup->check = true;
+    }
+    setup->snapshot = *out;
+fail:
+    return st;
 }
 
 static status
 open_feed(service *v, holding *h, const core_action *a)
 {
     const job *j = a->job;
-    bool ask = j->kind == JOB_ASK;
     char *snapshot = NULL;
     feed_setup setup = {
         .job = j->id,
@@ -136,17 +335,13 @@ open_feed(service *v, holding *h, const core_action *a)
         .n_segment = job_feed_segments(j),
         .first_segment = j->first_segment,
         .segment_size = v->model.segment_size,
-        .prompt = ask,
+        .prompt = j->kind == JOB_ASK,
         .reader = v->reader,
         .out = worlds_outbox(v->worlds),
     };
     status st = ST_OK;
 
-    if (ask && j->snapshot_bytes > 0) {
-        TRY(datadir_snapshot_path(v->dir, &snapshot, j->document_id));
-        setup.snapshot = snapshot;
-        setup.snapshot_bytes = j->snapshot_bytes;
-    }
+    TRY(snapshot_path(v, &snapshot, &setup, j));
     TRY(feed_new(&h->feed, &setup, feed_failed, v));
     feed_allow(h->feed, j->allowed);
 fail:
@@ -157,7 +352,7 @@ fail:
 void
 service_job_feed(service *v, const core_action *a)
 {
-    holding *h = service_job_find(v, a->job->id);
+    holding *h = find(v, a->job->id);
     status st;
 
     if (!h || !h->ids)
@@ -170,7 +365,7 @@ service_job_feed(service *v, const core_action *a)
 void
 service_job_allow(service *v, const core_action *a)
 {
-    holding *h = service_job_find(v, a->job->id);
+    holding *h = find(v, a->job->id);
 
     if (h && h->feed)
         feed_allow(h->feed, a->job->allowed);
@@ -205,7 +400,7 @@ fail:
 void
 service_job_part(service *v, const core_action *a)
 {
-    holding *h = service_job_find(v, a->job->id);
+    holding *h = find(v, a->job->id);
     status st;
 
     if (!h)
@@ -215,78 +410,122 @@ service_job_part(service *v, const core_action *a)
         fail_later(h, a->job->attempt, st, status_text());
 }
 
-void
+status
 service_job_store(service *v, const core_action *a)
 {
-    holding *h = service_job_find(v, a->job->id);
+    holding *h = find(v, a->job->id);
     status st;
 
     if (!h || !h->ids)
-        return;
-    if (h->failed == ST_OK) { /* the last part too is on its way */
-        st = disk_store(v->writer, a->document, h->ids, &h->snapshot);
-        if (st == ST_OK)
-            return;
-        fail_later(h, 0, st, status_text());
+        return status_fail(ST_STATE, "the job has nothing to store");
+    if (h->failed != ST_OK) {
+        st = h->failed;
+        h->failed = ST_OK;
+        return status_fail(st, "%s", h->text_of_failure);
     }
-    h->store_failed = true;
+    h->doc = *a->document;
+    /* The last part too is on its way. */
+    return disk_store(v->writer, a->document, h->ids, &h->snapshot);
 }
 
-/* ------------------------------------------------------------ the way out ---
+/* The files are durable; the row makes a document of them. */
+void
+service_job_files_stored(service *v, const disk_report *r)
+{
+    holding *h = find(v, r->id);
+    const job *j = job_table_find(core_jobs(v->core), r->id);
+    status st = r->st;
+    const char *text = r->text;
+
+    if (st == ST_OK && (!h || !j))
+        return;
+    if (st == ST_OK) {
+        st = journal_store(v->journal, &h->doc, j);
+        text = status_text();
+    }
+    if (st != ST_OK)
+        core_stored(v->core, r->id, st, text);
+}
+
+/* ------------------------------------------------------------ checkpoints ---
  */
 
-static void
-drop_attempt(holding *h)
+static status
+add_shard(service *v, holding *h, const core_action *a)
 {
-    feed_free(h->feed);
-    h->feed = NULL;
-    disk_snapshot_drop(h->snapshot);
-    h->snapshot = NULL;
+    const world_message *m = a->world;
+    const job *j = a->job;
+    disk_shard at = {.offset = m->u.checkpoint.offset,
+                     .total = m->u.checkpoint.total,
+                     .layer = m->u.checkpoint.layer,
+                     .crc = m->u.checkpoint.crc};
+    snapshot_info info = {.n_layer = v->model.n_layer,
+                          .layer_floats = at.total / sizeof(float),
+                          .n_segment = m->u.checkpoint.segment};
+    status st = ST_OK;
+
+    if (h->checkpoint &&
+        disk_checkpoint_segment(h->checkpoint) != m->u.checkpoint.segment) {
+        disk_checkpoint_end(h->checkpoint); /* whole, or never to be */
+        h->checkpoint = NULL;
+    }
+    memcpy(info.fingerprint, j->fingerprint, sizeof(info.fingerprint));
+    if (!h->checkpoint)
+        TRY(disk_checkpoint_new(&h->checkpoint, v->writer, j,
+                                m->u.checkpoint.segment, &info));
+    TRY(disk_checkpoint_add(h->checkpoint, &at, a->raw.data, a->raw.len));
+fail:
+    return st;
 }
 
 void
-service_job_drop_attempt(service *v, uint64_t id)
+service_job_shard(service *v, const core_action *a)
 {
-    holding *h = service_job_find(v, id);
+    holding *h = find(v, a->job->id);
+    status st;
 
-    if (h)
-        drop_attempt(h);
-}
-
-void
-service_job_drop(service *v, uint64_t id)
-{
-    holding **at = &v->first;
-    holding *h;
-
-    while (*at && (*at)->job != id)
-        at = &(*at)->next;
-    h = *at;
     if (!h)
         return;
-    *at = h->next;
-    drop_attempt(h);
-    tokens_input_cancel(h->input);
-    spool_free(h->ids);
-    mem_free(h);
+    st = add_shard(v, h, a);
+    if (st != ST_OK)
+        fail_later(h, a->job->attempt, st, status_text());
 }
+
+void
+service_job_checkpoint(service *v, const disk_report *r)
+{
+    job_checkpoint k = {.segment = r->number, .bytes = r->checkpoint.bytes};
+    status st = r->st;
+    const char *text = r->text;
+
+    if (st == ST_OK) {
+        st = journal_checkpoint(v->journal, &r->checkpoint, r->crcs);
+        text = status_text();
+    }
+    if (st != ST_OK)
+        core_checkpointed(v->core, r->id, r->attempt, &k, st, text);
+}
+
+/* --------------------------------------------------------------- failures ---
+ */
 
 bool
 service_job_settle(service *v)
 {
-    holding note;
-
     for (holding *h = v->first; h; h = h->next) {
-        if (h->failed == ST_OK)
+        char text[sizeof(h->text_of_failure)];
+        status st = h->failed;
+        bool damaged = h->damaged;
+
+        if (st == ST_OK)
             continue;
-        note = *h;
+        memcpy(text, h->text_of_failure, sizeof(text));
         h->failed = ST_OK;
-        h->store_failed = false;
-        if (note.store_failed)
-            core_stored(v->core, note.job, note.failed, note.text);
+        h->damaged = false;
+        if (damaged)
+            core_checkpoint_damaged(v->core, h->job, h->failed_attempt, text);
         else
-            core_job_failed(v->core, note.job, note.failed_attempt, note.failed,
-                            note.text);
+            core_job_failed(v->core, h->job, h->failed_attempt, st, text);
         return true;
     }
     return false;

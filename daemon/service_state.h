@@ -10,26 +10,52 @@
 #include "daemon/door.h"
 #include "daemon/feed.h"
 #include "daemon/helper.h"
+#include "daemon/journal.h"
 #include "daemon/launch.h"
 #include "daemon/service.h"
 #include "daemon/tokens.h"
 #include "daemon/worlds.h"
 #include "model/config.h"
 
-/* What is held for a job that has not ended. */
+enum {
+    SERVICE_MAX_LATE = 64,
+    SERVICE_DISK = 74 /* exit status, EX_IOERR */
+};
+
+/* What is held for a job while its input comes in, and from its preparation to
+ * its end. */
 typedef struct holding {
     struct holding *next;
     uint64_t job;
+    uint8_t *buffer; /* of a short input that comes in */
+    size_t len;
+    disk_input *file; /* of a long one */
+    uint8_t hash[HASH_BYTES];
+    char *pending; /* path of the document's last ids, while preparing */
+    uint32_t n_pending;
+    bool text, ask;
+    uint64_t bytes;
     tokens_input *input; /* until tokenized */
     spool *ids;          /* from then on */
     feed *feed;          /* of the current attempt */
     disk_snapshot *snapshot;
+    disk_checkpoint *checkpoint;
+    document doc; /* whose files are being stored */
     /* Something failed while the core was at work; it is told afterwards. */
     uint32_t failed_attempt;
+    bool damaged;  /* the checkpoint */
     status failed; /* ST_OK: nothing did */
-    char text[256];
-    bool store_failed;
+    char text_of_failure[256];
 } holding;
+
+/* A request to the journal that could not be made. */
+typedef struct service_late {
+    journal_kind kind;
+    uint64_t id;
+    job_watcher watcher;
+    status st;
+    char text[128];
+} service_late;
 
 struct service {
     const settings *set;
@@ -38,6 +64,7 @@ struct service {
     char *name; /* of the model */
     datadir *dir;
     disk *writer;
+    journal *journal;
     helper *reader;
     tokens *tokens;
     zcontext *z;
@@ -52,27 +79,47 @@ struct service {
     int timer;
     uint64_t leave_ns; /* shutting down since; 0: not */
     bool closing;      /* everything is stored */
-    /* Removals that could not even be queued. */
-    uint64_t failed_removal;
+    int code;          /* exit status */
+    service_late late[SERVICE_MAX_LATE];
+    size_t n_late;
+    uint64_t age_s;    /* running time of all earlier runs */
+    uint64_t start_ns; /* of this one */
+    uint64_t look_ns, age_ns;
 };
 
 /* ---- service_job.c: what an action asks to be done for a job ---- */
-holding *service_job_find(service *v, uint64_t id); /* NULL: none */
 void service_job_open(service *v, const core_action *a);
 void service_job_input(service *v, const core_action *a);
+status service_job_submit(service *v, const core_action *a) MUST_USE;
+void service_job_prepare(service *v, const core_action *a);
 void service_job_feed(service *v, const core_action *a);
 void service_job_allow(service *v, const core_action *a);
 void service_job_part(service *v, const core_action *a);
-void service_job_store(service *v, const core_action *a);
+void service_job_shard(service *v, const core_action *a);
+status service_job_store(service *v, const core_action *a) MUST_USE;
 void service_job_drop_attempt(service *v, uint64_t id);
 void service_job_drop(service *v, uint64_t id);
+/* ---- and what comes of it ---- */
+void service_job_written(service *v, const disk_report *r);
+void service_job_loaded(service *v, const journal_report *r);
+void service_job_tokenized(void *ctx, const tokens_report *r);
+void service_job_files_stored(service *v, const disk_report *r);
+void service_job_checkpoint(service *v, const disk_report *r);
+void service_job_drained(service *v, const zsocket_peer *world);
 /* Tells the core of failures that were put off.  True: there were some. */
 bool service_job_settle(service *v);
-void service_job_drained(service *v, const zsocket_peer *world);
-void service_job_tokenized(void *ctx, const tokens_report *r);
 
+/* ---- service.c ---- */
 /* Before and after each event for the core. */
 void service_begin(service *v);
 void service_settle(service *v);
+core_action_fn service_act;
+clients_fn service_on_client;
+worlds_fn service_on_world;
+outbox_drained_fn service_on_drained;
+journal_report_fn service_on_journal;
+disk_report_fn service_on_disk;
+launch_fn service_on_launch;
+status service_join_loop(service *v) MUST_USE;
 
 #endif

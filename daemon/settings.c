@@ -3,6 +3,7 @@
 #include "daemon/settings.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -21,10 +22,65 @@ static const char FOOTER[] =
     "TCP endpoint needs --key and --authorized; without them loopback needs\n"
     "--allow-local-users, and any other address is refused (exit status 78).";
 
+enum { N_LIMIT = 6, N_DURABILITY = 8, N_OWN = 17 };
+
+static void
+limits(settings *s, option_entry out[N_LIMIT])
+{
+    const option_entry entry[N_LIMIT] = {
+        {"Limits", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
+        {"max-question", OPTION_U64, &s->max_question, "TOKENS",
+         "longest question (default 65536)", 1, 1e9},
+        {"max-input", OPTION_U64, &s->max_input, "BYTES",
+         "longest document (default 17179869184)", 1, 1e15},
+        {"max-queue", OPTION_U64, &s->max_queue, "JOBS",
+         "jobs that are not finished (default 4096)", 1, 1e6},
+        {"max-queued-bytes", OPTION_U64, &s->max_queued_bytes, "BYTES",
+         "input of jobs that are not finished (default 68719476736)", 1, 1e15},
+        {"max-tokens", OPTION_U64, &s->max_tokens, "TOKENS",
+         "tokens of one job; 0: any number", 0, 1e15},
+    };
+
+    memcpy(out, entry, sizeof(entry));
+}
+
+static void
+durability(settings *s, option_entry out[N_DURABILITY])
+{
+    const option_entry entry[N_DURABILITY] = {
+        {"Durability", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
+        {"keep", OPTION_U64, &s->keep, "DAYS",
+         "running time for which results and keys are kept (default 7)", 0,
+         36500},
+        {"checkpoint-segments", OPTION_U64, &s->checkpoint_segments, "N",
+         "segments between two checkpoints of a document that is read, at "
+         "least (default 64); 0: none",
+         0, 1e9},
+        {"checkpoint-seconds", OPTION_F64, &s->checkpoint_seconds, "SECONDS",
+         "time between two checkpoints, at least (default 5)", 0, 86400},
+        {"hang-seconds", OPTION_F64, &s->hang_seconds, "SECONDS",
+         "time after which a world that makes no step is ended (default 10, "
+         "and 20 times its slowest step)",
+         0.1, 86400},
+        {"start-seconds", OPTION_F64, &s->start_seconds, "SECONDS",
+         "time in which a world must have loaded and joined (default 120)", 0.1,
+         86400},
+        {"drain-seconds", OPTION_F64, &s->drain_seconds, "SECONDS",
+         "time for running work to be put away at the end (default 30)", 0,
+         86400},
+        {"exit-without-world", OPTION_FLAG, &s->exit_without_world, NULL,
+         "exit with status 1 when the world cannot be kept up (5 ends in "
+         "10 minutes without progress)",
+         0, 0},
+    };
+
+    memcpy(out, entry, sizeof(entry));
+}
+
 static status
 parse(settings *s, int argc, char **argv, bool *done)
 {
-    const option_entry entry[] = {
+    option_entry entry[N_OWN + N_LIMIT + N_DURABILITY] = {
         {"model", OPTION_TEXT, &s->model, "DIR",
          "model directory: config.json, *.safetensors, tokenizer.json", 0, 0},
         {"workers", OPTION_U64, &s->workers, "N",
@@ -47,13 +103,6 @@ parse(settings *s, int argc, char **argv, bool *done)
         {"authorized", OPTION_TEXT, &s->authorized, "FILE",
          "list of the keys that may come in, kept by 'longwave authorize'", 0,
          0},
-        {"Limits", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
-        {"max-question", OPTION_U64, &s->max_question, "TOKENS",
-         "longest question (default 65536)", 1, 1e9},
-        {"max-input", OPTION_U64, &s->max_input, "BYTES",
-         "longest document (default 17179869184)", 1, 1e15},
-        {"max-queue", OPTION_U64, &s->max_queue, "JOBS",
-         "jobs that are not finished (default 64)", 1, 512},
         {"Passed on to the local world", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
         {"device", OPTION_TEXT, &s->device, "NAME", "auto, cpu or cuda", 0, 0},
         {"placement", OPTION_TEXT, &s->placement, "NAME",
@@ -72,6 +121,8 @@ parse(settings *s, int argc, char **argv, bool *done)
                             .n_entry = sizeof(entry) / sizeof(*entry)};
     size_t n_argument = 0;
 
+    limits(s, entry + N_OWN);
+    durability(s, entry + N_OWN + N_LIMIT);
     return option_parse(&set, argc, argv, NULL, &n_argument, done);
 }
 
@@ -111,7 +162,14 @@ settings_parse(settings *out, int argc, char **argv, bool *done)
 {
     settings s = {.max_question = 65536,
                   .max_input = UINT64_C(16) << 30,
-                  .max_queue = 64};
+                  .max_queue = 4096,
+                  .max_queued_bytes = UINT64_C(64) << 30,
+                  .keep = 7,
+                  .checkpoint_segments = 64,
+                  .checkpoint_seconds = 5,
+                  .hang_seconds = 10,
+                  .start_seconds = 120,
+                  .drain_seconds = 30};
     status st;
 
     TRY(parse(&s, argc, argv, done));

@@ -2,8 +2,11 @@
 /* One task an input: each run takes one piece of it. */
 #include "daemon/tokens.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -30,8 +33,10 @@ struct tokens_input {
     tokens *owner;
     uint64_t job, max_tokens;
     bool text, begin;
-    char *pending;
+    char *pending, *path;
     uint32_t n_pending;
+    uint64_t bytes;
+    uint8_t expected[HASH_BYTES];
 
     /* the loop's side */
     chunk *first, *last;
@@ -43,6 +48,9 @@ struct tokens_input {
     chunk *now;
     size_t at;  /* bytes of `now` that were taken */
     bool final; /* `now` is the last chunk */
+    int fd;     /* of the path; -1: not open */
+    uint64_t filled;
+    hash sum;
     char carry[TOKENIZER_PIECE];
     size_t len;        /* bytes in carry */
     uint64_t consumed; /* bytes of input */
@@ -187,8 +195,49 @@ fill(tokens_input *in)
     if (n > in->now->len - in->at)
         n = in->now->len - in->at;
     memcpy(in->carry + in->len, in->now->data + in->at, n);
+    hash_add(&in->sum, in->carry + in->len, n);
     in->len += n;
     in->at += n;
+    in->filled += n;
+}
+
+static status
+fill_from_file(tokens_input *in)
+{
+    size_t n = TOKENIZER_PIECE - in->len;
+    ssize_t got;
+
+    if (in->fd < 0)
+        in->fd = open(in->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    if (in->fd < 0)
+        return status_fail(ST_IO, "%s: %s", in->path, strerror(errno));
+    if (n > in->bytes - in->filled)
+        n = (size_t)(in->bytes - in->filled);
+    while (n > 0) {
+        got = pread(in->fd, in->carry + in->len, n, (off_t)in->filled);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got <= 0)
+            return status_fail(ST_IO, "%s is damaged: it is too short",
+                               in->path);
+        hash_add(&in->sum, in->carry + in->len, (size_t)got);
+        in->len += (size_t)got;
+        in->filled += (size_t)got;
+        n -= (size_t)got;
+    }
+    return ST_OK;
+}
+
+/* What was acknowledged is what is read. */
+static status
+check_whole(tokens_input *in)
+{
+    uint8_t sum[HASH_BYTES];
+
+    hash_end(&in->sum, sum);
+    if (in->filled != in->bytes || memcmp(sum, in->expected, sizeof(sum)) != 0)
+        return status_fail(ST_IO, "the job's input is damaged");
+    return ST_OK;
 }
 
 static status
@@ -200,8 +249,12 @@ run(helper_task *task)
     status st;
 
     TRY(open_spool(in));
-    fill(in);
-    all = in->final && (!in->now || in->at == in->now->len);
+    if (in->path)
+        TRY(fill_from_file(in));
+    else
+        fill(in);
+    all = in->path ? in->filled == in->bytes
+                   : in->final && (!in->now || in->at == in->now->len);
     TRY(ready(in, &n, all));
     if (n == 0 && all && in->len > 0)
         TRY(status_fail(ST_ARG, "the input ends inside a token id"));
@@ -211,6 +264,8 @@ run(helper_task *task)
     in->len -= n;
     in->consumed += n;
     in->finished = all && in->len == 0;
+    if (in->finished)
+        TRY(check_whole(in));
 fail:
     return st;
 }
@@ -240,7 +295,10 @@ input_free(tokens_input *in)
     }
     chunk_free(in->now);
     spool_free(in->ids);
+    if (in->fd >= 0)
+        (void)close(in->fd);
     mem_free(in->pending);
+    mem_free(in->path);
     mem_free(in);
 }
 
@@ -261,7 +319,7 @@ advance(tokens_input *in)
         used_up = false;
     }
     /* Bytes held back are looked at again only when more can come to them. */
-    if (used_up && !in->final)
+    if (used_up && !in->final && !in->path)
         return;
     in->busy = true;
     helper_push(in->owner->thread, &in->task);
@@ -353,6 +411,7 @@ tokens_input_new(tokens_input **out, tokens *t, const tokens_setup *setup)
     status st;
 
     TRY(mem_new(&in, 1, sizeof(*in)));
+    in->fd = -1;
     in->task.run = run;
     in->task.done = done;
     in->owner = t;
@@ -361,9 +420,16 @@ tokens_input_new(tokens_input **out, tokens *t, const tokens_setup *setup)
     in->begin = setup->begin;
     in->max_tokens = setup->max_tokens;
     in->n_pending = setup->n_pending;
+    in->bytes = setup->bytes;
+    hash_init(&in->sum);
+    memcpy(in->expected, setup->hash, sizeof(in->expected));
     if (setup->pending)
         TRY(mem_strdup(&in->pending, setup->pending));
+    if (setup->path)
+        TRY(mem_strdup(&in->path, setup->path));
     *out = in;
+    if (in->path)
+        advance(in);
     return ST_OK;
 fail:
     input_free(in);

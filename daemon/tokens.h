@@ -12,6 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/hash.h"
 #include "base/status.h"
 #include "daemon/helper.h"
 #include "daemon/spool.h"
@@ -44,8 +45,11 @@ void tokens_collect(tokens *t);
 
 typedef struct tokens_setup {
     uint64_t job;
-    bool text;           /* false: little-endian int32 ids */
-    bool begin;          /* the begin-of-text token, if any, comes first */
+    bool text;        /* false: little-endian int32 ids */
+    bool begin;       /* the begin-of-text token, if any, comes first */
+    const char *path; /* of a file with the whole input, or NULL: pushed */
+    uint64_t bytes;   /* of the input */
+    uint8_t hash[HASH_BYTES]; /* of the input: another one is damage */
     const char *pending; /* file of ids that come before the input, or NULL */
     uint32_t n_pending;  /* in that file */
     uint64_t max_tokens; /* of the input alone */
@@ -55,7 +59,8 @@ typedef struct tokens_setup {
  * is gone. */
 status tokens_input_new(tokens_input **out, tokens *t,
                         const tokens_setup *setup) MUST_USE;
-/* Takes *data (mem_free() memory); `last`: nothing follows. */
+/* Takes *data (mem_free() memory); `last`: nothing follows.  Not with a path.
+ */
 status tokens_input_push(tokens_input *in, uint8_t **data, size_t len,
                          bool last) MUST_USE;
 void tokens_input_cancel(tokens_input *in);

@@ -36,7 +36,7 @@ refuse(worlds *w, const zsocket_peer *world, status st)
         return;
     m.u.failed.code = code;
     m.u.failed.text = text;
-    worlds_tell(w, world, &m);
+    worlds_tell(w, world, &m, NULL, 0);
 }
 
 static void
@@ -105,7 +105,8 @@ worlds_outbox(worlds *w)
 }
 
 void
-worlds_tell(worlds *w, const zsocket_peer *world, const world_message *m)
+worlds_tell(worlds *w, const zsocket_peer *world, const world_message *m,
+            const void *raw, size_t raw_len)
 {
     uint8_t *data = NULL;
     size_t len = 0;
@@ -114,7 +115,7 @@ worlds_tell(worlds *w, const zsocket_peer *world, const world_message *m)
         log_error("a message to a world cannot be made: %s", status_text());
         return;
     }
-    outbox_send(w->port.out, world, data, len, NULL, 0);
+    outbox_send(w->port.out, world, data, len, raw, raw_len);
     mem_free(data);
 }
 

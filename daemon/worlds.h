@@ -30,7 +30,9 @@ status worlds_listen(worlds *w, worlds_fn *fn, void *ctx) MUST_USE;
 const char *worlds_endpoint(const worlds *w);
 outbox *worlds_outbox(worlds *w); /* for feeds */
 
-void worlds_tell(worlds *w, const zsocket_peer *world, const world_message *m);
+/* `raw` NULL: one frame. */
+void worlds_tell(worlds *w, const zsocket_peer *world, const world_message *m,
+                 const void *raw, size_t raw_len);
 /* The next world that left or does not read; false: none. */
 bool worlds_take_gone(worlds *w, zsocket_peer *world, const char **why);
 

@@ -48,7 +48,6 @@ bad_requests_change_nothing(void **state)
     refused(h, harness_name(CLIENT_SHOW, "nobody"), "notfound");
     refused(h, harness_name(CLIENT_REMOVE, "nobody"), "notfound");
     refused(h, harness_job(CLIENT_CANCEL, 77), "notfound");
-    refused(h, harness_job(CLIENT_WATCH, 77), "notfound");
     refused(h, harness_plain(CLIENT_STATUS), "wire");
     harness_fini(h);
 }
@@ -123,14 +122,12 @@ chunks_are_held_to_order_and_credit(void **state)
 
         harness_init(h, 8);
         harness_client(h, 1, harness_add("d", 1000));
-        (void)EXPECT_ACTION(CORE_RECORD);
         (void)EXPECT_ACTION(CORE_INPUT_OPEN);
-        assert_int_equal(EXPECT_CLIENT(CLIENT_ACCEPTED)->allowed, 400);
+        assert_int_equal(EXPECT_CLIENT(CLIENT_MORE_INPUT)->allowed, 400);
         harness_chunk(h, 1, 1, 0, row[i].first);
         (void)EXPECT_ACTION(CORE_INPUT_DATA);
         harness_chunk(h, 1, 1, row[i].offset, row[i].len);
         (void)EXPECT_ACTION(CORE_JOB_DROP);
-        (void)EXPECT_ACTION(CORE_RECORD);
         EXPECT_REFUSED(row[i].code);
         harness_chunk(h, 1, 1, 16, 4); /* the job is over */
         EXPECT_NOTHING();
@@ -139,32 +136,66 @@ chunks_are_held_to_order_and_credit(void **state)
 }
 
 static void
-credit_follows_what_is_tokenized(void **state)
+credit_follows_what_is_written(void **state)
+{
+    harness box;
+    harness *h = &box;
+
+    (void)state;
+    harness_init_input(h, 1 << 20, 100000);
+    harness_client(h, 1, harness_add("d", 200000));
+    harness_skip(h);
+    harness_chunk(h, 1, 1, 0, 100000);
+    (void)EXPECT_ACTION(CORE_INPUT_DATA);
+    core_input_written(h->c, 1, 40000);
+    assert_int_equal(EXPECT_CLIENT(CLIENT_MORE_INPUT)->allowed, 140000);
+    core_input_written(h->c, 1, 100000);
+    assert_int_equal(EXPECT_CLIENT(CLIENT_MORE_INPUT)->allowed, 200000);
+    harness_chunk(h, 1, 1, 100000, 100000);
+    (void)EXPECT_ACTION(CORE_INPUT_DATA);
+    EXPECT_NOTHING(); /* come in is not yet in place */
+    core_input_written(h->c, 1, 200000);
+    (void)EXPECT_ACTION(CORE_SUBMIT);
+    EXPECT_NOTHING(); /* in place is not yet durable */
+    core_submitted(h->c, 1, ST_OK, "");
+    assert_int_equal(EXPECT_CLIENT(CLIENT_ACCEPTED)->job, 1);
+    harness_fini(h);
+}
+
+/* A job that the journal did not take was never there. */
+static void
+no_acknowledgement_without_the_journal(void **state)
 {
     harness box;
     harness *h = &box;
 
     (void)state;
     harness_init(h, 8);
-    harness_client(h, 1, harness_add("d", 1000));
+    harness_client(h, 1, harness_add("d", 32));
     harness_skip(h);
-    harness_chunk(h, 1, 1, 0, 400);
+    harness_chunk(h, 1, 1, 0, 32);
     (void)EXPECT_ACTION(CORE_INPUT_DATA);
-    core_tokenized(h->c, 1, 100, 25, false);
-    assert_int_equal(EXPECT_CLIENT(CLIENT_MORE_INPUT)->allowed, 500);
-    core_tokenized(h->c, 1, 700, 175, false);
-    assert_int_equal(EXPECT_CLIENT(CLIENT_MORE_INPUT)->allowed, 1000);
-    core_tokenized(h->c, 1, 800, 200, false);
+    (void)EXPECT_ACTION(CORE_SUBMIT);
+    core_submitted(h->c, 1, ST_IO, "the disk is full");
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    EXPECT_REFUSED("io");
     EXPECT_NOTHING();
+    harness_client(h, 1, harness_add("d", 32)); /* the name is free */
+    (void)EXPECT_ACTION(CORE_INPUT_OPEN);
     harness_fini(h);
 }
 
 static void
 canceled(harness *h, uint64_t id)
 {
+    bool durable =
+        job_table_find(core_jobs(h->c), id)->state != CLIENT_RECEIVING;
+
     harness_client(h, 2, harness_job(CLIENT_CANCEL, id));
-    (void)EXPECT_ACTION(CORE_JOB_DROP);
-    assert_int_equal(EXPECT_ACTION(CORE_RECORD)->state, CLIENT_CANCELED);
+    if (durable)
+        (void)harness_end(h, id, CLIENT_CANCELED);
+    else
+        (void)EXPECT_ACTION(CORE_JOB_DROP);
     EXPECT_REFUSED("canceled");
     (void)EXPECT_CLIENT(CLIENT_DONE);
     EXPECT_NOTHING();
@@ -192,8 +223,7 @@ jobs_are_canceled_in_every_state(void **state)
     (void)EXPECT_ACTION(CORE_FEED_OPEN);
     harness_client(h, 2, harness_job(CLIENT_CANCEL, 3));
     assert_int_equal(EXPECT_WORLD(WORLD_CANCEL)->attempt, begin->attempt);
-    (void)EXPECT_ACTION(CORE_JOB_DROP);
-    (void)EXPECT_ACTION(CORE_RECORD);
+    (void)harness_end(h, 3, CLIENT_CANCELED);
     EXPECT_REFUSED("canceled");
     (void)EXPECT_CLIENT(CLIENT_DONE);
     /* The only stream is taken until the world has let go. */
@@ -244,13 +274,12 @@ a_client_that_left_takes_only_its_input_along(void **state)
     harness_skip(h);
     core_client_gone(h->c, &one);
     assert_int_equal(EXPECT_ACTION(CORE_JOB_DROP)->job, 2);
-    assert_int_equal(EXPECT_ACTION(CORE_RECORD)->state, CLIENT_FAILED);
     EXPECT_NOTHING();
     harness_token(h, 10, begin, 0, 42); /* nobody to tell */
+    harness_kept(h, 1, 1);
     EXPECT_NOTHING();
     harness_world_done(h, 10, begin, "eos");
-    (void)EXPECT_ACTION(CORE_JOB_DROP);
-    (void)EXPECT_ACTION(CORE_RECORD);
+    (void)harness_end(h, 1, CLIENT_STATE_DONE);
     EXPECT_NOTHING();
     /* It comes back by number and finds the answer. */
     harness_client(h, 3, harness_job(CLIENT_WATCH, 1));
@@ -272,11 +301,12 @@ watchers_hear_the_end(void **state)
     harness_skip(h);
     harness_client(h, 2, harness_job(CLIENT_WATCH, 1));
     assert_int_equal(EXPECT_CLIENT(CLIENT_PROGRESS)->state, CLIENT_RECEIVING);
-    core_tokenized(h->c, 1, 32, 8, true);
-    (void)EXPECT_ACTION(CORE_STORE);
+    harness_chunk(h, 1, 1, 0, 32);
+    core_submitted(h->c, 1, ST_OK, "");
+    core_tokenized(h->c, 1, 8, true);
     core_stored(h->c, 1, ST_OK, "");
-    (void)EXPECT_ACTION(CORE_JOB_DROP);
-    (void)EXPECT_ACTION(CORE_RECORD);
+    while (h->action[h->read].message != CLIENT_DONE)
+        h->read++;
     assert_int_equal(EXPECT_CLIENT(CLIENT_DONE)->request, 1);
     assert_int_equal(EXPECT_CLIENT(CLIENT_DONE)->request, 4);
     harness_fini(h);
@@ -327,6 +357,135 @@ a_removal_that_fails_leaves_the_document(void **state)
     harness_fini(h);
 }
 
+static client_message
+keyed(const char *key, uint8_t hash)
+{
+    client_message m = harness_add("d", 32);
+
+    m.u.add.key.key = (char *)(uintptr_t)key;
+    m.u.add.key.has_hash = true;
+    memset(m.u.add.key.hash, hash, sizeof(m.u.add.key.hash));
+    return m;
+}
+
+/* T07 and T34: the same submission is the same job, whenever it comes; the
+ * same key with another content is refused, and is another client's own. */
+static void
+a_key_makes_one_job(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *a;
+    store_job row;
+
+    (void)state;
+    harness_init(h, 8);
+    harness_client(h, 1, keyed("k", 7));
+    (void)EXPECT_ACTION(CORE_INPUT_OPEN);
+    (void)EXPECT_ACTION(CORE_LOOKUP);
+    EXPECT_NOTHING(); /* no credit before it is known to be new */
+    core_looked_up(h->c, 1, ST_NOTFOUND, NULL, "none");
+    (void)EXPECT_CLIENT(CLIENT_MORE_INPUT);
+    harness_chunk(h, 1, 1, 0, 32);
+    (void)EXPECT_ACTION(CORE_INPUT_DATA);
+    (void)EXPECT_ACTION(CORE_SUBMIT);
+    core_submitted(h->c, 1, ST_OK, "");
+    (void)EXPECT_CLIENT(CLIENT_ACCEPTED);
+    (void)EXPECT_ACTION(CORE_PREPARE);
+    row = (store_job){.id = 1,
+                      .kind = JOB_ADD,
+                      .input = CLIENT_IDS,
+                      .bytes = 32,
+                      .document = "d",
+                      .key = "k"};
+    memset(row.hash, 7, sizeof(row.hash));
+    harness_client(h, 2, keyed("k", 7));
+    harness_skip(h);
+    core_looked_up(h->c, 2, ST_OK, &row, "");
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    a = EXPECT_CLIENT(CLIENT_ACCEPTED);
+    assert_int_equal(a->job, 1);
+    assert_int_equal(a->peer.id[0], 2);
+    (void)EXPECT_CLIENT(CLIENT_PROGRESS);
+    assert_null(job_table_find(core_jobs(h->c), 2));
+    harness_client(h, 2, keyed("k", 8));
+    harness_skip(h);
+    core_looked_up(h->c, 3, ST_OK, &row, "");
+    EXPECT_REFUSED("arg");
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    EXPECT_NOTHING();
+    /* In pieces, the content must be known beforehand. */
+    {
+        client_message m = keyed("k", 8);
+
+        m.u.add.key.has_hash = false;
+        refused(h, m, "arg");
+    }
+    harness_fini(h);
+}
+
+static void
+what_is_only_in_the_journal_is_fetched(void **state)
+{
+    harness box;
+    harness *h = &box;
+    int32_t ids[] = {4, 5};
+    char text[] = "ab";
+    store_record r = {.row = {.id = 77,
+                              .kind = JOB_ASK,
+                              .state = CLIENT_STATE_DONE,
+                              .finish = "eos"},
+                      .ids = ids,
+                      .n_id = 2,
+                      .text = text,
+                      .text_len = 2};
+    job_watcher to = {.client = harness_peer(1), .request = 9};
+
+    (void)state;
+    harness_init(h, 8);
+    harness_client(h, 1, harness_job(CLIENT_WATCH, 77));
+    assert_int_equal(EXPECT_ACTION(CORE_FETCH)->number, 77);
+    core_fetched(h->c, &to, ST_OK, &r, "");
+    assert_int_equal(EXPECT_CLIENT(CLIENT_DONE)->n_id, 2);
+    r.row.state = CLIENT_FAILED;
+    r.row.st = ST_POISON;
+    core_fetched(h->c, &to, ST_OK, &r, "");
+    EXPECT_REFUSED("poison");
+    core_fetched(h->c, &to, ST_NOTFOUND, NULL, "there is no job 77");
+    EXPECT_REFUSED("notfound");
+    harness_fini(h);
+}
+
+/* T23 */
+static void
+limits_are_told_before_acknowledgement(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *a;
+
+    (void)state;
+    harness_init(h, 8); /* and 10,000 bytes of input */
+    harness_client(h, 1, harness_add("a", 4000));
+    harness_client(h, 1, harness_add("b", 4000));
+    harness_skip(h);
+    harness_client(h, 1, harness_add("c", 4000));
+    a = EXPECT_CLIENT(CLIENT_REFUSED);
+    assert_string_equal(a->code, "limit");
+    assert_true(a->retry_after_s > 0);
+    canceled(h, 1);
+    harness_client(h, 1, harness_add("c", 4000)); /* room again */
+    (void)EXPECT_ACTION(CORE_INPUT_OPEN);
+    (void)EXPECT_CLIENT(CLIENT_MORE_INPUT);
+    core_disk_full(h->c, true);
+    harness_client(h, 1, harness_add("e", 4));
+    EXPECT_REFUSED("limit");
+    core_disk_full(h->c, false);
+    harness_client(h, 1, harness_add("e", 4));
+    (void)EXPECT_ACTION(CORE_INPUT_OPEN);
+    harness_fini(h);
+}
+
 int
 main(void)
 {
@@ -336,7 +495,11 @@ main(void)
         cmocka_unit_test(a_name_is_taken_while_it_is_added),
         cmocka_unit_test(a_full_queue_says_when_to_come_back),
         cmocka_unit_test(chunks_are_held_to_order_and_credit),
-        cmocka_unit_test(credit_follows_what_is_tokenized),
+        cmocka_unit_test(credit_follows_what_is_written),
+        cmocka_unit_test(no_acknowledgement_without_the_journal),
+        cmocka_unit_test(a_key_makes_one_job),
+        cmocka_unit_test(what_is_only_in_the_journal_is_fetched),
+        cmocka_unit_test(limits_are_told_before_acknowledgement),
         cmocka_unit_test(jobs_are_canceled_in_every_state),
         cmocka_unit_test(it_can_be_too_late_to_cancel),
         cmocka_unit_test(a_client_that_left_takes_only_its_input_along),

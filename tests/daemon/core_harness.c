@@ -54,6 +54,9 @@ copy_world(harness_action *to, const world_message *m)
         to->n_segment = m->u.begin.n_segment;
         to->snapshot_bytes = m->u.begin.snapshot_bytes;
         to->first_segment = m->u.begin.first_segment;
+        to->n_forced = m->u.begin.n_forced;
+    } else if (m->kind == WORLD_KEPT) {
+        to->n_segment = m->u.kept.segment;
     } else if (m->kind == WORLD_REFUSE) {
         (void)snprintf(to->code, sizeof(to->code), "%s", m->u.failed.code);
     }
@@ -65,6 +68,8 @@ act(void *ctx, const core_action *a)
     harness *h = ctx;
     harness_action *to = &h->action[h->n];
 
+    if (a->kind == CORE_RECORD || a->kind == CORE_INCIDENT)
+        return; /* nobody waits for them */
     assert_true(h->n < HARNESS_MAX);
     h->n++;
     *to = (harness_action){.kind = a->kind};
@@ -74,8 +79,10 @@ act(void *ctx, const core_action *a)
         to->job = a->job->id;
         to->attempt = a->job->attempt;
         to->allowed = a->job->allowed;
-        to->state = a->job->state;
+        to->state = a->job->ending ? a->job->end_state : a->job->state;
+        to->base = a->job->base;
     }
+    to->number = a->number;
     if (a->document)
         to->doc = *a->document;
     if (a->client)
@@ -92,8 +99,8 @@ harness_time(harness *h, uint64_t ms)
     core_set_time(h->c, &h->time);
 }
 
-void
-harness_init(harness *h, uint32_t max_queue)
+static void
+init(harness *h, uint32_t max_queue, uint64_t max_input, uint64_t window)
 {
     core_config cfg = {.model = "tiny",
                        .n_layer = 2,
@@ -101,17 +108,35 @@ harness_init(harness *h, uint32_t max_queue)
                        .n_vocab = 100,
                        .n_eos = 1,
                        .eos = {7},
-                       .max_input = 4000,
+                       .max_input = max_input,
+                       .max_bytes = max_input * 5 / 2,
                        .max_queue = max_queue,
-                       .input_window = 400,
+                       .input_window = window,
                        .heartbeat_ms = 500,
                        .timeout_ms = 5000,
+                       .epoch = 1,
+                       .hang_ms = 10000,
+                       .drain_ns = UINT64_C(30) * 1000000000,
+                       .checkpoint_segments = 4,
+                       .checkpoint_ms = 1,
                        .input_timeout_ns = UINT64_C(60) * 1000000000};
 
     memset(h, 0, sizeof(*h));
     EXPECT_OK(core_new(&h->c, &cfg, 1, act, h));
     h->time = (core_time){.now_ns = 1000000000, .wall_ms = 1};
     core_set_time(h->c, &h->time);
+}
+
+void
+harness_init(harness *h, uint32_t max_queue)
+{
+    init(h, max_queue, 4000, 400);
+}
+
+void
+harness_init_input(harness *h, uint64_t max_input, uint64_t window)
+{
+    init(h, 8, max_input, window);
 }
 
 void
@@ -310,10 +335,44 @@ harness_join(harness *h, uint8_t number, uint32_t streams)
 void
 harness_input(harness *h, uint64_t id, uint64_t tokens)
 {
-    assert_int_equal(EXPECT_ACTION(CORE_RECORD)->job, id);
-    (void)EXPECT_ACTION(CORE_INPUT_OPEN);
-    (void)EXPECT_CLIENT(CLIENT_ACCEPTED);
-    core_tokenized(h->c, id, tokens * 4, tokens, true);
+    const job *j = job_table_find(core_jobs(h->c), id);
+
+    assert_int_equal(EXPECT_ACTION(CORE_INPUT_OPEN)->job, id);
+    (void)EXPECT_CLIENT(CLIENT_MORE_INPUT);
+    harness_chunk(h, j->sender.client.id[0], j->sender.request, 0,
+                  (size_t)j->bytes);
+    (void)EXPECT_ACTION(CORE_INPUT_DATA);
+    assert_int_equal(EXPECT_ACTION(CORE_SUBMIT)->job, id);
+    core_submitted(h->c, id, ST_OK, "");
+    assert_int_equal(EXPECT_CLIENT(CLIENT_ACCEPTED)->job, id);
+    harness_prepared(h, id, tokens);
+}
+
+void
+harness_prepared(harness *h, uint64_t id, uint64_t tokens)
+{
+    assert_int_equal(EXPECT_ACTION(CORE_PREPARE)->job, id);
+    core_tokenized(h->c, id, tokens, true);
+}
+
+void
+harness_kept(harness *h, uint64_t id, uint64_t n)
+{
+    assert_int_equal(EXPECT_ACTION(CORE_TOKENS)->job, id);
+    core_tokens_kept(h->c, id, n, ST_OK);
+}
+
+const harness_action *
+harness_end(harness *h, uint64_t id, client_state state)
+{
+    const harness_action *a;
+
+    assert_int_equal(EXPECT_ACTION(CORE_JOB_DROP)->job, id);
+    a = EXPECT_ACTION(CORE_END);
+    assert_int_equal(a->job, id);
+    assert_int_equal(a->state, state);
+    core_ended(h->c, id, ST_OK, "");
+    return a;
 }
 
 uint64_t

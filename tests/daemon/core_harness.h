@@ -17,8 +17,8 @@ typedef struct harness_action {
     zsocket_peer peer;
     int message; /* client_kind or world_kind; 0: none */
     uint64_t job, allowed, request;
-    uint32_t attempt;
-    uint64_t incarnation;
+    uint32_t attempt, n_forced;
+    uint64_t incarnation, base, number;
     uint64_t n_segment, snapshot_bytes, first_segment;
     uint32_t index;
     uint32_t retry_after_s;
@@ -37,6 +37,8 @@ typedef struct harness {
 
 void harness_time(harness *h, uint64_t ms);
 void harness_init(harness *h, uint32_t max_queue);
+/* With long inputs. */
+void harness_init_input(harness *h, uint64_t max_input, uint64_t window);
 void harness_fini(harness *h);
 /* The next action must be of this kind. */
 const harness_action *harness_expect(harness *h, core_action_kind kind);
@@ -64,8 +66,15 @@ void harness_world_done(harness *h, uint8_t world, const harness_action *begin,
 void harness_snapshot(harness *h, uint8_t world, const harness_action *begin);
 /* World `number` joins; its incarnation. */
 uint64_t harness_join(harness *h, uint8_t number, uint32_t streams);
-/* Job `id` is accepted and has all its input: `tokens` ids. */
+/* Job `id` gets all its input, is durable and acknowledged, and has `tokens`
+ * ids. */
 void harness_input(harness *h, uint64_t id, uint64_t tokens);
+/* Job `id` is being prepared: it has `tokens` ids. */
+void harness_prepared(harness *h, uint64_t id, uint64_t tokens);
+/* Tokens of job `id` up to `n` are durable. */
+void harness_kept(harness *h, uint64_t id, uint64_t n);
+/* Job `id` ends, and that is durable. */
+const harness_action *harness_end(harness *h, uint64_t id, client_state state);
 /* A document of `tokens` ids is there, with everything read away; its id. */
 uint64_t harness_document(harness *h, const char *name, uint64_t tokens);
 

@@ -21,8 +21,6 @@ one_segment_needs_no_world(void **state)
     EXPECT_NOTHING();
     core_stored(h->c, 1, ST_OK, "");
     (void)EXPECT_ACTION(CORE_JOB_DROP);
-    a = EXPECT_ACTION(CORE_RECORD);
-    assert_int_equal(a->state, CLIENT_STATE_DONE);
     a = EXPECT_CLIENT(CLIENT_DONE);
     assert_int_equal(a->n_segment, 1);
     EXPECT_NOTHING();
@@ -141,12 +139,13 @@ answers_are_streamed(void **state)
     assert_int_equal(begin->snapshot_bytes, HARNESS_SNAPSHOT);
     (void)EXPECT_ACTION(CORE_FEED_OPEN);
     harness_token(h, 10, begin, 0, 42);
+    harness_kept(h, 1, 1); /* not told before */
     assert_int_equal(EXPECT_CLIENT(CLIENT_TOKEN)->index, 0);
     harness_token(h, 10, begin, 1, 43);
-    assert_int_equal(EXPECT_CLIENT(CLIENT_TOKEN)->index, 1);
     harness_world_done(h, 10, begin, "eos");
-    (void)EXPECT_ACTION(CORE_JOB_DROP);
-    (void)EXPECT_ACTION(CORE_RECORD);
+    (void)EXPECT_ACTION(CORE_TOKENS);
+    (void)harness_end(h, 1, CLIENT_STATE_DONE);
+    assert_int_equal(EXPECT_CLIENT(CLIENT_TOKEN)->index, 1);
     a = EXPECT_CLIENT(CLIENT_DONE);
     assert_int_equal(a->n_id, 2);
     assert_string_equal(a->finish, "eos");
@@ -214,8 +213,7 @@ nothing_is_kept_when_storing_fails(void **state)
     harness_input(h, 1, 8);
     (void)EXPECT_ACTION(CORE_STORE);
     core_stored(h->c, 1, ST_IO, "the disk is full");
-    (void)EXPECT_ACTION(CORE_JOB_DROP);
-    (void)EXPECT_ACTION(CORE_RECORD);
+    (void)harness_end(h, 1, CLIENT_FAILED);
     EXPECT_REFUSED("io");
     assert_null(catalog_find(core_catalog(h->c), "d"));
     harness_fini(h);
@@ -238,17 +236,17 @@ input_that_stops_coming_fails(void **state)
         core_tick(h->c);
     }
     (void)EXPECT_ACTION(CORE_JOB_DROP);
-    (void)EXPECT_ACTION(CORE_RECORD);
     EXPECT_REFUSED("timeout");
     harness_fini(h);
 }
 
 static void
-shutdown_waits_for_what_is_stored(void **state)
+shutdown_puts_away_what_runs(void **state)
 {
     harness box;
     harness *h = &box;
     const harness_action *begin;
+    world_message m;
 
     (void)state;
     harness_init(h, 8);
@@ -262,17 +260,19 @@ shutdown_waits_for_what_is_stored(void **state)
     (void)EXPECT_ACTION(CORE_FEED_OPEN);
     harness_client(h, 1, harness_plain(CLIENT_SHUTDOWN));
     (void)EXPECT_CLIENT(CLIENT_DONE);
-    assert_int_equal(EXPECT_WORLD(WORLD_CANCEL)->job, begin->job);
-    (void)EXPECT_ACTION(CORE_JOB_DROP);
-    (void)EXPECT_ACTION(CORE_RECORD);
-    EXPECT_REFUSED("state");
+    (void)EXPECT_WORLD(WORLD_DRAIN);
+    EXPECT_NOTHING();
+    m = harness_reply(WORLD_JOB_FAILED, begin);
+    m.u.failed.code = (char *)(uintptr_t) "canceled";
+    m.u.failed.text = (char *)(uintptr_t) "drained";
+    harness_world(h, 10, m);
+    (void)EXPECT_ACTION(CORE_ATTEMPT_DROP); /* and no failure */
     (void)EXPECT_WORLD(WORLD_STOP);
     EXPECT_NOTHING();
     core_stored(h->c, 1, ST_OK, "");
     (void)EXPECT_ACTION(CORE_JOB_DROP);
-    (void)EXPECT_ACTION(CORE_RECORD);
     (void)EXPECT_CLIENT(CLIENT_DONE);
-    (void)EXPECT_ACTION(CORE_LEAVE);
+    assert_int_equal(EXPECT_ACTION(CORE_LEAVE)->number, 0);
     EXPECT_NOTHING();
     harness_client(h, 1, harness_add("late", 32));
     EXPECT_REFUSED("state");
@@ -280,7 +280,33 @@ shutdown_waits_for_what_is_stored(void **state)
 }
 
 static void
-a_supervisor_that_gave_up_fails_the_queue(void **state)
+a_world_that_does_not_drain_is_left(void **state)
+{
+    harness box;
+    harness *h = &box;
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_join(h, 10, 2);
+    harness_client(h, 1, harness_add("runs", 400));
+    harness_input(h, 1, 100);
+    core_tick(h->c);
+    harness_skip(h);
+    core_shutdown(h->c);
+    (void)EXPECT_WORLD(WORLD_DRAIN);
+    h->time.now_ns += UINT64_C(31) * 1000000000;
+    core_set_time(h->c, &h->time);
+    core_shutdown(h->c);
+    core_tick(h->c);
+    while (h->action[h->read].kind == CORE_TELL_CLIENT)
+        h->read++;
+    (void)EXPECT_WORLD(WORLD_STOP);
+    assert_int_equal(EXPECT_ACTION(CORE_LEAVE)->number, 1);
+    harness_fini(h);
+}
+
+static void
+jobs_outlast_the_end_of_their_world(void **state)
 {
     harness box;
     harness *h = &box;
@@ -292,16 +318,13 @@ a_supervisor_that_gave_up_fails_the_queue(void **state)
     harness_client(h, 1, harness_add("d", 400));
     harness_input(h, 1, 100);
     EXPECT_NOTHING();
-    core_launch_event(h->c, CORE_LAUNCH_GAVE_UP, 0, "mpirun: no such file");
-    (void)EXPECT_ACTION(CORE_JOB_DROP);
-    (void)EXPECT_ACTION(CORE_RECORD);
-    a = EXPECT_CLIENT(CLIENT_REFUSED);
-    assert_non_null(strstr(a->text, "mpirun: no such file"));
-    harness_client(h, 1, harness_add("d", 400));
-    EXPECT_REFUSED("state");
+    core_launch_event(h->c, CORE_LAUNCH_WAITING, 0, "mpirun: no such file");
+    EXPECT_NOTHING();
     harness_client(h, 1, harness_plain(CLIENT_GET_STATUS));
     a = EXPECT_CLIENT(CLIENT_STATUS);
     assert_string_equal(a->text, "mpirun: no such file");
+    (void)harness_join(h, 10, 2);
+    (void)EXPECT_WORLD(WORLD_BEGIN);
     harness_fini(h);
 }
 
@@ -318,8 +341,9 @@ main(void)
         cmocka_unit_test(progress_is_told_ten_times_a_second),
         cmocka_unit_test(nothing_is_kept_when_storing_fails),
         cmocka_unit_test(input_that_stops_coming_fails),
-        cmocka_unit_test(shutdown_waits_for_what_is_stored),
-        cmocka_unit_test(a_supervisor_that_gave_up_fails_the_queue),
+        cmocka_unit_test(shutdown_puts_away_what_runs),
+        cmocka_unit_test(a_world_that_does_not_drain_is_left),
+        cmocka_unit_test(jobs_outlast_the_end_of_their_world),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,9 +10,9 @@
 #include "tests/daemon/scratch.h"
 
 typedef struct record {
-    launch_state state[8];
-    uint64_t token[8];
-    char why[8][256];
+    launch_state state[16];
+    uint64_t token[16];
+    char why[16][256];
     size_t n;
 } record;
 
@@ -21,7 +21,7 @@ note(void *ctx, launch_state state, uint64_t token, const char *why)
 {
     record *r = ctx;
 
-    assert_true(r->n < 8);
+    assert_true(r->n < 16);
     r->state[r->n] = state;
     r->token[r->n] = token;
     (void)snprintf(r->why[r->n], sizeof(r->why[0]), "%s", why);
@@ -61,24 +61,59 @@ start(record *r, const char *command)
     return l;
 }
 
+/* T24: again and again, with growing pauses; whoever would rather give up can
+ * know. */
 static void
-a_world_that_dies_is_started_once_more(void **state)
+a_world_that_dies_is_started_again(void **state)
 {
     record r = {0};
+    uint64_t start_ns = clock_ns();
     launch *l = start(&r, "exit 3");
 
     (void)state;
+    wait_events(l, &r, 8);
+    for (size_t i = 0; i < 8; i += 2) {
+        assert_int_equal(r.state[i], LAUNCH_STARTED);
+        assert_int_equal(r.state[i + 1], LAUNCH_ENDED);
+        assert_non_null(strstr(r.why[i + 1], "status 3"));
+        assert_true(r.token[i] != 0);
+        assert_true(i == 0 || r.token[i] != r.token[i - 2]);
+    }
+    assert_true(clock_ns() - start_ns >= UINT64_C(700) * 1000000);
+    assert_false(launch_is_hopeless(l));
+    wait_events(l, &r, 10);
+    assert_true(launch_is_hopeless(l));
+    launch_progress(l);
+    assert_false(launch_is_hopeless(l));
+    launch_free(l);
+}
+
+/* A world that never joins is ended, one that has joined is left alone. */
+static void
+joining_has_a_deadline(void **state)
+{
+    launch_setup setup = {.command = "sleep 100",
+                          .model = "m",
+                          .endpoint = "ipc:///x",
+                          .start_ms = 100};
+    record r = {0};
+    launch *l;
+
+    (void)state;
+    EXPECT_OK(launch_new(&l, &setup, note, &r));
+    launch_start(l);
+    wait_events(l, &r, 3);
+    assert_non_null(strstr(r.why[1], "signal 9"));
+    launch_joined(l, r.token[2]);
+    for (int i = 0; i < 40; i++) {
+        launch_tick(l);
+        clock_sleep_us(5000);
+    }
+    assert_int_equal(r.n, 3);
+    launch_kill(l, r.token[2] + 1); /* of another start */
+    assert_true(launch_is_running(l));
+    launch_kill(l, r.token[2]);
     wait_events(l, &r, 4);
-    assert_int_equal(r.state[0], LAUNCH_STARTED);
-    assert_int_equal(r.state[1], LAUNCH_ENDED);
-    assert_non_null(strstr(r.why[1], "status 3"));
-    assert_int_equal(r.state[2], LAUNCH_STARTED);
-    assert_true(r.token[0] != 0 && r.token[2] != 0);
-    assert_true(r.token[0] != r.token[2]);
-    assert_int_equal(r.state[3], LAUNCH_GAVE_UP);
-    launch_tick(l);
-    assert_false(launch_is_running(l));
-    assert_int_equal(r.n, 4);
     launch_free(l);
 }
 
@@ -232,7 +267,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_world_that_dies_is_started_once_more),
+        cmocka_unit_test(a_world_that_dies_is_started_again),
+        cmocka_unit_test(joining_has_a_deadline),
         cmocka_unit_test(the_sentence_names_the_signal),
         cmocka_unit_test(a_missing_program_is_named),
         cmocka_unit_test(stopping_ends_the_group),

@@ -65,7 +65,9 @@ init(scene *s)
                         .data = s->data,
                         .max_question = 100,
                         .max_input = 1 << 20,
-                        .max_queue = 8};
+                        .max_queue = 8,
+                        .keep = 7,
+                        .drain_seconds = 1};
     EXPECT_OK(config_load(&s->model, MODEL));
     EXPECT_OK(zcontext_new(&s->z));
     start(s);
@@ -138,8 +140,9 @@ send_ids(scene *s, const int32_t *ids, size_t n)
 {
     client_message chunk = {.kind = CLIENT_CHUNK};
 
-    hear_kind(s, CLIENT_ACCEPTED);
+    hear_kind(s, CLIENT_MORE_INPUT);
     say(s, chunk, ids, n * sizeof(*ids));
+    hear_kind(s, CLIENT_ACCEPTED);
 }
 
 static void

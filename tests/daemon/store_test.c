@@ -2,6 +2,7 @@
 /* The index on disk: what was acknowledged is there again. */
 #include "daemon/store.h"
 
+#include "base/mem.h"
 #include "tests/daemon/scratch.h"
 
 static document
@@ -25,13 +26,34 @@ a_job(uint64_t id, client_state state)
     store_job j = {.id = id,
                    .kind = JOB_ASK,
                    .state = state,
+                   .owner = "local",
                    .document = "book",
+                   .document_id = 3,
                    .created_ms = 5,
+                   .ended_ms = -6,
+                   .input = CLIENT_IDS,
+                   .bytes = 12,
+                   .hash = {9, 8, 7},
+                   .sampling = {.max_tokens = 7,
+                                .temperature = 0.5F,
+                                .top_k = 3,
+                                .top_p = 0.25F,
+                                .seed = UINT64_MAX,
+                                .ignore_eos = true},
                    .tokens = 6,
+                   .pending = 2,
+                   .first_segment = 1,
+                   .snapshot_bytes = 160,
                    .segments_done = 7,
                    .segments_total = 8,
+                   .redone = 4,
+                   .attempt = 2,
+                   .strikes = 1,
+                   .fingerprint = {5},
+                   .device = "cpu",
                    .st = ST_IO,
-                   .text = "it's \"so\""};
+                   .text = "it's \"so\"",
+                   .finish = "eos"};
     return j;
 }
 
@@ -39,6 +61,7 @@ typedef struct seen {
     size_t n;
     document doc[4];
     store_job row[4];
+    store_record record;
 } seen;
 
 static status
@@ -108,61 +131,134 @@ a_name_is_unique(void **state)
     scratch_fini(&box);
 }
 
+static status
+see_record(void *ctx, const store_record *r)
+{
+    seen *s = ctx;
+
+    s->row[s->n++] = r->row;
+    assert_int_equal(r->stops_len, 5);
+    assert_memory_equal(r->stops, "a\0bc\0", 5);
+    assert_int_equal(r->n_id, 3);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(r->ids[i], 40 + i);
+    return ST_OK;
+}
+
 static void
-a_document_marks_its_job_done(void **state)
+a_document_ends_its_job(void **state)
 {
     scratch box;
     store *s;
     document doc = a_document(5, "book");
-    store_job j = a_job(5, CLIENT_RUNNING);
+    store_job j = a_job(5, CLIENT_QUEUED);
+    store_checkpoint k = {
+        .job = 5, .segment = 64, .crcs = (uint32_t[]){1}, .n_layer = 1};
     seen got = {0};
+    uint8_t hash[32];
+    uint8_t *data;
+    size_t len;
 
     (void)state;
     scratch_init(&box);
     EXPECT_OK(store_open(&s, scratch_path(&box, "db")));
-    EXPECT_OK(store_put_job(s, &j));
-    EXPECT_OK(store_add_document(s, &doc));
-    EXPECT_OK(store_each_job(s, 10, see_job, &got));
+    EXPECT_OK(store_begin(s));
+    EXPECT_OK(store_insert_job(s, &j, "", 0, "input", 5));
+    EXPECT_OK(store_add_checkpoint(s, &k));
+    EXPECT_OK(store_read_input(s, 5, hash, &data, &len));
+    assert_int_equal(len, 5);
+    assert_memory_equal(hash, j.hash, sizeof(hash));
+    mem_free(data);
+    j.state = CLIENT_STATE_DONE;
+    EXPECT_OK(store_end_document(s, &doc, &j));
+    EXPECT_OK(store_commit(s));
+    EXPECT_OK(store_each_finished(s, 10, see_job, &got));
     assert_int_equal(got.row[0].state, CLIENT_STATE_DONE);
+    EXPECT_OK(store_read_input(s, 5, hash, &data, &len));
+    assert_null(data); /* of no use any more */
+    /* Both or neither: the name is taken. */
+    j = a_job(6, CLIENT_QUEUED);
+    doc.id = 6;
+    EXPECT_OK(store_begin(s));
+    EXPECT_OK(store_insert_job(s, &j, "", 0, NULL, 0));
+    j.state = CLIENT_STATE_DONE;
+    EXPECT_ST(store_end_document(s, &doc, &j), ST_IO);
+    EXPECT_OK(store_commit(s));
+    got.n = 0;
+    EXPECT_OK(store_each_finished(s, 10, see_job, &got));
+    assert_int_equal(got.n, 1);
     store_close(s);
     scratch_fini(&box);
 }
 
+/* What was committed is there again, to the last bit; what was not is not. */
 static void
-unfinished_jobs_fail_at_start(void **state)
+unfinished_jobs_come_back(void **state)
 {
+    const int32_t ids[] = {40, 41, 42};
     scratch box;
     store *s;
-    const client_state state_of[] = {CLIENT_RUNNING, CLIENT_STATE_DONE,
-                                     CLIENT_QUEUED};
+    store_job j = a_job(7, CLIENT_RUNNING);
+    store_job other = a_job(8, CLIENT_QUEUED);
     seen got = {0};
 
     (void)state;
     scratch_init(&box);
     EXPECT_OK(store_open(&s, scratch_path(&box, "db")));
-    for (uint64_t id = 1; id <= 3; id++) {
-        store_job j = a_job(id, state_of[id - 1]);
-
-        EXPECT_OK(store_put_job(s, &j));
-    }
-    EXPECT_OK(store_fail_unfinished(s, "it stopped"));
-    EXPECT_OK(store_each_job(s, 10, see_job, &got));
-    assert_int_equal(got.n, 3);
-    assert_int_equal(got.row[0].state, CLIENT_FAILED);
-    assert_string_equal(got.row[0].text, "it stopped");
-    assert_int_equal(got.row[1].state, CLIENT_STATE_DONE);
-    assert_string_equal(got.row[1].text, "it's \"so\"");
-    assert_int_equal(got.row[2].state, CLIENT_FAILED);
+    EXPECT_OK(store_begin(s));
+    EXPECT_OK(store_insert_job(s, &j, "a\0bc\0", 5, "x", 1));
+    EXPECT_OK(store_add_tokens(s, 7, 0, ids, 2));
+    EXPECT_OK(store_add_tokens(s, 7, 1, ids + 1, 2)); /* overlaps */
+    EXPECT_OK(store_commit(s));
+    EXPECT_OK(store_begin(s));
+    EXPECT_OK(store_insert_job(s, &other, "", 0, "x", 1));
+    store_close(s); /* in the middle of it */
+    EXPECT_OK(store_open(&s, scratch_path(&box, "db")));
+    EXPECT_OK(store_each_unfinished(s, see_record, &got));
+    assert_int_equal(got.n, 1);
+    assert_memory_equal(&got.row[0], &j, sizeof(j));
     store_close(s);
     scratch_fini(&box);
 }
 
 static void
-jobs_come_back_latest_last(void **state)
+a_key_belongs_to_one_job_of_an_owner(void **state)
 {
     scratch box;
     store *s;
-    seen got = {0};
+    store_job j = a_job(7, CLIENT_QUEUED);
+    store_job found;
+
+    (void)state;
+    scratch_init(&box);
+    EXPECT_OK(store_open(&s, scratch_path(&box, "db")));
+    EXPECT_OK(store_begin(s));
+    EXPECT_OK(store_insert_job(s, &j, "", 0, "x", 1)); /* none */
+    EXPECT_ST(store_find_key(s, &found, "local", ""), ST_NOTFOUND);
+    j.id = 8;
+    (void)snprintf(j.key, sizeof(j.key), "k");
+    EXPECT_OK(store_insert_job(s, &j, "", 0, "x", 1));
+    j.id = 9;
+    EXPECT_ST(store_insert_job(s, &j, "", 0, "x", 1), ST_IO);
+    (void)snprintf(j.owner, sizeof(j.owner), "other");
+    EXPECT_OK(store_insert_job(s, &j, "", 0, "x", 1));
+    EXPECT_OK(store_commit(s));
+    EXPECT_OK(store_find_key(s, &found, "local", "k"));
+    assert_int_equal(found.id, 8);
+    EXPECT_OK(store_find_key(s, &found, "other", "k"));
+    assert_int_equal(found.id, 9);
+    EXPECT_ST(store_find_key(s, &found, "nobody", "k"), ST_NOTFOUND);
+    store_close(s);
+    scratch_fini(&box);
+}
+
+static void
+results_are_kept_for_running_time(void **state)
+{
+    const int32_t id = 5;
+    scratch box;
+    store *s;
+    store_record r;
     uint64_t next;
 
     (void)state;
@@ -170,23 +266,54 @@ jobs_come_back_latest_last(void **state)
     EXPECT_OK(store_open(&s, scratch_path(&box, "db")));
     EXPECT_OK(store_next_job(s, &next));
     assert_int_equal(next, 1);
-    for (uint64_t id = 1; id <= 3; id++) {
-        store_job j = a_job(id, CLIENT_FAILED);
+    for (uint64_t i = 1; i <= 2; i++) {
+        store_job j = a_job(i, CLIENT_QUEUED);
 
-        EXPECT_OK(store_put_job(s, &j));
-        EXPECT_OK(store_put_job(s, &j)); /* replaces */
+        EXPECT_OK(store_begin(s));
+        EXPECT_OK(store_insert_job(s, &j, "", 0, "x", 1));
+        EXPECT_OK(store_set_number(s, "age", 100 * i));
+        EXPECT_OK(store_add_tokens(s, i, 0, &id, 1));
+        j.state = CLIENT_STATE_DONE;
+        EXPECT_OK(store_end_job(s, &j, "five", 4));
+        EXPECT_OK(store_commit(s));
     }
-    EXPECT_OK(store_each_job(s, 2, see_job, &got));
-    assert_int_equal(got.n, 2);
-    assert_int_equal(got.row[0].id, 2);
-    assert_int_equal(got.row[1].id, 3);
-    EXPECT_OK(store_forget_jobs(s, 1));
-    got.n = 0;
-    EXPECT_OK(store_each_job(s, 10, see_job, &got));
-    assert_int_equal(got.n, 1);
-    assert_int_equal(got.row[0].id, 3);
+    EXPECT_OK(store_set_number(s, "age", 250));
+    EXPECT_OK(store_begin(s));
+    EXPECT_OK(store_forget_jobs(s, 150));
+    EXPECT_OK(store_commit(s));
+    EXPECT_OK(store_get_job(s, &r, 1)); /* exactly that old */
+    store_record_fini(&r);
+    EXPECT_OK(store_begin(s));
+    EXPECT_OK(store_forget_jobs(s, 149));
+    EXPECT_OK(store_commit(s));
+    EXPECT_ST(store_get_job(s, &r, 1), ST_NOTFOUND);
+    EXPECT_OK(store_get_job(s, &r, 2));
+    assert_int_equal(r.n_id, 1);
+    assert_int_equal(r.text_len, 4);
+    assert_memory_equal(r.text, "five", 4);
+    store_record_fini(&r);
     EXPECT_OK(store_next_job(s, &next));
-    assert_int_equal(next, 4);
+    assert_int_equal(next, 3);
+    store_close(s);
+    scratch_fini(&box);
+}
+
+static void
+incidents_are_kept_in_order(void **state)
+{
+    scratch box;
+    store *s;
+    char text[32];
+
+    (void)state;
+    scratch_init(&box);
+    EXPECT_OK(store_open(&s, scratch_path(&box, "db")));
+    EXPECT_OK(store_last_incident(s, text, sizeof(text)));
+    assert_string_equal(text, "");
+    EXPECT_OK(store_add_incident(s, 1, 0, "the world ended"));
+    EXPECT_OK(store_add_incident(s, 2, 7, "of a job"));
+    EXPECT_OK(store_last_incident(s, text, sizeof(text)));
+    assert_string_equal(text, "the world ended");
     store_close(s);
     scratch_fini(&box);
 }
@@ -216,9 +343,11 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(documents_come_back),
         cmocka_unit_test(a_name_is_unique),
-        cmocka_unit_test(a_document_marks_its_job_done),
-        cmocka_unit_test(unfinished_jobs_fail_at_start),
-        cmocka_unit_test(jobs_come_back_latest_last),
+        cmocka_unit_test(a_document_ends_its_job),
+        cmocka_unit_test(unfinished_jobs_come_back),
+        cmocka_unit_test(a_key_belongs_to_one_job_of_an_owner),
+        cmocka_unit_test(results_are_kept_for_running_time),
+        cmocka_unit_test(incidents_are_kept_in_order),
         cmocka_unit_test(other_files_are_refused),
     };
 

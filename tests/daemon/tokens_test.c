@@ -5,6 +5,7 @@
 #include <poll.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "tests/daemon/scratch.h"
 
@@ -115,6 +116,16 @@ push(tokens_input *in, const void *data, size_t len, bool last)
     assert_null(copy);
 }
 
+static void
+sum(const void *data, size_t len, uint8_t out[HASH_BYTES])
+{
+    hash h;
+
+    hash_init(&h);
+    hash_add(&h, data, len);
+    hash_end(&h, out);
+}
+
 /* Pushes data in chunks of `step` bytes and waits; the spool is the caller's,
  * NULL after a failure. */
 static spool *
@@ -122,10 +133,13 @@ feed(bench *b, const tokens_setup *setup, const void *data, size_t len,
      size_t step)
 {
     tokens_input *in;
+    tokens_setup whole = *setup;
     size_t before = b->n_done;
 
     b->last = (tokens_report){0};
-    EXPECT_OK(tokens_input_new(&in, b->t, setup));
+    whole.bytes = len;
+    sum(data, len, whole.hash);
+    EXPECT_OK(tokens_input_new(&in, b->t, &whole));
     for (size_t at = 0; at < len; at += step) {
         size_t n = len - at < step ? len - at : step;
 
@@ -147,6 +161,43 @@ expect_ids(spool *s, const int32_t *ids, size_t n)
     assert_memory_equal(got, ids, n * sizeof(*ids));
     mem_free(got);
     spool_free(s);
+}
+
+/* What lies in a file is read from there; what is damaged is never used. */
+static void
+files_are_checked(void **state)
+{
+    bench b;
+    tokens_setup setup = {.job = 1, .text = true, .max_tokens = UINT64_MAX};
+    tokens_input *in;
+    char *data;
+    size_t len = 200000;
+
+    (void)state;
+    init(&b);
+    EXPECT_OK(mem_new(&data, len, 1));
+    memset(data, 'a', len);
+    setup.path = scratch_path(&b.box, "in");
+    setup.bytes = len;
+    sum(data, len, setup.hash);
+    EXPECT_OK(file_write(setup.path, data, len));
+    EXPECT_OK(tokens_input_new(&in, b.t, &setup));
+    wait_done(&b, 1);
+    assert_int_equal(b.last.st, ST_OK);
+    assert_int_equal(b.last.count, len);
+    spool_free(b.last.ids);
+    for (int damage = 0; damage < 3; damage++) {
+        data[150000] = damage == 0 ? 'b' : 'a';
+        EXPECT_OK(file_write(setup.path, data, len - (damage == 1)));
+        if (damage == 2)
+            EXPECT_OK(file_remove(setup.path));
+        b.last = (tokens_report){0};
+        EXPECT_OK(tokens_input_new(&in, b.t, &setup));
+        wait_done(&b, 2 + (size_t)damage);
+        assert_int_equal(b.last.st, ST_IO);
+    }
+    mem_free(data);
+    fini(&b);
 }
 
 static void
@@ -311,6 +362,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(files_are_checked),
         cmocka_unit_test(text_becomes_ids),
         cmocka_unit_test(long_text_does_not_depend_on_the_cut),
         cmocka_unit_test(bad_text_is_named),

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Checkpoints of documents that are being read: shards come in, the last two
+ * that are complete and durable are kept, and a new attempt starts from the
+ * last. */
+#include <stdio.h>
+#include <string.h>
+
+#include "daemon/core_state.h"
+#include "proto/snapshot.h"
+
+static void
+drop(core *c, const job *j, uint64_t segment)
+{
+    core_action a = {.kind = CORE_CHECKPOINT_DROP, .job = j, .number = segment};
+
+    core_act(c, &a);
+}
+
+static void
+forget(core *c, job *j, size_t i)
+{
+    uint64_t segment = j->checkpoint[i].segment;
+
+    j->n_checkpoint--;
+    memmove(j->checkpoint + i, j->checkpoint + i + 1,
+            (j->n_checkpoint - i) * sizeof(*j->checkpoint));
+    drop(c, j, segment);
+}
+
+void
+core_checkpoint_drop_all(core *c, job *j)
+{
+    while (j->n_checkpoint > 0)
+        forget(c, j, j->n_checkpoint - 1);
+}
+
+static status
+check_part(core *c, const job *j, const world_message *m, size_t len)
+{
+    const core_world *w = core_world_find(c, j->incarnation);
+    uint64_t states;
+
+    if (!w || j->kind != JOB_ADD || m->u.checkpoint.segment <= j->base ||
+        m->u.checkpoint.segment > j->n_write ||
+        m->u.checkpoint.layer >= c->cfg.n_layer)
+        return status_fail(ST_WIRE, "the world sent a part of a checkpoint "
+                                    "that was not due");
+    states = w->snapshot_bytes - SNAPSHOT_HEADER;
+    if (m->u.checkpoint.total != states / c->cfg.n_layer || len == 0 ||
+        len > WORLD_MAX_PART ||
+        len > m->u.checkpoint.total - m->u.checkpoint.offset)
+        return status_fail(ST_WIRE, "the world's checkpoint has another size "
+                                    "than its snapshot");
+    return ST_OK;
+}
+
+void
+core_checkpoint_part(core *c, job *j, const world_message *m,
+                     const core_raw *raw)
+{
+    core_action a = {
+        .kind = CORE_CHECKPOINT_PART, .job = j, .world = m, .raw = *raw};
+    status st = check_part(c, j, m, raw->len);
+
+    if (st != ST_OK)
+        core_job_fail(c, j, st, status_text());
+    else
+        core_act(c, &a);
+}
+
+/* Progress is made: the job is no longer under suspicion. */
+static void
+progress(core *c, job *j)
+{
+    core_action record = {.kind = CORE_RECORD, .job = j};
+
+    if (j->strikes == 0)
+        return;
+    j->strikes = 0;
+    core_act(c, &record);
+}
+
+void
+core_checkpointed(core *c, uint64_t id, uint32_t attempt,
+                  const job_checkpoint *k, status st, const char *text)
+{
+    job *j = job_table_find(c->jobs, id);
+    core_world *w;
+    world_message m = {.kind = WORLD_KEPT, .job = id, .attempt = attempt};
+
+    if (!j || !job_is_active(j) || j->ending || j->attempt != attempt) {
+        if (st == ST_OK) { /* its job went on without it */
+            const job gone = {.id = id};
+
+            drop(c, j ? j : &gone, k->segment);
+        }
+        return;
+    }
+    if (st != ST_OK) {
+        core_incident(c, j,
+                      "the checkpoint after segment %llu was not kept: "
+                      "%.300s",
+                      (unsigned long long)k->segment, text);
+    } else {
+        if (j->n_checkpoint == JOB_MAX_CHECKPOINT)
+            forget(c, j, 0);
+        j->checkpoint[j->n_checkpoint++] = *k;
+        progress(c, j);
+    }
+    w = core_world_find(c, j->incarnation);
+    m.u.kept.segment = k->segment;
+    if (w && j->state == CLIENT_RUNNING)
+        core_world_tell(c, w, &m);
+    core_dispatch(c);
+}
+
+/* The one before it is used, or the start. */
+void
+core_checkpoint_damaged(core *c, uint64_t id, uint32_t attempt,
+                        const char *text)
+{
+    job *j = job_table_find(c->jobs, id);
+
+    if (!j || !job_is_open(j) || j->state != CLIENT_RUNNING ||
+        j->attempt != attempt || j->n_checkpoint == 0)
+        return;
+    core_incident(
+        c, j, "the checkpoint after segment %llu is damaged: %.300s",
+        (unsigned long long)j->checkpoint[j->n_checkpoint - 1].segment, text);
+    forget(c, j, j->n_checkpoint - 1);
+    core_dispatch_cancel(c, j);
+    core_job_retry(c, j, false, text);
+    core_dispatch(c);
+}
+
+void
+core_restore_checkpoint(core *c, const store_checkpoint *k, bool *known)
+{
+    job *j = job_table_find(c->jobs, k->job);
+
+    *known = j && job_is_active(j) && j->kind == JOB_ADD;
+    if (!*known)
+        return;
+    if (j->n_checkpoint == JOB_MAX_CHECKPOINT) {
+        j->n_checkpoint--;
+        memmove(j->checkpoint, j->checkpoint + 1,
+                j->n_checkpoint * sizeof(*j->checkpoint));
+    }
+    j->checkpoint[j->n_checkpoint++] =
+        (job_checkpoint){.segment = k->segment, .bytes = k->bytes};
+    j->segments_done = j->base = k->segment;
+}

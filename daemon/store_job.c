@@ -1,0 +1,489 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* SQL of jobs: rows, inputs, answers. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "daemon/store_impl.h"
+
+enum { MAX_FORGET = 1000 }; /* jobs at once */
+
+/* The columns of a job, in the order of put_job() and read_job(). */
+#define JOB_COLUMNS                                                            \
+    "id, kind, state, owner, key, document, document_id, created_ms, "         \
+    "ended_ms, input, bytes, hash, max_tokens, temperature, top_k, top_p, "    \
+    "seed, ignore_eos, tokens, pending, first_segment, snapshot_bytes, "       \
+    "segments_done, segments_total, redone, attempt, strikes, fingerprint, "   \
+    "device, code, text, finish"
+#define RUNNING_TIME                                                           \
+    "(SELECT coalesce((SELECT value FROM number WHERE name = 'age'), 0))"
+
+static const char INSERT_JOB[] =
+    "INSERT INTO job (" JOB_COLUMNS ", ended_age, stops) VALUES "
+    "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,"
+    "?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,0,?33)";
+static const char UPDATE_JOB[] =
+    "UPDATE job SET state=?3, document_id=?7, ended_ms=?9, tokens=?19, "
+    "pending=?20, first_segment=?21, snapshot_bytes=?22, segments_done=?23, "
+    "segments_total=?24, redone=?25, attempt=?26, strikes=?27, "
+    "fingerprint=?28, device=?29, code=?30, text=?31, finish=?32 "
+    "WHERE id=?1";
+static const char GET_JOB[] =
+    "SELECT " JOB_COLUMNS ", stops, answer FROM job WHERE id=?";
+
+static void
+put_job(sql_query *q, const store_job *j)
+{
+    const client_sampling *p = &j->sampling;
+    int i = 1;
+
+    sql_put_number(q, i++, j->id);
+    sql_put_number(q, i++, j->kind);
+    sql_put_number(q, i++, j->state);
+    sql_put_text(q, i++, j->owner);
+    sql_put_text(q, i++, j->key);
+    sql_put_text(q, i++, j->document);
+    sql_put_number(q, i++, j->document_id);
+    sql_put_number(q, i++, (uint64_t)j->created_ms);
+    sql_put_number(q, i++, (uint64_t)j->ended_ms);
+    sql_put_number(q, i++, j->input);
+    sql_put_number(q, i++, j->bytes);
+    sql_put_bytes(q, i++, j->hash, sizeof(j->hash));
+    sql_put_number(q, i++, p->max_tokens);
+    sql_put_real(q, i++, (double)p->temperature);
+    sql_put_number(q, i++, p->top_k);
+    sql_put_real(q, i++, (double)p->top_p);
+    sql_put_number(q, i++, p->seed);
+    sql_put_number(q, i++, p->ignore_eos);
+    sql_put_number(q, i++, j->tokens);
+    sql_put_number(q, i++, j->pending);
+    sql_put_number(q, i++, j->first_segment);
+    sql_put_number(q, i++, j->snapshot_bytes);
+    sql_put_number(q, i++, j->segments_done);
+    sql_put_number(q, i++, j->segments_total);
+    sql_put_number(q, i++, j->redone);
+    sql_put_number(q, i++, j->attempt);
+    sql_put_number(q, i++, j->strikes);
+    sql_put_bytes(q, i++, j->fingerprint, sizeof(j->fingerprint));
+    sql_put_text(q, i++, j->device);
+    sql_put_number(q, i++, j->st);
+    sql_put_text(q, i++, j->text);
+    sql_put_text(q, i++, j->finish);
+}
+
+/* A row is trusted as far as its own numbers make sense. */
+static status
+read_job(const sql_query *q, store_job *j)
+{
+    client_sampling *p = &j->sampling;
+    uint64_t state = sql_number(q, 2);
+    uint64_t code = sql_number(q, 29);
+
+    *j = (store_job){.id = sql_number(q, 0)};
+    if (sql_number(q, 1) > JOB_ASK || state > CLIENT_CANCELED ||
+        code >= ST_COUNT || sql_number(q, 9) > CLIENT_IDS ||
+        sql_number(q, 12) > CLIENT_MAX_GENERATE)
+        return status_fail(ST_IO, "the row of job %llu is damaged",
+                           (unsigned long long)j->id);
+    j->kind = (job_kind)sql_number(q, 1);
+    j->state = (client_state)state;
+    sql_text(q, 3, j->owner, sizeof(j->owner));
+    sql_text(q, 4, j->key, sizeof(j->key));
+    sql_text(q, 5, j->document, sizeof(j->document));
+    j->document_id = sql_number(q, 6);
+    j->created_ms = (int64_t)sql_number(q, 7);
+    j->ended_ms = (int64_t)sql_number(q, 8);
+    j->input = (client_input)sql_number(q, 9);
+    j->bytes = sql_number(q, 10);
+    sql_bytes(q, 11, j->hash, sizeof(j->hash));
+    p->max_tokens = (uint32_t)sql_number(q, 12);
+    p->temperature = (float)sql_real(q, 13);
+    p->top_k = (uint32_t)sql_number(q, 14);
+    p->top_p = (float)sql_real(q, 15);
+    p->seed = sql_number(q, 16);
+    p->ignore_eos = sql_number(q, 17) != 0;
+    j->tokens = sql_number(q, 18);
+    j->pending = sql_number(q, 19);
+    j->first_segment = sql_number(q, 20);
+    j->snapshot_bytes = sql_number(q, 21);
+    j->segments_done = sql_number(q, 22);
+    j->segments_total = sql_number(q, 23);
+    j->redone = sql_number(q, 24);
+    j->attempt = (uint32_t)sql_number(q, 25);
+    j->strikes = (uint32_t)sql_number(q, 26);
+    sql_bytes(q, 27, j->fingerprint, sizeof(j->fingerprint));
+    sql_text(q, 28, j->device, sizeof(j->device));
+    j->st = (status)code;
+    sql_text(q, 30, j->text, sizeof(j->text));
+    sql_text(q, 31, j->finish, sizeof(j->finish));
+    return ST_OK;
+}
+
+static status
+insert_job(store *s, const store_job *j, const char *stops, size_t stops_len)
+{
+    sql_query *q;
+    status st;
+
+    TRY(sql_start(s->db, &q, INSERT_JOB));
+    put_job(q, j);
+    sql_put_bytes(q, 33, stops, stops_len);
+    TRY(sql_run(q));
+fail:
+    return st;
+}
+
+static status
+put_input(store *s, uint64_t id, const void *input, size_t len)
+{
+    sql_query *q;
+    status st;
+
+    TRY(sql_start(s->db, &q, "INSERT INTO input VALUES (?,?)"));
+    sql_put_number(q, 1, id);
+    sql_put_bytes(q, 2, input, len);
+    TRY(sql_run(q));
+fail:
+    return st;
+}
+
+status
+store_insert_job(store *s, const store_job *j, const char *stops,
+                 size_t stops_len, const void *input, size_t len)
+{
+    status st;
+
+    TRY(sql_change_begin(s->db));
+    st = insert_job(s, j, stops, stops_len);
+    if (st == ST_OK && input)
+        st = put_input(s, j->id, input, len);
+    st = sql_change_end(s->db, st);
+fail:
+    return st;
+}
+
+status
+store_update_job(store *s, const store_job *j)
+{
+    sql_query *q;
+    status st;
+
+    TRY(sql_start(s->db, &q, UPDATE_JOB));
+    put_job(q, j);
+    TRY(sql_run(q));
+fail:
+    return st;
+}
+
+static status
+drop_of(store *s, const char *text, uint64_t id)
+{
+    sql_query *q;
+    status st;
+
+    TRY(sql_start(s->db, &q, text));
+    sql_put_number(q, 1, id);
+    TRY(sql_run(q));
+fail:
+    return st;
+}
+
+static status
+put_text(store *s, uint64_t id, const char *text, size_t len)
+{
+    sql_query *q;
+    status st;
+
+    TRY(sql_start(s->db, &q,
+                  "UPDATE job SET answer=?2, ended_age=" RUNNING_TIME
+                  " WHERE id=?1"));
+    sql_put_number(q, 1, id);
+    sql_put_bytes(q, 2, text, len);
+    TRY(sql_run(q));
+fail:
+    return st;
+}
+
+static status
+end_job(store *s, const store_job *j, const char *text, size_t len)
+{
+    status st;
+
+    TRY(store_update_job(s, j));
+    TRY(put_text(s, j->id, text, len));
+    TRY(drop_of(s, "DELETE FROM input WHERE job=?", j->id));
+    TRY(drop_of(s, "DELETE FROM checkpoint WHERE job=?", j->id));
+fail:
+    return st;
+}
+
+status
+store_end_job(store *s, const store_job *j, const char *text, size_t len)
+{
+    status st;
+
+    TRY(sql_change_begin(s->db));
+    st = sql_change_end(s->db, end_job(s, j, text, len));
+fail:
+    return st;
+}
+
+status
+store_add_tokens(store *s, uint64_t id, uint64_t first, const int32_t *ids,
+                 size_t n)
+{
+    sql_query *q;
+    status st;
+
+    TRY(sql_change_begin(s->db));
+    for (size_t i = 0; i < n && st == ST_OK; i++) {
+        st =
+            sql_start(s->db, &q, "INSERT OR REPLACE INTO token VALUES (?,?,?)");
+        if (st != ST_OK)
+            break;
+        sql_put_number(q, 1, id);
+        sql_put_number(q, 2, first + i);
+        sql_put_number(q, 3, (uint64_t)ids[i]);
+        st = sql_run(q);
+    }
+    st = sql_change_end(s->db, st);
+fail:
+    return st;
+}
+
+status
+store_end_document(store *s, const document *doc, const store_job *j)
+{
+    status st;
+
+    TRY(sql_change_begin(s->db));
+    st = store_add_document(s, doc);
+    if (st == ST_OK)
+        st = end_job(s, j, NULL, 0);
+    st = sql_change_end(s->db, st);
+fail:
+    return st;
+}
+
+status
+store_read_input(store *s, uint64_t id, uint8_t sum[CLIENT_HASH], uint8_t **out,
+                 size_t *len)
+{
+    sql_query *q = NULL;
+    bool row;
+    status st;
+
+    TRY(sql_start(s->db, &q,
+                  "SELECT job.hash, input.job, input.data FROM job "
+                  "LEFT JOIN input ON input.job = job.id WHERE job.id = ?"));
+    sql_put_number(q, 1, id);
+    TRY(sql_next(q, &row));
+    if (!row)
+        TRY(status_fail(ST_NOTFOUND, "the row of job %llu is gone",
+                        (unsigned long long)id));
+    sql_bytes(q, 0, sum, CLIENT_HASH);
+    *out = NULL;
+    *len = 0;
+    if (sql_number(q, 1) == id)
+        TRY(sql_copy(q, 2, out, len));
+fail:
+    sql_stop(q);
+    return st;
+}
+
+status
+store_find_key(store *s, store_job *out, const char *owner, const char *key)
+{
+    sql_query *q = NULL;
+    bool row;
+    status st;
+
+    TRY(sql_start(s->db, &q,
+                  "SELECT " JOB_COLUMNS " FROM job WHERE owner=? AND key=? "
+                  "AND key <> ''"));
+    sql_put_text(q, 1, owner);
+    sql_put_text(q, 2, key);
+    TRY(sql_next(q, &row));
+    if (!row)
+        TRY(status_fail(ST_NOTFOUND, "no job has this key"));
+    TRY(read_job(q, out));
+fail:
+    sql_stop(q);
+    return st;
+}
+
+void
+store_record_fini(store_record *r)
+{
+    if (!r)
+        return;
+    mem_free(r->stops);
+    mem_free(r->ids);
+    mem_free(r->text);
+    *r = (store_record){.n_id = 0};
+}
+
+static status
+add_id(store_record *r, size_t *cap, const sql_query *q)
+{
+    status st;
+
+    if (sql_number(q, 0) != r->n_id || r->n_id >= CLIENT_MAX_GENERATE)
+        return status_fail(ST_IO, "the answer of job %llu is damaged",
+                           (unsigned long long)r->row.id);
+    if (r->n_id == *cap) {
+        size_t more = *cap ? 2 * *cap : 64;
+
+        TRY(mem_resize(&r->ids, more, sizeof(*r->ids)));
+        *cap = more;
+    }
+    r->ids[r->n_id++] = (int32_t)sql_number(q, 1);
+    return ST_OK;
+fail:
+    return st;
+}
+
+/* The tokens of the answer, which follow each other from 0. */
+static status
+read_tokens(store *s, store_record *r)
+{
+    sql_query *q = NULL;
+    size_t cap = 0;
+    bool row;
+    status st;
+
+    TRY(sql_start(s->db, &q,
+                  "SELECT place, id FROM token WHERE job=? ORDER BY place"));
+    sql_put_number(q, 1, r->row.id);
+    for (;;) {
+        TRY(sql_next(q, &row));
+        if (!row)
+            return ST_OK;
+        TRY(add_id(r, &cap, q));
+    }
+fail:
+    sql_stop(q);
+    return st;
+}
+
+/* `q` stands on a row of GET_JOB's columns. */
+static status
+read_record(store *s, const sql_query *q, store_record *out)
+{
+    store_record r = {.n_id = 0};
+    status st;
+
+    TRY(read_job(q, &r.row));
+    TRY(sql_copy(q, 32, &r.stops, &r.stops_len));
+    TRY(sql_copy(q, 33, &r.text, &r.text_len));
+    TRY(read_tokens(s, &r));
+    *out = r;
+    return ST_OK;
+fail:
+    store_record_fini(&r);
+    return st;
+}
+
+status
+store_get_job(store *s, store_record *out, uint64_t id)
+{
+    sql_query *q = NULL;
+    bool row;
+    status st;
+
+    TRY(sql_start(s->db, &q, GET_JOB));
+    sql_put_number(q, 1, id);
+    TRY(sql_next(q, &row));
+    if (!row)
+        TRY(status_fail(ST_NOTFOUND, "there is no job %llu",
+                        (unsigned long long)id));
+    TRY(read_record(s, q, out));
+fail:
+    sql_stop(q);
+    return st;
+}
+
+status
+store_each_unfinished(store *s, store_record_fn *fn, void *ctx)
+{
+    sql_query *q = NULL;
+    store_record r = {.n_id = 0};
+    bool row;
+    status st;
+
+    TRY(sql_start(s->db, &q,
+                  "SELECT " JOB_COLUMNS ", stops, answer FROM job "
+                  "WHERE state < ? ORDER BY id"));
+    sql_put_number(q, 1, CLIENT_STATE_DONE);
+    for (;;) {
+        TRY(sql_next(q, &row));
+        if (!row)
+            return ST_OK;
+        TRY(read_record(s, q, &r));
+        st = fn(ctx, &r);
+        store_record_fini(&r);
+        TRY(st);
+    }
+fail:
+    sql_stop(q);
+    return st;
+}
+
+status
+store_each_finished(store *s, uint32_t max, store_job_fn *fn, void *ctx)
+{
+    sql_query *q = NULL;
+    store_job j;
+    bool row;
+    status st;
+
+    TRY(sql_start(s->db, &q,
+                  "SELECT * FROM (SELECT " JOB_COLUMNS " FROM job "
+                  "WHERE state >= ? ORDER BY id DESC LIMIT ?) ORDER BY id"));
+    sql_put_number(q, 1, CLIENT_STATE_DONE);
+    sql_put_number(q, 2, max);
+    for (;;) {
+        TRY(sql_next(q, &row));
+        if (!row)
+            return ST_OK;
+        TRY(read_job(q, &j));
+        TRY(fn(ctx, &j));
+    }
+fail:
+    sql_stop(q);
+    return st;
+}
+
+/* Running time is what the daemon counted itself: a wall clock that jumps
+ * forgets nothing. */
+#define OLD_JOBS                                                               \
+    "(SELECT id FROM job WHERE state >= ?1 AND ended_age + ?2 < " RUNNING_TIME \
+    " ORDER BY id LIMIT ?3)"
+
+static status
+forget(store *s, const char *text, uint64_t keep_s)
+{
+    sql_query *q;
+    status st;
+
+    TRY(sql_start(s->db, &q, text));
+    sql_put_number(q, 1, CLIENT_STATE_DONE);
+    sql_put_number(q, 2, keep_s);
+    sql_put_number(q, 3, MAX_FORGET);
+    TRY(sql_run(q));
+fail:
+    return st;
+}
+
+status
+store_forget_jobs(store *s, uint64_t keep_s)
+{
+    status st;
+
+    TRY(sql_change_begin(s->db));
+    st = forget(s, "DELETE FROM token WHERE job IN " OLD_JOBS, keep_s);
+    if (st == ST_OK)
+        st = forget(s, "DELETE FROM job WHERE id IN " OLD_JOBS, keep_s);
+    st = sql_change_end(s->db, st);
+fail:
+    return st;
+}
