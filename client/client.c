@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "client/connection.h"
 
@@ -24,12 +25,15 @@ struct client {
 
 /* A job as seen from here. */
 typedef struct job {
-    uint64_t request, id; /* id 0: not accepted yet */
-    const upload *input;  /* NULL: nothing to send */
+    uint64_t request, id;    /* id 0: not accepted yet */
+    client_message *message; /* that asks for it */
+    const upload *input;     /* NULL: nothing to send */
     uint64_t sent, credit;
     const client_events *events;
     client_message *done;
     bool ended, watched; /* watched: somebody else's */
+    bool over;           /* refused: it is over on the other side too */
+    uint32_t n_token;    /* told so far */
 } job;
 
 status
@@ -94,7 +98,7 @@ push(client *c, job *j, bool *idle)
 
     if (j->credit < end)
         end = j->credit;
-    *idle = j->sent >= end;
+    *idle = j->sent >= end || j->id != 0;
     if (*idle)
         return ST_OK;
     n = end - j->sent < CHUNK ? (size_t)(end - j->sent) : CHUNK;
@@ -141,6 +145,9 @@ event(job *j, client_message *m)
             e->progress(e->ctx, m);
         return ST_OK;
     case CLIENT_TOKEN:
+        if (m->u.token.index < j->n_token)
+            return ST_OK; /* once more, after a restart of the daemon */
+        j->n_token = m->u.token.index + 1;
         if (e->token)
             e->token(e->ctx, m);
         return ST_OK;
@@ -158,73 +165,143 @@ event(job *j, client_message *m)
 }
 
 /* Asks the daemon to stop the job and waits a moment for it to say so.  A job
- * that is not accepted yet is canceled as soon as it is. */
+ * that is not accepted yet is named by its request. */
 static void
 cancel(client *c, job *j)
 {
     client_message m = {.kind = CLIENT_CANCEL, .u.job.job = j->id}, got;
     bool sent = false, over = false;
 
+    if (j->id == 0)
+        m.u.job.submission = j->request;
+
     c->conn.deaf = true;
     (void)connection_begin(&c->conn);
     for (int i = 0; i < GOODBYE_MS / GOODBYE_STEP_MS && !over; i++) {
-        if (m.u.job.job != 0 && !sent) {
+        if (!sent) {
             m.request = ++c->conn.last_request;
             sent = connection_try(&c->conn, &m, NULL, 0) == ST_OK;
         }
         if (connection_receive(&c->conn, &got, GOODBYE_STEP_MS) != ST_OK)
             continue;
         if (got.request == j->request && got.kind == CLIENT_ACCEPTED)
-            j->id = m.u.job.job = got.u.accepted.job;
+            j->id = got.u.accepted.job;
         over = got.kind == CLIENT_REFUSED || got.kind == CLIENT_DONE;
         client_message_fini(&got);
     }
     c->conn.deaf = false;
 }
 
+/* Asks for the job; a short input goes along. */
+static status
+submit(client *c, job *j)
+{
+    bool whole = j->input && j->input->bytes <= CLIENT_MAX_INLINE;
+    size_t n = whole ? (size_t)j->input->bytes : 0;
+    status st;
+
+    j->sent = j->credit = 0;
+    j->request = j->message->request = connection_begin(&c->conn);
+    if (whole)
+        TRY(upload_read(j->input, c->chunk, n, 0));
+    TRY(connection_send(&c->conn, j->message, n > 0 ? c->chunk : NULL, n));
+    if (n > 0 && j->events->sent)
+        j->events->sent(j->events->ctx, n, n);
+    j->sent = n;
+fail:
+    return st;
+}
+
+/* The daemon is another one than before: a job that it acknowledged is there,
+ * any other is asked for again, by the same key. */
+static status
+resume(client *c, job *j)
+{
+    client_message watch = {.kind = CLIENT_WATCH, .u.job.job = j->id};
+    status st;
+
+    if (j->id == 0)
+        return submit(c, j);
+    j->request = watch.request = connection_begin(&c->conn);
+    st = connection_send(&c->conn, &watch, NULL, 0);
+    return st;
+}
+
+/* One step: sends what can be sent, takes what has come. */
+static status
+step(client *c, job *j)
+{
+    client_message m = {.request = 0};
+    bool idle = false;
+    status st = push(c, j, &idle);
+
+    if (st != ST_OK && st != ST_TIMEOUT)
+        return st;
+    st = connection_receive(&c->conn, &m,
+                            st == ST_TIMEOUT ? FULL_MS
+                            : idle           ? WAIT_MS
+                                             : 0);
+    if (st == ST_TIMEOUT)
+        return ST_OK;
+    if (st == ST_STATE && c->conn.restarted)
+        return resume(c, j);
+    if (st != ST_OK)
+        return st;
+    if (m.request == j->request) {
+        st = event(j, &m);
+        j->over = st != ST_OK;
+    }
+    client_message_fini(&m);
+    return st;
+}
+
 static status
 run(client *c, job *j, client_message *request)
 {
-    client_message m = {.request = 0};
+    char text[512];
     status st;
 
-    j->request = request->request = connection_begin(&c->conn);
-    st = connection_send(&c->conn, request);
-    if (st != ST_OK)
+    j->message = request;
+    st = submit(c, j);
+    while (st == ST_OK && !j->ended)
+        st = step(c, j);
+    /* ST_STATE: there is nobody to tell. */
+    if (st == ST_OK || j->over || st == ST_STATE || j->watched)
         return st;
-    while (!j->ended) {
-        bool idle = false;
+    /* Nobody will read the answer. */
+    snprintf(text, sizeof(text), "%s", status_text());
+    cancel(c, j);
+    if (j->id == 0)
+        return status_fail(st, "%s", text);
+    return status_fail(st, "%s: job %llu is canceled", text,
+                       (unsigned long long)j->id);
+}
 
-        st = push(c, j, &idle);
-        if (st != ST_OK && st != ST_TIMEOUT)
-            goto fail;
-        st = connection_receive(&c->conn, &m,
-                                st == ST_TIMEOUT ? FULL_MS
-                                : idle           ? WAIT_MS
-                                                 : 0);
-        if (st == ST_TIMEOUT)
-            continue;
-        if (st != ST_OK)
-            goto fail;
-        if (m.request == j->request)
-            st = event(j, &m);
-        client_message_fini(&m);
-        if (st != ST_OK)
-            return st; /* it is over on the other side too */
+/* A key of its own for every call, so that asking again is no second job. */
+static status
+make_key(client *c, client_key *key, const upload *input)
+{
+    uint8_t random[16];
+    char hex[2 * sizeof(random) + 1];
+    hash sum;
+    status st;
+
+    hash_random(random, sizeof(random));
+    for (size_t i = 0; i < sizeof(random); i++)
+        snprintf(hex + 2 * i, 3, "%02x", random[i]);
+    TRY(mem_strdup(&key->key, hex));
+    hash_init(&sum);
+    for (uint64_t at = 0; at < input->bytes;) {
+        uint64_t left = input->bytes - at;
+        size_t n = left < CHUNK ? (size_t)left : CHUNK;
+
+        TRY(upload_read(input, c->chunk, n, at));
+        hash_add(&sum, c->chunk, n);
+        at += n;
     }
-    return ST_OK;
+    hash_end(&sum, key->hash);
+    key->has_hash = true;
 fail:
-    /* Nobody will read the answer.  ST_STATE: there is nobody to tell. */
-    if (st != ST_STATE && !j->watched) {
-        char text[512];
-
-        snprintf(text, sizeof(text), "%s", status_text());
-        cancel(c, j);
-        if (j->id == 0)
-            return status_fail(st, "%s", text);
-        return status_fail(st, "%s: job %llu is canceled", text,
-                           (unsigned long long)j->id);
-    }
     return st;
 }
 
@@ -242,6 +319,7 @@ client_add(client *c, client_message *done, const char *name,
     TRY(mem_strdup(&m.u.add.name, name));
     m.u.add.input = input->kind;
     m.u.add.bytes = input->bytes;
+    TRY(make_key(c, &m.u.add.key, input));
     TRY(run(c, &j, &m));
 fail:
     client_message_fini(&m);
@@ -262,6 +340,7 @@ client_ask(client *c, client_message *done, const char *document,
     m.u.ask.input = question->kind;
     m.u.ask.bytes = question->bytes;
     m.u.ask.sampling = *sampling;
+    TRY(make_key(c, &m.u.ask.key, question));
     TRY(run(c, &j, &m));
 fail:
     m.u.ask.sampling.n_stop = 0; /* the caller's strings */
@@ -288,7 +367,7 @@ call(client *c, client_message *out, client_message *m, client_kind expected)
     status st;
 
     m->request = connection_begin(&c->conn);
-    TRY(connection_send(&c->conn, m));
+    TRY(connection_send(&c->conn, m, NULL, 0));
     for (;;) {
         st = connection_receive(&c->conn, &got, WAIT_MS);
         if (st == ST_TIMEOUT)

@@ -14,7 +14,8 @@ enum {
     /* A daemon that is being started may take a moment to listen. */
     LISTEN_MS = 1000,
     LISTEN_STEP_MS = 50,
-    SLICE_MS = 100 /* between looks at config.interrupted */
+    SLICE_MS = 100, /* between looks at config.interrupted */
+    PING_MS = 1000  /* of silence */
 };
 static const uint64_t MS = 1000000;
 static const double UPTIME_SLACK_S = 0.5; /* it is as old as the loop's turn */
@@ -81,8 +82,8 @@ connection_close(connection *c)
 uint64_t
 connection_begin(connection *c)
 {
-    c->heard_ns = clock_ns();
-    c->since_ns = 0;
+    c->heard_ns = c->begun_ns = clock_ns();
+    c->restarted = false;
     c->ping = 0;
     return ++c->last_request;
 }
@@ -110,23 +111,28 @@ silent(const connection *c)
 }
 
 status
-connection_send(connection *c, const client_message *m)
+connection_send(connection *c, const client_message *m, const void *raw,
+                size_t raw_len)
 {
     uint64_t deadline = clock_ns() + c->config.timeout_ms * MS;
-    status st = connection_try(c, m, NULL, 0);
+    status st = connection_try(c, m, raw, raw_len);
 
     while (st == ST_TIMEOUT && clock_ns() < deadline) {
         clock_sleep_us(1000);
-        st = connection_try(c, m, NULL, 0);
+        st = connection_try(c, m, raw, raw_len);
     }
     return st == ST_TIMEOUT ? silent(c) : st;
 }
 
-/* Asks for a sign of life half way to the verdict. */
+/* Asks for a sign of life long before the verdict, and again: what was sent
+ * while nobody listened may be lost. */
 static status
 check_silence(connection *c)
 {
-    uint64_t silence = clock_ns() - c->heard_ns;
+    uint64_t now = clock_ns();
+    uint64_t silence = now - c->heard_ns;
+    uint64_t patience =
+        c->config.timeout_ms / 2 < PING_MS ? c->config.timeout_ms / 2 : PING_MS;
     client_message m = {.kind = CLIENT_GET_STATUS};
 
     if (zsocket_is_refused(c->socket))
@@ -136,28 +142,30 @@ check_silence(connection *c)
                            c->endpoint, c->config.key->public_key);
     if (silence >= c->config.timeout_ms * MS)
         return silent(c);
-    if (c->ping || silence < c->config.timeout_ms / 2 * MS)
+    if (silence < patience * MS ||
+        (c->ping && now - c->ping_ns < patience * MS))
         return ST_OK;
     m.request = ++c->last_request;
     if (connection_try(c, &m, NULL, 0) == ST_OK) {
         c->ping = m.request;
-        c->ping_ns = clock_ns();
+        c->ping_ns = now;
     }
     return ST_OK; /* if it was not sent, then the verdict follows */
 }
 
-/* The daemon that answers must have been there when the call was first heard.
- */
+/* The daemon that answers must have been there when the call began.  One that
+ * is as old as the call may have come just before or after: asking it again
+ * does no harm. */
 static status
 check_pong(connection *c, const client_message *m)
 {
-    uint64_t since = c->since_ns ? c->since_ns : c->ping_ns;
-    double age = (double)(c->ping_ns - since) / 1e9;
+    double age = (double)(c->heard_ns - c->begun_ns) / 1e9;
 
     c->ping = 0;
     if (m->kind != CLIENT_STATUS ||
         m->u.status.uptime_seconds + UPTIME_SLACK_S >= age)
         return ST_OK;
+    c->restarted = true;
     return status_fail(ST_STATE,
                        "the daemon was restarted meanwhile: 'longwave jobs' "
                        "shows what became of the job");
@@ -192,8 +200,6 @@ connection_receive(connection *c, client_message *out, uint32_t wait_ms)
         status st = receive(c, &m, (int)(left < SLICE_MS ? left : SLICE_MS));
 
         if (st == ST_OK && (c->ping == 0 || m.request != c->ping)) {
-            if (c->since_ns == 0)
-                c->since_ns = c->heard_ns;
             *out = m;
             return ST_OK;
         }

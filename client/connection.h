@@ -20,7 +20,8 @@ typedef struct connection {
     uint64_t ping;         /* request of the status that is out, 0: none */
     uint64_t ping_ns;      /* when it was sent */
     uint64_t heard_ns;     /* last sign of life */
-    uint64_t since_ns;     /* first message of the call, 0: none yet */
+    uint64_t begun_ns;     /* when the call began */
+    bool restarted;        /* the daemon is another one than then */
     bool deaf;             /* do not ask config.interrupted any more */
 } connection;
 
@@ -30,16 +31,17 @@ void connection_close(connection *c); /* zeroed is fine */
 
 /* Starts a call: takes a request number, and silence counts from now. */
 uint64_t connection_begin(connection *c);
-/* Sends m; waits while the queue is full. */
-status connection_send(connection *c, const client_message *m) MUST_USE;
+/* Sends m with a raw frame, if there is one; waits while the queue is full. */
+status connection_send(connection *c, const client_message *m, const void *raw,
+                       size_t raw_len) MUST_USE;
 /* Sends m with a raw frame; ST_TIMEOUT at once when the queue is full. */
 status connection_try(connection *c, const client_message *m, const void *raw,
                       size_t raw_len) MUST_USE;
 
 /* The next message, waiting at most wait_ms.  ST_TIMEOUT: none came;
  * ST_CANCELED: interrupted; ST_STATE: the daemon is silent for too long, or is
- * another one than when the call began; ST_WIRE and others: it cannot be
- * understood. */
+ * another one than when the call began (c->restarted); ST_WIRE and others: it
+ * cannot be understood. */
 status connection_receive(connection *c, client_message *out,
                           uint32_t wait_ms) MUST_USE;
 

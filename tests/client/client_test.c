@@ -86,7 +86,11 @@ reader(fake *f, const client_message *m, const uint8_t *raw, size_t len)
 
     if (m->kind == CLIENT_ADD) {
         assert_string_equal(m->u.add.name, "book");
-        fake_accept(f, m, m->u.add.bytes, 1000000);
+        assert_true(m->u.add.key.key[0] && m->u.add.key.has_hash);
+        f->job = m->request;
+        f->announced = m->u.add.bytes;
+        f->credit = out.u.accepted.input_credit = 1000000;
+        fake_send(f, &out);
         return;
     }
     assert_int_equal(m->kind, CLIENT_CHUNK);
@@ -103,6 +107,8 @@ reader(fake *f, const client_message *m, const uint8_t *raw, size_t len)
         fake_send(f, &out);
         return;
     }
+    fake_accept(f, &(client_message){.request = f->job}, f->n_input,
+                f->n_input);
     memset(&out.u, 0, sizeof(out.u));
     out.kind = CLIENT_DONE;
     out.u.done.job = 42;
@@ -155,10 +161,9 @@ answerer(fake *f, const client_message *m, const uint8_t *raw, size_t len)
         assert_string_equal(m->u.ask.document, "book");
         assert_int_equal(m->u.ask.sampling.max_tokens, 3);
         assert_string_equal(m->u.ask.sampling.stop[0], "END");
-        fake_accept(f, m, m->u.ask.bytes, 1 << 20);
-        return;
+        fake_accept(f, m, m->u.ask.bytes, m->u.ask.bytes);
+        fake_keep_whole(f, raw, len);
     }
-    fake_keep(f, m, raw, len);
     for (uint32_t i = 0; i < 3; i++) {
         out.u.token.job = 42;
         out.u.token.index = i;
@@ -324,9 +329,7 @@ worker(fake *f, const client_message *m, const uint8_t *raw, size_t len)
     (void)len;
     switch ((int)m->kind) {
     case CLIENT_ADD:
-        fake_accept(f, m, m->u.add.bytes, 1 << 20);
-        break;
-    case CLIENT_CHUNK:
+        fake_accept(f, m, m->u.add.bytes, m->u.add.bytes);
         out.u.progress.job = 42;
         fake_send(f, &out);
         break;
@@ -338,6 +341,12 @@ worker(fake *f, const client_message *m, const uint8_t *raw, size_t len)
         if (atomic_load(&f->count[CLIENT_GET_STATUS]) > 0)
             f->uptime = 0; /* restarted after the first one */
         fake_status(f, m->request);
+        break;
+    case CLIENT_WATCH:
+        assert_int_equal(m->u.job.job, 42);
+        f->uptime = 1e6;
+        out.kind = CLIENT_DONE;
+        fake_send(f, &out);
         break;
     default:
         fail();
@@ -385,10 +394,10 @@ a_daemon_that_vanished_is_noticed(void **state)
     fake_stop(&f);
 }
 
-/* A daemon that answers keeps a long job alive; one that was restarted does
- * not know the job any more. */
+/* A daemon that answers keeps a long job alive; one that was restarted has the
+ * job that the one before acknowledged. */
 static void
-a_restarted_daemon_is_noticed(void **state)
+a_job_is_followed_over_a_restart(void **state)
 {
     fake f;
     seen s = {0};
@@ -401,11 +410,56 @@ a_restarted_daemon_is_noticed(void **state)
     fake_start(&f, worker);
     c = connect_to(&f, NULL, 2000);
     upload_init_text(&input, "text");
-    EXPECT_ST(client_add(c, &done, "book", &input, &events), ST_STATE);
-    assert_non_null(strstr(status_text(), "restarted"));
+    EXPECT_OK(client_add(c, &done, "book", &input, &events));
+    client_message_fini(&done);
     client_close(c);
     fake_stop(&f);
     assert_int_equal(atomic_load(&f.count[CLIENT_GET_STATUS]), 2);
+    assert_int_equal(atomic_load(&f.count[CLIENT_WATCH]), 1);
+    assert_int_equal(atomic_load(&f.count[CLIENT_ADD]), 1);
+}
+
+/* Forgets the first submission, as a daemon does that is killed before it
+ * acknowledged. */
+static void
+forgetful(fake *f, const client_message *m, const uint8_t *raw, size_t len)
+{
+    client_message out = {.kind = CLIENT_DONE, .request = m->request};
+
+    (void)raw;
+    (void)len;
+    if (m->kind == CLIENT_GET_STATUS) {
+        f->uptime = 0;
+        fake_status(f, m->request);
+        return;
+    }
+    assert_int_equal(m->kind, CLIENT_ADD);
+    if (atomic_load(&f->count[CLIENT_ADD]) == 0) {
+        (void)snprintf(f->key, sizeof(f->key), "%s", m->u.add.key.key);
+        return;
+    }
+    assert_string_equal(f->key, m->u.add.key.key);
+    fake_accept(f, m, m->u.add.bytes, m->u.add.bytes);
+    fake_send(f, &out);
+}
+
+static void
+what_was_not_acknowledged_is_submitted_again(void **state)
+{
+    fake f;
+    client_message done;
+    upload input;
+    client *c;
+
+    (void)state;
+    fake_start(&f, forgetful);
+    c = connect_to(&f, NULL, 4000);
+    upload_init_text(&input, "text");
+    EXPECT_OK(client_add(c, &done, "book", &input, NULL));
+    client_message_fini(&done);
+    client_close(c);
+    fake_stop(&f);
+    assert_int_equal(atomic_load(&f.count[CLIENT_ADD]), 2);
 }
 
 static void
@@ -433,7 +487,8 @@ main(void)
         cmocka_unit_test(small_calls_are_answered),
         cmocka_unit_test(an_interruption_cancels_the_job),
         cmocka_unit_test(a_daemon_that_vanished_is_noticed),
-        cmocka_unit_test(a_restarted_daemon_is_noticed),
+        cmocka_unit_test(a_job_is_followed_over_a_restart),
+        cmocka_unit_test(what_was_not_acknowledged_is_submitted_again),
         cmocka_unit_test(nobody_there_is_told),
     };
 

@@ -22,12 +22,33 @@ send_token(fake *f, uint64_t request, uint32_t index, const char *text)
     fake_send(f, &m);
 }
 
+/* What the job that has its input ends with. */
+static void
+finish(fake *f, client_message *out)
+{
+    static int32_t ids[] = {7, 8};
+
+    out->u.done.document = "book";
+    out->u.done.tokens = 1234567;
+    out->u.done.segments = 12;
+    out->u.done.snapshot_bytes = 48 << 20;
+    out->u.done.ids = ids;
+    out->u.done.n_id = 2;
+    out->u.done.text = word;
+    out->u.done.text_len = strlen(word);
+    out->u.done.finish = "length";
+    if (!long_answer)
+        return;
+    send_token(f, out->request, 0, "first ");
+    send_token(f, out->request, 1, "last");
+    out->u.done.text_len = 0;
+}
+
 /* Answers everything; a document named "slow" never ends. */
 static void
 answer(fake *f, const client_message *m, const uint8_t *raw, size_t len)
 {
     client_message out = {.kind = CLIENT_DONE, .request = m->request};
-    int32_t ids[] = {7, 8};
 
     switch ((int)m->kind) {
     case CLIENT_ADD:
@@ -35,31 +56,20 @@ answer(fake *f, const client_message *m, const uint8_t *raw, size_t len)
         if (strcmp(m->u.add.name, "gone") == 0)
             fake_refuse(f, m->request, "limit", "the queue is full");
         else
-            fake_accept(f, m, m->u.add.bytes,
-                        strcmp(m->u.add.name, "slow") ? 1 << 20 : 0);
-        return;
+            fake_accept(f, m, m->u.add.bytes, m->u.add.bytes);
+        if (strcmp(m->u.add.name, "gone") == 0 ||
+            strcmp(m->u.add.name, "slow") == 0)
+            return;
+        fake_keep_whole(f, raw, len);
+        finish(f, &out);
+        break;
     case CLIENT_ASK:
         long_answer = strcmp(m->u.ask.document, "long") == 0;
         assert_int_equal(m->u.ask.sampling.max_tokens, 2);
         assert_string_equal(m->u.ask.sampling.stop[1], "two");
-        fake_accept(f, m, m->u.ask.bytes, 1 << 20);
-        return;
-    case CLIENT_CHUNK:
-        fake_keep(f, m, raw, len);
-        out.u.done.document = "book";
-        out.u.done.tokens = 1234567;
-        out.u.done.segments = 12;
-        out.u.done.snapshot_bytes = 48 << 20;
-        out.u.done.ids = ids;
-        out.u.done.n_id = 2;
-        out.u.done.text = word;
-        out.u.done.text_len = strlen(word);
-        out.u.done.finish = "length";
-        if (!long_answer)
-            break;
-        send_token(f, m->request, 0, "first ");
-        send_token(f, m->request, 1, "last");
-        out.u.done.text_len = 0;
+        fake_accept(f, m, m->u.ask.bytes, m->u.ask.bytes);
+        fake_keep_whole(f, raw, len);
+        finish(f, &out);
         break;
     case CLIENT_CANCEL:
         fake_refuse(f, f->job, "canceled", "the job is canceled");

@@ -33,6 +33,7 @@ struct fake {
     uint64_t job;         /* request of the job */
     atomic_int count[64]; /* messages by kind */
     double uptime;
+    char key[CLIENT_MAX_KEY + 1];
 };
 
 static inline void
@@ -80,6 +81,16 @@ fake_keep(fake *f, const client_message *m, const uint8_t *raw, size_t len)
     EXPECT_OK(mem_resize(&f->input, f->n_input + len, 1));
     memcpy(f->input + f->n_input, raw, len);
     f->n_input += len;
+}
+
+/* An input that came with its request. */
+static inline void
+fake_keep_whole(fake *f, const uint8_t *raw, size_t len)
+{
+    assert_int_equal(len, f->announced);
+    EXPECT_OK(mem_resize(&f->input, len, 1));
+    memcpy(f->input, raw, len);
+    f->n_input = len;
 }
 
 static inline void
