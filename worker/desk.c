@@ -106,15 +106,16 @@ refuse(desk *d, const world_message *begin, status why)
 }
 
 static void
-begin(desk *d, const world_message *m)
+begin(desk *d, const uplink_message *got)
 {
+    const world_message *m = &got->m;
     if (m->job == 0 || find(d, m->job, m->attempt) != NULL) {
         log_warn("the daemon began job %llu twice", (unsigned long long)m->job);
         return;
     }
     for (uint32_t i = 0; i < d->n; i++) {
         if (errand_is_idle(d->errand[i])) {
-            errand_begin(d->errand[i], m);
+            errand_begin(d->errand[i], m, got->raw, got->raw_len);
             return;
         }
     }
@@ -131,7 +132,13 @@ handle(desk *d, const uplink_message *got)
         return;
     }
     if (m->kind == WORLD_BEGIN) {
-        begin(d, m);
+        begin(d, got);
+        return;
+    }
+    if (m->kind == WORLD_DRAIN) {
+        for (uint32_t i = 0; i < d->n; i++)
+            if (!errand_is_idle(d->errand[i]))
+                errand_drain(d->errand[i]);
         return;
     }
     errand *e = find(d, m->job, m->attempt);

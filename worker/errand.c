@@ -40,6 +40,7 @@ errand_free(errand *e)
         return;
     mem_free(e->snapshot);
     mem_free(e->restore);
+    mem_free(e->forced);
     mem_free(e->n_token);
     mem_free(e->ids);
     mem_free(e);
@@ -110,6 +111,12 @@ errand_cancel(errand *e)
 }
 
 void
+errand_drain(errand *e)
+{
+    errand_fail(e, status_fail(ST_CANCELED, "the world was drained"));
+}
+
+void
 errand_drop(errand *e)
 {
     if (e->state == ERRAND_IDLE)
@@ -151,8 +158,34 @@ check_begin(const errand *e, const world_message *m)
     return ST_OK;
 }
 
+static int32_t
+read_id(const uint8_t *raw)
+{
+    uint32_t u = (uint32_t)raw[0] | (uint32_t)raw[1] << 8 |
+                 (uint32_t)raw[2] << 16 | (uint32_t)raw[3] << 24;
+    return (int32_t)u;
+}
+
+static status
+take_forced(errand *e, uint32_t n, const uint8_t *raw, size_t len)
+{
+    status st = ST_OK;
+    if (len != n * sizeof *e->forced)
+        return status_fail(ST_WIRE, "%u tokens in %zu bytes", n, len);
+    TRY(mem_new(&e->forced, n, sizeof *e->forced));
+    e->n_forced = n;
+    for (uint32_t i = 0; i < n; i++) {
+        e->forced[i] = read_id(raw + 4 * i);
+        if (e->forced[i] < 0 || (uint32_t)e->forced[i] >= e->shape.n_vocab)
+            TRY(status_fail(ST_ARG, "token id %d is not below %u", e->forced[i],
+                            e->shape.n_vocab));
+    }
+fail:
+    return st;
+}
+
 void
-errand_begin(errand *e, const world_message *m)
+errand_begin(errand *e, const world_message *m, const uint8_t *raw, size_t len)
 {
     errand fresh = {.w = e->w,
                     .shape = e->shape,
@@ -170,7 +203,10 @@ errand_begin(errand *e, const world_message *m)
                     .state = ERRAND_RESTORE};
     status st = check_begin(e, m);
 
+    mem_free(e->forced);
     *e = fresh;
+    if (st == ST_OK && m->u.begin.n_forced > 0)
+        st = take_forced(e, m->u.begin.n_forced, raw, len);
     if (e->generate.top_p == 0)
         e->generate.top_p = 1;
     if (st != ST_OK) {
@@ -263,14 +299,6 @@ errand_part(errand *e, const world_message *m, const uint8_t *raw, size_t len)
 }
 
 /* ------------------------------------------------------------ segments --- */
-
-static int32_t
-read_id(const uint8_t *raw)
-{
-    uint32_t u = (uint32_t)raw[0] | (uint32_t)raw[1] << 8 |
-                 (uint32_t)raw[2] << 16 | (uint32_t)raw[3] << 24;
-    return (int32_t)u;
-}
 
 static status
 put_segment(errand *e, const world_message *m, const uint8_t *raw, size_t len)

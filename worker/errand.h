@@ -43,12 +43,15 @@ bool errand_has_stream(const errand *e, uint32_t id);
 uint64_t errand_tokens(errand *e);
 
 /* Messages of the daemon, each of its kind.  `e` is idle at errand_begin(). */
-void errand_begin(errand *e, const world_message *m);
+void errand_begin(errand *e, const world_message *m, const uint8_t *raw,
+                  size_t len);
 void errand_part(errand *e, const world_message *m, const uint8_t *raw,
                  size_t len);
 void errand_segment(errand *e, const world_message *m, const uint8_t *raw,
                     size_t len);
 void errand_cancel(errand *e);
+/* Puts away what is read, and ends with ST_CANCELED. */
+void errand_drain(errand *e);
 /* Nobody waits for a result any more. */
 void errand_drop(errand *e);
 

@@ -54,6 +54,9 @@ struct errand {
     uint32_t n_cached;         /* rows of the frozen run */
     uint32_t n_asked, n_drawn; /* tokens asked of the world, and come */
     uint32_t told_drawn;
+    int32_t
+        *forced; /* [n_forced] tokens that were told in an earlier attempt */
+    uint32_t n_forced;
     int32_t drawn;      /* token n_drawn - 1 */
     const char *finish; /* NULL: more tokens are wanted */
 

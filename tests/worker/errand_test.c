@@ -258,7 +258,7 @@ start(rig *r, const world_message *begin)
 {
     uint8_t *data = snapshot_of(r);
     forget(r);
-    errand_begin(r->e, begin);
+    errand_begin(r->e, begin, NULL, 0);
     assert_true(errand_is(r->e, JOB, ATTEMPT));
     send_snapshot(r, data);
     mem_free(data);
@@ -403,7 +403,7 @@ test_bad_begin(void **ctx)
             code = "arg";
         }
         forget(&r);
-        errand_begin(r.e, &m);
+        errand_begin(r.e, &m, NULL, 0);
         expect_failed(&r, code);
     }
     rig_close(&r);
@@ -428,7 +428,7 @@ test_bad_snapshot(void **ctx)
             EXPECT_OK(snapshot_seal(data, len, &info));
         data[len - 3] ^= i == 2;
         forget(&r);
-        errand_begin(r.e, &m);
+        errand_begin(r.e, &m, NULL, 0);
         send_snapshot(&r, data);
         run_to_end(&r);
         assert_true(r.code[0] != 0);
@@ -445,7 +445,7 @@ test_bad_snapshot(void **ctx)
         m.u.snapshot.offset = i == 0 ? 1 : 0;
         m.u.snapshot.last = i >= 4;
         forget(&r);
-        errand_begin(r.e, &begin);
+        errand_begin(r.e, &begin, NULL, 0);
         EXPECT_OK(mem_resize(&data, len + 1, 1));
         errand_part(r.e, &m, data, n);
         expect_failed(&r, "wire");
@@ -493,7 +493,7 @@ test_bad_segment(void **ctx)
     /* Before the snapshot is complete. */
     world_message begin = begin_of(&r, true);
     forget(&r);
-    errand_begin(r.e, &begin);
+    errand_begin(r.e, &begin, NULL, 0);
     send_segment(&r, 0);
     expect_failed(&r, "wire");
     rig_close(&r);
