@@ -21,7 +21,7 @@ typedef struct launch_setup {
     const char *model, *endpoint, *device, *placement;
     uint32_t threads;  /* 0: the worker's own default */
     uint64_t start_ms; /* until it must have joined; 0: any time */
-    const char *key;   /* file of the daemon's key, for worlds by TCP, or NULL */
+    const char *key; /* file of the daemon's key, for worlds by TCP, or NULL */
 } launch_setup;
 
 typedef enum launch_state {
