@@ -202,6 +202,7 @@ submit(client *c, job *j)
 
     j->sent = j->credit = 0;
     j->request = j->message->request = connection_begin(&c->conn);
+    c->conn.wary = !j->watched; /* it has a key */
     if (whole)
         TRY(upload_read(j->input, c->chunk, n, 0));
     TRY(connection_send(&c->conn, j->message, n > 0 ? c->chunk : NULL, n));
@@ -218,13 +219,12 @@ static status
 resume(client *c, job *j)
 {
     client_message watch = {.kind = CLIENT_WATCH, .u.job.job = j->id};
-    status st;
 
     if (j->id == 0)
         return submit(c, j);
     j->request = watch.request = connection_begin(&c->conn);
-    st = connection_send(&c->conn, &watch, NULL, 0);
-    return st;
+    c->conn.wary = true;
+    return connection_send(&c->conn, &watch, NULL, 0);
 }
 
 /* One step: sends what can be sent, takes what has come. */
@@ -248,6 +248,10 @@ step(client *c, job *j)
     if (st != ST_OK)
         return st;
     if (m.request == j->request) {
+        if (m.kind == CLIENT_ACCEPTED) {
+            c->conn.epoch = m.u.accepted.epoch;
+            c->conn.wary = false;
+        }
         st = event(j, &m);
         j->over = st != ST_OK;
     }

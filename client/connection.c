@@ -83,7 +83,8 @@ uint64_t
 connection_begin(connection *c)
 {
     c->heard_ns = c->begun_ns = clock_ns();
-    c->restarted = false;
+    c->restarted = c->wary = false;
+    c->epoch = 0;
     c->ping = 0;
     return ++c->last_request;
 }
@@ -153,17 +154,26 @@ check_silence(connection *c)
     return ST_OK; /* if it was not sent, then the verdict follows */
 }
 
-/* The daemon that answers must have been there when the call began.  One that
- * is as old as the call may have come just before or after: asking it again
- * does no harm. */
+/* Whether the daemon that answers is the one that the call began with.  One
+ * that is about as old as the call may be either. */
+static bool
+is_another(const connection *c, const client_message *m)
+{
+    double age = (double)(c->heard_ns - c->begun_ns) / 1e9;
+    double slack = c->wary ? UPTIME_SLACK_S : -UPTIME_SLACK_S;
+
+    if (m->kind != CLIENT_STATUS)
+        return false;
+    if (c->epoch && m->u.status.epoch)
+        return m->u.status.epoch != c->epoch;
+    return m->u.status.uptime_seconds < age + slack;
+}
+
 static status
 check_pong(connection *c, const client_message *m)
 {
-    double age = (double)(c->heard_ns - c->begun_ns) / 1e9;
-
     c->ping = 0;
-    if (m->kind != CLIENT_STATUS ||
-        m->u.status.uptime_seconds + UPTIME_SLACK_S >= age)
+    if (!is_another(c, m))
         return ST_OK;
     c->restarted = true;
     return status_fail(ST_STATE,

@@ -22,6 +22,8 @@ typedef struct connection {
     uint64_t heard_ns;     /* last sign of life */
     uint64_t begun_ns;     /* when the call began */
     bool restarted;        /* the daemon is another one than then */
+    uint64_t epoch;        /* of the daemon that the call relies on, 0: any */
+    bool wary;             /* asking once more does no harm */
     bool deaf;             /* do not ask config.interrupted any more */
 } connection;
 

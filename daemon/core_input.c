@@ -241,6 +241,7 @@ join(core *c, job *j, const store_job *row)
 
     m.u.accepted.job = row->id;
     m.u.accepted.input_credit = j->bytes;
+    m.u.accepted.epoch = c->cfg.epoch;
     act(c, CORE_JOB_DROP, j);
     core_job_remove(c, j);
     if (found && job_is_active(found))
@@ -305,6 +306,7 @@ core_submitted(core *c, uint64_t id, status st, const char *text)
     core_job_state(c, j, CLIENT_QUEUED);
     m.u.accepted.job = id;
     m.u.accepted.input_credit = j->bytes;
+    m.u.accepted.epoch = c->cfg.epoch;
     core_tell(c, &j->sender, &m);
     if (j->ending) /* canceled meanwhile: now that has to be durable too */
         core_job_again(c, j);

@@ -159,10 +159,14 @@ done_message(const core *c, const job *j, client_message *m)
     m->u.done.finish = lend(j->finish);
     m->u.done.tokens = j->tokens - j->pending;
     m->u.done.segments = segment_count(j->tokens, size);
-    m->u.done.seconds = seconds_between(j->accepted_ns, j->ended_ns);
+    m->u.done.seconds = j->accepted_ns
+                            ? seconds_between(j->accepted_ns, j->ended_ns)
+                            : (double)(j->ended_ms - j->created_ms) * 1e-3;
+    if (m->u.done.seconds < 0)
+        m->u.done.seconds = 0; /* the wall clock was set back */
     m->u.done.tokens_per_second = job_tokens_per_second(j, j->ended_ns, size);
     m->u.done.snapshot_bytes = j->snapshot_bytes;
-    if (j->first_token_ns)
+    if (j->first_token_ns && j->accepted_ns)
         m->u.done.seconds_to_first_token =
             seconds_between(j->accepted_ns, j->first_token_ns);
     if (!j->answer)

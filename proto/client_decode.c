@@ -282,6 +282,7 @@ body(client_message *m, const Longwave__Client__ClientMessage *p)
     case CLIENT_ACCEPTED:
         m->u.accepted.job = p->accepted->job;
         m->u.accepted.input_credit = p->accepted->input_credit;
+        m->u.accepted.epoch = p->accepted->epoch;
         return ST_OK;
     case CLIENT_MORE_INPUT:
         m->u.accepted.input_credit = p->more_input->input_credit;

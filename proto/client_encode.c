@@ -163,6 +163,7 @@ small(building *b, const client_message *m)
         longwave__client__accepted__init(b->top.accepted = &b->body.accepted);
         b->body.accepted.job = m->u.accepted.job;
         b->body.accepted.input_credit = m->u.accepted.input_credit;
+        b->body.accepted.epoch = m->u.accepted.epoch;
         break;
     }
 }

@@ -136,7 +136,7 @@ typedef struct client_message {
             uint64_t job, submission;
         } job; /* CANCEL; WATCH has no submission */
         struct {
-            uint64_t job, input_credit;
+            uint64_t job, input_credit, epoch;
         } accepted; /* MORE_INPUT uses input_credit */
         struct {
             char *code, *text;
