@@ -421,12 +421,14 @@ memo_of(const bpe *b, const bpe_scratch *s, const char *word, size_t len)
 }
 
 static void
-remember(bpe_memo *memo, const char *word, size_t len, const int32_t *id,
-         size_t n_id)
+remember(bpe_memo *memo, const char *word, size_t len, const bpe_ids *ids,
+         size_t first)
 {
+    size_t n_id = ids->n - first;
+
     if (memo == NULL || n_id > MEMO_IDS || n_id == 0)
         return;
-    memcpy(memo->id, id, n_id * sizeof(*id));
+    memcpy(memo->id, ids->id + first, n_id * sizeof(*ids->id));
     memcpy(memo->word, word, len);
     memo->n_id = (uint8_t)n_id;
     memo->len = (uint8_t)len;
@@ -468,7 +470,7 @@ bpe_word(const bpe *b, bpe_scratch *s, const char *word, size_t len,
             return bpe_ids_add(out, &id, 1);
     }
     TRY(bpe_merged(b, s, word, len, out));
-    remember(memo, word, len, out->id + first, out->n - first);
+    remember(memo, word, len, out, first);
 
 fail:
     return st;

@@ -79,11 +79,11 @@ def texts():
 
 def corpus(path):
     with open(path or LICENSE, encoding="utf-8") as file:
-        text = file.read().replace("\0", "")
-        yield from text.split("\n\n") if path else [text]
+        text = file.read()
     # No merge may make a special token, and none is of NUL, which jansson does
     # not read as a name.
-    yield from (re.sub("</?s>|<unk>|\0", "", s) for s in SAMPLES * 3)
+    for part in (text.split("\n\n") if path else [text]) + SAMPLES * 3:
+        yield re.sub("</?s>|<unk>|\0", "", part)
 
 
 class Maker:
