@@ -178,7 +178,7 @@ fail:
 typedef struct question {
     const char *ids;
     uint64_t generate, top_k, seed;
-    double temperature, top_p;
+    double temperature, top_p, min_p;
     bool ignore_eos;
     option_list stop;
 } question;
@@ -250,6 +250,7 @@ run_ask(command *c, const question *q)
                                 .temperature = (float)q->temperature,
                                 .top_k = (uint32_t)q->top_k,
                                 .top_p = (float)q->top_p,
+                                .min_p = (float)q->min_p,
                                 .seed = q->seed,
                                 .ignore_eos = q->ignore_eos,
                                 .n_stop = (uint32_t)q->stop.n};
@@ -283,7 +284,7 @@ fail:
 static status
 parse_ask(command *c, question *q, int argc, char **argv, bool *done)
 {
-    option_entry entry[8 + COMMAND_N_ENTRY] = {
+    option_entry entry[9 + COMMAND_N_ENTRY] = {
         {"ids", OPTION_TEXT, &q->ids, "FILE",
          "the question's token ids: safetensors with a tensor input_ids (I32 "
          "or I64, shape [n])",
@@ -296,6 +297,8 @@ parse_ask(command *c, question *q, int argc, char **argv, bool *done)
          "draw from the K most probable tokens; 0: all", 0, INT32_MAX},
         {"top-p", OPTION_F64, &q->top_p, "P",
          "draw from the most probable tokens that make up P", 0, 1},
+        {"min-p", OPTION_F64, &q->min_p, "P",
+         "drop tokens below P times the most probable; 0: none", 0, 1},
         {"seed", OPTION_U64, &q->seed, "N",
          "the same seed draws the same answer", 0, 0},
         {"stop", OPTION_LIST, &q->stop, "TEXT",
@@ -312,7 +315,7 @@ parse_ask(command *c, question *q, int argc, char **argv, bool *done)
         .max_argument = 2};
     status st;
 
-    command_entries(c, entry + 8);
+    command_entries(c, entry + 9);
     TRY(command_parse(c, &set, 1, argc, argv, done));
     if (*done)
         return ST_OK;

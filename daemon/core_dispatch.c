@@ -105,6 +105,7 @@ fill_generate(const core *c, const job *j, world_generate *g)
     g->temperature = j->sampling.temperature;
     g->top_k = j->sampling.top_k;
     g->top_p = j->sampling.top_p;
+    g->min_p = j->sampling.min_p;
     g->seed = j->sampling.seed;
     if (j->sampling.ignore_eos)
         return;

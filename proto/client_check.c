@@ -84,6 +84,8 @@ sampling(const client_sampling *s)
         return wrong("temperature");
     if (!(s->top_p >= 0 && s->top_p <= 1))
         return wrong("top_p");
+    if (!(s->min_p >= 0 && s->min_p <= 1))
+        return wrong("min_p");
     if (s->n_stop > CLIENT_MAX_STOP)
         return wrong("stop");
     for (uint32_t i = 0; i < s->n_stop; i++) {

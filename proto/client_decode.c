@@ -62,6 +62,7 @@ sampling(client_sampling *to, const Longwave__Client__Sampling *from)
     to->temperature = from->temperature;
     to->top_k = from->top_k;
     to->top_p = from->top_p;
+    to->min_p = from->min_p;
     to->seed = from->seed;
     to->ignore_eos = from->ignore_eos;
     for (size_t i = 0; i < from->n_stop; i++) {

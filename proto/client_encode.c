@@ -121,6 +121,7 @@ ask(building *b, const client_message *m)
     to->temperature = from->temperature;
     to->top_k = from->top_k;
     to->top_p = from->top_p;
+    to->min_p = from->min_p;
     to->seed = from->seed;
     to->ignore_eos = from->ignore_eos;
     to->n_stop = from->n_stop;

@@ -69,6 +69,7 @@ typedef struct client_sampling {
     float temperature; /* 0: greedy */
     uint32_t top_k;
     float top_p; /* 1: off (0 on the wire is read as 1) */
+    float min_p; /* 0: off */
     uint64_t seed;
     bool ignore_eos;
     uint32_t n_stop;

@@ -56,6 +56,7 @@ generate(world_generate *to, const Longwave__World__Generate *from)
     to->temperature = from->temperature;
     to->top_k = from->top_k;
     to->top_p = from->top_p;
+    to->min_p = from->min_p;
     to->seed = from->seed;
     to->n_eos = (uint32_t)from->n_eos;
     for (size_t i = 0; i < from->n_eos; i++)

@@ -89,6 +89,7 @@ begin(building *b, const world_message *m)
     to->temperature = from->temperature;
     to->top_k = from->top_k;
     to->top_p = from->top_p;
+    to->min_p = from->min_p;
     to->seed = from->seed;
     to->n_eos = from->n_eos;
     to->eos = b->eos;

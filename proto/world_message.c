@@ -77,6 +77,9 @@ check_begin(const world_message *m)
     TRY(number((double)g->top_p, "top_p"));
     if (g->top_p > 1)
         return status_fail(ST_ARG, "field 'top_p' is out of range");
+    TRY(number((double)g->min_p, "min_p"));
+    if (g->min_p > 1)
+        return status_fail(ST_ARG, "field 'min_p' is out of range");
     if (g->n_eos > WORLD_MAX_EOS)
         return status_fail(ST_ARG, "more than %d end tokens", WORLD_MAX_EOS);
     if (m->u.begin.n_forced > g->max_tokens)

@@ -49,7 +49,7 @@ typedef struct world_hello {
 
 typedef struct world_generate {
     uint32_t max_tokens; /* 0: nothing is generated */
-    float temperature, top_p;
+    float temperature, top_p, min_p;
     uint32_t top_k;
     uint64_t seed;
     uint32_t n_eos;

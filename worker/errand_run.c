@@ -92,6 +92,7 @@ sampling(const errand *e)
     return (kernel_sample_args){.temperature = g->temperature,
                                 .top_p = g->top_p,
                                 .top_k = g->top_k,
+                                .min_p = g->min_p,
                                 .uniform = draw_uniform(g->seed, e->n_drawn)};
 }
 

@@ -97,6 +97,8 @@ run_options_parse(run_options *o, setup *s, int argc, char **argv, bool *done)
                "draw from the K most probable; 0: all", INT32_MAX),
         NUMBER("top-p", OPTION_F64, &o->top_p, "P",
                "draw from those that make up P", 1),
+        NUMBER("min-p", OPTION_F64, &o->min_p, "P",
+               "drop those below P times the most probable; 0: none", 1),
         NUMBER("seed", OPTION_U64, &o->seed, "N",
                "the same seed draws the same answer", 0),
         {.name = "stop",

@@ -9,7 +9,7 @@ typedef struct run_options {
     const char *input, *question, *alignment;
     const char *logits, *state, *generated_logits; /* files, or NULL */
     uint64_t generate;                             /* tokens; 0: none */
-    double temperature, top_p;
+    double temperature, top_p, min_p;
     uint64_t top_k, seed;
     option_list stop;
     bool ignore_eos, json;

@@ -188,6 +188,7 @@ frozen_of(const run_pass *p, uint32_t index)
     s.sample = (kernel_sample_args){.temperature = (float)o->temperature,
                                     .top_p = (float)o->top_p,
                                     .top_k = (uint32_t)o->top_k,
+                                    .min_p = (float)o->min_p,
                                     .uniform = draw_uniform(o->seed, index)};
     return s;
 }

@@ -23,8 +23,8 @@ MODEL_FLAGS = ["--layers", "3", "--d-model", "32", "--heads", "2",
                "--kv-heads", "1", "--ffn", "64", "--segment", str(SEGMENT),
                "--mem", "4", "--d-mem", "8"]
 # Drawn tokens differ from place to place where the likeliest may not.
-ANSWER = ["--generate", "8", "--ignore-eos", "--temperature", "1", "--seed",
-          "3"]
+ANSWER = ["--generate", "8", "--ignore-eos", "--temperature", "1", "--min-p",
+          "0.01", "--seed", "3"]
 MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca",
           "odls_base_sigkill_timeout", "0"]
 if os.geteuid() == 0:

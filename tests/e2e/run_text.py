@@ -42,6 +42,14 @@ def check_sampling(args):
     expect(one != greedy, "greedy is not drawn")
     expect(greedy == ids("--temperature", "1.5", "--top-k", "1"), "top-k 1")
     expect(greedy == ids("--temperature", "1.5", "--top-p", "1e-6"), "top-p")
+    expect(greedy == ids("--temperature", "1.5", "--min-p", "1"), "min-p")
+    flags = ["--temperature", "1.5", "--top-k", "90", "--top-p", "0.9",
+             "--min-p", "0.7", "--seed", "1"]
+    drawn = ids(*flags)
+    expect(drawn != ids(*flags[:6], *flags[8:]), "min-p changes nothing")
+    for ranks in (2, 3):
+        expect(drawn == answer(args, flags, ranks)["generated_ids"],
+               f"the same seed on {ranks} ranks")
 
 
 def check_stop(args):

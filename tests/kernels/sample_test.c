@@ -188,6 +188,31 @@ top_k_then_top_p(void **state)
     drawer_fini(&d);
 }
 
+/* Those at least p times as likely as the best: e^-1 is 0.37, e^-2 0.14. */
+static void
+min_p_drops_the_unlikely(void **state)
+{
+    static const size_t ids[] = {3, 8, 6, 1};
+    kernel_sample_args args = {.temperature = 1, .top_p = 1, .min_p = 1};
+    double share[VOCAB];
+    drawer d;
+
+    (void)state;
+    drawer_init(&d, &rig_ways[0], logits);
+    histogram(&d, args, share);
+    assert_shares(share, ids, 2, 1.0);
+    args.min_p = 0.3F;
+    histogram(&d, args, share);
+    assert_shares(share, ids, 3, 1.0);
+    args.min_p = 0.1F;
+    histogram(&d, args, share);
+    assert_shares(share, ids, 4, 1.0);
+    args.top_k = 1; /* a set that is smaller already stays so */
+    histogram(&d, args, share);
+    assert_shares(share, ids, 1, 1.0);
+    drawer_fini(&d);
+}
+
 /* Whatever the logits, an id of the vocabulary comes out. */
 static void
 bad_logits_give_some_token(void **state)
@@ -222,6 +247,7 @@ main(void)
         cmocka_unit_test(top_k_keeps_k),
         cmocka_unit_test(top_p_keeps_the_fewest_that_reach_p),
         cmocka_unit_test(top_k_then_top_p),
+        cmocka_unit_test(min_p_drops_the_unlikely),
         cmocka_unit_test(bad_logits_give_some_token),
     };
 

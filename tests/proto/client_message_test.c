@@ -58,6 +58,7 @@ requests_go_round(void **state)
                                .temperature = 0.5F,
                                .top_k = 40,
                                .top_p = 0.9F,
+                               .min_p = 0.125F,
                                .seed = UINT64_MAX,
                                .ignore_eos = true,
                                .n_stop = 2,
@@ -79,6 +80,7 @@ requests_go_round(void **state)
     assert_true(got.u.ask.sampling.temperature == 0.5F);
     assert_int_equal(got.u.ask.sampling.top_k, 40);
     assert_true(got.u.ask.sampling.top_p == 0.9F);
+    assert_true(got.u.ask.sampling.min_p == 0.125F);
     assert_int_equal(got.u.ask.sampling.seed, UINT64_MAX);
     assert_true(got.u.ask.sampling.ignore_eos);
     assert_int_equal(got.u.ask.sampling.n_stop, 2);
@@ -382,6 +384,9 @@ sampling_is_checked(void **state)
         {.top_p = -0.1F},
         {.top_p = 1.5F},
         {.top_p = NAN},
+        {.min_p = -0.1F},
+        {.min_p = 1.5F},
+        {.min_p = NAN},
         {.max_tokens = CLIENT_MAX_GENERATE + 1},
         {.max_tokens = UINT32_MAX},
         {.n_stop = CLIENT_MAX_STOP + 1},

@@ -164,6 +164,7 @@ begin_goes_round(void **state)
                                    .generate = {.max_tokens = 4,
                                                 .temperature = 0.5F,
                                                 .top_p = 0.25F,
+                                                .min_p = 0.125F,
                                                 .top_k = 5,
                                                 .seed = UINT64_MAX,
                                                 .n_eos = 2,
@@ -237,6 +238,8 @@ numbers_are_checked(void **state)
         .u.begin.generate = {.max_tokens = 1, .temperature = -1}};
     refuse(&m, ST_ARG);
     m.u.begin.generate = (world_generate){.max_tokens = 1, .top_p = 2};
+    refuse(&m, ST_ARG);
+    m.u.begin.generate = (world_generate){.max_tokens = 1, .min_p = 2};
     refuse(&m, ST_ARG);
     m.u.begin.generate = (world_generate){.n_eos = WORLD_MAX_EOS + 1};
     refuse(&m, ST_ARG);
