@@ -81,7 +81,8 @@ run_snapshot(helper_task *task)
     status st;
 
     if (f->fd < 0) {
-        f->fd = open(f->setup.snapshot, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        f->fd = open(f->setup.snapshot,
+                     O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         if (f->fd < 0)
             TRY(status_fail(ST_IO, "%s: %s", f->setup.snapshot,
                             strerror(errno)));

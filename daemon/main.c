@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* longwaved: the coordinator daemon. */
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/jsonout.h"
@@ -9,7 +10,23 @@
 #include "daemon/settings.h"
 
 /* EX_CONFIG of sysexits.h: it would not be safe to serve like this. */
-enum { UNSAFE = 78 };
+enum { UNSAFE = 78, MAX_FILES = 16384 };
+
+/* Files are ours alone, no document ends up in a core dump, here or in a world
+ * that is started from here, and many peers need many descriptors. */
+static void
+harden(void)
+{
+    const struct rlimit none = {.rlim_max = 0};
+    struct rlimit files;
+
+    (void)umask(077);
+    (void)setrlimit(RLIMIT_CORE, &none);
+    if (getrlimit(RLIMIT_NOFILE, &files) != 0)
+        return;
+    files.rlim_cur = files.rlim_max < MAX_FILES ? files.rlim_max : MAX_FILES;
+    (void)setrlimit(RLIMIT_NOFILE, &files);
+}
 
 /* Scripts wait for this line: from then on the endpoints answer. */
 static status
@@ -43,7 +60,7 @@ main(int argc, char **argv)
     status st;
 
     log_init("longwaved", LOG_LEVEL_INFO);
-    (void)umask(077);
+    harden();
     TRY(settings_parse(&set, argc, argv, &done));
     if (done)
         return 0;
