@@ -48,6 +48,7 @@ json_document(jsonout *j, const client_document *d)
 {
     jsonout_object(j, NULL);
     jsonout_text(j, "document", d->name);
+    jsonout_text(j, "owner", d->owner);
     jsonout_u64(j, "tokens", d->tokens);
     jsonout_u64(j, "segments", d->segments);
     jsonout_u64(j, "pending_tokens", d->pending_tokens);
@@ -199,6 +200,7 @@ json_job(jsonout *j, const client_job *job)
     jsonout_u64(j, "job", job->job);
     jsonout_text(j, "kind", job->kind);
     jsonout_text(j, "document", job->document);
+    jsonout_text(j, "owner", job->owner);
     jsonout_text(j, "state", client_state_name(job->state));
     jsonout_text(j, "code", job->code);
     jsonout_text(j, "text", job->text);

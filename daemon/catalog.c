@@ -49,9 +49,17 @@ catalog_at(const catalog *c, size_t i)
     return c->item[i];
 }
 
-/* The first place whose name is not below `name`. */
+static int
+compare(const document *doc, const char *owner, const char *name)
+{
+    int order = strcmp(doc->name, name);
+
+    return order != 0 ? order : strcmp(doc->owner, owner);
+}
+
+/* The first place that is not below name and owner. */
 static size_t
-place(const catalog *c, const char *name)
+place(const catalog *c, const char *owner, const char *name)
 {
     size_t low = 0;
     size_t high = c->n;
@@ -59,7 +67,7 @@ place(const catalog *c, const char *name)
     while (low < high) {
         size_t mid = low + (high - low) / 2;
 
-        if (strcmp(c->item[mid]->name, name) < 0)
+        if (compare(c->item[mid], owner, name) < 0)
             low = mid + 1;
         else
             high = mid;
@@ -68,11 +76,24 @@ place(const catalog *c, const char *name)
 }
 
 document *
-catalog_find(const catalog *c, const char *name)
+catalog_find(const catalog *c, const char *owner, const char *name)
 {
-    size_t i = place(c, name);
+    size_t i = place(c, owner, name);
 
-    return i < c->n && strcmp(c->item[i]->name, name) == 0 ? c->item[i] : NULL;
+    return i < c->n && compare(c->item[i], owner, name) == 0 ? c->item[i]
+                                                             : NULL;
+}
+
+document *
+catalog_find_any(const catalog *c, size_t *n, const char *name)
+{
+    size_t first = place(c, "", name);
+    size_t end = first;
+
+    while (end < c->n && strcmp(c->item[end]->name, name) == 0)
+        end++;
+    *n = end - first;
+    return *n > 0 ? c->item[first] : NULL;
 }
 
 document *
@@ -101,11 +122,11 @@ fail:
 status
 catalog_add(catalog *c, const document *doc)
 {
-    size_t i = place(c, doc->name);
+    size_t i = place(c, doc->owner, doc->name);
     document *copy = NULL;
     status st;
 
-    if (catalog_find(c, doc->name))
+    if (catalog_find(c, doc->owner, doc->name))
         return status_fail(ST_STATE, "a document named '%s' is there already",
                            doc->name);
     if (c->n >= CATALOG_MAX)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The documents that the daemon has, in memory, by name.
+/* The documents that the daemon has, in memory, by name and owner.
  *
  * What `list`, `show` and `ask` need to know without touching the disk; the
  * store holds the same rows.  Pure; loop thread. */
@@ -14,11 +14,12 @@
 #include "proto/client_message.h"
 
 /* So many fit in one DocumentList message with names of any length. */
-enum { CATALOG_MAX = 2500 };
+enum { CATALOG_MAX = 2500, CATALOG_MAX_OWNER = 64 };
 
 typedef struct document {
     uint64_t id; /* of the job that added it; names its files */
     char name[CLIENT_MAX_NAME + 1];
+    char owner[CATALOG_MAX_OWNER + 1]; /* each has names of his own */
     uint8_t fingerprint[32]; /* of the model that read it; zeros: none yet */
     uint64_t tokens;
     uint64_t segments;       /* with the pending one */
@@ -39,12 +40,14 @@ status catalog_new(catalog **out) MUST_USE;
 void catalog_free(catalog *c);
 
 size_t catalog_count(const catalog *c);
-document *catalog_at(const catalog *c, size_t i); /* in name order */
+document *catalog_at(const catalog *c, size_t i); /* by name, then owner */
 /* NULL: none.  Those on their way out are found too. */
-document *catalog_find(const catalog *c, const char *name);
+document *catalog_find(const catalog *c, const char *owner, const char *name);
+/* The first of `*n` documents with the name, whoever owns them. */
+document *catalog_find_any(const catalog *c, size_t *n, const char *name);
 document *catalog_by_id(const catalog *c, uint64_t id);
 
-/* Copies `doc`.  ST_STATE: the name is taken; ST_LIMIT: full. */
+/* Copies `doc`.  ST_STATE: its owner has the name; ST_LIMIT: full. */
 status catalog_add(catalog *c, const document *doc) MUST_USE;
 void catalog_remove(catalog *c, uint64_t id);
 

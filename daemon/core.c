@@ -95,6 +95,12 @@ retry_after(const core *c)
     return seconds < CORE_MAX_RETRY_S ? (uint32_t)seconds : CORE_MAX_RETRY_S;
 }
 
+bool
+core_sees(const job_watcher *who, const char *owner)
+{
+    return who->admin || strcmp(who->owner, owner) == 0;
+}
+
 void
 core_refuse(core *c, const job_watcher *to, status st)
 {
@@ -107,7 +113,7 @@ core_refuse(core *c, const job_watcher *to, status st)
     m.u.refused.code = code;
     m.u.refused.text = text;
     if (st == ST_LIMIT &&
-        (c->n_active >= c->cfg.max_queue || c->disk_full ||
+        (c->n_active >= c->cfg.max_queue || c->disk_full || c->share_full ||
          (c->cfg.max_bytes && c->bytes >= c->cfg.max_bytes / 2)))
         m.u.refused.retry_after_s = retry_after(c);
     core_tell(c, to, &m);

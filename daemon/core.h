@@ -37,11 +37,13 @@ typedef struct core_config {
     uint32_t n_layer, segment_size, n_vocab;
     uint32_t n_eos;
     int32_t eos[WORLD_MAX_EOS];
-    uint64_t epoch;                    /* starts of this directory so far */
-    uint64_t max_input;                /* bytes of a document or question */
-    uint64_t max_tokens;               /* of a job; 0: any */
-    uint64_t max_bytes;                /* of all unfinished inputs; 0: any */
-    uint32_t max_queue;                /* jobs that are not finished */
+    uint64_t epoch;      /* starts of this directory so far */
+    uint64_t max_input;  /* bytes of a document or question */
+    uint64_t max_tokens; /* of a job; 0: any */
+    uint64_t max_bytes;  /* of all unfinished inputs; 0: any */
+    uint32_t max_queue;  /* jobs that are not finished */
+    uint32_t share; /* percent of these, and of the documents, that one owner
+                       who is no admin may fill; 0: any */
     uint64_t input_window;             /* bytes ahead of what is written */
     uint32_t heartbeat_ms, timeout_ms; /* of worlds */
     uint32_t hang_ms;                  /* a step may take so long at least */
@@ -143,8 +145,14 @@ typedef struct core_time {
 void core_set_time(core *c, const core_time *t);
 
 /* ---- events ---- */
-/* `owner` names the client across connections: what keys are scoped to. */
-void core_client_event(core *c, const zsocket_peer *client, const char *owner,
+/* Who speaks.  Documents, jobs and keys belong to their owner: what is not his
+ * is not there for him, unless he is an admin. */
+typedef struct core_caller {
+    const zsocket_peer *client;
+    const char *owner; /* the same on every connection */
+    bool admin;
+} core_caller;
+void core_client_event(core *c, const core_caller *from,
                        const client_message *m, const core_raw *raw);
 void core_client_gone(core *c, const zsocket_peer *client);
 void core_world_event(core *c, const zsocket_peer *peer, const world_message *m,

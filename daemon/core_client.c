@@ -11,8 +11,58 @@
 
 /* ------------------------------------------------------------ accepting --- */
 
+/* What one key has filled of the queue.  An admin is not held to it. */
 static status
-check_open(const core *c, uint64_t bytes)
+check_share(core *c, const job_watcher *from, uint64_t bytes)
+{
+    uint64_t share = c->cfg.share;
+    uint64_t n = 1;
+
+    if (from->admin || share == 0)
+        return ST_OK;
+    for (size_t i = 0; i < job_table_count(c->jobs); i++) {
+        const job *j = job_table_at(c->jobs, i);
+
+        if (!job_is_active(j) || strcmp(j->owner, from->owner) != 0)
+            continue;
+        n++;
+        bytes += j->bytes;
+    }
+    c->share_full = n * 100 > c->cfg.max_queue * share;
+    if (c->share_full)
+        return status_fail(ST_LIMIT,
+                           "your share of the queue is full: %u "
+                           "percent of %u jobs",
+                           c->cfg.share, c->cfg.max_queue);
+    c->share_full = c->cfg.max_bytes && bytes / share > c->cfg.max_bytes / 100;
+    if (c->share_full)
+        return status_fail(ST_LIMIT,
+                           "your share of the queue is full: %u "
+                           "percent of %llu bytes of input",
+                           c->cfg.share, (unsigned long long)c->cfg.max_bytes);
+    return ST_OK;
+}
+
+static status
+check_documents(const core *c, const job_watcher *who)
+{
+    size_t n = catalog_count(c->docs);
+    size_t own = 0;
+
+    if (n >= CATALOG_MAX)
+        return status_fail(ST_LIMIT, "there are %d documents already",
+                           CATALOG_MAX);
+    if (who->admin || c->cfg.share == 0)
+        return ST_OK;
+    for (size_t i = 0; i < n; i++)
+        own += strcmp(catalog_at(c->docs, i)->owner, who->owner) == 0;
+    if (own * 100 >= (size_t)CATALOG_MAX * c->cfg.share)
+        return status_fail(ST_LIMIT, "you have %zu documents already", own);
+    return ST_OK;
+}
+
+static status
+check_open(core *c, const job_watcher *from, uint64_t bytes)
 {
     if (c->stopping)
         return status_fail(ST_STATE, "the daemon is shutting down");
@@ -29,7 +79,7 @@ check_open(const core *c, uint64_t bytes)
     if (c->disk_full)
         return status_fail(ST_LIMIT, "the disk of the data directory is "
                                      "nearly full");
-    return ST_OK;
+    return check_share(c, from, bytes);
 }
 
 static status
@@ -67,43 +117,49 @@ check_name(const core *c, const job *self)
 {
     const char *name = self->document;
 
-    if (catalog_find(c->docs, name))
+    if (catalog_find(c->docs, self->owner, name))
         return status_fail(ST_STATE, "a document named '%s' is there already",
                            name);
     for (size_t i = 0; i < job_table_count(c->jobs); i++) {
         const job *j = job_table_at(c->jobs, i);
 
         if (j != self && job_is_active(j) && j->kind == JOB_ADD &&
-            !j->looking && strcmp(j->document, name) == 0)
+            !j->looking && strcmp(j->document, name) == 0 &&
+            strcmp(j->owner, self->owner) == 0)
             return status_fail(ST_STATE,
                                "job %llu is adding a document named '%s'",
                                (unsigned long long)j->id, name);
     }
-    if (catalog_count(c->docs) >= CATALOG_MAX)
-        return status_fail(ST_LIMIT, "there are %d documents already",
-                           CATALOG_MAX);
-    return ST_OK;
+    return check_documents(c, &self->sender);
+}
+
+/* His own first; an admin means somebody else's then.  NULL: *st says why. */
+static document *
+find_document(const core *c, status *st, const job_watcher *who,
+              const char *name)
+{
+    document *doc = catalog_find(c->docs, who->owner, name);
+    size_t n = 1;
+
+    if (!doc && who->admin)
+        doc = catalog_find_any(c->docs, &n, name);
+    if (doc && n == 1 && !doc->removing)
+        return doc;
+    *st = n > 1 ? status_fail(ST_ARG,
+                              "several owners have a document named '%s'", name)
+                : status_fail(ST_NOTFOUND, "there is no document named '%s'",
+                              name);
+    return NULL;
 }
 
 static status
-check_document(const core *c, const char *name)
+check_intact(const document *doc)
 {
-    const document *doc = catalog_find(c->docs, name);
-
-    if (!doc || doc->removing)
-        return status_fail(ST_NOTFOUND, "there is no document named '%s'",
-                           name);
-    return ST_OK;
-}
-
-static status
-check_intact(const core *c, const char *name)
-{
-    if (catalog_find(c->docs, name)->damaged)
+    if (doc->damaged)
         return status_fail(ST_IO,
                            "the files of document '%s' are damaged: it can "
                            "only be removed",
-                           name);
+                           doc->name);
     return ST_OK;
 }
 
@@ -158,7 +214,7 @@ add(core *c, const job_watcher *from, const client_message *m,
     job *j;
     status st;
 
-    TRY(check_open(c, m->u.add.bytes));
+    TRY(check_open(c, from, m->u.add.bytes));
     TRY(check_input(c, m->u.add.input, m->u.add.bytes, "document"));
     TRY(check_key(&m->u.add.key, m->u.add.bytes, raw));
     TRY(check_model(c, m->u.add.model));
@@ -228,7 +284,7 @@ ask(core *c, const job_watcher *from, const client_message *m,
     job *j = NULL;
     status st;
 
-    TRY(check_open(c, m->u.ask.bytes));
+    TRY(check_open(c, from, m->u.ask.bytes));
     TRY(check_input(c, m->u.ask.input, m->u.ask.bytes, "question"));
     TRY(check_key(&m->u.ask.key, m->u.ask.bytes, raw));
     TRY(check_sampling(c, &m->u.ask.sampling));
@@ -246,11 +302,12 @@ static status
 admit_ask(const core *c, job *j)
 {
     const document *doc;
-    status st;
+    status st = ST_OK;
 
-    TRY(check_document(c, j->document));
-    TRY(check_intact(c, j->document));
-    doc = catalog_find(c->docs, j->document);
+    doc = find_document(c, &st, &j->sender, j->document);
+    if (!doc)
+        return st;
+    TRY(check_intact(doc));
     j->document_id = doc->id;
     j->pending = doc->pending;
     j->first_segment = doc->segments - 1;
@@ -283,10 +340,11 @@ remove_document(core *c, const job_watcher *from, const char *name)
 {
     core_action a = {.kind = CORE_REMOVE};
     document *doc;
-    status st;
+    status st = ST_OK;
 
-    TRY(check_document(c, name));
-    doc = catalog_find(c->docs, name);
+    doc = find_document(c, &st, from, name);
+    if (!doc)
+        return st;
     if (doc->users > 0)
         return status_fail(ST_STATE, "'%s' is being asked by %u jobs", name,
                            doc->users);
@@ -297,8 +355,7 @@ remove_document(core *c, const job_watcher *from, const char *name)
     doc->removing = true;
     a.document = doc;
     core_act(c, &a);
-fail:
-    return st;
+    return ST_OK;
 }
 
 void
@@ -329,6 +386,13 @@ core_removed(core *c, uint64_t id, status st, const char *text)
 }
 
 static status
+no_job(uint64_t id)
+{
+    return status_fail(ST_NOTFOUND, "there is no job %llu",
+                       (unsigned long long)id);
+}
+
+static status
 cancel(core *c, const job_watcher *from, const client_message *m)
 {
     job_watcher earlier = {.client = from->client,
@@ -337,9 +401,8 @@ cancel(core *c, const job_watcher *from, const client_message *m)
     job *j = id ? job_table_find(c->jobs, id) : core_input_of(c, &earlier);
     char text[64];
 
-    if (!j)
-        return status_fail(ST_NOTFOUND, "there is no job %llu",
-                           (unsigned long long)id);
+    if (!j || !core_sees(from, j->owner))
+        return no_job(id);
     id = j->id;
     if (!job_is_active(j))
         return status_fail(ST_STATE, "job %llu has ended: %s",
@@ -364,6 +427,8 @@ watch(core *c, const job_watcher *from, uint64_t id)
     core_action fetch = {.kind = CORE_FETCH, .watcher = from, .number = id};
     status st = ST_OK;
 
+    if (j && !core_sees(from, j->owner))
+        return no_job(id);
     if (!j || (!job_is_active(j) && j->is_row)) {
         core_act(c, &fetch);
         return ST_OK;
@@ -379,10 +444,21 @@ void
 core_fetched(core *c, const job_watcher *to, status st, const store_record *r,
              const char *text)
 {
-    if (st == ST_OK)
+    if (st == ST_OK && !core_sees(to, r->row.owner))
+        core_refuse(c, to, no_job(r->row.id));
+    else if (st == ST_OK)
         core_report_record(c, to, r);
     else
         core_refuse(c, to, status_fail(st, "%s", text));
+}
+
+static status
+show(core *c, const job_watcher *from, const char *name)
+{
+    status st = ST_OK;
+    const document *doc = find_document(c, &st, from, name);
+
+    return doc ? core_report_documents(c, from, doc) : st;
 }
 
 static status
@@ -396,11 +472,8 @@ request(core *c, const job_watcher *from, const client_message *m,
         return ask(c, from, m, raw);
     case CLIENT_LIST:
         return core_report_documents(c, from, NULL);
-    case CLIENT_SHOW: {
-        status st = check_document(c, m->u.name.document);
-
-        return st ? st : core_report_documents(c, from, m->u.name.document);
-    }
+    case CLIENT_SHOW:
+        return show(c, from, m->u.name.document);
     case CLIENT_REMOVE:
         return remove_document(c, from, m->u.name.document);
     case CLIENT_JOBS:
@@ -410,6 +483,8 @@ request(core *c, const job_watcher *from, const client_message *m,
     case CLIENT_GET_STATUS:
         return core_report_status(c, from);
     case CLIENT_SHUTDOWN:
+        if (!from->admin)
+            return status_fail(ST_DENIED, "only an admin may stop the daemon");
         finished(c, from, 0, "");
         core_shutdown(c);
         return ST_OK;
@@ -422,13 +497,17 @@ request(core *c, const job_watcher *from, const client_message *m,
 }
 
 void
-core_client_event(core *c, const zsocket_peer *client, const char *owner,
-                  const client_message *m, const core_raw *raw)
+core_client_event(core *c, const core_caller *caller, const client_message *m,
+                  const core_raw *raw)
 {
-    job_watcher from = {.client = *client, .request = m->request};
+    job_watcher from = {.client = *caller->client,
+                        .request = m->request,
+                        .admin = caller->admin};
     status st;
 
-    c->owner = owner;
+    (void)snprintf(from.owner, sizeof(from.owner), "%s", caller->owner);
+    c->owner = caller->owner;
+    c->share_full = false;
     if (m->kind == CLIENT_CHUNK) {
         core_input_chunk(c, &from, m, raw);
         return;

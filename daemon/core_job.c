@@ -470,6 +470,7 @@ document_of(const core *c, const job *j)
                     .created_ms = j->created_ms};
 
     memcpy(doc.name, j->document, sizeof(doc.name));
+    memcpy(doc.owner, j->owner, sizeof(doc.owner));
     if (j->n_write > 0)
         memcpy(doc.fingerprint, j->fingerprint, sizeof(doc.fingerprint));
     doc.pending = segment_tokens(j->n_write, j->tokens, c->cfg.segment_size);

@@ -11,7 +11,7 @@
 enum {
     HEX = 2 * HASH_BYTES + 1,
     MAX_JOBS = 4000,
-    JOB_BYTES = 128, /* of an entry beside its texts, at most */
+    JOB_BYTES = 192, /* of an entry beside its texts, at most */
     MAX_JOBS_BYTES = CLIENT_MAX_MESSAGE - (8 << 10)
 };
 
@@ -27,6 +27,7 @@ describe_document(const document *doc, client_document *out, char *hex)
 {
     hash_hex(hex, doc->fingerprint);
     *out = (client_document){.name = lend(doc->name),
+                             .owner = lend(doc->owner),
                              .model = document_has_model(doc) ? hex : NULL,
                              .tokens = doc->tokens,
                              .segments = doc->segments,
@@ -36,7 +37,7 @@ describe_document(const document *doc, client_document *out, char *hex)
 }
 
 status
-core_report_documents(core *c, const job_watcher *to, const char *name)
+core_report_documents(core *c, const job_watcher *to, const document *only)
 {
     client_message m = {.kind = CLIENT_DOCUMENTS};
     size_t n = catalog_count(c->docs);
@@ -50,7 +51,8 @@ core_report_documents(core *c, const job_watcher *to, const char *name)
         const document *doc = catalog_at(c->docs, i);
         size_t at = m.u.documents.n;
 
-        if (doc->removing || (name && doc != catalog_find(c->docs, name)))
+        if (doc->removing || (only && doc != only) ||
+            !core_sees(to, doc->owner))
             continue;
         describe_document(doc, &item[at], hex[at]);
         m.u.documents.n++;
@@ -69,6 +71,7 @@ describe_job(const job *j, client_job *out)
     *out = (client_job){.job = j->id,
                         .kind = lend(job_kind_name(j->kind)),
                         .document = lend(j->document),
+                        .owner = lend(j->owner),
                         .state = j->state,
                         .created_ms = j->created_ms,
                         .tokens = j->tokens - j->pending * (j->tokens > 0),
@@ -90,19 +93,26 @@ core_report_jobs(core *c, const job_watcher *to)
 {
     client_message m = {.kind = CLIENT_JOB_LIST};
     size_t count = job_table_count(c->jobs);
+    size_t first = count;
     size_t bytes = 0;
     size_t n = 0;
     status st;
 
-    while (n < count && n < MAX_JOBS && bytes < MAX_JOBS_BYTES) {
-        const job *j = job_table_at(c->jobs, count - ++n);
+    while (first > 0 && n < MAX_JOBS && bytes < MAX_JOBS_BYTES) {
+        const job *j = job_table_at(c->jobs, --first);
 
+        if (!core_sees(to, j->owner))
+            continue;
         bytes += strlen(j->document) + strlen(j->text) + JOB_BYTES;
+        n++;
     }
     TRY(mem_new(&m.u.jobs.item, n, sizeof(*m.u.jobs.item)));
-    for (size_t i = 0; i < n; i++)
-        describe_job(job_table_at(c->jobs, count - n + i), &m.u.jobs.item[i]);
-    m.u.jobs.n = n;
+    for (; first < count; first++) {
+        const job *j = job_table_at(c->jobs, first);
+
+        if (core_sees(to, j->owner))
+            describe_job(j, &m.u.jobs.item[m.u.jobs.n++]);
+    }
     core_tell(c, to, &m);
 fail:
     mem_free(m.u.jobs.item);

@@ -54,6 +54,7 @@ struct core {
     core_action_fn *fn;
     void *ctx;
     core_time time;
+    bool share_full;   /* the request that is handled is one too many */
     const char *owner; /* of the client whose event is handled */
     uint64_t started_ns, ticked_ns;
     catalog *docs;
@@ -85,6 +86,8 @@ void core_refuse(core *c, const job_watcher *to, status st);
 void core_incident(core *c, const job *j, const char *fmt, ...)
     PRINTF_LIKE(3, 4);
 void core_leave_if_idle(core *c);
+/* Whether something of `owner` is there for him. */
+bool core_sees(const job_watcher *who, const char *owner);
 
 /* ---- core_input.c: until a job is acknowledged ---- */
 void core_input_open(core *c, job *j, const job_watcher *from,
@@ -123,7 +126,7 @@ void core_job_again(core *c, job *j); /* what the journal did not take */
 
 /* ---- core_report.c ---- */
 status core_report_documents(core *c, const job_watcher *to,
-                             const char *name) MUST_USE; /* NULL: all */
+                             const document *doc) MUST_USE; /* NULL: all */
 status core_report_jobs(core *c, const job_watcher *to) MUST_USE;
 status core_report_status(core *c, const job_watcher *to) MUST_USE;
 void core_report_record(core *c, const job_watcher *to, const store_record *r);

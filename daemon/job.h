@@ -15,6 +15,7 @@
 
 #include "base/status.h"
 #include "daemon/answer.h"
+#include "daemon/catalog.h"
 #include "proto/client_message.h"
 #include "proto/socket.h"
 
@@ -24,16 +25,18 @@ enum {
     JOB_KEEP_BYTES = 16 << 20, /* and the memory of their answers */
     JOB_MAX_STRIKE = 3,        /* worlds that a job may end */
     JOB_MAX_CHECKPOINT = 2,
-    JOB_MAX_OWNER = 64 /* bytes of a client's name */
+    JOB_MAX_OWNER = CATALOG_MAX_OWNER /* bytes of a client's name */
 };
 
 typedef enum job_kind { JOB_ADD = 0, JOB_ASK } job_kind;
 const char *job_kind_name(job_kind kind);
 
-/* Whoever wants a job's events: a client's request. */
+/* Whoever wants something: a client's request. */
 typedef struct job_watcher {
     zsocket_peer client;
     uint64_t request;
+    char owner[JOB_MAX_OWNER + 1]; /* who he is, of a request; else "" */
+    bool admin;                    /* he sees what everybody owns */
 } job_watcher;
 
 typedef enum job_stage {

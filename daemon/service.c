@@ -265,9 +265,11 @@ service_on_client(void *ctx, const clients_caller *from,
 {
     service *v = ctx;
     core_raw frame = {.data = raw, .len = raw_len};
+    core_caller caller = {
+        .client = from->peer, .owner = from->owner, .admin = from->admin};
 
     service_begin(v);
-    core_client_event(v->core, from->peer, from->owner, m, &frame);
+    core_client_event(v->core, &caller, m, &frame);
     service_settle(v);
 }
 

@@ -170,6 +170,7 @@ open_core(service *v)
         .max_queue = (uint32_t)v->set->max_queue,
         .max_tokens = v->set->max_tokens,
         .max_bytes = v->set->max_queued_bytes,
+        .share = (uint32_t)v->set->key_share,
         .input_window = 8 << 20,
         .heartbeat_ms = 500,
         .timeout_ms = 5000,

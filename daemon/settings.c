@@ -22,7 +22,7 @@ static const char FOOTER[] =
     "TCP endpoint needs --key and --authorized; without them loopback needs\n"
     "--allow-local-users, and any other address is refused (exit status 78).";
 
-enum { N_LIMIT = 6, N_DURABILITY = 8, N_OWN = 17 };
+enum { N_LIMIT = 7, N_DURABILITY = 8, N_OWN = 17 };
 
 static void
 limits(settings *s, option_entry out[N_LIMIT])
@@ -39,6 +39,10 @@ limits(settings *s, option_entry out[N_LIMIT])
          "input of jobs that are not finished (default 68719476736)", 1, 1e15},
         {"max-tokens", OPTION_U64, &s->max_tokens, "TOKENS",
          "tokens of one job; 0: any number", 0, 1e15},
+        {"key-share", OPTION_U64, &s->key_share, "PERCENT",
+         "of queue, queued bytes and documents that one client's key may fill "
+         "(default 50)",
+         1, 100},
     };
 
     memcpy(out, entry, sizeof(entry));
@@ -163,6 +167,7 @@ settings_parse(settings *out, int argc, char **argv, bool *done)
     settings s = {.max_question = 65536,
                   .max_input = UINT64_C(16) << 30,
                   .max_queue = 4096,
+                  .key_share = 50,
                   .max_queued_bytes = UINT64_C(64) << 30,
                   .keep = 7,
                   .checkpoint_segments = 64,

@@ -15,7 +15,8 @@ typedef struct settings {
     bool allow_local_users, verbose, json;
     uint64_t workers; /* 0: no local world by mpirun */
     uint64_t threads; /* 0: the worker's own default */
-    uint64_t max_question, max_input, max_queue, max_tokens, max_queued_bytes;
+    uint64_t max_question, max_input, max_queue, max_tokens, max_queued_bytes,
+        key_share;
     uint64_t keep;                /* days */
     uint64_t checkpoint_segments; /* 0: no checkpoints */
     double checkpoint_seconds, hang_seconds, start_seconds, drain_seconds;

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "daemon/store_impl.h"
 
-enum { SCHEMA_VERSION = 2, MAX_INCIDENT = 1000 };
+enum { SCHEMA_VERSION = 3, MAX_INCIDENT = 1000 };
 
 /* A value that is not bound is NULL, and no column but the answer takes it. */
 static const char *const SCHEMA[SCHEMA_VERSION] = {
@@ -49,6 +49,17 @@ static const char *const SCHEMA[SCHEMA_VERSION] = {
     "CREATE TABLE incident (id INTEGER PRIMARY KEY, wall_ms INTEGER NOT NULL,"
     "  job INTEGER NOT NULL, text TEXT NOT NULL) STRICT;"
     "PRAGMA user_version = 2;",
+    /* Before there were keys everything belonged to the user himself. */
+    "CREATE TABLE owned ("
+    "  id INTEGER PRIMARY KEY, name TEXT NOT NULL, fingerprint BLOB NOT NULL,"
+    "  tokens INTEGER NOT NULL, segments INTEGER NOT NULL,"
+    "  snapshot_bytes INTEGER NOT NULL, pending INTEGER NOT NULL,"
+    "  created_ms INTEGER NOT NULL, owner TEXT NOT NULL,"
+    "  UNIQUE (owner, name)) STRICT;"
+    "INSERT INTO owned SELECT *, 'local' FROM document;"
+    "DROP TABLE document;"
+    "ALTER TABLE owned RENAME TO document;"
+    "PRAGMA user_version = 3;",
 };
 
 /* --------------------------------------------------------------- opening ---
@@ -152,7 +163,8 @@ store_add_document(store *s, const document *doc)
     sql_query *q;
     status st;
 
-    TRY(sql_start(s->db, &q, "INSERT INTO document VALUES (?,?,?,?,?,?,?,?)"));
+    TRY(sql_start(s->db, &q,
+                  "INSERT INTO document VALUES (?,?,?,?,?,?,?,?,?)"));
     sql_put_number(q, 1, doc->id);
     sql_put_text(q, 2, doc->name);
     sql_put_bytes(q, 3, doc->fingerprint, sizeof(doc->fingerprint));
@@ -161,6 +173,7 @@ store_add_document(store *s, const document *doc)
     sql_put_number(q, 6, doc->snapshot_bytes);
     sql_put_number(q, 7, doc->pending);
     sql_put_number(q, 8, (uint64_t)doc->created_ms);
+    sql_put_text(q, 9, doc->owner);
     TRY(sql_run(q));
 fail:
     return st;
@@ -190,6 +203,7 @@ read_document(const sql_query *q, document *doc)
                       .pending = (uint32_t)sql_number(q, 6),
                       .created_ms = (int64_t)sql_number(q, 7)};
     sql_text(q, 1, doc->name, sizeof(doc->name));
+    sql_text(q, 8, doc->owner, sizeof(doc->owner));
     sql_bytes(q, 2, doc->fingerprint, sizeof(doc->fingerprint));
     if (doc->pending == 0 || doc->pending > doc->tokens || doc->segments == 0 ||
         (doc->segments > 1) != (doc->snapshot_bytes > 0))

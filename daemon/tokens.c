@@ -208,7 +208,7 @@ fill_from_file(tokens_input *in)
     ssize_t got;
 
     if (in->fd < 0)
-        in->fd = open(in->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        in->fd = open(in->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (in->fd < 0)
         return status_fail(ST_IO, "%s: %s", in->path, strerror(errno));
     if (n > in->bytes - in->filled)

@@ -168,6 +168,7 @@ documents(const client_message *m)
     for (size_t i = 0; i < m->u.documents.n; i++) {
         TRY(document(m->u.documents.item[i].name));
         TRY(line(m->u.documents.item[i].model, CLIENT_MAX_NAME, "model"));
+        TRY(line(m->u.documents.item[i].owner, MAX_WORD, "owner"));
     }
 fail:
     return st;
@@ -183,6 +184,7 @@ jobs(const client_message *m)
 
         TRY(line(j->kind, MAX_WORD, "kind"));
         TRY(line(j->document, CLIENT_MAX_NAME, "document"));
+        TRY(line(j->owner, MAX_WORD, "owner"));
         TRY(line(j->code, MAX_WORD, "code"));
         TRY(state(j->state));
     }

@@ -168,6 +168,7 @@ documents(client_message *m, const Longwave__Client__DocumentList *p)
 
         TRY(mem_strdup(&to->name, from->name));
         TRY(mem_strdup(&to->model, from->model));
+        TRY(mem_strdup(&to->owner, from->owner));
         to->tokens = from->tokens;
         to->segments = from->segments;
         to->snapshot_bytes = from->snapshot_bytes;
@@ -186,6 +187,7 @@ job(client_job *to, const Longwave__Client__Job *from)
 
     TRY(mem_strdup(&to->kind, from->kind));
     TRY(mem_strdup(&to->document, from->document));
+    TRY(mem_strdup(&to->owner, from->owner));
     TRY(mem_strdup(&to->code, from->code));
     TRY(wiretext_sentence(&to->text, from->text));
     to->job = from->job;

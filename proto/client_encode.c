@@ -278,6 +278,7 @@ documents(building *b, const client_message *m)
         to->segments = from->segments;
         to->snapshot_bytes = from->snapshot_bytes;
         to->model = from->model;
+        to->owner = from->owner;
         to->created_ms = from->created_ms;
         to->pending_tokens = from->pending_tokens;
     }
@@ -303,6 +304,7 @@ job_list(building *b, const client_message *m)
         to->job = from->job;
         to->kind = from->kind;
         to->document = from->document;
+        to->owner = from->owner;
         to->state = (Longwave__Client__JobState)from->state;
         to->code = from->code;
         TRY(sentence(b, &to->text, from->text));

@@ -98,6 +98,7 @@ fini_documents(client_message *m)
 {
     for (size_t i = 0; i < m->u.documents.n; i++) {
         mem_free(m->u.documents.item[i].name);
+        mem_free(m->u.documents.item[i].owner);
         mem_free(m->u.documents.item[i].model);
     }
     mem_free(m->u.documents.item);
@@ -111,6 +112,7 @@ fini_jobs(client_message *m)
 
         mem_free(j->kind);
         mem_free(j->document);
+        mem_free(j->owner);
         mem_free(j->code);
         mem_free(j->text);
     }

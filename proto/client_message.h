@@ -78,6 +78,7 @@ typedef struct client_sampling {
 
 typedef struct client_document {
     char *name;
+    char *owner; /* a public key, or "local" */
     char *model; /* fingerprint in hex */
     uint64_t tokens, segments, snapshot_bytes;
     int64_t created_ms;
@@ -86,7 +87,7 @@ typedef struct client_document {
 
 typedef struct client_job {
     uint64_t job;
-    char *kind, *document, *code, *text;
+    char *kind, *document, *owner, *code, *text;
     client_state state;
     int64_t created_ms;
     uint64_t tokens, segments_done, segments_total;

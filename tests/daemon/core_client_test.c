@@ -38,9 +38,9 @@ bad_requests_change_nothing(void **state)
     m.u.add.model = (char *)(uintptr_t) "other";
     refused(h, m, "state");
     refused(h, harness_ask("nobody", 4), "notfound");
-    catalog_find(core_catalog(h->c), "there")->damaged = true;
+    catalog_find(core_catalog(h->c), "local", "there")->damaged = true;
     refused(h, harness_ask("there", 4), "io");
-    catalog_find(core_catalog(h->c), "there")->damaged = false;
+    catalog_find(core_catalog(h->c), "local", "there")->damaged = false;
     refused(h, harness_ask("there", 0), "arg");
     m = harness_ask("there", 4);
     m.u.ask.sampling.max_tokens = 0;

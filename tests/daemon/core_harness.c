@@ -111,6 +111,7 @@ init(harness *h, uint32_t max_queue, uint64_t max_input, uint64_t window)
                        .max_input = max_input,
                        .max_bytes = max_input * 5 / 2,
                        .max_queue = max_queue,
+                       .share = 25,
                        .input_window = window,
                        .heartbeat_ms = 500,
                        .timeout_ms = 5000,
@@ -174,14 +175,24 @@ harness_peer(uint8_t number)
     return (zsocket_peer){.len = 1, .id = {number}};
 }
 
+/* The user himself, unless the test is somebody else. */
+static core_caller
+caller(const harness *h, const zsocket_peer *peer)
+{
+    return (core_caller){.client = peer,
+                         .owner = h->owner ? h->owner : "local",
+                         .admin = !h->owner || h->admin};
+}
+
 void
 harness_client(harness *h, uint8_t client, client_message m)
 {
     zsocket_peer peer = harness_peer(client);
+    core_caller from = caller(h, &peer);
     uint8_t *none = NULL;
     core_raw raw = {.data = &none};
 
-    core_client_event(h->c, &peer, "local", &m, &raw);
+    core_client_event(h->c, &from, &m, &raw);
 }
 
 void
@@ -189,12 +200,13 @@ harness_chunk(harness *h, uint8_t client, uint64_t request, uint64_t offset,
               size_t len)
 {
     zsocket_peer peer = harness_peer(client);
+    core_caller from = caller(h, &peer);
     client_message m = {.kind = CLIENT_CHUNK, .request = request};
     uint8_t *none = NULL;
     core_raw raw = {.data = &none, .len = len};
 
     m.u.chunk.offset = offset;
-    core_client_event(h->c, &peer, "local", &m, &raw);
+    core_client_event(h->c, &from, &m, &raw);
 }
 
 client_message
@@ -385,6 +397,8 @@ harness_document(harness *h, const char *name, uint64_t tokens)
                     .fingerprint = {1}};
 
     (void)snprintf(doc.name, sizeof(doc.name), "%s", name);
+    (void)snprintf(doc.owner, sizeof(doc.owner), "%s",
+                   h->owner ? h->owner : "local");
     doc.pending = (uint32_t)(tokens - (doc.segments - 1) * HARNESS_SEGMENT);
     doc.snapshot_bytes = doc.segments > 1 ? HARNESS_SNAPSHOT : 0;
     EXPECT_OK(core_restore_document(h->c, &doc));

@@ -33,6 +33,8 @@ typedef struct harness {
     core_time time;
     harness_action action[HARNESS_MAX];
     size_t n, read;
+    const char *owner; /* who speaks; NULL: the user himself, an admin */
+    bool admin;
 } harness;
 
 void harness_time(harness *h, uint64_t ms);

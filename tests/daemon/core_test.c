@@ -24,7 +24,7 @@ one_segment_needs_no_world(void **state)
     a = EXPECT_CLIENT(CLIENT_DONE);
     assert_int_equal(a->n_segment, 1);
     EXPECT_NOTHING();
-    assert_non_null(catalog_find(core_catalog(h->c), "d"));
+    assert_non_null(catalog_find(core_catalog(h->c), "local", "d"));
     harness_fini(h);
 }
 
@@ -215,7 +215,7 @@ nothing_is_kept_when_storing_fails(void **state)
     core_stored(h->c, 1, ST_IO, "the disk is full");
     (void)harness_end(h, 1, CLIENT_FAILED);
     EXPECT_REFUSED("io");
-    assert_null(catalog_find(core_catalog(h->c), "d"));
+    assert_null(catalog_find(core_catalog(h->c), "local", "d"));
     harness_fini(h);
 }
 
@@ -328,6 +328,33 @@ jobs_outlast_the_end_of_their_world(void **state)
     harness_fini(h);
 }
 
+/* Years forth and back: nobody was silent so long, and nothing is over. */
+static void
+the_wall_clock_expires_nothing(void **state)
+{
+    static const int64_t jump[] = {INT64_C(10) * 365 * 86400 * 1000,
+                                   INT64_C(-20) * 365 * 86400 * 1000};
+    harness box;
+    harness *h = &box;
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_join(h, 100, 2);
+    harness_client(h, 1, harness_add("slow", 40));
+    harness_skip(h);
+    for (size_t i = 0; i < 2; i++) {
+        h->time.wall_ms += jump[i];
+        harness_time(h, 20);
+        core_tick(h->c);
+        assert_int_equal(job_table_at(core_jobs(h->c), 0)->state,
+                         CLIENT_RECEIVING);
+        harness_skip(h);
+        harness_client(h, 2, harness_plain(CLIENT_GET_STATUS));
+        assert_int_equal(EXPECT_CLIENT(CLIENT_STATUS)->n_item, 1);
+    }
+    harness_fini(h);
+}
+
 int
 main(void)
 {
@@ -344,6 +371,7 @@ main(void)
         cmocka_unit_test(shutdown_puts_away_what_runs),
         cmocka_unit_test(a_world_that_does_not_drain_is_left),
         cmocka_unit_test(jobs_outlast_the_end_of_their_world),
+        cmocka_unit_test(the_wall_clock_expires_nothing),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

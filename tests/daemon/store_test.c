@@ -17,6 +17,7 @@ a_document(uint64_t id, const char *name)
                     .created_ms = 1234567890123};
 
     (void)snprintf(doc.name, sizeof(doc.name), "%s", name);
+    (void)snprintf(doc.owner, sizeof(doc.owner), "local");
     return doc;
 }
 
@@ -122,11 +123,14 @@ a_name_is_unique(void **state)
     EXPECT_OK(store_open(&s, scratch_path(&box, "db")));
     EXPECT_OK(store_add_document(s, &first));
     EXPECT_ST(store_add_document(s, &second), ST_IO);
+    (void)snprintf(second.owner, sizeof(second.owner), "somebody else");
+    EXPECT_OK(store_add_document(s, &second));
     /* And the failure leaves no transaction open. */
     second = a_document(7, "other");
     EXPECT_OK(store_add_document(s, &second));
     EXPECT_OK(store_each_document(s, see_document, &got));
-    assert_int_equal(got.n, 2);
+    assert_int_equal(got.n, 3);
+    assert_string_equal(got.doc[1].owner, "somebody else");
     store_close(s);
     scratch_fini(&box);
 }
