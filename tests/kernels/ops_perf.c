@@ -3,9 +3,9 @@
  *
  * ops_perf [threads] [cells]: for two model sizes, microseconds and GFLOP/s of
  * each operation alone and of the whole layer on a group of cells, and the
- * share of the rate that kernel_measure_linear() finds; then products of one
- * row, as in an answer, with weights of each type.  No test: it prints and
- * asserts nothing. */
+ * share of the rate that kernel_measure_linear() finds; then products of a
+ * few rows, as in an answer, and of many, with weights of each type.  No test:
+ * it prints and asserts nothing. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -139,12 +139,14 @@ few_rows(kernel_device *dev, kernel_type type, const char *name, uint32_t m)
 static void
 all_types(kernel_device *dev)
 {
+    static const uint32_t rows[] = {1, 8, 80};
+
     (void)printf("products with weights of [%d, %d]\n", N, K);
-    for (uint32_t m = 1; m <= 8; m += 7) {
-        few_rows(dev, KERNEL_F32, "F32", m);
-        few_rows(dev, KERNEL_BF16, "BF16", m);
-        few_rows(dev, KERNEL_F16, "F16", m);
-        few_rows(dev, KERNEL_I8, "I8", m);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        few_rows(dev, KERNEL_F32, "F32", rows[i]);
+        few_rows(dev, KERNEL_BF16, "BF16", rows[i]);
+        few_rows(dev, KERNEL_F16, "F16", rows[i]);
+        few_rows(dev, KERNEL_I8, "I8", rows[i]);
     }
 }
 

@@ -150,6 +150,23 @@ rig_upload(const rig_tensor *t, const rig *r)
     EXPECT_OK(kernel_sync(r->q));
 }
 
+/* Keeps what was read back on the first way, compares it on the others. */
+static void
+same_bits(rig_bits *b, const float *got, size_t n)
+{
+    size_t at = b->n_check++;
+
+    if (b->is_first) {
+        EXPECT_OK(mem_resize(&b->seen, at + 1, sizeof(*b->seen)));
+        EXPECT_OK(mem_new(&b->seen[at], n, sizeof(*got)));
+        memcpy(b->seen[at], got, n * sizeof(*got));
+        b->n_seen = at + 1;
+    } else {
+        assert_true(at < b->n_seen);
+        assert_memory_equal(b->seen[at], got, n * sizeof(*got));
+    }
+}
+
 void
 rig_check(const rig_tensor *t, const rig *r, double tolerance)
 {
@@ -169,6 +186,8 @@ rig_check(const rig_tensor *t, const rig *r, double tolerance)
             fail_msg("element %zu of %zu is %.9g, expected %.9g", i, t->n,
                      (double)got[i], want);
     }
+    if (r->bits != NULL)
+        same_bits(r->bits, got, t->n);
     mem_free(got);
 }
 
@@ -255,11 +274,19 @@ rig_rows(const kernel_cell *cell, kernel_rows rows)
 void
 rig_every_way(void (*test)(rig *r))
 {
+    rig_bits bits = {0};
+
     for (size_t i = 0; i < RIG_N_WAY; i++) {
         rig r;
 
         rig_open(&r, &rig_ways[i]);
+        bits.n_check = 0;
+        bits.is_first = i == 0;
+        r.bits = &bits;
         test(&r);
         rig_close(&r);
     }
+    for (size_t i = 0; i < bits.n_seen; i++)
+        mem_free(bits.seen[i]);
+    mem_free(bits.seen);
 }

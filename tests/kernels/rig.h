@@ -7,11 +7,19 @@
 #include "kernels/kernel_ops.h"
 #include "tests/expect.h"
 
+/* What rig_check() found on one way, to be found again on the others. */
+typedef struct rig_bits {
+    float **seen; /* one a check, in order */
+    size_t n_seen, n_check;
+    bool is_first;
+} rig_bits;
+
 typedef struct rig {
     kernel_device *dev;
     kernel_queue *q;
     const kernel_cell *cells; /* of the group that operations run on */
     uint32_t n_cell;
+    rig_bits *bits; /* or NULL */
 } rig;
 
 /* The devices and numbers of threads that every operation is tested on. */
@@ -51,7 +59,8 @@ void rig_want(rig_tensor *t, size_t item, size_t row, size_t col, double value);
 /* Uploads host again, after a test has changed it. */
 void rig_upload(const rig_tensor *t, const rig *r);
 /* Reads the tensor back: wanted values within `tolerance` of the larger of 1
- * and the value, everything else as it was, bit by bit. */
+ * and the value, everything else as it was, bit by bit.  Under
+ * rig_every_way() all bits are the same on every way. */
 void rig_check(const rig_tensor *t, const rig *r, double tolerance);
 
 /* Stores the tensor, a weight, as another type instead; host then has what the
