@@ -603,6 +603,7 @@ service_free(service *v)
     door_close(v->door);
     zcontext_free(v->z);
     datadir_close(v->dir);
+    template_close(v->chat);
     tokenizer_close(v->tok);
     mem_free(v->name);
     if (v->signals >= 0)

@@ -237,6 +237,7 @@ start_tokens(service *v, holding *h, const journal_report *r)
         .text = h->text,
         .bytes = h->bytes,
         .begin = !h->ask,
+        .question = h->ask,
         .pending = h->pending,
         .n_pending = h->n_pending,
         .max_tokens = h->ask ? v->set->max_question : UINT64_MAX,

@@ -60,6 +60,8 @@ open_model(service *v)
         log_info("'%s' has no tokenizer.json: token ids only", v->set->model);
         st = ST_OK;
     }
+    TRY(st);
+    TRY(template_open(&v->chat, v->set->template, v->set->model, v->tok));
 fail:
     return st;
 }
@@ -222,7 +224,8 @@ open_threads(service *v)
     TRY(disk_new(&v->writer, v->dir));
     TRY(journal_new(&v->journal, datadir_store(v->dir)));
     journal_on_report(v->journal, service_on_journal, v);
-    TRY(tokens_new(&v->tokens, v->tok, v->model.n_vocab, datadir_tmp(v->dir)));
+    TRY(tokens_new(&v->tokens, v->tok, v->chat, v->model.n_vocab,
+                   datadir_tmp(v->dir)));
     disk_on_report(v->writer, service_on_disk, v);
     tokens_on_report(v->tokens, service_job_tokenized, v);
 fail:

@@ -61,6 +61,7 @@ struct service {
     const settings *set;
     model_config model;
     tokenizer *tok;
+    template *chat;
     char *name; /* of the model */
     datadir *dir;
     disk *writer;

@@ -93,6 +93,10 @@ parse(settings *s, int argc, char **argv, bool *done)
          "start and watch a world with this shell command", 0, 0},
         {"data", OPTION_TEXT, &s->data, "DIR",
          "where documents live (default ~/.local/state/longwave)", 0, 0},
+        {"template", OPTION_TEXT, &s->template, "HOW",
+         "around documents and questions: plain, auto (the model's chat "
+         "template) or a file",
+         0, 0},
         {"Endpoints", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
         {"listen", OPTION_TEXT, &s->listen, "ENDPOINT",
          "for clients (default ipc://... in the runtime directory)", 0, 0},
@@ -164,7 +168,8 @@ check(const settings *s)
 status
 settings_parse(settings *out, int argc, char **argv, bool *done)
 {
-    settings s = {.max_question = 65536,
+    settings s = {.template = "plain",
+                  .max_question = 65536,
                   .max_input = UINT64_C(16) << 30,
                   .max_queue = 4096,
                   .key_share = 50,

@@ -10,6 +10,7 @@
 
 typedef struct settings {
     const char *model, *device, *placement, *launch;
+    const char *template;                      /* as template_open() takes it */
     const char *listen, *listen_worlds, *data; /* never NULL after parsing */
     const char *key, *authorized;              /* files, NULL: none */
     bool allow_local_users, verbose, json;

@@ -21,6 +21,7 @@ typedef struct chunk {
 struct tokens {
     helper *thread;
     const tokenizer *tok;
+    const template *chat;
     tokenizer_scratch *scratch; /* the helper thread's */
     uint32_t n_vocab;
     const char *dir;
@@ -32,7 +33,7 @@ struct tokens_input {
     helper_task task; /* first: a task is its input */
     tokens *owner;
     uint64_t job, max_tokens;
-    bool text, begin;
+    bool text, begin, question;
     char *pending, *path;
     uint32_t n_pending;
     uint64_t bytes;
@@ -63,7 +64,7 @@ struct tokens_input {
  */
 
 static status
-put(tokens_input *in, const int32_t *ids, size_t n)
+check_ids(const tokens_input *in, const int32_t *ids, size_t n)
 {
     for (size_t i = 0; i < n; i++)
         if (ids[i] < 0 || (uint32_t)ids[i] >= in->owner->n_vocab)
@@ -72,11 +73,22 @@ put(tokens_input *in, const int32_t *ids, size_t n)
                                "vocabulary of %u",
                                ids[i], (unsigned long long)(in->n_input + i),
                                in->owner->n_vocab);
+    return ST_OK;
+}
+
+static status
+put(tokens_input *in, const int32_t *ids, size_t n)
+{
+    status st;
+
+    TRY(check_ids(in, ids, n));
     in->n_input += n;
     if (in->n_input > in->max_tokens)
         return status_fail(ST_LIMIT, "the question has more than %llu tokens",
                            (unsigned long long)in->max_tokens);
     return spool_add(in->ids, ids, n);
+fail:
+    return st;
 }
 
 static status
@@ -100,6 +112,26 @@ fail:
     return st;
 }
 
+/* What the chat template puts at a place. */
+static status
+put_around(tokens_input *in, template_place place)
+{
+    size_t n = 0;
+    const int32_t *ids = template_ids(in->owner->chat, place, &n);
+    status st = check_ids(in, ids, n);
+
+    return st == ST_OK && n > 0 ? spool_add(in->ids, ids, n) : st;
+}
+
+/* Of the piece that comes next. */
+static unsigned
+flags_of(const tokens_input *in)
+{
+    if (in->consumed > 0)
+        return TOKENIZER_GOES_ON;
+    return in->question ? template_flags(in->owner->chat) : 0;
+}
+
 static status
 open_spool(tokens_input *in)
 {
@@ -114,6 +146,10 @@ open_spool(tokens_input *in)
         TRY(put_pending(in));
     if (bos >= 0)
         TRY(spool_add(in->ids, &bos, 1));
+    if (in->text && in->begin)
+        TRY(put_around(in, TEMPLATE_DOCUMENT));
+    if (in->text && in->question)
+        TRY(put_around(in, TEMPLATE_QUESTION));
 fail:
     return st;
 }
@@ -151,7 +187,7 @@ put_text(tokens_input *in, size_t len)
                            (unsigned long long)(in->consumed + at));
     }
     TRY(tokenizer_encode(in->owner->scratch, &ids, &n, in->carry, len,
-                         in->consumed > 0 ? TOKENIZER_GOES_ON : 0));
+                         flags_of(in)));
     TRY(put(in, ids, n));
 fail:
     return st;
@@ -178,8 +214,7 @@ ready(const tokens_input *in, size_t *n, bool all)
         return ST_OK;
     }
     TRY(tokenizer_cut(in->owner->scratch, &cut, in->carry, in->len,
-                      TOKENIZER_PIECE,
-                      in->consumed > 0 ? TOKENIZER_GOES_ON : 0));
+                      TOKENIZER_PIECE, flags_of(in)));
     *n = cut == 0 && (all || in->len == TOKENIZER_PIECE) ? in->len : cut;
 fail:
     return st;
@@ -266,6 +301,8 @@ run(helper_task *task)
     in->finished = all && in->len == 0;
     if (in->finished)
         TRY(check_whole(in));
+    if (in->finished && in->text && in->question)
+        TRY(put_around(in, TEMPLATE_ANSWER));
 fail:
     return st;
 }
@@ -355,14 +392,15 @@ done(helper_task *task, status st, const char *text)
 }
 
 status
-tokens_new(tokens **out, const tokenizer *tok, uint32_t n_vocab,
-           const char *dir)
+tokens_new(tokens **out, const tokenizer *tok, const template *chat,
+           uint32_t n_vocab, const char *dir)
 {
     tokens *t = NULL;
     status st;
 
     TRY(mem_new(&t, 1, sizeof(*t)));
     t->tok = tok;
+    t->chat = chat;
     t->n_vocab = n_vocab;
     t->dir = dir;
     if (tok)
@@ -418,6 +456,7 @@ tokens_input_new(tokens_input **out, tokens *t, const tokens_setup *setup)
     in->job = setup->job;
     in->text = setup->text;
     in->begin = setup->begin;
+    in->question = setup->question;
     in->max_tokens = setup->max_tokens;
     in->n_pending = setup->n_pending;
     in->bytes = setup->bytes;

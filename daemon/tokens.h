@@ -16,7 +16,7 @@
 #include "base/status.h"
 #include "daemon/helper.h"
 #include "daemon/spool.h"
-#include "model/tokenizer.h"
+#include "model/template.h"
 
 typedef struct tokens tokens;             /* the thread and its tokenizer */
 typedef struct tokens_input tokens_input; /* of one job */
@@ -34,9 +34,10 @@ typedef struct tokens_report {
 } tokens_report;
 typedef void tokens_report_fn(void *ctx, const tokens_report *r);
 
-/* `tok` NULL: ids only.  `dir` is where spools go.  Both are borrowed. */
-status tokens_new(tokens **out, const tokenizer *tok, uint32_t n_vocab,
-                  const char *dir) MUST_USE;
+/* `tok` NULL: ids only.  `chat`: what stands around text that is a document's
+ * beginning or a question.  `dir` is where spools go.  All are borrowed. */
+status tokens_new(tokens **out, const tokenizer *tok, const template *chat,
+                  uint32_t n_vocab, const char *dir) MUST_USE;
 void tokens_on_report(tokens *t, tokens_report_fn *fn, void *ctx);
 /* After all inputs are canceled or done. */
 void tokens_free(tokens *t);
@@ -45,14 +46,15 @@ void tokens_collect(tokens *t);
 
 typedef struct tokens_setup {
     uint64_t job;
-    bool text;        /* false: little-endian int32 ids */
-    bool begin;       /* the begin-of-text token, if any, comes first */
+    bool text;  /* false: little-endian int32 ids */
+    bool begin; /* the begin-of-text token, if any, comes first */
+    bool question;
     const char *path; /* of a file with the whole input, or NULL: pushed */
     uint64_t bytes;   /* of the input */
     uint8_t hash[HASH_BYTES]; /* of the input: another one is damage */
     const char *pending; /* file of ids that come before the input, or NULL */
     uint32_t n_pending;  /* in that file */
-    uint64_t max_tokens; /* of the input alone */
+    uint64_t max_tokens; /* of the input alone, not of what is around it */
 } tokens_setup;
 
 /* *out is the caller's until its last report or tokens_input_cancel(), then it

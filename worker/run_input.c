@@ -157,8 +157,18 @@ open_text(reader *r, const char *path)
                        strerror(errno));
 }
 
+/* What the chat template puts at a place. */
 static status
-read_text(run_input *in, const char *path, const tokenizer *tok)
+append_around(run_input *in, const template *chat, template_place place)
+{
+    size_t n = 0;
+    const int32_t *ids = template_ids(chat, place, &n);
+    return n > 0 ? append(in, ids, n) : ST_OK;
+}
+
+static status
+read_text(run_input *in, const char *path, const tokenizer *tok,
+          const template *chat)
 {
     tokenizer_scratch *scratch = NULL;
     reader *r = NULL;
@@ -173,6 +183,7 @@ read_text(run_input *in, const char *path, const tokenizer *tok)
     int32_t bos = tokenizer_bos(tok);
     if (bos >= 0)
         TRY(append(in, &bos, 1));
+    TRY(append_around(in, chat, TEMPLATE_DOCUMENT));
     uint64_t n_before = in->n_id;
     TRY(tokenizer_scratch_new(&scratch, tok));
     TRY(read_pieces(in, scratch, r, path));
@@ -263,7 +274,8 @@ holds_tensors(const char *path)
 /* ------------------------------------------------------------ question --- */
 
 static status
-add_question(run_input *in, const char *text, const tokenizer *tok)
+add_question(run_input *in, const char *text, const tokenizer *tok,
+             const template *chat)
 {
     tokenizer_scratch *scratch = NULL;
     const int32_t *ids = NULL;
@@ -275,9 +287,12 @@ add_question(run_input *in, const char *text, const tokenizer *tok)
     if (utf8_check(text, strlen(text)) != ST_OK)
         TRY(status_fail(ST_ARG, "the question is not UTF-8: byte %zu",
                         bad_place(text, strlen(text))));
+    TRY(append_around(in, chat, TEMPLATE_QUESTION));
     TRY(tokenizer_scratch_new(&scratch, tok));
-    TRY(tokenizer_encode(scratch, &ids, &n, text, strlen(text), 0));
+    TRY(tokenizer_encode(scratch, &ids, &n, text, strlen(text),
+                         template_flags(chat)));
     TRY(append(in, ids, n));
+    TRY(append_around(in, chat, TEMPLATE_ANSWER));
 fail:
     tokenizer_scratch_free(scratch);
     return st;
@@ -285,14 +300,15 @@ fail:
 
 status
 run_input_init(run_input *in, const char *path, const char *question,
-               const tokenizer *tok, uint32_t n_vocab)
+               const tokenizer *tok, const template *chat, uint32_t n_vocab)
 {
     status st = ST_OK;
 
     *in = (run_input){.n_vocab = n_vocab};
-    TRY(holds_tensors(path) ? read_ids(in, path) : read_text(in, path, tok));
+    TRY(holds_tensors(path) ? read_ids(in, path)
+                            : read_text(in, path, tok, chat));
     if (question != NULL)
-        TRY(add_question(in, question, tok));
+        TRY(add_question(in, question, tok, chat));
     return ST_OK;
 fail:
     run_input_fini(in);

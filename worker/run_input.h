@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 
+#include "model/template.h"
 #include "model/tokenizer.h"
 
 typedef struct run_input {
@@ -16,11 +17,13 @@ typedef struct run_input {
 } run_input;
 
 /* Reads text or ids from `path` ("-": standard input, text), then the question
- * (NULL: none).  `tok` NULL: there is no tokenizer.  ST_ARG: not UTF-8 (with
+ * (NULL: none), and what `chat` puts around them; ids get nothing before them.
+ * `tok` NULL: there is no tokenizer.  ST_ARG: not UTF-8 (with
  * the byte's place), malformed file, ids outside the vocabulary, nothing in
  * it.  ST_NOTFOUND, ST_IO. */
 status run_input_init(run_input *in, const char *path, const char *question,
-                      const tokenizer *tok, uint32_t n_vocab) MUST_USE;
+                      const tokenizer *tok, const template *chat,
+                      uint32_t n_vocab) MUST_USE;
 void run_input_fini(run_input *in);
 
 #endif

@@ -14,6 +14,7 @@ typedef struct run {
     run_options opt;
     /* the lead's */
     tokenizer *tok;
+    template *chat;
     run_input in;
     run_files logits;
     run_answer answer;
@@ -39,7 +40,8 @@ prepare(run *r)
     status st = ST_OK;
 
     TRY(open_tokenizer(r));
-    TRY(run_input_init(&r->in, r->opt.input, r->opt.question, r->tok,
+    TRY(template_open(&r->chat, r->opt.template, r->setup.opt.model, r->tok));
+    TRY(run_input_init(&r->in, r->opt.input, r->opt.question, r->tok, r->chat,
                        cfg->n_vocab));
     if (r->opt.generate > 0)
         TRY(run_answer_init(&r->answer, &r->opt, cfg, r->tok, live));
@@ -232,6 +234,7 @@ main(int argc, char **argv)
     run_answer_fini(&r.answer);
     run_files_close(&r.logits);
     run_input_fini(&r.in);
+    template_close(r.chat);
     tokenizer_close(r.tok);
     return setup_close(&r.setup, st);
 }

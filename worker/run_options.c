@@ -82,11 +82,13 @@ status
 run_options_parse(run_options *o, setup *s, int argc, char **argv, bool *done)
 {
     status st = ST_OK;
-    *o = (run_options){.alignment = "left", .top_p = 1};
+    *o = (run_options){.alignment = "left", .template = "plain", .top_p = 1};
     option_entry entry[] = {
         [SETUP_N_OPTION] = HEAD("Input"),
         TEXT("input", &o->input, "X", "text, or safetensors with input_ids"),
         TEXT("question", &o->question, "TEXT", "put behind the input"),
+        TEXT("template", &o->template, "HOW",
+             "around both: plain, auto (the model's), or a file"),
         TEXT("alignment", &o->alignment, "HOW", "how it is cut: left"),
         HEAD("Answer"),
         NUMBER("generate", OPTION_U64, &o->generate, "N",

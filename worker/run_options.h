@@ -6,7 +6,7 @@
 #include "worker/setup.h"
 
 typedef struct run_options {
-    const char *input, *question, *alignment;
+    const char *input, *question, *alignment, *template;
     const char *logits, *state, *generated_logits; /* files, or NULL */
     uint64_t generate;                             /* tokens; 0: none */
     double temperature, top_p, min_p;

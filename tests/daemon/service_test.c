@@ -60,6 +60,7 @@ init(scene *s)
     (void)snprintf(s->world_at, sizeof(s->world_at), "ipc://%s/w", s->box.dir);
     (void)snprintf(s->data, sizeof(s->data), "%s/data", s->box.dir);
     s->set = (settings){.model = MODEL,
+                        .template = "plain",
                         .listen = s->client_at,
                         .listen_worlds = s->world_at,
                         .data = s->data,

@@ -53,6 +53,7 @@ make_tokenizer_json(void)
 typedef struct bench {
     scratch box;
     tokenizer *tok;
+    template *chat;
     tokens *t;
     size_t n_report, n_done;
     tokens_report last;
@@ -73,23 +74,37 @@ note(void *ctx, const tokens_report *r)
     b->n_done += r->done || r->st != ST_OK;
 }
 
+/* `around`: the text of a template, or NULL. */
 static void
-init(bench *b)
+init_with(bench *b, const char *around)
 {
+    const char *chat = "plain";
     char *json = make_tokenizer_json();
 
     *b = (bench){0};
     scratch_init(&b->box);
     EXPECT_OK(tokenizer_parse(&b->tok, json, strlen(json), "test"));
     mem_free(json);
-    EXPECT_OK(tokens_new(&b->t, b->tok, VOCAB, b->box.dir));
+    if (around) {
+        chat = scratch_path(&b->box, "template");
+        EXPECT_OK(file_write(chat, around, strlen(around)));
+    }
+    EXPECT_OK(template_open(&b->chat, chat, b->box.dir, b->tok));
+    EXPECT_OK(tokens_new(&b->t, b->tok, b->chat, VOCAB, b->box.dir));
     tokens_on_report(b->t, note, b);
+}
+
+static void
+init(bench *b)
+{
+    init_with(b, NULL);
 }
 
 static void
 fini(bench *b)
 {
     tokens_free(b->t);
+    template_close(b->chat);
     tokenizer_close(b->tok);
     scratch_fini(&b->box);
 }
@@ -358,6 +373,34 @@ inputs_are_canceled(void **state)
     fini(&b);
 }
 
+/* What a template puts around text: not around ids, not twice, and not counted
+ * as the question's own. */
+static void
+a_template_stands_around_text(void **state)
+{
+    bench b;
+    tokens_setup document = {
+        .job = 1, .text = true, .begin = true, .max_tokens = UINT64_MAX};
+    tokens_setup question = {
+        .job = 2, .text = true, .question = true, .max_tokens = 3};
+    tokens_setup bare = {.job = 3, .question = true, .max_tokens = 3};
+    const int32_t first[] = {257, 'D', 257, 'x', ' ', 256};
+    const int32_t second[] = {'Q', '<', 's', '>', 'A', 257};
+    const int32_t ids[] = {7};
+
+    (void)state;
+    init_with(&b, "D<s>{document}Q{question}A<s>\n");
+    for (size_t step = 1; step < 5; step++) {
+        expect_ids(feed(&b, &document, "x ab", 4, step), first, 6);
+        expect_ids(feed(&b, &question, "<s>", 3, step), second, 6);
+    }
+    assert_int_equal(b.last.bytes, 3);
+    assert_null(feed(&b, &question, "1234", 4, 4));
+    assert_int_equal(b.last.st, ST_LIMIT);
+    expect_ids(feed(&b, &bare, ids, 4, 4), ids, 1);
+    fini(&b);
+}
+
 int
 main(void)
 {
@@ -369,6 +412,7 @@ main(void)
         cmocka_unit_test(ids_are_checked),
         cmocka_unit_test(pending_ids_come_first),
         cmocka_unit_test(inputs_are_canceled),
+        cmocka_unit_test(a_template_stands_around_text),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -78,5 +78,24 @@ class WorldsOfTheirOwn(Answers, Place):
         self.assertEqual(self.other.wait(10), 0)
 
 
+class WithTemplate(Place):
+    """What a template puts around text comes once, and before no ids."""
+
+    def test_one_run(self):
+        template = self.dir / "template"
+        template.write_text("Read:\n{document}\nSay: {question}"
+                            "<|end_of_text|>\n")
+        flags = ("--template", str(template))
+        self.start("--workers", "1", *flags)
+        for n in (1, 3 * SEGMENT - 8, 5 * SEGMENT):
+            done = self.add(f"d{n}", text_of(n))
+            self.assertEqual(done["tokens"], n + 1 + len("Read:\n"))
+            for question in QUESTIONS:
+                expected = self.run_alone(text_of(n), question, *flags)
+                got = self.ask(f"d{n}", question)
+                self.assertEqual(got["generated_ids"], expected, question)
+        self.assertNotEqual(expected, self.run_alone(text_of(n), question))
+
+
 if __name__ == "__main__":
     main()

@@ -201,13 +201,14 @@ class Place(unittest.TestCase):
 
     # ---------------------------------------------------------- reference
     @classmethod
-    def run_alone(cls, text, question):
+    def run_alone(cls, text, question, *flags):
         """The ids of one run over document and question together."""
         path = cls.dir / "input.txt"
         path.write_text(text)
         done = subprocess.run(
             [BIN / "longwave-run", "--model", cls.model, "--input", path,
-             "--question", question, *ANSWER, "--threads", "1", "--json"],
+             "--question", question, *ANSWER, "--threads", "1", "--json",
+             *flags],
             capture_output=True, timeout=WAIT)
         if done.returncode != 0:
             raise AssertionError(done.stderr.decode())

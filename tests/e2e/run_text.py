@@ -32,6 +32,34 @@ def check_input(args):
     expect(c["tokens"] == 1 + len(TEXT) + 4, "tokens of another question")
 
 
+def check_template(args):
+    """Around text and question, with special tokens, as if it were typed."""
+    path = os.path.join(args.work, "template")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("Read: {document}\nThen say: {question}<|end_of_text|>\n")
+    a = answer(args, ["--question", QUESTION, "--template", path])
+    n = 1 + len("Read: \nThen say: ") + len(TEXT) + len(QUESTION) + 1
+    expect(a["tokens"] == n, f"{a['tokens']} tokens, not {n}")
+    plain = answer(args, ["--question", QUESTION])
+    auto = answer(args, ["--question", QUESTION, "--template", "auto"])
+    expect(auto["tokens"] == plain["tokens"], "auto without a chat template")
+    config = os.path.join(args.model, "tokenizer_config.json")
+    with open(config, "w", encoding="utf-8") as f:
+        json.dump({"chat_template": "{{ '[INST] ' + x + ' [/INST]' }}"}, f)
+    auto = answer(args, ["--question", QUESTION, "--template", "auto"])
+    expect(auto["tokens"] == plain["tokens"] + len("[INST]\n\n [/INST]"),
+           "auto")
+    with open(config, "w", encoding="utf-8") as f:
+        json.dump({"chat_template": "{{ '<start_of_turn>' }}"}, f)
+    for how, says in (("auto", "none of the shapes"), ("/nowhere", "nowhere"),
+                      (args.run, "")):
+        done = run_lib.start(args, 0, args.common + [
+            "--question", QUESTION, "--template", how])
+        expect(done.returncode == 2, f"{how}: exit {done.returncode}")
+        expect(says in done.stderr.decode(), f"{how}: {done.stderr}")
+    os.remove(config)
+
+
 def check_sampling(args):
     def ids(*flags):
         return answer(args, list(flags))["generated_ids"]
@@ -111,6 +139,7 @@ def main():
     args.common = ["--model", args.model, "--input", args.input,
                    "--generate", "24"]
     check_input(args)
+    check_template(args)
     check_sampling(args)
     check_stop(args)
     check_eos(args)
