@@ -16,10 +16,11 @@
 #include "proto/socket_raw.h"
 
 enum {
-    /* Messages a peer may have waiting.  They bound memory together with the
-     * size of a message; credits keep honest peers far below. */
-    QUEUE_IN = 64,
-    QUEUE_OUT = 64,
+    /* What a peer may have waiting, in messages and, with the size of the
+     * largest one, in bytes; credits keep honest peers far below. */
+    QUEUE_MAX = 64,
+    QUEUE_MIN = 8,
+    QUEUE_BYTES = 32 << 20,
     HANDSHAKE_MS = 3000,
     HEARTBEAT_MS = 5000,
     HEARTBEAT_TTL_MS = 15000,
@@ -104,12 +105,21 @@ set(zsocket *s, const setting *table, size_t n)
     return ST_OK;
 }
 
+static int
+queue_of(size_t max_message)
+{
+    size_t n = QUEUE_BYTES / (max_message > 0 ? max_message : 1);
+
+    return n < QUEUE_MIN ? QUEUE_MIN : n > QUEUE_MAX ? QUEUE_MAX : (int)n;
+}
+
 static status
 configure(zsocket *s, const endpoint *e, size_t max_message)
 {
+    int queue = queue_of(max_message);
     const setting every[] = {
-        {ZMQ_LINGER, 0},         {ZMQ_RCVHWM, QUEUE_IN},
-        {ZMQ_SNDHWM, QUEUE_OUT}, {ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS},
+        {ZMQ_LINGER, 0},         {ZMQ_RCVHWM, queue},
+        {ZMQ_SNDHWM, QUEUE_MAX}, {ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS},
         {ZMQ_IPV6, e->ipv6},
     };
     const setting tcp[] = {
