@@ -31,11 +31,12 @@ status keyfile_generate(keyfile *out) MUST_USE;
 /* Reads a pair, and checks that its halves belong together.  ST_DENIED: the
  * file is not this user's alone; ST_ARG: no key file; as secret_read(). */
 status keyfile_read(keyfile *out, const char *path) MUST_USE;
-/* The same for one who connects: `server`, a file with the daemon's public key,
- * wins over the one that `path` names.  ST_ARG too: neither names one. */
+/* The same for one who connects: `server`, a file with the daemon's public key
+ * that others may not write, wins over the one that `path` names.  ST_ARG too:
+ * neither names one. */
 status keyfile_read_client(keyfile *out, const char *path,
                            const char *server) MUST_USE;
-/* The public key of a pair or of the .pub file beside it. */
+/* The public key of a pair or of the .pub file beside it, whoever owns it. */
 status keyfile_read_public(char out[KEYFILE_SIZE], const char *path) MUST_USE;
 /* Makes `path` (0600) and `path`.pub.  ST_STATE: one of them is there. */
 status keyfile_create(const keyfile *k, const char *path) MUST_USE;

@@ -133,7 +133,8 @@ class Words(Place):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.daemon = cls.start("--max-input", str(MIB), "--max-queue", "8")
+        cls.daemon = cls.start("--max-input", str(MIB), "--max-queue", "8",
+                               "--max-tokens", "1000")
         cls.peer = wire.Peer(cls.endpoint)
         cls.request = 0
 
@@ -293,6 +294,13 @@ class Words(Place):
                         wire.client_message("list", b"", 5, major=2)):
             self.peer.send(message)
             self.assertEqual(self.peer.reply(5)[0], "refused")
+
+    def test_t21_tokens_and_bytes_have_limits(self):
+        for data, says in ((b"", "empty"), (b"x" * 1001, "1000"),
+                           (b"x" * (MIB + 1), "limit")):
+            done = self.client("add", "-", "--name", "long", input=data)
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertIn(says, done.stderr.decode())
 
     def test_t21_contents_stay_out_of_the_log(self):
         document = SECRET.encode() * 40 + b"\xff"

@@ -99,6 +99,9 @@ a_client_needs_a_server(void **state)
     EXPECT_ST(keyfile_read_client(&read, p->path, NULL), ST_ARG);
     EXPECT_OK(keyfile_read_client(&read, p->path, p->pub));
     assert_string_equal(read.server_key, made.public_key);
+    assert_int_equal(chmod(p->pub, 0666), 0); /* whose key is it now? */
+    EXPECT_ST(keyfile_read_client(&read, p->path, p->pub), ST_DENIED);
+    EXPECT_OK(keyfile_read_public(read.public_key, p->pub));
     assert_int_equal(unlink(p->path), 0);
     assert_int_equal(unlink(p->pub), 0);
     memcpy(made.server_key, made.public_key, KEYFILE_SIZE);
