@@ -33,7 +33,7 @@ open_data(disk_checkpoint *k)
 
     if (k->data)
         return ST_OK;
-    TRY(snapshot_bytes(&k->len, k->info.n_layer, k->info.layer_floats));
+    TRY(snapshot_bytes(&k->len, k->info.state_bytes));
     TRY(mem_new(&k->shard, k->info.n_layer, sizeof(*k->shard)));
     TRY(mem_new(&k->data, k->len, 1));
 fail:
@@ -45,7 +45,7 @@ static status
 take(disk_checkpoint *k, const disk_work *w)
 {
     const disk_shard *at = &w->shard;
-    size_t layer_bytes = (size_t)k->info.layer_floats * sizeof(float);
+    size_t layer_bytes = (size_t)k->info.state_bytes / k->info.n_layer;
     shard *s = &k->shard[at->layer];
 
     if (at->total != layer_bytes || at->offset != s->have ||

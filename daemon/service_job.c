@@ -461,7 +461,7 @@ add_shard(service *v, holding *h, const core_action *a)
                      .layer = m->u.checkpoint.layer,
                      .crc = m->u.checkpoint.crc};
     snapshot_info info = {.n_layer = v->model.n_layer,
-                          .layer_floats = at.total / sizeof(float),
+                          .state_bytes = at.total * v->model.n_layer,
                           .n_segment = m->u.checkpoint.segment};
     status st = ST_OK;
 

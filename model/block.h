@@ -9,6 +9,8 @@
 
 typedef struct block {
     const char *name;
+    /* The norm of its layers and before the head. */
+    status (*norm)(kernel_queue *q, const kernel_norm_args *a);
     /* Takes what run() takes, so that p->used tells the bytes. */
     void (*measure)(phase *p);
     /* x = layer(x) for every cell; frozen: keys and values go to the cache,
@@ -16,6 +18,8 @@ typedef struct block {
     status (*run)(phase *p, kernel_queue *q);
 } block;
 
-extern const block block_llama;
+extern const block block_llama; /* also Mistral, Qwen2, Qwen3, SmolLM */
+extern const block block_gpt2;
+extern const block block_neox;
 
 #endif

@@ -16,32 +16,49 @@ config_d_key(const model_config *cfg)
     return 6 * cfg->d_mem;
 }
 
-size_t
-config_state_size(const model_config *cfg)
+/* Keys that the rows of a cell attend to, one by one. */
+static double
+keys_seen(const model_config *cfg, const config_cell *c)
 {
-    size_t d_key = config_d_key(cfg);
+    double r = c->n_row, w = (double)c->n_window;
+    double first = (double)c->n_past + 1, span = cfg->span;
+    double n_short = r; /* rows that see less than a span */
+    double n_token = r - c->n_mem;
 
-    return d_key * cfg->d_model + d_key;
+    if (cfg->span > 0)
+        n_short = fmin(r, fmax(0, span - first + 1));
+    double own = n_short * (first + first + n_short - 1) / 2;
+    own += (r - n_short) * span;
+    /* Token t sees what is left of the window, memory tokens all of it. */
+    double n_seeing = fmin(n_token, w);
+    return own + n_seeing * (2 * w - n_seeing + 1) / 2 + c->n_mem * w;
+}
+
+static double
+memory_flops(const model_config *cfg, const config_cell *c)
+{
+    double r = c->n_row, m = c->n_mem, d = cfg->d_model, dm = cfg->d_mem;
+    double dk = config_d_key(cfg), h = cfg->n_mem_head;
+    double gate = cfg->gating ? d : h;
+    double read = c->fresh ? 0 : r * (2 * d * dm + 2 * dk * d / h + 2 * dk);
+
+    if (cfg->memory != CONFIG_MEMORY_ASSOC || c->bare)
+        return 0;
+    return read + m * (2 * d * dm + 2 * d * d + 2 * d * gate + 4 * dk * d / h +
+                       4 * dk);
 }
 
 double
-config_cell_flops(const model_config *cfg, uint32_t n_row, uint32_t n_mem,
-                  bool fresh)
+config_cell_flops(const model_config *cfg, const config_cell *c)
 {
-    double r = n_row;
-    double m = n_mem;
     double d = cfg->d_model;
-    double dm = cfg->d_mem;
-    double dk = config_d_key(cfg);
     double dq = (double)cfg->n_head * cfg->d_head;
     double dkv = (double)cfg->n_kv_head * cfg->d_head;
-    double mlp = (cfg->act == CONFIG_ACT_SILU ? 6 : 4) * d;
-    double block = r * (2 * d * (dq + 2 * dkv) + 2 * dq * d + mlp * cfg->d_ffn);
-    double attention = 2 * r * (r + 1) * dq;
-    double read = fresh ? 0 : r * (2 * d * dm + 2 * dk * d + 2 * dk);
-    double write = m * (2 * d * dm + 2 * d * d + 2 * d + 4 * dk * d + 4 * dk);
+    double n_mlp = cfg->act == CONFIG_ACT_SILU ? 3 : 2;
+    double block =
+        2 * d * (dq + 2 * dkv) + 2 * dq * d + 2 * n_mlp * d * cfg->d_ffn;
 
-    return block + attention + read + write;
+    return c->n_row * block + 4 * dq * keys_seen(cfg, c) + memory_flops(cfg, c);
 }
 
 static status
@@ -152,6 +169,17 @@ check_assoc(const model_config *cfg)
     if (cfg->n_sink > 1)
         return status_fail(ST_ARG, "model: %u sink tokens, at most 1",
                            cfg->n_sink);
+    if (cfg->window && cfg->span > 0)
+        return status_fail(ST_UNSUPPORTED,
+                           "model: a sliding_window of the memory over a base "
+                           "model with one is not supported");
+    if (cfg->window_outer && !cfg->window)
+        return status_fail(ST_ARG, "model: a variant of no window");
+    if (cfg->generation == CONFIG_ROLLOVER && cfg->align != CONFIG_ALIGN_LEFT)
+        return status_fail(ST_UNSUPPORTED,
+                           "model: generation \"rollover\" with "
+                           "segment_alignment other than \"left\" is not "
+                           "supported");
     if (cfg->wrap_pos && cfg->block != CONFIG_BLOCK_GPT2)
         return status_fail(ST_UNSUPPORTED, "model: wrap_pos true without "
                                            "learned positions is not "

@@ -126,18 +126,22 @@ bool config_is_bare(const model_config *cfg, uint32_t layer);
 /* d_key = 6 d_mem. */
 uint32_t config_d_key(const model_config *cfg);
 
-/* Numbers in one layer's state: A[d_key, d_model] then z[d_key]. */
-size_t config_state_size(const model_config *cfg);
+/* A cell, as far as work is concerned. */
+typedef struct config_cell {
+    uint32_t n_row, n_mem;     /* rows, m of them memory tokens */
+    uint64_t n_past, n_window; /* keys before the rows; of the segment before */
+    bool fresh, bare;
+} config_cell;
 
 /* Useful multiply-add FLOPs of one cell with r rows, m of them memory rows
- * (2 per multiply-add): projections, MLP, memory, causal half of attention:
+ * (2 per multiply-add): projections, MLP (3 products with a gate, else 2),
+ * attention to the keys that rows see, and an associative memory with h heads
+ * and g gates:
  *   r (2 d (nh + 2 nkv) hd + 2 nh hd d + 6 d ff)           block products
- *                                       (4 d ff without a gate)
- *   + 2 r (r + 1) nh hd                                    causal attention
- *   + r (2 d dm + 2 dk d + 2 dk)   read, none when fresh
- *   + m (2 d dm + 2 d d + 2 d + 4 dk d + 4 dk)             write */
-double config_cell_flops(const model_config *cfg, uint32_t n_row,
-                         uint32_t n_mem, bool fresh);
+ *   + 4 nh hd keys       of the cell alone: r (r + 1) / 2  causal attention
+ *   + r (2 d dm + 2 dk d / h + 2 dk)  read, none when fresh
+ *   + m (2 d dm + 2 d d + 2 d g + 4 dk d / h + 4 dk)       write */
+double config_cell_flops(const model_config *cfg, const config_cell *c);
 
 /* Inner consistency and limits; ST_ARG or ST_UNSUPPORTED with the field's
  * name.  Every constructor of a config ends with it. */

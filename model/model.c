@@ -13,17 +13,23 @@ struct model {
     const memory *memory;
     kernel_type compute;
     kernel_buf *scratch;
-    size_t item; /* bytes of scratch of one cell */
+    size_t item;          /* bytes of scratch of one cell */
+    kernel_cell *leaving; /* [max_cell] that write a chained memory */
     uint32_t max_cell, max_row;
 };
 
-static const block *const blocks[] = {[CONFIG_BLOCK_LLAMA] = &block_llama};
-static const memory *const memories[] = {[CONFIG_MEMORY_ASSOC] = &memory_assoc};
+static const block *const blocks[] = {
+    [CONFIG_BLOCK_LLAMA] = &block_llama,
+    [CONFIG_BLOCK_GPT2] = &block_gpt2,
+    [CONFIG_BLOCK_NEOX] = &block_neox,
+};
 
 static phase
 phase_of(const model *m, const model_buffers *buf, bool frozen)
 {
     return (phase){.cfg = &m->cfg,
+                   .block = m->block,
+                   .memory = m->memory,
                    .w = m->w,
                    .buf = buf,
                    .frozen = frozen,
@@ -55,7 +61,8 @@ item_bytes(const model *m)
     size_t most = 0;
     for (size_t i = 0; i < sizeof measure / sizeof *measure; i++) {
         phase p = phase_of(m, NULL, false);
-        measure[i](&p);
+        if (measure[i] != NULL)
+            measure[i](&p);
         if (p.used > most)
             most = p.used;
     }
@@ -64,7 +71,7 @@ item_bytes(const model *m)
 
 status
 model_new(model **out, kernel_device *dev, const model_config *cfg, weights *w,
-          uint32_t max_cell, uint32_t max_row)
+          uint32_t max_cell)
 {
     model *m = NULL;
     kernel_info info;
@@ -74,11 +81,13 @@ model_new(model **out, kernel_device *dev, const model_config *cfg, weights *w,
     TRY(mem_new(&m, 1, sizeof *m));
     m->cfg = *cfg;
     m->block = blocks[cfg->block];
-    m->memory = memories[cfg->memory];
+    m->memory = memory_of(cfg);
     m->compute = info.compute;
     m->max_cell = max_cell;
-    m->max_row = max_row;
+    m->max_row = memory_max_rows(cfg);
     m->item = item_bytes(m);
+    if (m->memory->chained)
+        TRY(mem_new(&m->leaving, max_cell, sizeof *m->leaving));
     TRY(kernel_buf_new(&m->scratch, dev, KERNEL_SCRATCH, m->item, max_cell));
     m->w = w;
     *out = m;
@@ -95,6 +104,7 @@ model_free(model *m)
         return;
     weights_free(m->w);
     kernel_buf_free(m->scratch);
+    mem_free(m->leaving);
     mem_free(m);
 }
 
@@ -138,36 +148,59 @@ status
 model_embed(model *m, kernel_queue *q, const model_buffers *buf,
             kernel_view ids, const kernel_cell *cells, uint32_t n_cell)
 {
+    phase p = phase_of(m, buf, false);
+    kernel_embed_args a = {.x = buf->x,
+                           .ids = ids,
+                           .table = weights_view(m->w, WEIGHTS_EMBED),
+                           .position = weights_view(m->w, WEIGHTS_POSITION),
+                           .mem_pos = m->cfg.wrap_pos ? m->cfg.n_position : 0,
+                           .d = m->cfg.d_model};
+    m->memory->embed(&p, &a);
     status st = begin(m, q, cells, n_cell);
     if (st != ST_OK)
         return st;
-    const kernel_embed_args a = {.x = buf->x,
-                                 .ids = ids,
-                                 .table = weights_view(m->w, WEIGHTS_EMBED),
-                                 .memory = weights_view(m->w, WEIGHTS_MEMORY),
-                                 .d = m->cfg.d_model};
     st = kernel_embed(q, &a);
     return end(q, st);
 }
 
 static status
-run_phases(const model *m, kernel_queue *q, const model_buffers *buf,
-           bool frozen, unsigned phases)
+run_phases(const model *m, kernel_queue *q, phase *p, unsigned phases)
 {
-    phase p = phase_of(m, buf, frozen);
+    const memory *mem = m->memory;
     status st = ST_OK;
 
-    if (phases & MODEL_READ)
-        TRY(m->memory->read(&p, q));
-    p.used = 0;
+    if (phases & MODEL_READ && mem->read != NULL)
+        TRY(mem->read(p, q));
+    p->used = 0;
     if (phases & MODEL_BLOCK)
-        TRY(m->block->run(&p, q));
-    p.used = 0;
-    if (phases & MODEL_WRITE && !frozen)
-        TRY(m->memory->write(&p, q));
-    return ST_OK;
+        TRY(m->block->run(p, q));
+    p->used = 0;
+    if (phases & MODEL_WRITE && !p->frozen && mem->write != NULL &&
+        !mem->chained)
+        TRY(mem->write(p, q));
 fail:
     return st;
+}
+
+/* What cells at the last layer leave to the segment behind theirs. */
+static status
+run_leaving(const model *m, kernel_queue *q, phase *p, const kernel_cell *cells,
+            uint32_t n_cell)
+{
+    const weights_part *part = model_part_of(m);
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < n_cell; i++) {
+        if (part->head && cells[i].layer + 1 == part->n_layer)
+            m->leaving[n++] = cells[i];
+    }
+    if (n == 0)
+        return ST_OK;
+    p->used = 0;
+    status st = begin(m, q, m->leaving, n);
+    if (st != ST_OK)
+        return st;
+    return end(q, m->memory->write(p, q));
 }
 
 status
@@ -175,11 +208,15 @@ model_run(model *m, kernel_queue *q, const model_buffers *buf,
           const kernel_cell *cells, uint32_t n_cell, bool frozen,
           unsigned phases)
 {
-    ASSERT(!frozen || buf->kv.buf != NULL);
+    phase p = phase_of(m, buf, frozen);
     status st = begin(m, q, cells, n_cell);
     if (st != ST_OK)
         return st;
-    return end(q, run_phases(m, q, buf, frozen, phases));
+    TRY(end(q, run_phases(m, q, &p, phases)));
+    if (phases & MODEL_WRITE && !frozen && m->memory->chained)
+        TRY(run_leaving(m, q, &p, cells, n_cell));
+fail:
+    return st;
 }
 
 status
@@ -189,22 +226,11 @@ model_head(model *m, kernel_queue *q, const model_buffers *buf,
 {
     phase p = phase_of(m, buf, false);
     kernel_view normed = normed_of(&p);
-    kernel_linear_args a = {.out = logits,
-                            .x = normed,
-                            .w = weights_view(m->w, WEIGHTS_HEAD),
-                            .n = m->cfg.n_vocab,
-                            .k = m->cfg.d_model};
-    const kernel_norm_args norm = {.out = normed,
-                                   .x = buf->x,
-                                   .w = weights_view(m->w, WEIGHTS_NORM_F),
-                                   .d = m->cfg.d_model,
-                                   .n_head = 1,
-                                   .eps = m->cfg.norm_eps};
     status st = begin(m, q, cells, n_cell);
     if (st != ST_OK)
         return st;
-    TRY(kernel_rmsnorm(q, &norm));
-    TRY(kernel_linear(q, &a));
+    TRY(phase_norm(&p, q, normed, WEIGHTS_NORM_F, KERNEL_ROWS_ALL));
+    TRY(phase_project(&p, q, logits, normed, WEIGHTS_HEAD, KERNEL_ROWS_ALL));
     if (sample != NULL)
         TRY(kernel_sample(q, &(kernel_sample_op){.ids = next_ids,
                                                  .logits = logits,

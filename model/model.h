@@ -22,32 +22,33 @@ enum { MODEL_READ = 1, MODEL_BLOCK = 2, MODEL_WRITE = 4, MODEL_ALL = 7 };
 /* The buffers that survive a group; the caller owns them. */
 typedef struct model_buffers {
     kernel_view x;     /* by slot, compute type, ld d_model */
-    kernel_view state; /* by state, F32: A[d_key, d_model] then z[d_key] */
-    kernel_view kv;    /* by kv, compute type: K[cap, d_kv] then V[cap, d_kv],
-                          ld d_kv; buf NULL when no cell is frozen */
-    size_t kv_cap;     /* rows of each cache */
+    kernel_view state; /* by state, F32; what is there is the memory's
+                          (memory.h) */
+    kernel_view kv;    /* by kv, compute type: rows [k | v], ld 2 d_kv, of
+                          frozen runs; buf NULL when no cell is frozen, and
+                          where the state has their rows */
 } model_buffers;
 
-/* Takes over `w` on success.  Scratch for groups of at most max_cell cells of
- * at most max_row rows is allocated here. */
+/* Takes over `w` on success.  Scratch for groups of at most max_cell cells is
+ * allocated here. */
 status model_new(model **out, kernel_device *dev, const model_config *cfg,
-                 weights *w, uint32_t max_cell, uint32_t max_row) MUST_USE;
+                 weights *w, uint32_t max_cell) MUST_USE;
 void model_free(model *m);
 
 const model_config *model_config_of(const model *m);
 const weights_part *model_part_of(const model *m);
 size_t model_scratch_bytes(const model *m);
 
-/* x of each cell from ids (I32 by slot) and the memory tokens.  A group of
- * its own. */
+/* x of each cell from ids (I32 by slot) and the rows that are no tokens.  A
+ * group of its own. */
 status model_embed(model *m, kernel_queue *q, const model_buffers *buf,
                    kernel_view ids, const kernel_cell *cells,
                    uint32_t n_cell) MUST_USE;
 
-/* The phases named in `phases` for every cell, as one group.  cell.layer
- * counts from the part's first layer.  A cell with n_mem = 0 and pos or kv in
- * use is *frozen*: `frozen` holds for the whole group; its keys and values go
- * to the cache and it attends there, and it never writes. */
+/* The phases named in `phases` for every cell, as one group; what the memory
+ * fills in of a cell is memory.h's place().  cell.layer counts from the part's
+ * first layer.  `frozen` holds for the whole group: keys and values go to a
+ * cache and rows attend there, and no memory is written. */
 status model_run(model *m, kernel_queue *q, const model_buffers *buf,
                  const kernel_cell *cells, uint32_t n_cell, bool frozen,
                  unsigned phases) MUST_USE;

@@ -11,11 +11,11 @@
 enum {
     AT_VERSION = 8,
     AT_LAYER = 12,
-    AT_FLOATS = 16,
+    AT_BYTES = 16,
     AT_SEGMENT = 24,
     AT_FINGERPRINT = 32,
     AT_HASH = 64,
-    VERSION = 1
+    VERSION = 2
 };
 static const uint8_t MAGIC[8] = {'L', 'W', 'S', 'N', 'A', 'P', 0, 1};
 
@@ -37,14 +37,12 @@ get(const uint8_t *p, int n)
 }
 
 status
-snapshot_bytes(size_t *out, uint32_t n_layer, uint64_t layer_floats)
+snapshot_bytes(size_t *out, uint64_t state_bytes)
 {
     size_t n;
     status st;
 
-    TRY(size_mul(&n, n_layer, layer_floats));
-    TRY(size_mul(&n, n, sizeof(float)));
-    TRY(size_add(&n, n, SNAPSHOT_HEADER));
+    TRY(size_add(&n, state_bytes, SNAPSHOT_HEADER));
     *out = n;
     return ST_OK;
 fail:
@@ -63,12 +61,12 @@ digest(uint8_t out[HASH_BYTES], const uint8_t *data, size_t len)
 }
 
 static status
-check_len(size_t len, uint32_t n_layer, uint64_t layer_floats)
+check_len(size_t len, uint64_t state_bytes)
 {
     size_t expected;
     status st;
 
-    TRY(snapshot_bytes(&expected, n_layer, layer_floats));
+    TRY(snapshot_bytes(&expected, state_bytes));
     if (len != expected)
         return status_fail(ST_WIRE,
                            "the snapshot has %zu bytes, its header says %zu",
@@ -82,11 +80,11 @@ snapshot_seal(uint8_t *data, size_t len, const snapshot_info *info)
 {
     status st;
 
-    TRY(check_len(len, info->n_layer, info->layer_floats));
+    TRY(check_len(len, info->state_bytes));
     memcpy(data, MAGIC, sizeof(MAGIC));
     put(data + AT_VERSION, VERSION, 4);
     put(data + AT_LAYER, info->n_layer, 4);
-    put(data + AT_FLOATS, info->layer_floats, 8);
+    put(data + AT_BYTES, info->state_bytes, 8);
     put(data + AT_SEGMENT, info->n_segment, 8);
     memcpy(data + AT_FINGERPRINT, info->fingerprint, sizeof(info->fingerprint));
     digest(data + AT_HASH, data, len);
@@ -94,7 +92,8 @@ fail:
     return st;
 }
 
-/* By the bits: an exponent of all ones is an infinity or no number. */
+/* By the bits: an exponent of all ones is an infinity or no number.  The upper
+ * one of two 16-bit numbers with such bits is one, too. */
 static bool
 all_finite(const uint8_t *p, size_t n)
 {
@@ -120,10 +119,10 @@ snapshot_check(snapshot_info *out, const uint8_t *data, size_t len)
                            "the snapshot has version %u, this program reads %d",
                            (unsigned)get(data + AT_VERSION, 4), VERSION);
     info.n_layer = (uint32_t)get(data + AT_LAYER, 4);
-    info.layer_floats = get(data + AT_FLOATS, 8);
+    info.state_bytes = get(data + AT_BYTES, 8);
     info.n_segment = get(data + AT_SEGMENT, 8);
     memcpy(info.fingerprint, data + AT_FINGERPRINT, sizeof(info.fingerprint));
-    TRY(check_len(len, info.n_layer, info.layer_floats));
+    TRY(check_len(len, info.state_bytes));
     digest(sum, data, len);
     if (memcmp(sum, data + AT_HASH, sizeof(sum)) != 0)
         return status_fail(ST_WIRE,

@@ -10,20 +10,36 @@ place_name(place_kind kind)
     return kind == PLACE_LAYERS ? "layers" : "segments";
 }
 
+static place_kind
+automatic(const place *p, const place_state *state)
+{
+    if (state->chained)
+        return PLACE_SEGMENTS;
+    if (state->grows)
+        return PLACE_LAYERS;
+    /* A diagonal has n_layer cells: more ranks than that cannot all work on
+     * one stream, and with layers the surplus holds no weights. */
+    return p->size <= p->n_layer ? PLACE_SEGMENTS : PLACE_LAYERS;
+}
+
 status
-place_parse(place_kind *out, const char *name, uint32_t n_layer, uint32_t size)
+place_parse(place *p, const char *name, const place_state *state)
 {
     if (strcmp(name, "layers") == 0)
-        *out = PLACE_LAYERS;
+        p->kind = PLACE_LAYERS;
     else if (strcmp(name, "segments") == 0)
-        *out = PLACE_SEGMENTS;
+        p->kind = PLACE_SEGMENTS;
     else if (strcmp(name, "auto") == 0)
-        /* A diagonal has n_layer cells: more ranks than that cannot all work
-         * on one stream, and with layers the surplus holds no weights. */
-        *out = size <= n_layer ? PLACE_SEGMENTS : PLACE_LAYERS;
+        p->kind = automatic(p, state);
     else
         return status_fail(
             ST_ARG, "placement \"%s\" is none of auto, layers, segments", name);
+    if (p->kind == PLACE_LAYERS && state->chained && p->size > 1)
+        return status_fail(ST_UNSUPPORTED,
+                           "placement \"layers\" on %u ranks: what the last "
+                           "layer of this model leaves enters the first one; "
+                           "ranks can only share segments",
+                           p->size);
     return ST_OK;
 }
 

@@ -26,9 +26,19 @@ typedef struct place {
 } place;
 
 const char *place_name(place_kind kind); /* "layers", "segments" */
-/* "layers", "segments", "auto" (for now: segments up to n_layer ranks). */
-status place_parse(place_kind *out, const char *name, uint32_t n_layer,
-                   uint32_t size) MUST_USE;
+
+/* What a model's memory states are, as far as their way matters. */
+typedef struct place_state {
+    bool chained; /* the last layer leaves what the first one needs */
+    bool grows;   /* with every token */
+} place_state;
+
+/* Sets p->kind for its n_layer and size from "layers", "segments" or "auto".
+ * Auto: segments up to n_layer ranks, then layers; states that grow stay where
+ * they are, so layers; chained ones are the same for all layers, so segments.
+ * ST_UNSUPPORTED: layers of a chained memory on several ranks. */
+status place_parse(place *p, const char *name,
+                   const place_state *state) MUST_USE;
 
 /* Ranks that have work: min(size, n_layer) with layers, else size. */
 uint32_t place_active(const place *p);

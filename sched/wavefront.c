@@ -161,6 +161,7 @@ wavefront_state(wavefront *w, uint32_t id, uint32_t layer, uint64_t seg)
     stream *s = stream_of(w, id);
     ASSERT(w->cfg.remote_state && layer < w->cfg.n_layer &&
            s->state[layer] == seg);
+    ASSERT(!w->cfg.chained || layer == 0);
     s->state[layer]++;
 }
 
@@ -178,6 +179,10 @@ ready(const wavefront *w, const stream *s, uint32_t layer)
 {
     uint64_t seg = s->done[layer];
     uint64_t n_input = layer == 0 ? s->fed : s->done[layer - 1];
+    if (w->cfg.chained && layer > 0)
+        return seg < n_input;
+    if (w->cfg.chained && seg > s->done[w->cfg.n_layer - 1])
+        return false; /* the segment before is still on its way up */
     return seg < n_input && (!w->cfg.remote_state || seg < s->state[layer]);
 }
 

@@ -8,8 +8,12 @@
  *   - its input is there: j was fed (l = 0), or (j, l - 1) is done;
  *   - its state is there: (j - 1, l) is done here, and, where states come from
  *     other ranks, wavefront_state() was called for (j, l).
- * That is the whole rule; a diagonal is what comes out of it.  A pure value
- * without I/O, clock or threads; every call is O(streams x layers).
+ * That is the whole rule; a diagonal is what comes out of it.  Where segments
+ * are *chained*, a stream has one state instead, which the last layer leaves
+ * and the first one needs: j enters layer 0 when j - 1 has left the last layer,
+ * wavefront_state() is for layer 0 alone, and a stream has one cell at a time.
+ * A pure value without I/O, clock or threads; every call is O(streams x
+ * layers).
  *
  * In flight: segments from fed to released live in slot j mod n_slot of the
  * stream; no more than n_slot at a time. */
@@ -35,6 +39,7 @@ typedef struct wavefront_config {
     uint32_t max_cell; /* largest group */
     wavefront_order order;
     bool remote_state; /* states come from other ranks (wavefront_state) */
+    bool chained;      /* all layers must be here */
 } wavefront_config;
 
 typedef struct wavefront_cell {

@@ -201,8 +201,7 @@ same_states(const bench *b)
     if (!b->wanted[0] || !b->wanted[1])
         return true;
     return memcmp(b->result[0].states, b->result[1].states,
-                  b->cfg.n_layer * config_state_size(&b->cfg) *
-                      sizeof(float)) == 0;
+                  b->result[0].states_bytes) == 0;
 }
 
 /* -------------------------------------------------------------- output --- */

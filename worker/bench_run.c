@@ -22,8 +22,7 @@ make_engine(engine **out, const bench_run_args *a)
 
     TRY(weights_new(&w, a->dev, a->cfg, &part));
     TRY(weights_randomize(w, 1));
-    TRY(model_new(&m, a->dev, a->cfg, w, a->cfg->n_layer,
-                  a->cfg->segment_size + a->cfg->n_mem));
+    TRY(model_new(&m, a->dev, a->cfg, w, a->cfg->n_layer));
     w = NULL; /* the model's */
     TRY(engine_new(out, a->dev, m, &cfg));
     m = NULL; /* the engine's */
@@ -31,6 +30,17 @@ fail:
     model_free(m);
     weights_free(w);
     return st;
+}
+
+static memory_past
+past_of(const bench_run_args *a, uint64_t n_segment)
+{
+    uint32_t size = a->cfg->segment_size;
+    if (n_segment == 0)
+        return (memory_past){0};
+    uint32_t n_last = segment_tokens(n_segment - 1, a->n_id, size);
+    return (memory_past){.n_token = segment_start(n_segment - 1, size) + n_last,
+                         .n_last = n_last};
 }
 
 static status
@@ -41,6 +51,7 @@ feed(engine *e, const bench_run_args *a, uint64_t *n_fed)
     status st = ST_OK;
     for (; *n_fed < n && engine_room(e, 0) > 0; (*n_fed)++) {
         engine_segment s = {.seg = *n_fed,
+                            .past = past_of(a, *n_fed),
                             .n_token = segment_tokens(*n_fed, a->n_id, size)};
         TRY(engine_feed(e, 0, &s, a->ids + segment_start(*n_fed, size)));
     }
@@ -109,17 +120,20 @@ fail:
 static status
 read_states(engine *e, const bench_run_args *a, bench_run_result *r)
 {
-    size_t len = config_state_size(a->cfg), n = len * a->cfg->n_layer;
+    memory_past past = past_of(a, segment_count(a->n_id, a->cfg->segment_size));
+    size_t at_byte = 0;
     double sum = 0;
     status st = ST_OK;
 
-    TRY(mem_new(&r->states, n, sizeof *r->states));
+    r->states_bytes = memory_states_bytes(a->cfg, engine_compute(e), &past);
+    TRY(mem_new(&r->states, r->states_bytes, 1));
     for (uint32_t layer = 0; layer < a->cfg->n_layer; layer++) {
         engine_place at;
-        engine_state_place(e, 0, layer, &at);
-        TRY(engine_read(e, &at, r->states + layer * len));
+        engine_state_place(e, 0, layer, &past, &at);
+        TRY(engine_read(e, &at, (char *)r->states + at_byte));
+        at_byte += at.len;
     }
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < r->states_bytes / sizeof *r->states; i++)
         sum += (double)r->states[i] * (double)r->states[i];
     r->norm = sqrt(sum);
     if (!isfinite(r->norm) || r->norm == 0)

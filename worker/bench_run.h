@@ -22,7 +22,8 @@ typedef struct bench_run_result {
     double flops;     /* useful ones of one run, config_cell_flops() */
     double norm;      /* Frobenius norm of the last states */
     size_t bytes;     /* of device memory beside the weights */
-    float *states;    /* [n_layer, state size]; mem_free() */
+    float *states;    /* of all layers; mem_free() */
+    size_t states_bytes;
 } bench_run_result;
 
 /* The clock runs from ids in host memory until the last state is written; no

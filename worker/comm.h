@@ -51,6 +51,9 @@ status comm_agree(comm *c, status st) MUST_USE;
 status comm_same(comm *c, const char *what, const void *data,
                  size_t len) MUST_USE;
 
+/* Collective: every rank gets what rank 0 has in data[len]. */
+status comm_share(comm *c, void *data, size_t len) MUST_USE;
+
 /* Enqueue-only.  `sync`: complete only once the receiver has posted (so a
  * sender is never further ahead than its receiver allows).  Memory stays
  * untouched until comm_test() says done.  Messages of one (peer, tag) arrive

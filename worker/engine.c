@@ -26,27 +26,37 @@ make_wavefront(engine *e)
                             .n_slot = e->config.n_slot,
                             .max_cell = e->config.max_cell,
                             .order = e->config.order,
-                            .remote_state = e->remote_state};
+                            .remote_state = e->remote_state,
+                            .chained = e->memory->chained};
     return wavefront_new(&e->w, &cfg);
+}
+
+/* Rows that the cache of a frozen run needs. */
+static uint32_t
+run_rows(const engine *e)
+{
+    const memory_span run = {.n_token = e->config.kv_cap, .frozen = true};
+    if (e->config.kv_cap == 0 || e->memory->grows)
+        return 0;
+    return memory_rows(e->cfg, &run);
 }
 
 static status
 make_buffers(engine *e, kernel_device *dev)
 {
-    kernel_info info;
-    kernel_info_get(dev, &info);
+    uint32_t n_state = e->memory->chained ? 1 : e->part->n_layer;
     engine_buffers_shape shape = {.n_stream = e->config.n_stream,
                                   .n_slot = e->config.n_slot,
                                   .n_layer = e->part->n_layer,
                                   .max_token = e->cfg->segment_size,
-                                  .max_row =
-                                      e->cfg->segment_size + e->cfg->n_mem,
+                                  .max_row = memory_max_rows(e->cfg),
                                   .d_model = e->cfg->d_model,
                                   .d_kv = e->cfg->n_kv_head * e->cfg->d_head,
                                   .n_vocab = e->cfg->n_vocab,
-                                  .kv_cap = e->config.kv_cap,
-                                  .state_len = config_state_size(e->cfg),
-                                  .compute = info.compute,
+                                  .kv_row = run_rows(e),
+                                  .n_state = n_state,
+                                  .state_room = engine_state_room(e),
+                                  .compute = e->compute,
                                   .embed = e->part->embed,
                                   .head = e->part->head};
     return engine_buffers_init(&e->buf, dev, &shape);
@@ -72,12 +82,21 @@ status
 engine_new(engine **out, kernel_device *dev, model *m, const engine_config *cfg)
 {
     engine *e = NULL;
+    kernel_info info;
     status st = ST_OK;
 
     TRY(mem_new(&e, 1, sizeof *e));
     e->cfg = model_config_of(m);
     e->part = model_part_of(m);
+    kernel_info_get(dev, &info);
+    e->memory = memory_of(e->cfg);
+    e->compute = info.compute;
     e->config = resolve(cfg, e->part);
+    if (e->memory->chained && e->part->n_layer != e->cfg->n_layer)
+        TRY(status_fail(ST_UNSUPPORTED,
+                        "what the last layer leaves enters the first one: "
+                        "ranks cannot share the layers of this model, only "
+                        "segments"));
     e->remote_state = cfg->place.kind == PLACE_SEGMENTS && cfg->place.size > 1;
     TRY(make_wavefront(e));
     TRY(make_streams(e));
@@ -129,6 +148,12 @@ engine_model(const engine *e)
     return e->m;
 }
 
+kernel_type
+engine_compute(const engine *e)
+{
+    return e->compute;
+}
+
 const engine_config *
 engine_config_of(const engine *e)
 {
@@ -149,16 +174,61 @@ engine_slot(const engine *e, uint32_t id, uint64_t local_seg)
 
 /* ------------------------------------------------------------- states --- */
 
-void
-engine_state_place(const engine *e, uint32_t id, uint32_t layer,
-                   engine_place *out)
+uint32_t
+engine_state_item(const engine *e, uint32_t id, uint32_t layer)
 {
     ASSERT(id < e->config.n_stream && layer < e->part->n_layer);
+    return e->memory->chained ? id : id * e->part->n_layer + layer;
+}
+
+size_t
+engine_state_room(const engine *e)
+{
+    return memory_state_room(e->cfg, e->compute, e->config.max_token);
+}
+
+void
+engine_state_place(const engine *e, uint32_t id, uint32_t layer,
+                   const memory_past *past, engine_place *out)
+{
     const kernel_view *view = &e->buf.model.state;
-    size_t item = (size_t)id * e->part->n_layer + layer;
-    *out = (engine_place){.buf = view->buf,
-                          .offset = engine_buffers_offset(view, item),
-                          .len = e->buf.shape.state_len * sizeof(float)};
+    uint32_t item = engine_state_item(e, id, layer);
+    *out = (engine_place){
+        .buf = view->buf,
+        .offset = engine_buffers_offset(view, item),
+        .len = memory_state_bytes(e->cfg, e->compute,
+                                  e->part->layer_first + layer, past)};
+}
+
+bool
+engine_state_left(const engine *e, const engine_done *d, uint32_t *layer)
+{
+    *layer = e->memory->chained ? 0 : d->layer;
+    return !d->segment.frozen &&
+           (!e->memory->chained || d->layer + 1 == e->part->n_layer);
+}
+
+memory_span
+engine_span(const engine_segment *s)
+{
+    return (memory_span){.past = s->past,
+                         .n_token = s->n_token,
+                         .n_run = s->pos,
+                         .frozen = s->frozen != 0};
+}
+
+memory_past
+engine_past_after(const engine_segment *segment)
+{
+    const memory_span span = engine_span(segment);
+    return memory_after(&span);
+}
+
+/* Layers whose states segments wait for. */
+static uint32_t
+n_waiting(const engine *e)
+{
+    return e->memory->chained ? 1 : e->part->n_layer;
 }
 
 /* Marks the states that need no message as arrived. */
@@ -182,23 +252,37 @@ engine_state_arrived(engine *e, uint32_t id, uint32_t layer)
 
 /* ------------------------------------------------------------ streams --- */
 
+/* What a state has before anything was read is zero. */
+static status
+zero_states(engine *e, uint32_t id)
+{
+    const memory_past nothing = {0};
+    status st = ST_OK;
+    for (uint32_t layer = 0; layer < e->part->n_layer; layer++) {
+        engine_place at;
+        engine_state_place(e, id, layer, &nothing, &at);
+        if (at.len > 0)
+            TRY(kernel_zero(e->q, at.buf, at.offset, at.len));
+    }
+    /* A transport may write there as soon as this returns. */
+    TRY(kernel_sync(e->q));
+fail:
+    return st;
+}
+
 /* Streams are opened and closed between groups: the memory of a fresh one is
  * zeroed in place. */
 status
 engine_open(engine *e, uint32_t id, bool state_here, int32_t priority)
 {
     size_t n_layer = e->part->n_layer;
-    const kernel_view *view = &e->buf.model.state;
-    size_t bytes = view->stride * n_layer * sizeof(float);
     status st = ST_OK;
 
-    TRY(kernel_zero(e->q, view->buf, id * bytes, bytes));
-    /* A transport may write there as soon as this returns. */
-    TRY(kernel_sync(e->q));
+    TRY(zero_states(e, id));
     wavefront_open(e->w, id, priority);
     memset(e->arrived + id * n_layer, 0, n_layer * sizeof *e->arrived);
     if (e->remote_state && state_here) {
-        for (uint32_t layer = 0; layer < n_layer; layer++)
+        for (uint32_t layer = 0; layer < n_waiting(e); layer++)
             engine_state_arrived(e, id, layer);
     }
 fail:
@@ -220,16 +304,19 @@ engine_room(const engine *e, uint32_t id)
 uint32_t
 engine_rows(const engine *e, const engine_segment *segment)
 {
-    return segment->n_token + (segment->frozen ? 0 : e->cfg->n_mem);
+    const memory_span span = engine_span(segment);
+    return memory_rows(e->cfg, &span);
 }
 
-/* Whether the segment fed last is of a frozen run. */
-static bool
-follows_frozen(const engine *e, uint32_t id)
+/* The last segment fed, if it was frozen. */
+static const engine_segment *
+frozen_before(const engine *e, uint32_t id)
 {
     uint64_t n_fed = wavefront_fed(e->w, id);
-    return n_fed > 0 &&
-           e->fed[engine_slot(e, id, n_fed - 1)].segment.frozen != 0;
+    if (n_fed == 0)
+        return NULL;
+    const engine_segment *s = &e->fed[engine_slot(e, id, n_fed - 1)].segment;
+    return s->frozen ? s : NULL;
 }
 
 static status
@@ -240,14 +327,33 @@ check_segment(const engine *e, uint32_t id, const engine_segment *s)
     if (s->n_token == 0 || s->n_token > e->cfg->segment_size)
         return status_fail(ST_ARG, "a segment has %u tokens, not 1 to %u",
                            s->n_token, e->cfg->segment_size);
-    if (!s->frozen && follows_frozen(e, id))
-        return status_fail(ST_ARG, "nothing is written after a prompt");
-    if (!s->frozen)
-        return ST_OK;
-    if (s->pos > e->config.kv_cap || s->n_token > e->config.kv_cap - s->pos)
-        return status_fail(ST_LIMIT, "prompt and answer need more than %u rows",
-                           e->config.kv_cap);
+    const engine_segment *run = frozen_before(e, id);
+    if (!s->frozen && run != NULL &&
+        (e->cfg->generation != CONFIG_ROLLOVER || run->seg != s->seg ||
+         run->pos + run->n_token != s->n_token))
+        return status_fail(ST_ARG, "nothing is written after a prompt but what "
+                                   "was a full segment of the answer");
     return ST_OK;
+}
+
+/* Whether the segment's tokens have places: in caches, in a state that grows,
+ * and in the table of positions. */
+static status
+check_room(const engine *e, const engine_segment *s)
+{
+    const memory_span span = engine_span(s);
+    uint64_t n_before = s->past.n_token + s->pos;
+    if (s->frozen &&
+        (s->pos > e->config.kv_cap || s->n_token > e->config.kv_cap - s->pos))
+        return status_fail(ST_LIMIT,
+                           "prompt and answer have more than %u tokens",
+                           e->config.kv_cap);
+    if (e->memory->grows && (n_before > e->config.max_token ||
+                             s->n_token > e->config.max_token - n_before))
+        return status_fail(ST_LIMIT,
+                           "input and answer have more than %llu tokens",
+                           (unsigned long long)e->config.max_token);
+    return memory_check(e->cfg, &span);
 }
 
 static status
@@ -281,18 +387,19 @@ engine_feed(engine *e, uint32_t id, const engine_segment *segment,
     status st = ST_OK;
 
     TRY(check_segment(e, id, segment));
+    TRY(check_room(e, segment));
     uint32_t slot = engine_slot(e, id, wavefront_fed(e->w, id));
     if (e->part->embed) {
         TRY(check_ids(e, ids, segment->n_token));
         TRY(put_ids(e, slot, ids, segment->n_token));
     }
-    /* A frozen run changes no state: its later steps find the states where
-     * the first one read them. */
-    e->fed[slot].state_stays = follows_frozen(e, id);
+    /* A frozen run changes no state: its later steps, and the segment that it
+     * becomes, find the states where the first one read them. */
+    const engine_segment *run = frozen_before(e, id);
+    e->fed[slot].state_stays = run != NULL && run->seg == segment->seg;
     e->fed[slot].segment = *segment;
     wavefront_feed(e->w, id);
-    for (uint32_t layer = 0; e->remote_state && layer < e->part->n_layer;
-         layer++)
+    for (uint32_t layer = 0; e->remote_state && layer < n_waiting(e); layer++)
         states_settle(e, id, layer);
 fail:
     return st;

@@ -9,12 +9,15 @@
  *
  * A *stream* is one job: segments in order, first any number that read and
  * write the memory, then (for an answer) *frozen* ones that only read: the
- * prompt, and one row for every token drawn.  Nothing is allocated after
+ * prompt, and one row for every token drawn.  Where answers roll over, a
+ * frozen run that has become a full segment is fed again as one that is
+ * written, and the next run begins.  What is kept of segments, and what their
+ * rows are, is the memory's (model/memory.h).  Nothing is allocated after
  * engine_new(). */
 #ifndef WORKER_ENGINE_H
 #define WORKER_ENGINE_H
 
-#include "kernels/kernel_ops.h"
+#include "model/memory.h"
 #include "model/model.h"
 #include "sched/place.h"
 #include "sched/wavefront.h"
@@ -26,9 +29,11 @@ typedef struct engine_config {
     wavefront_order order;
     uint32_t n_stream; /* open at once */
     uint32_t n_slot;   /* segments in flight a stream; 0: what the grid needs */
-    uint32_t kv_cap;   /* rows of a frozen run: prompt and answer; 0: none */
-    uint32_t max_cell; /* largest group, not above the model's; 0: a cell of
-                          every layer and stream */
+    uint32_t kv_cap;   /* tokens of a frozen run: prompt and answer; 0: none */
+    uint64_t max_token; /* tokens that a stream may have in all, drawn ones too,
+                           where the memory grows with them */
+    uint32_t max_cell;  /* largest group, not above the model's; 0: a cell of
+                           every layer and stream */
 } engine_config;
 
 /* What is wanted of a segment's output (flags). */
@@ -39,9 +44,10 @@ enum {
 };
 
 typedef struct engine_segment {
-    uint64_t seg;     /* number in the document; 0 finds a fresh memory */
+    uint64_t seg;     /* number in the document */
+    memory_past past; /* what was read before; nothing: the memory is fresh */
     uint32_t n_token; /* 1 .. S; frozen steps: 1 */
-    uint32_t pos;     /* frozen: rows already in the cache */
+    uint32_t pos;     /* frozen: tokens of the run before these */
     uint32_t frozen;  /* 1: reads only; 0: reads and writes */
     uint32_t want;    /* flags above */
     kernel_sample_args sample;
@@ -90,6 +96,7 @@ void engine_free(engine *e);
 void engine_sink_set(engine *e, const engine_sink *sink);
 kernel_queue *engine_queue(engine *e);
 const model *engine_model(const engine *e);
+kernel_type engine_compute(const engine *e); /* the device's */
 /* As given, with n_slot resolved. */
 const engine_config *engine_config_of(const engine *e);
 /* Bytes of device memory beside the weights. */
@@ -116,15 +123,23 @@ status engine_feed(engine *e, uint32_t id, const engine_segment *segment,
  * the first layer, output after the last.  n_row rows of d_model. */
 void engine_x_place(const engine *e, uint32_t id, uint64_t local_seg,
                     uint32_t n_row, engine_place *out);
-/* Rows of a segment: n_token, and the memory tokens unless frozen. */
+/* Rows of a segment: its tokens and what the memory puts around them. */
 uint32_t engine_rows(const engine *e, const engine_segment *segment);
 /* The output of local_seg has been taken away; in order.  Only on ranks that
  * hand hidden states on; others release by themselves. */
 void engine_release(engine *e, uint32_t id, uint64_t local_seg);
 
-/* The state of one layer of this rank. */
+/* The state of one layer of this rank, as it is after `past`; its place does
+ * not depend on that, its length does and may be 0. */
 void engine_state_place(const engine *e, uint32_t id, uint32_t layer,
-                        engine_place *out);
+                        const memory_past *past, engine_place *out);
+/* The longest state of a layer of this engine, in bytes. */
+size_t engine_state_room(const engine *e);
+/* Whether a done cell leaves a state that the next segment needs, and of which
+ * layer of this rank it is. */
+bool engine_state_left(const engine *e, const engine_done *d, uint32_t *layer);
+/* Tokens that went through once this segment has. */
+memory_past engine_past_after(const engine_segment *segment);
 /* The state that the next waiting segment needs at `layer` has arrived. */
 void engine_state_arrived(engine *e, uint32_t id, uint32_t layer);
 

@@ -3,9 +3,7 @@
 #include "worker/engine_buffers.h"
 
 #include "base/mem.h"
-
-/* States start at cache lines, whatever d_model is. */
-enum { STATE_ALIGN = 16 };
+#include "model/memory.h"
 
 /* A buffer of n_item items of `len` elements, and the view of it. */
 static status
@@ -29,21 +27,22 @@ make_model(engine_buffers *b, kernel_device *dev)
 {
     const engine_buffers_shape *s = &b->shape;
     size_t n_slot = (size_t)s->n_stream * s->n_slot;
-    size_t n_state = (size_t)s->n_stream * s->n_layer;
-    size_t state = (s->state_len + STATE_ALIGN - 1) / STATE_ALIGN * STATE_ALIGN;
+    /* States start at cache lines, whatever d_model is. */
+    size_t state =
+        (s->state_room + MEMORY_ALIGN - 1) / MEMORY_ALIGN * MEMORY_ALIGN;
     kernel_view x = {.type = s->compute, .by = KERNEL_BY_SLOT};
     kernel_view mem = {.type = KERNEL_F32, .by = KERNEL_BY_STATE};
     kernel_view kv = {.type = s->compute, .by = KERNEL_BY_KV};
     status st = ST_OK;
 
     x.ld = s->d_model;
-    kv.ld = s->d_kv;
+    kv.ld = 2 * (size_t)s->d_kv;
     TRY(make(b, &b->model.x, dev, &x, (size_t)s->max_row * s->d_model, n_slot));
-    TRY(make(b, &b->model.state, dev, &mem, state, n_state));
-    if (s->kv_cap > 0)
-        TRY(make(b, &b->model.kv, dev, &kv, 2 * (size_t)s->kv_cap * s->d_kv,
-                 n_state));
-    b->model.kv_cap = s->kv_cap;
+    TRY(make(b, &b->model.state, dev, &mem, state / sizeof(float),
+             (size_t)s->n_stream * s->n_state));
+    if (s->kv_row > 0)
+        TRY(make(b, &b->model.kv, dev, &kv, s->kv_row * kv.ld,
+                 (size_t)s->n_stream * s->n_layer));
 fail:
     return st;
 }

@@ -3,7 +3,8 @@
  *
  * Internal to the engine.  Items are numbered
  *   slot   stream * n_slot + local segment mod n_slot    x, ids, next
- *   state  stream * n_layer + layer                      state, kv
+ *   kv     stream * n_layer + layer                      kv
+ *   state  the same; one a stream where segments are chained
  * so everything of a stream lies together.  Of logits there is one tile in
  * all: outputs of any length pass through it in pieces. */
 #ifndef WORKER_ENGINE_BUFFERS_H
@@ -19,10 +20,11 @@ enum { ENGINE_BUFFERS_TILE = 64 };
 typedef struct engine_buffers_shape {
     uint32_t n_stream, n_slot, n_layer;
     uint32_t max_token; /* S */
-    uint32_t max_row;   /* S + M */
+    uint32_t max_row;   /* rows of S tokens */
     uint32_t d_model, d_kv, n_vocab;
-    uint32_t kv_cap;  /* 0: nothing is ever frozen */
-    size_t state_len; /* numbers in a state */
+    uint32_t kv_row;   /* rows of a frozen run; 0: there is no cache for it */
+    uint32_t n_state;  /* states of a stream */
+    size_t state_room; /* bytes of the longest state */
     kernel_type compute;
     bool embed, head; /* this rank has these ends of the model */
 } engine_buffers_shape;

@@ -33,26 +33,26 @@ engine_group_fini(engine_group *g)
 static kernel_cell
 cell_of(const engine *e, const engine_done *d)
 {
-    const engine_segment *s = &d->segment;
-    uint32_t item = d->stream * e->part->n_layer + d->layer;
-    return (kernel_cell){.layer = d->layer,
-                         .slot = engine_slot(e, d->stream, d->local_seg),
-                         .state = item,
-                         .kv = item,
-                         .row0 = 0,
-                         .n_row = engine_rows(e, s),
-                         .n_mem = s->frozen ? 0 : e->cfg->n_mem,
-                         .pos = s->frozen ? s->pos : 0,
-                         .n_past = s->frozen ? s->pos : 0,
-                         .fresh = s->seg == 0};
+    const memory_span span = engine_span(&d->segment);
+    kernel_cell c = {.layer = d->layer,
+                     .slot = engine_slot(e, d->stream, d->local_seg),
+                     .state = engine_state_item(e, d->stream, d->layer),
+                     .kv = d->stream * e->part->n_layer + d->layer};
+    e->memory->place(e->cfg, e->part->layer_first + d->layer, &span, &c);
+    return c;
 }
 
 static void
 count(engine *e, const kernel_cell *c)
 {
+    const config_cell cell = {.n_row = c->n_row,
+                              .n_mem = c->n_mem,
+                              .n_past = c->n_past,
+                              .n_window = c->n_window,
+                              .fresh = c->fresh != 0,
+                              .bare = c->bare != 0};
     e->counts.n_cell++;
-    e->counts.flops +=
-        config_cell_flops(e->cfg, c->n_row, c->n_mem, c->fresh != 0);
+    e->counts.flops += config_cell_flops(e->cfg, &cell);
 }
 
 /* Appends the cells that write, or the frozen ones, in the order picked. */

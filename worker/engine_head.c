@@ -37,6 +37,26 @@ wants_last(const engine_segment *s)
            ENGINE_LAST_LOGITS;
 }
 
+/* Rows of a cell, as the head takes them. */
+static kernel_cell
+rows_of(const kernel_cell *cell, uint32_t row0, uint32_t n_row)
+{
+    kernel_cell c = *cell;
+    c.row0 = row0;
+    c.n_row = n_row;
+    c.n_prefix = 0;
+    c.n_mem = 0;
+    return c;
+}
+
+/* The row behind which the next token comes: the last of a prompt, whatever it
+ * is, and the last token of a segment that is written. */
+static uint32_t
+last_row(const kernel_cell *cell, const engine_segment *s)
+{
+    return (s->frozen ? cell->n_row : cell->n_prefix + s->n_token) - 1;
+}
+
 /* The cells that want their last row; whether any of them wants a token. */
 static bool
 gather(engine *e)
@@ -52,11 +72,8 @@ gather(engine *e)
         bool token = (s->want & ENGINE_TOKEN) != 0;
         if (!is_last_layer(e, d) || !(token || wants_last(s)))
             continue;
-        kernel_cell c = g->cells[i];
-        c.row0 = s->n_token - 1;
-        c.n_row = 1;
-        c.n_mem = 0;
-        h->cells[h->n_cell] = c;
+        h->cells[h->n_cell] =
+            rows_of(&g->cells[i], last_row(&g->cells[i], s), 1);
         h->sample[h->n_cell] =
             token ? s->sample : (kernel_sample_args){.top_p = 1};
         h->done_of[h->n_cell++] = g->done_of[i];
@@ -134,17 +151,17 @@ hand_out_tokens(engine *e)
 
 /* All token rows of one cell, tile by tile. */
 static status
-hand_out_segment(engine *e, kernel_cell c, const engine_done *d)
+hand_out_segment(engine *e, const kernel_cell *cell, const engine_done *d)
 {
     const engine_buffers *b = &e->buf;
     kernel_view none = {0};
+    kernel_cell c;
     status st = ST_OK;
 
-    c.n_mem = 0;
     for (uint32_t row = 0; row < d->segment.n_token; row += c.n_row) {
         uint32_t left = d->segment.n_token - row;
-        c.row0 = row;
-        c.n_row = left < ENGINE_BUFFERS_TILE ? left : ENGINE_BUFFERS_TILE;
+        c = rows_of(cell, cell->n_prefix + row,
+                    left < ENGINE_BUFFERS_TILE ? left : ENGINE_BUFFERS_TILE);
         TRY(model_head(e->m, e->q, &b->model, &c, 1, b->logits, NULL, none));
         TRY(kernel_copy_out(e->q, b->host_logits, b->logits.buf, 0,
                             (size_t)c.n_row * b->shape.n_vocab *
@@ -168,7 +185,7 @@ engine_head_collect(engine *e)
     for (uint32_t i = 0; i < g->n_cell; i++) {
         const engine_done *d = &g->done[g->done_of[i]];
         if (is_last_layer(e, d) && (d->segment.want & ENGINE_LOGITS))
-            TRY(hand_out_segment(e, g->cells[i], d));
+            TRY(hand_out_segment(e, &g->cells[i], d));
     }
     hand_out_tokens(e);
 fail:

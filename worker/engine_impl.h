@@ -42,6 +42,8 @@ struct engine {
     kernel_event *event; /* behind the launched group */
     model *m;
     const model_config *cfg;
+    const memory *memory;
+    kernel_type compute;
     const weights_part *part;
     engine_config config;
     wavefront *w;
@@ -57,6 +59,10 @@ struct engine {
 
 /* The slot of a local segment: an index of `fed` and of the slots' items. */
 uint32_t engine_slot(const engine *e, uint32_t id, uint64_t local_seg);
+/* The item of a layer's state. */
+uint32_t engine_state_item(const engine *e, uint32_t id, uint32_t layer);
+/* A segment, as its memory is asked about it. */
+memory_span engine_span(const engine_segment *segment);
 
 status engine_group_init(engine_group *g, uint32_t max_cell) MUST_USE;
 void engine_group_fini(engine_group *g);

@@ -23,8 +23,9 @@ errand_new(errand **out, world *w, const errand_shape *shape,
     e->shape = *shape;
     e->send = send;
     e->ctx = ctx;
-    TRY(size_mul(&n, shape->credit_segments, shape->segment_size));
+    TRY(size_mul(&n, shape->credit_segments, shape->model->segment_size));
     TRY(mem_new(&e->ids, n, sizeof *e->ids));
+    TRY(decode_init(&e->decode, shape->model));
     TRY(mem_new(&e->n_token, shape->credit_segments, sizeof *e->n_token));
     *out = e;
     return ST_OK;
@@ -38,6 +39,7 @@ errand_free(errand *e)
 {
     if (e == NULL)
         return;
+    decode_fini(&e->decode);
     mem_free(e->snapshot);
     mem_free(e->restore);
     mem_free(e->forced);
@@ -71,6 +73,25 @@ errand_tokens(errand *e)
     uint64_t n = e->n_token_fed - e->n_token_counted;
     e->n_token_counted = e->n_token_fed;
     return n;
+}
+
+void
+errand_shape_bytes(errand_shape *s, kernel_type compute)
+{
+    uint32_t size = s->model->segment_size;
+    const memory_past one = {.n_token = size, .n_last = size};
+    const memory_past two = {.n_token = 2 * (uint64_t)size, .n_last = size};
+    size_t n = memory_states_bytes(s->model, compute, &one);
+    s->token_bytes = (memory_states_bytes(s->model, compute, &two) - n) / size;
+    s->state_bytes = n - size * s->token_bytes;
+}
+
+size_t
+errand_snapshot_bytes(const errand *e, uint64_t n)
+{
+    const errand_shape *s = &e->shape;
+    return SNAPSHOT_HEADER + s->state_bytes +
+           (size_t)n * s->model->segment_size * s->token_bytes;
 }
 
 uint64_t
@@ -139,15 +160,20 @@ check_begin(const errand *e, const world_message *m)
                            "snapshot of %llu bytes",
                            (unsigned long long)m->u.begin.first_segment,
                            (unsigned long long)m->u.begin.snapshot_bytes);
-    if (m->u.begin.snapshot_bytes > 0 &&
-        m->u.begin.snapshot_bytes != s->snapshot_bytes)
-        return status_fail(ST_ARG,
-                           "the document's snapshot has %llu bytes, that of "
-                           "this model has %zu",
-                           (unsigned long long)m->u.begin.snapshot_bytes,
-                           s->snapshot_bytes);
-    if (n > UINT64_MAX / 2 || m->u.begin.first_segment > UINT64_MAX / 2)
+    /* No number of bytes or tokens overflows. */
+    uint64_t most_segment =
+        UINT64_MAX / 4 / s->model->segment_size / (s->token_bytes + 1);
+    if (n > most_segment || m->u.begin.first_segment > most_segment)
         return status_fail(ST_LIMIT, "a job of too many segments");
+    if (m->u.begin.snapshot_bytes > 0 &&
+        m->u.begin.snapshot_bytes !=
+            errand_snapshot_bytes(e, m->u.begin.first_segment))
+        return status_fail(
+            ST_ARG,
+            "the document's snapshot has %llu bytes, that of this model has "
+            "%zu",
+            (unsigned long long)m->u.begin.snapshot_bytes,
+            errand_snapshot_bytes(e, m->u.begin.first_segment));
     if (n == 0 && (most == 0 || m->u.begin.want_snapshot))
         return status_fail(ST_ARG, "a job without segments to read");
     if (most > s->max_generate)
@@ -176,9 +202,10 @@ take_forced(errand *e, uint32_t n, const uint8_t *raw, size_t len)
     e->n_forced = n;
     for (uint32_t i = 0; i < n; i++) {
         e->forced[i] = read_id(raw + 4 * i);
-        if (e->forced[i] < 0 || (uint32_t)e->forced[i] >= e->shape.n_vocab)
+        if (e->forced[i] < 0 ||
+            (uint32_t)e->forced[i] >= e->shape.model->n_vocab)
             TRY(status_fail(ST_ARG, "token id %d is not below %u", e->forced[i],
-                            e->shape.n_vocab));
+                            e->shape.model->n_vocab));
     }
 fail:
     return st;
@@ -193,6 +220,7 @@ errand_begin(errand *e, const world_message *m, const uint8_t *raw, size_t len)
                     .ctx = e->ctx,
                     .ids = e->ids,
                     .n_token = e->n_token,
+                    .decode = e->decode,
                     .job = m->job,
                     .attempt = m->attempt,
                     .start_ns = clock_ns(),
@@ -214,7 +242,7 @@ errand_begin(errand *e, const world_message *m, const uint8_t *raw, size_t len)
     } else if (m->u.begin.snapshot_bytes == 0) {
         errand_open(e);
     } else {
-        st = mem_new(&e->restore, e->shape.snapshot_bytes, 1);
+        st = mem_new(&e->restore, m->u.begin.snapshot_bytes, 1);
         hash_init(&e->restore_hash);
         if (st != ST_OK)
             errand_fail(e, st);
@@ -226,11 +254,16 @@ errand_open(errand *e)
 {
     const void *states =
         e->restore == NULL ? NULL : e->restore + SNAPSHOT_HEADER;
-    world_stream s = {.first_seg = e->first_segment,
-                      .n_write = e->n_segment,
-                      .prompt = e->generate.max_tokens > 0,
-                      .priority = e->generate.max_tokens > 0,
-                      .states = states};
+    uint64_t size = e->shape.model->segment_size;
+    world_stream s = {
+        .first_seg = e->first_segment,
+        .past = {.n_token = e->first_segment * size,
+                 .n_last = e->first_segment > 0 ? (uint32_t)size : 0},
+        .n_write = e->n_segment,
+        .n_token = errand_n_input(e) * size + e->generate.max_tokens,
+        .prompt = e->generate.max_tokens > 0,
+        .priority = e->generate.max_tokens > 0,
+        .states = states};
     status st = world_open(e->w, &e->stream, &s);
     mem_free(e->restore);
     e->restore = NULL;
@@ -255,9 +288,9 @@ check_snapshot(errand *e, const uint8_t wire_hash[HASH_BYTES])
     if (memcmp(sum, wire_hash, sizeof sum) != 0)
         return status_fail(ST_WIRE, "the snapshot's parts do not add up to "
                                     "its hash");
-    TRY(snapshot_check(&info, e->restore, e->shape.snapshot_bytes));
-    if (info.n_layer != e->shape.n_layer ||
-        info.layer_floats != e->shape.layer_floats ||
+    TRY(snapshot_check(&info, e->restore,
+                       errand_snapshot_bytes(e, e->first_segment)));
+    if (info.n_layer != e->shape.model->n_layer ||
         memcmp(info.fingerprint, e->shape.fingerprint,
                sizeof info.fingerprint) != 0)
         return status_fail(ST_ARG, "the snapshot is of another model");
@@ -272,7 +305,7 @@ fail:
 void
 errand_part(errand *e, const world_message *m, const uint8_t *raw, size_t len)
 {
-    uint64_t total = e->shape.snapshot_bytes;
+    uint64_t total = errand_snapshot_bytes(e, e->first_segment);
     status st = ST_OK;
 
     if (e->state == ERRAND_END)
@@ -313,15 +346,15 @@ put_segment(errand *e, const world_message *m, const uint8_t *raw, size_t len)
                            (unsigned long long)m->u.segment_ids.segment);
     if (e->n_queued == n_cap)
         return status_fail(ST_WIRE, "more segments than there were credits");
-    if (len % 4 != 0 || n == 0 || n > e->shape.segment_size)
+    if (len % 4 != 0 || n == 0 || n > e->shape.model->segment_size)
         return status_fail(ST_WIRE, "a segment of %zu bytes", len);
     uint32_t slot = (e->first + e->n_queued) % n_cap;
-    int32_t *ids = e->ids + (size_t)slot * e->shape.segment_size;
+    int32_t *ids = e->ids + (size_t)slot * e->shape.model->segment_size;
     for (size_t i = 0; i < n; i++) {
         ids[i] = read_id(raw + 4 * i);
-        if (ids[i] < 0 || (uint32_t)ids[i] >= e->shape.n_vocab)
+        if (ids[i] < 0 || (uint32_t)ids[i] >= e->shape.model->n_vocab)
             return status_fail(ST_ARG, "token id %d is not below %u", ids[i],
-                               e->shape.n_vocab);
+                               e->shape.model->n_vocab);
     }
     e->n_token[slot] = (uint32_t)n;
     e->n_queued++;

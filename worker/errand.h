@@ -17,9 +17,9 @@
 
 /* What is the same for all jobs of a world. */
 typedef struct errand_shape {
-    uint32_t n_layer, segment_size, n_vocab;
-    uint64_t layer_floats;
-    size_t snapshot_bytes;
+    const model_config *model;
+    /* Of the states of all layers after full segments. */
+    size_t state_bytes, token_bytes;
     uint32_t credit_segments; /* segments that the daemon may be ahead */
     uint32_t max_generate;
     uint8_t fingerprint[32];
@@ -28,6 +28,10 @@ typedef struct errand_shape {
 /* Sends to the daemon; ST_TIMEOUT: not now.  Everything is copied. */
 typedef status errand_send_fn(void *ctx, const world_message *m,
                               const void *raw, size_t raw_len);
+
+/* Fills in the bytes: after n >= 1 full segments the states of all layers have
+ * state_bytes + n S token_bytes. */
+void errand_shape_bytes(errand_shape *s, kernel_type compute);
 
 typedef struct errand errand;
 

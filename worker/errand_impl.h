@@ -7,6 +7,7 @@
 #define WORKER_ERRAND_IMPL_H
 
 #include "base/hash.h"
+#include "worker/decode.h"
 #include "worker/errand.h"
 
 typedef enum errand_state {
@@ -51,8 +52,8 @@ struct errand {
     uint64_t snapshot_at;
     uint8_t snapshot_hash[HASH_BYTES];
 
-    uint32_t n_cached;         /* rows of the frozen run */
-    uint32_t n_asked, n_drawn; /* tokens asked of the world, and come */
+    decode decode;
+    uint32_t n_added, n_drawn; /* tokens of the answer: going on, and come */
     uint32_t told_drawn;
     int32_t
         *forced; /* [n_forced] tokens that were told in an earlier attempt */
@@ -69,6 +70,8 @@ struct errand {
 void errand_fail(errand *e, status st);
 /* Decides the job. */
 void errand_end(errand *e);
+/* Bytes of a snapshot after n full segments. */
+size_t errand_snapshot_bytes(const errand *e, uint64_t n);
 /* The prompt is one more segment. */
 uint64_t errand_n_input(const errand *e);
 /* Opens the stream, from a checked snapshot if there is one. */

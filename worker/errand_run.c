@@ -13,24 +13,32 @@ enum { PART_BYTES = 1 << 20 }; /* of a snapshot on its way out */
 
 /* -------------------------------------------------------------- events --- */
 
+static size_t
+snapshot_total(const errand *e)
+{
+    return errand_snapshot_bytes(e, e->first_segment + e->n_segment);
+}
+
 static status
 seal(errand *e, const world_event *ev)
 {
     status st = ST_OK;
     const errand_shape *s = &e->shape;
-    snapshot_info info = {.n_layer = s->n_layer,
-                          .layer_floats = s->layer_floats,
+    snapshot_info info = {.n_layer = s->model->n_layer,
+                          .state_bytes = ev->u.snapshot.len,
                           .n_segment = e->first_segment + e->n_segment};
+    size_t bytes = snapshot_total(e);
     hash h;
 
-    ASSERT(SNAPSHOT_HEADER + ev->u.snapshot.len == s->snapshot_bytes);
+    if (SNAPSHOT_HEADER + ev->u.snapshot.len != bytes)
+        return status_fail(ST_STATE, "the last segment was not full");
     memcpy(info.fingerprint, s->fingerprint, sizeof info.fingerprint);
-    TRY(mem_new(&e->snapshot, s->snapshot_bytes, 1));
+    TRY(mem_new(&e->snapshot, bytes, 1));
     memcpy(e->snapshot + SNAPSHOT_HEADER, ev->u.snapshot.states,
            ev->u.snapshot.len);
-    TRY(snapshot_seal(e->snapshot, s->snapshot_bytes, &info));
+    TRY(snapshot_seal(e->snapshot, bytes, &info));
     hash_init(&h);
-    hash_add(&h, e->snapshot, s->snapshot_bytes);
+    hash_add(&h, e->snapshot, bytes);
     hash_end(&h, e->snapshot_hash);
 fail:
     return st;
@@ -96,23 +104,19 @@ sampling(const errand *e)
                                 .uniform = draw_uniform(g->seed, e->n_drawn)};
 }
 
+/* The oldest segment that came, which is written, or the prompt. */
 static status
 feed_segment(errand *e)
 {
     status st = ST_OK;
-    const int32_t *ids = e->ids + (size_t)e->first * e->shape.segment_size;
+    const int32_t *ids =
+        e->ids + (size_t)e->first * e->shape.model->segment_size;
     engine_segment seg = {.seg = e->first_segment + e->n_taken,
                           .n_token = e->n_token[e->first]};
-    if (e->n_taken == e->n_segment) {
-        seg.frozen = 1;
-        seg.want = ENGINE_TOKEN;
-        seg.sample = sampling(e);
-    }
-    TRY(world_feed(e->w, e->stream, &seg, ids));
-    if (seg.frozen) {
-        e->n_cached = seg.n_token;
-        e->n_asked = 1;
-    }
+    if (e->n_taken == e->n_segment)
+        decode_prompt(&e->decode, seg.seg, ids, seg.n_token);
+    else
+        TRY(world_feed(e->w, e->stream, &seg, ids));
     e->n_token_fed += seg.n_token;
     e->first = (e->first + 1) % e->shape.credit_segments;
     e->n_queued--;
@@ -121,21 +125,25 @@ fail:
     return st;
 }
 
-/* The last token drawn, as one more row. */
+/* The prompt, the last token drawn, a segment that the answer has filled. */
 static status
-feed_token(errand *e)
+feed_answer(errand *e, bool *busy)
 {
     status st = ST_OK;
-    engine_segment seg = {.seg = e->first_segment + e->n_segment,
-                          .n_token = 1,
-                          .pos = e->n_cached,
-                          .frozen = 1,
-                          .want = ENGINE_TOKEN,
-                          .sample = sampling(e)};
-    TRY(world_feed(e->w, e->stream, &seg, &e->drawn));
-    e->n_cached++;
-    e->n_asked++;
-    e->n_token_fed++;
+    engine_segment seg;
+    const int32_t *ids = NULL;
+    while (decode_next(&e->decode, &seg, &ids) &&
+           world_room(e->w, e->stream) > 0) {
+        if (!seg.frozen && e->want_snapshot && !e->snapshot_came)
+            break; /* the states that are asked for are those before it */
+        if (seg.frozen) {
+            seg.want = ENGINE_TOKEN;
+            seg.sample = sampling(e);
+        }
+        TRY(world_feed(e->w, e->stream, &seg, ids));
+        decode_fed(&e->decode, &seg);
+        *busy = true;
+    }
 fail:
     return st;
 }
@@ -148,11 +156,14 @@ feed(errand *e, bool *busy)
         TRY(feed_segment(e));
         *busy = true;
     }
-    if (e->n_drawn > 0 && e->n_asked == e->n_drawn && e->finish == NULL &&
-        e->told_drawn == e->n_drawn && world_room(e->w, e->stream) > 0) {
-        TRY(feed_token(e));
-        *busy = true;
+    /* A token goes on once the daemon knows of it. */
+    if (e->n_added < e->n_drawn && e->finish == NULL &&
+        e->told_drawn == e->n_drawn) {
+        decode_add(&e->decode, e->drawn);
+        e->n_added = e->n_drawn;
+        e->n_token_fed++;
     }
+    TRY(feed_answer(e, busy));
     if (e->want_snapshot && !e->snapshot_asked && e->n_done == e->n_segment) {
         TRY(world_snapshot(e->w, e->stream));
         e->snapshot_asked = true;
@@ -210,7 +221,7 @@ static status
 tell_snapshot(errand *e)
 {
     status st = ST_OK;
-    size_t total = e->shape.snapshot_bytes;
+    size_t total = snapshot_total(e);
     bool sent = true;
     while (sent && e->snapshot != NULL) {
         size_t left = total - (size_t)e->snapshot_at;

@@ -18,7 +18,7 @@ lead_report_bytes(const engine *e)
     const model_config *cfg = model_config_of(engine_model(e));
     size_t row = (size_t)cfg->n_vocab * sizeof(float);
     size_t logits = row > LOGITS_BYTES ? row : LOGITS_BYTES / row * row;
-    size_t state = config_state_size(cfg) * sizeof(float);
+    size_t state = engine_state_room(e);
     return state > logits ? state : logits;
 }
 
@@ -37,7 +37,7 @@ open_channels(lead *w)
                            .n_queue = n_segment +
                                       w->n_stream * (w->place.n_layer + 3) + 1,
                            .n_segment = n_segment,
-                           .max_token = w->max_token};
+                           .max_token = w->model->segment_size};
     if (size == 1)
         return ST_OK;
     TRY(report_in_new(&w->in, w->c, &rc));
@@ -52,7 +52,6 @@ lead_new(lead **out, comm *c, engine *e)
     lead *w = NULL;
     status st = ST_OK;
     const engine_config *cfg = engine_config_of(e);
-    const model_config *shape = model_config_of(engine_model(e));
 
     TRY(mem_new(&w, 1, sizeof *w));
     w->c = c;
@@ -61,10 +60,8 @@ lead_new(lead **out, comm *c, engine *e)
     w->n_active = place_active(&cfg->place);
     w->n_stream = cfg->n_stream;
     w->n_slot = cfg->n_slot;
-    w->max_token = shape->segment_size;
-    w->n_vocab = shape->n_vocab;
-    w->state_floats = config_state_size(shape);
-    w->state_bytes = w->state_floats * sizeof(float);
+    w->model = model_config_of(engine_model(e));
+    w->compute = engine_compute(e);
     TRY(mem_new(&w->stream, w->n_stream, sizeof *w->stream));
     TRY(mem_new(&w->n_ahead, (size_t)w->n_stream * w->n_active,
                 sizeof *w->n_ahead));
@@ -144,18 +141,44 @@ open_on(lead *w, uint32_t id, uint32_t rank, const world_stream *in)
     for (uint32_t layer = first; layer < first + n; layer++) {
         command put = {.kind = COMMAND_STATE,
                        .stream = id,
-                       .len = w->state_bytes,
+                       .len = lead_state_bytes(w, layer, &s->past),
+                       .past = s->past,
                        .layer = layer};
-        TRY(send(w, rank, &put, s->restore + layer * w->state_floats));
+        TRY(send(w, rank, &put,
+                 s->restore + lead_state_offset(w, layer, &s->past)));
     }
 fail:
     return st;
 }
 
-static status
-check_stream(const world_stream *s)
+size_t
+lead_state_bytes(const lead *w, uint32_t layer, const memory_past *past)
 {
-    if ((s->first_seg > 0) != (s->states != NULL))
+    return memory_state_bytes(w->model, w->compute, layer, past);
+}
+
+size_t
+lead_state_offset(const lead *w, uint32_t layer, const memory_past *past)
+{
+    size_t n = 0;
+    for (uint32_t i = 0; i < layer; i++)
+        n += lead_state_bytes(w, i, past);
+    return n;
+}
+
+static status
+check_stream(const lead *w, const world_stream *s)
+{
+    uint64_t room = engine_config_of(w->e)->max_token;
+    if (memory_of(w->model)->grows &&
+        (s->past.n_token > room || s->n_token > room - s->past.n_token))
+        return status_fail(ST_LIMIT,
+                           "the keys of %llu tokens are to be kept, there is "
+                           "room for %llu",
+                           (unsigned long long)s->past.n_token + s->n_token,
+                           (unsigned long long)room);
+    if ((s->first_seg > 0) != (s->states != NULL) ||
+        (s->first_seg > 0) != (s->past.n_token > 0))
         return status_fail(ST_ARG, "a stream that starts at segment %llu %s",
                            (unsigned long long)s->first_seg,
                            s->states != NULL ? "has no states before it"
@@ -183,14 +206,14 @@ lead_open(lead *w, uint32_t *id, const world_stream *in)
 {
     status st = ST_OK;
     uint32_t free_id = 0;
-    size_t len = w->place.n_layer * w->state_bytes;
-    float *copy = NULL;
+    uint8_t *copy = NULL;
 
     if (w->in_turn)
         return status_fail(ST_STATE, "the world is in the middle of a turn");
-    TRY(check_stream(in));
+    TRY(check_stream(w, in));
     TRY(find_free(w, &free_id));
     if (in->states != NULL) {
+        size_t len = memory_states_bytes(w->model, w->compute, &in->past);
         TRY(mem_new(&copy, len, 1));
         memcpy(copy, in->states, len);
     }
@@ -200,6 +223,7 @@ lead_open(lead *w, uint32_t *id, const world_stream *in)
                        .end_seg = in->first_seg + in->n_write,
                        .next_seg = in->first_seg,
                        .done_seg = in->first_seg,
+                       .past = in->past,
                        .prompt = in->prompt,
                        .restore = copy,
                        .n_ahead = s->n_ahead};
@@ -233,25 +257,35 @@ lead_room(const lead *w, uint32_t id)
     return w->n_slot - s->n_ahead[entry(w, s->next_seg)];
 }
 
+/* Whether the frozen run is a full segment, and may be written. */
+static bool
+rolls_over(const lead *w, const lead_stream *s)
+{
+    return w->model->generation == CONFIG_ROLLOVER &&
+           s->n_run == w->model->segment_size;
+}
+
 static status
 check_segment(const lead *w, uint32_t id, const engine_segment *seg,
               const int32_t *ids)
 {
+    uint32_t size = w->model->segment_size;
     if (w->in_turn || id >= w->n_stream || lead_room(w, id) == 0)
         return status_fail(ST_STATE, "stream %u takes no segment now", id);
     const lead_stream *s = &w->stream[id];
     bool frozen = s->next_seg == s->end_seg;
-    if (seg->seg != s->next_seg || (seg->frozen != 0) != frozen ||
-        seg->pos != (frozen ? s->n_cached : 0))
+    bool rolled = frozen && !seg->frozen && rolls_over(w, s);
+    if (seg->seg != s->next_seg || (seg->frozen != 0) != (frozen && !rolled) ||
+        seg->pos != (seg->frozen ? s->n_run : 0))
         return status_fail(ST_ARG, "segment %llu is out of order",
                            (unsigned long long)seg->seg);
-    if (seg->n_token == 0 || seg->n_token > w->max_token ||
-        (s->n_cached > 0 && seg->n_token != 1))
+    if (seg->n_token == 0 || seg->n_token > size ||
+        (s->n_run > 0 && seg->n_token != (rolled ? size : 1)))
         return status_fail(ST_ARG, "a segment of %u tokens", seg->n_token);
     for (uint32_t i = 0; i < seg->n_token; i++) {
-        if (ids[i] < 0 || (uint32_t)ids[i] >= w->n_vocab)
+        if (ids[i] < 0 || (uint32_t)ids[i] >= w->model->n_vocab)
             return status_fail(ST_ARG, "token id %d is not below %u", ids[i],
-                               w->n_vocab);
+                               w->model->n_vocab);
     }
     return ST_OK;
 }
@@ -268,12 +302,18 @@ lead_feed(lead *w, uint32_t id, const engine_segment *segment,
                    .stream = id,
                    .len = segment->n_token * sizeof *ids,
                    .segment = *segment};
+    cmd.segment.past = s->past;
     TRY(send(w, rank, &cmd, ids));
     s->n_ahead[rank]++;
-    if (segment->frozen)
-        s->n_cached += segment->n_token;
-    else
+    if (segment->frozen) {
+        s->n_run += segment->n_token;
+    } else {
+        s->past = engine_past_after(&cmd.segment);
+        s->n_run = 0;
         s->next_seg++;
+        if (s->next_seg > s->end_seg)
+            s->end_seg = s->next_seg; /* it rolled over */
+    }
 fail:
     return st;
 }
@@ -289,7 +329,8 @@ lead_snapshot(lead *w, uint32_t id)
     if (s->close_wanted || s->closing || s->snapshot != NULL ||
         s->done_seg != s->next_seg || s->done_seg == 0)
         return status_fail(ST_STATE, "stream %u has no states to give now", id);
-    TRY(mem_new(&s->snapshot, w->place.n_layer, w->state_bytes));
+    TRY(mem_new(&s->snapshot,
+                memory_states_bytes(w->model, w->compute, &s->past), 1));
     s->n_state_due = w->place.n_layer;
     s->snapshot_wanted = true;
 fail:
@@ -302,7 +343,7 @@ send_snapshot(lead *w, uint32_t id)
 {
     status st = ST_OK;
     const lead_stream *s = &w->stream[id];
-    command cmd = {.kind = COMMAND_SNAPSHOT, .stream = id};
+    command cmd = {.kind = COMMAND_SNAPSHOT, .stream = id, .past = s->past};
     uint64_t seg = s->done_seg == s->first_seg ? s->first_seg : s->done_seg - 1;
     for (uint32_t rank = 0; rank < w->n_active; rank++) {
         uint32_t first = 0;

@@ -45,14 +45,17 @@ static void
 take_state(lead *w, const report *r, const void *data)
 {
     lead_stream *s = &w->stream[r->stream];
-    memcpy(s->snapshot + r->layer * w->state_floats, data, w->state_bytes);
+    if (r->len > 0)
+        memcpy(s->snapshot + lead_state_offset(w, r->layer, &s->past), data,
+               (size_t)r->len);
     if (--s->n_state_due > 0)
         return;
     world_event ev = {
         .kind = WORLD_EVENT_SNAPSHOT,
         .stream = r->stream,
         .seg = s->done_seg,
-        .u.snapshot = {s->snapshot, w->place.n_layer * w->state_bytes}};
+        .u.snapshot = {s->snapshot,
+                       memory_states_bytes(w->model, w->compute, &s->past)}};
     tell(w, &ev);
     mem_free(s->snapshot);
     s->snapshot = NULL;
@@ -97,7 +100,8 @@ lead_gather_take(void *ctx, const report *r, const void *data)
         ev.kind = WORLD_EVENT_TOKEN;
         ev.u.token = r->token;
         tell(w, &ev);
-    } else if (s->snapshot != NULL && r->len == w->state_bytes) {
+    } else if (s->snapshot != NULL &&
+               r->len == lead_state_bytes(w, r->layer, &s->past)) {
         take_state(w, r, data);
     }
     return ST_OK;

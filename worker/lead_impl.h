@@ -17,10 +17,11 @@ typedef struct lead_stream {
     uint32_t n_closed;           /* ranks that are through with it */
     uint64_t first_seg, end_seg; /* the written segments: [first, end) */
     uint64_t next_seg, done_seg; /* to be fed, to be reported next */
+    memory_past past;            /* written segments that were fed */
     bool prompt;
-    uint32_t n_cached;    /* rows of the frozen run so far */
-    float *restore;       /* states on their way to the ranks */
-    float *snapshot;      /* states on their way back */
+    uint32_t n_run;       /* tokens of the frozen run so far */
+    uint8_t *restore;     /* states on their way to the ranks */
+    uint8_t *snapshot;    /* states on their way back */
     bool snapshot_wanted; /* asked for, not yet of the ranks */
     uint32_t n_state_due; /* layers missing in it */
     uint32_t *n_ahead;    /* [n_active] segments given to a rank, not done */
@@ -31,8 +32,8 @@ struct lead {
     engine *e;
     place place;
     uint32_t n_active, n_stream, n_slot;
-    uint32_t max_token, n_vocab;
-    size_t state_floats, state_bytes; /* of one layer */
+    const model_config *model;
+    kernel_type compute;
     member *member;
     report_in *in;    /* NULL: this rank is alone */
     order_out *order; /* likewise */
@@ -43,6 +44,12 @@ struct lead {
     bool in_turn;
     status broken; /* why the world cannot go on */
 };
+
+/* The states of all layers lie behind each other: the bytes of one, and where
+ * it begins. */
+size_t lead_state_bytes(const lead *w, uint32_t layer, const memory_past *past);
+size_t lead_state_offset(const lead *w, uint32_t layer,
+                         const memory_past *past);
 
 /* Whether a report may be taken now (report_turn_fn), and taking it
  * (report_take_fn). */

@@ -10,20 +10,12 @@
 #include "worker/member_impl.h"
 
 size_t
-member_state_bytes(const engine *e)
-{
-    engine_place p = {0};
-    engine_state_place(e, 0, 0, &p);
-    return p.len;
-}
-
-size_t
 member_max_hop(const engine *e)
 {
     const model_config *cfg = model_config_of(engine_model(e));
     engine_segment full = {.n_token = cfg->segment_size};
     engine_place x = {0};
-    size_t state = member_state_bytes(e);
+    size_t state = engine_state_room(e);
     engine_x_place(e, 0, 0, engine_rows(e, &full), &x);
     return x.len > state ? x.len : state;
 }
@@ -91,7 +83,7 @@ open_hop(member *m, comm *c)
     /* A staged hop gives its place back before it has left. */
     hc.n_queue = cfg->n_stream * (n_each + 1) + 8;
     hc.max_payload = member_max_hop(m->e);
-    engine_state_place(m->e, 0, 0, &state);
+    engine_state_place(m->e, 0, 0, &(memory_past){0}, &state);
     hc.staged = kernel_buf_mpi(state.buf, state.offset) == NULL;
     return hop_new(&m->hop, c, m->e, &hc);
 }
@@ -113,7 +105,7 @@ member_new(member **out, comm *c, engine *e, member_report_fn *fn, void *ctx)
     TRY(mem_new(&m->stream, m->n_stream, sizeof *m->stream));
     TRY(mem_new(&m->leaving, (size_t)m->n_stream * m->n_layer,
                 sizeof *m->leaving));
-    TRY(mem_new(&m->state, member_state_bytes(e), 1));
+    TRY(mem_new(&m->state, engine_state_room(e), 1));
     TRY(open_hop(m, c));
     engine_sink sink = {.ctx = m, .logits = on_logits, .token = on_token};
     engine_sink_set(e, &sink);
@@ -176,27 +168,31 @@ put_state(member *m, const command *cmd, const void *data)
     member_stream *s = &m->stream[cmd->stream];
     engine_place to = {0};
 
-    engine_state_place(m->e, cmd->stream, cmd->layer - m->layer_first, &to);
+    engine_state_place(m->e, cmd->stream, cmd->layer - m->layer_first,
+                       &cmd->past, &to);
     ASSERT(s->n_state > 0 && to.len == cmd->len);
-    TRY(engine_write(m->e, &to, data));
+    if (to.len > 0)
+        TRY(engine_write(m->e, &to, data));
     s->n_state--;
 fail:
     return st;
 }
 
 static status
-report_states(member *m, uint32_t id)
+report_states(member *m, const command *cmd)
 {
+    uint32_t id = cmd->stream;
     status st = ST_OK;
     for (uint32_t layer = 0; layer < m->n_layer; layer++) {
         engine_place from = {0};
-        engine_state_place(m->e, id, layer, &from);
+        engine_state_place(m->e, id, layer, &cmd->past, &from);
         report r = {.kind = REPORT_STATE,
                     .stream = id,
                     .len = from.len,
                     .layer = m->layer_first + layer,
                     .rank = m->place.rank};
-        TRY(engine_read(m->e, &from, m->state));
+        if (from.len > 0)
+            TRY(engine_read(m->e, &from, m->state));
         TRY(m->report(m->ctx, &r, m->state));
     }
 fail:
@@ -231,7 +227,7 @@ member_command(member *m, const command *cmd, const void *data)
         s->n_fed++;
         return ST_OK;
     case COMMAND_SNAPSHOT:
-        return report_states(m, cmd->stream);
+        return report_states(m, cmd);
     case COMMAND_CLOSE:
         close_stream(m, cmd->stream);
         return ST_OK;
@@ -244,15 +240,15 @@ fail:
 
 /* ---------------------------------------------------------------- work --- */
 
-/* Whether the state after this segment is needed by another rank. */
+/* Whether this cell leaves a state that another rank needs, and of which
+ * layer.  What is written behind a prompt is followed by another run. */
 static bool
-moves_on(const member *m, const engine_done *d)
+moves_on(const member *m, const engine_done *d, uint32_t *layer)
 {
     const member_stream *s = &m->stream[d->stream];
-    uint64_t next = d->segment.seg + 1;
     return m->hop != NULL && m->place.kind == PLACE_SEGMENTS &&
-           !d->segment.frozen &&
-           (next < s->end_seg || (next == s->end_seg && s->prompt));
+           engine_state_left(m->e, d, layer) &&
+           (d->segment.seg + 1 < s->end_seg || s->prompt);
 }
 
 static status
@@ -260,6 +256,7 @@ cell_done(member *m, const engine_done *d)
 {
     status st = ST_OK;
     bool last = d->layer + 1 == m->n_layer;
+    uint32_t layer = 0;
     if (last && m->place.kind == PLACE_LAYERS && m->has_to) {
         member_hop_send_x(m, d);
     } else if (last) {
@@ -272,8 +269,8 @@ cell_done(member *m, const engine_done *d)
     }
     /* After the report: what the next rank reports of the next segment must
      * not be older (report.h). */
-    if (moves_on(m, d))
-        member_hop_send_state(m, d);
+    if (moves_on(m, d, &layer))
+        member_hop_send_state(m, d, layer);
 fail:
     return st;
 }

@@ -26,8 +26,7 @@ status member_command(member *m, const command *cmd, const void *data) MUST_USE;
 status member_turn(member *m, bool *busy) MUST_USE;
 uint32_t member_streams_open(const member *m);
 
-/* Bytes of the largest hop, and of one layer's state. */
+/* Bytes of the largest hop. */
 size_t member_max_hop(const engine *e);
-size_t member_state_bytes(const engine *e);
 
 #endif

@@ -37,15 +37,18 @@ member_hop_send_x(member *m, const engine_done *d)
 }
 
 void
-member_hop_send_state(member *m, const engine_done *d)
+member_hop_send_state(member *m, const engine_done *d, uint32_t layer)
 {
-    hop_header head = {
-        .kind = HOP_STATE, .stream = d->stream, .layer = d->layer};
+    const memory_past past = engine_past_after(&d->segment);
+    hop_header head = {.kind = HOP_STATE,
+                       .stream = d->stream,
+                       .layer = layer,
+                       .segment = d->segment};
     engine_place from = {0};
-    engine_state_place(m->e, d->stream, d->layer, &from);
+    engine_state_place(m->e, d->stream, layer, &past, &from);
     head.len = from.len;
     m->stream[d->stream].n_hop++;
-    m->leaving[d->stream * m->n_layer + d->layer] = true;
+    m->leaving[d->stream * m->n_layer + layer] = true;
     hop_send(m->hop, &head, &from, d->local_seg);
 }
 
@@ -86,7 +89,11 @@ place_hop(member *m, const hop_header *head, bool *ready)
     *ready = !m->leaving[head->stream * m->n_layer + head->layer];
     if (!*ready)
         return ST_OK;
-    engine_state_place(m->e, head->stream, head->layer, &to);
+    const memory_past past = engine_past_after(&head->segment);
+    engine_state_place(m->e, head->stream, head->layer, &past, &to);
+    if (to.len != head->len || to.len > engine_state_room(m->e))
+        return status_fail(ST_WIRE, "a state of %llu bytes",
+                           (unsigned long long)head->len);
     return hop_take(m->hop, &to);
 }
 

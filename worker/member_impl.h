@@ -39,7 +39,7 @@ void member_hop_sent(void *ctx, const hop_header *head, uint64_t local_seg);
 status member_hop_receive(member *m, bool *busy) MUST_USE;
 /* The hidden rows, or the state, that a finished cell left. */
 void member_hop_send_x(member *m, const engine_done *d);
-void member_hop_send_state(member *m, const engine_done *d);
+void member_hop_send_state(member *m, const engine_done *d, uint32_t layer);
 /* Nothing more of this stream. */
 void member_hop_send_fin(member *m, uint32_t id);
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "model/memory.h"
 #include "model/weights.h"
 #include "worker/bench_run.h"
 #include "worker/draw.h"
@@ -16,15 +17,21 @@ plan_job_model(cost_model *out, const model_config *cfg, kernel_type type)
 {
     weights_part layer = {.n_layer = 1};
     weights_part ends = {.embed = true, .head = true};
-    uint32_t n_row = cfg->segment_size + cfg->n_mem;
+    const memory_span span = {
+        .past = {.n_token = cfg->segment_size, .n_last = cfg->segment_size},
+        .n_token = cfg->segment_size};
+    uint32_t n_row = memory_rows(cfg, &span);
+    const config_cell cell = {.n_row = n_row, .n_mem = cfg->n_mem};
 
     *out = (cost_model){
         .n_layer = cfg->n_layer,
         .n_row = n_row,
-        .cell_flops = config_cell_flops(cfg, n_row, cfg->n_mem, false),
+        .cell_flops = config_cell_flops(cfg, &cell),
         .x_bytes =
             (double)n_row * cfg->d_model * (double)kernel_type_size(type),
-        .state_bytes = (double)config_state_size(cfg) * sizeof(float),
+        /* Of two segments, which is all of a state that does not grow. */
+        .state_bytes =
+            (double)memory_state_room(cfg, type, 2 * (uint64_t)n_row),
         .layer_bytes = (double)weights_bytes(cfg, &layer, type),
         .ends_bytes = (double)weights_bytes(cfg, &ends, type)};
 }

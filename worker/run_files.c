@@ -41,36 +41,74 @@ run_files_close(run_files *f)
     *f = (run_files){0};
 }
 
-static status
-add_layer(safetensors_writer *w, const model_config *cfg, uint32_t layer)
-{
-    const size_t dim[2] = {config_d_key(cfg), cfg->d_model};
-    char name[32];
-    status st = ST_OK;
+/* States being written. */
+typedef struct states {
+    safetensors_writer *w;
+    const model_config *cfg;
+    kernel_type compute;
+    const memory_past *past;
+} states;
 
-    (void)snprintf(name, sizeof name, "layers.%u.W_mem", layer);
-    TRY(safetensors_writer_add(w, name, SAFETENSORS_F32, dim, 2));
-    (void)snprintf(name, sizeof name, "layers.%u.z", layer);
-    TRY(safetensors_writer_add(w, name, SAFETENSORS_F32, dim, 1));
+static status
+add_tensor(const states *s, uint32_t layer, const memory_tensor *t)
+{
+    static const safetensors_type types[] = {[KERNEL_F32] = SAFETENSORS_F32,
+                                             [KERNEL_BF16] = SAFETENSORS_BF16,
+                                             [KERNEL_F16] = SAFETENSORS_F16};
+    char name[48];
+    if (memory_of(s->cfg)->chained)
+        (void)snprintf(name, sizeof name, "%s", t->name);
+    else
+        (void)snprintf(name, sizeof name, "layers.%u.%s", layer, t->name);
+    return safetensors_writer_add(s->w, name, types[t->type], t->dim, t->n_dim);
+}
+
+static status
+add_all(const states *s)
+{
+    status st = ST_OK;
+    for (uint32_t layer = 0; layer < s->cfg->n_layer; layer++) {
+        memory_tensor t[MEMORY_MAX_TENSOR];
+        uint32_t n =
+            memory_of(s->cfg)->tensors(s->cfg, s->compute, layer, s->past, t);
+        for (uint32_t i = 0; i < n; i++)
+            TRY(add_tensor(s, layer, &t[i]));
+    }
+fail:
+    return st;
+}
+
+/* Between tensors of a state there may be bytes that are no numbers. */
+static status
+write_all(const states *s, const char *data)
+{
+    status st = ST_OK;
+    for (uint32_t layer = 0; layer < s->cfg->n_layer; layer++) {
+        memory_tensor t[MEMORY_MAX_TENSOR];
+        uint32_t n =
+            memory_of(s->cfg)->tensors(s->cfg, s->compute, layer, s->past, t);
+        for (uint32_t i = 0; i < n; i++)
+            TRY(safetensors_writer_data(s->w, data + t[i].offset,
+                                        memory_tensor_bytes(&t[i])));
+        data += memory_state_bytes(s->cfg, s->compute, layer, s->past);
+    }
 fail:
     return st;
 }
 
 status
-run_files_state(const char *path, const model_config *cfg, const float *states)
+run_files_state(const char *path, const model_config *cfg, kernel_type compute,
+                const memory_past *past, const void *data)
 {
-    safetensors_writer *w = NULL;
+    states s = {.cfg = cfg, .compute = compute, .past = past};
     status st = ST_OK;
 
-    TRY(safetensors_writer_new(&w, path));
-    for (uint32_t layer = 0; layer < cfg->n_layer; layer++)
-        TRY(add_layer(w, cfg, layer));
-    TRY(safetensors_writer_begin(w));
-    /* A state is W_mem, then z: already the order of the file. */
-    TRY(safetensors_writer_data(
-        w, states, cfg->n_layer * config_state_size(cfg) * sizeof *states));
-    TRY(safetensors_writer_finish(w));
+    TRY(safetensors_writer_new(&s.w, path));
+    TRY(add_all(&s));
+    TRY(safetensors_writer_begin(s.w));
+    TRY(write_all(&s, data));
+    TRY(safetensors_writer_finish(s.w));
 fail:
-    safetensors_writer_free(w);
+    safetensors_writer_free(s.w);
     return st;
 }

@@ -4,7 +4,7 @@
 #ifndef WORKER_RUN_FILES_H
 #define WORKER_RUN_FILES_H
 
-#include "model/config.h"
+#include "model/memory.h"
 #include "model/safetensors.h"
 
 /* Rows of logits, added as they come; a file only when all are there. */
@@ -20,9 +20,10 @@ status run_files_add(run_files *f, const float *rows, uint32_t n_row) MUST_USE;
 status run_files_finish(run_files *f) MUST_USE;
 void run_files_close(run_files *f); /* drops what is not finished */
 
-/* Writes layers.N.W_mem [d_key, d_model] and layers.N.z [d_key] of
- * states[n_layer, config_state_size]. */
+/* Writes the tensors of a memory's states after `past` as its declaration names
+ * them: layers.N.NAME, or NAME where there is one for the document. */
 status run_files_state(const char *path, const model_config *cfg,
-                       const float *states) MUST_USE;
+                       kernel_type compute, const memory_past *past,
+                       const void *states) MUST_USE;
 
 #endif

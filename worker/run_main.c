@@ -5,7 +5,6 @@
 #include "base/clock.h"
 #include "base/jsonout.h"
 #include "base/log.h"
-#include "sched/segment.h"
 #include "worker/run_pass.h"
 #include "worker/setup.h"
 
@@ -43,6 +42,7 @@ prepare(run *r)
     TRY(template_open(&r->chat, r->opt.template, r->setup.opt.model, r->tok));
     TRY(run_input_init(&r->in, r->opt.input, r->opt.question, r->tok, r->chat,
                        cfg->n_vocab));
+    TRY(run_pass_check(cfg, r->in.n_id, &r->opt));
     if (r->opt.generate > 0)
         TRY(run_answer_init(&r->answer, &r->opt, cfg, r->tok, live));
     if (r->opt.logits != NULL)
@@ -57,6 +57,7 @@ pass_of(run *r)
 {
     return (run_pass){.world = r->setup.world,
                       .cfg = &r->setup.cfg,
+                      .compute = r->setup.info.compute,
                       .in = &r->in,
                       .opt = &r->opt,
                       .answer = &r->answer,
@@ -144,7 +145,7 @@ print_json(const run *r)
     jsonout_init(&j);
     jsonout_object(&j, NULL);
     jsonout_u64(&j, "tokens", r->in.n_id);
-    jsonout_u64(&j, "segments", segment_count(r->in.n_id, s->cfg.segment_size));
+    jsonout_u64(&j, "segments", run_pass_cut(&s->cfg, r->in.n_id).n_segment);
     jsonout_u64(&j, "groups", r->totals.n_group);
     jsonout_u64(&j, "cells", r->totals.n_cell);
     jsonout_f64(&j, "flops", r->totals.flops);
@@ -153,8 +154,7 @@ print_json(const run *r)
     jsonout_u64(&j, "peak_rss_bytes", r->totals.peak_rss_bytes);
     jsonout_u64(&j, "ranks", s->place.size);
     jsonout_u64(&j, "ranks_working", place_active(&s->place));
-    jsonout_text(&j, "schedule",
-                 s->order == WAVEFRONT_DIAGONAL ? "diagonal" : "sequential");
+    jsonout_text(&j, "schedule", setup_schedule(s));
     jsonout_text(&j, "placement", place_name(s->place.kind));
     jsonout_text(&j, "device", s->info.device);
     jsonout_text(&j, "device_name", s->info.name);
@@ -173,12 +173,12 @@ print_people(const run *r)
 {
     const setup *s = &r->setup;
     log_info("%llu tokens in %llu segments, %.2f s, %.0f tokens/s; %u rank%s "
-             "(%u working), %s, %s, %u threads, peak %llu MiB",
+             "(%u working), %s, %s, %s, %u threads, peak %llu MiB",
              (unsigned long long)r->in.n_id,
-             (unsigned long long)segment_count(r->in.n_id, s->cfg.segment_size),
+             (unsigned long long)run_pass_cut(&s->cfg, r->in.n_id).n_segment,
              r->seconds, rate(r), s->place.size, s->place.size == 1 ? "" : "s",
-             place_active(&s->place), place_name(s->place.kind), s->info.device,
-             s->info.n_thread,
+             place_active(&s->place), place_name(s->place.kind),
+             setup_schedule(s), s->info.device, s->info.n_thread,
              (unsigned long long)r->totals.peak_rss_bytes >> 20);
     if (r->opt.generate > 0)
         log_info("%u tokens drawn, the first after %.3f s", r->answer.n_id,
@@ -216,9 +216,12 @@ all(run *r, int argc, char **argv)
     if (done)
         return ST_OK;
     TRY(setup_model(s));
+    TRY(setup_agree(s, run_options_model(&r->opt, &s->cfg)));
     TRY(setup_agree(s, setup_is_lead(s) ? prepare(r) : ST_OK));
-    TRY(setup_start(s, &(setup_world){.n_stream = 1,
-                                      .n_answer = (uint32_t)r->opt.generate}));
+    setup_world args = {.n_stream = 1, .n_answer = (uint32_t)r->opt.generate};
+    args.n_token = r->in.n_id + r->opt.generate;
+    TRY(comm_share(s->comm, &args, sizeof args));
+    TRY(setup_start(s, &args));
     TRY(work(r));
 fail:
     return st;

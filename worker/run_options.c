@@ -51,17 +51,45 @@ check_output(const char *flag, const char *path, bool possible)
     return ST_OK;
 }
 
+static const char *const align_names[] = {[CONFIG_ALIGN_LEFT] = "left",
+                                          [CONFIG_ALIGN_RIGHT] = "right",
+                                          [CONFIG_ALIGN_CENTER] = "center"};
+
+static status
+parse_align(config_align *out, const char *name)
+{
+    for (uint32_t i = 0; i < sizeof align_names / sizeof *align_names; i++) {
+        if (strcmp(align_names[i], name) == 0) {
+            *out = (config_align)i;
+            return ST_OK;
+        }
+    }
+    return status_fail(ST_ARG,
+                       "alignment \"%s\" is none of left, right, center", name);
+}
+
+status
+run_options_model(const run_options *o, model_config *cfg)
+{
+    status st = ST_OK;
+    if (o->alignment == NULL)
+        return ST_OK;
+    TRY(parse_align(&cfg->align, o->alignment));
+    TRY(config_check(cfg));
+fail:
+    return st;
+}
+
 static status
 check(const run_options *o)
 {
+    config_align align;
     status st = ST_OK;
 
     if (o->input == NULL)
         TRY(status_fail(ST_ARG, "--input is missing"));
-    if (strcmp(o->alignment, "left") != 0)
-        TRY(status_fail(ST_UNSUPPORTED,
-                        "alignment \"%s\" is not supported, only left",
-                        o->alignment));
+    if (o->alignment != NULL)
+        TRY(parse_align(&align, o->alignment));
     if (o->question != NULL && o->question[0] == '\0')
         TRY(status_fail(ST_ARG, "the question is empty"));
     if (o->top_p == 0)
@@ -82,14 +110,16 @@ status
 run_options_parse(run_options *o, setup *s, int argc, char **argv, bool *done)
 {
     status st = ST_OK;
-    *o = (run_options){.alignment = "left", .template = "plain", .top_p = 1};
+    *o = (run_options){.template = "plain", .top_p = 1};
     option_entry entry[] = {
         [SETUP_N_OPTION] = HEAD("Input"),
         TEXT("input", &o->input, "X", "text, or safetensors with input_ids"),
         TEXT("question", &o->question, "TEXT", "put behind the input"),
         TEXT("template", &o->template, "HOW",
              "around both: plain, auto (the model's), or a file"),
-        TEXT("alignment", &o->alignment, "HOW", "how it is cut: left"),
+        TEXT("alignment", &o->alignment, "HOW",
+             "how it is cut: left, right, center (default: as config.json "
+             "says)"),
         HEAD("Answer"),
         NUMBER("generate", OPTION_U64, &o->generate, "N",
                "continue by at most N tokens", MAX_GENERATE),

@@ -19,6 +19,9 @@ typedef struct run_options {
  * done any more. */
 status run_options_parse(run_options *o, setup *s, int argc, char **argv,
                          bool *done) MUST_USE;
+/* What they change of the model: --alignment.  ST_UNSUPPORTED: not this model.
+ */
+status run_options_model(const run_options *o, model_config *cfg) MUST_USE;
 /* Whether the whole input is to be scored, and not only answered. */
 bool run_options_score(const run_options *o);
 

@@ -5,7 +5,6 @@
 #include <stdio.h>
 
 #include "base/clock.h"
-#include "sched/segment.h"
 #include "worker/draw.h"
 #include "worker/idle.h"
 
@@ -19,21 +18,60 @@ note(run_pass *p, status st)
     (void)snprintf(p->failure, sizeof p->failure, "%s", status_text());
 }
 
+segment_cut
+run_pass_cut(const model_config *cfg, uint64_t n_token)
+{
+    static const segment_align align[] = {[CONFIG_ALIGN_LEFT] = SEGMENT_LEFT,
+                                          [CONFIG_ALIGN_RIGHT] = SEGMENT_RIGHT,
+                                          [CONFIG_ALIGN_CENTER] =
+                                              SEGMENT_CENTER};
+    return segment_cut_of(n_token, cfg->segment_size, align[cfg->align]);
+}
+
+/* What was read before segment `seg`. */
+static memory_past
+past_of(const segment_cut *cut, uint64_t seg)
+{
+    if (seg == 0)
+        return (memory_past){0};
+    uint32_t n_last = segment_cut_tokens(cut, seg - 1);
+    return (memory_past){.n_token = segment_cut_start(cut, seg - 1) + n_last,
+                         .n_last = n_last};
+}
+
+status
+run_pass_check(const model_config *cfg, uint64_t n_token, const run_options *o)
+{
+    segment_cut cut = run_pass_cut(cfg, n_token);
+    uint64_t last = cut.n_segment - 1;
+    memory_span span = {.past = past_of(&cut, last),
+                        .n_token = segment_cut_tokens(&cut, last)};
+    status st = ST_OK;
+
+    if (run_options_score(o))
+        TRY(memory_check(cfg, &span));
+    span.frozen = true;
+    if (o->generate > 0 && cfg->generation == CONFIG_FROZEN)
+        span.n_token += (uint32_t)o->generate - 1;
+    if (o->generate > 0)
+        TRY(memory_check(cfg, &span));
+fail:
+    return st;
+}
+
 static engine_segment
 segment_of(const run_pass *p, uint64_t seg)
 {
-    uint32_t size = p->cfg->segment_size;
     return (engine_segment){.seg = seg,
-                            .n_token = segment_tokens(seg, p->in->n_id, size)};
+                            .n_token = segment_cut_tokens(&p->cut, seg)};
 }
 
 static status
 feed(run_pass *p, const engine_segment *s)
 {
-    uint32_t size = p->cfg->segment_size;
     status st = ST_OK;
     TRY(world_feed(p->world, p->id, s,
-                   p->in->ids + segment_start(s->seg, size)));
+                   p->in->ids + segment_cut_start(&p->cut, s->seg)));
     p->n_fed++;
 fail:
     return st;
@@ -75,7 +113,6 @@ fail:
 static status
 open_stream(run_pass *p, const world_stream *s, world_event_fn *fn)
 {
-    p->n_segment = segment_count(p->in->n_id, p->cfg->segment_size);
     p->start = clock_seconds();
     world_on_event(p->world, fn, p);
     return world_open(p->world, &p->id, s);
@@ -83,13 +120,20 @@ open_stream(run_pass *p, const world_stream *s, world_event_fn *fn)
 
 /* ------------------------------------------------------------- scoring --- */
 
+static status
+write_state(const run_pass *p, const void *states)
+{
+    const memory_past past = past_of(&p->cut, p->cut.n_segment);
+    return run_files_state(p->opt->state, p->cfg, p->compute, &past, states);
+}
+
 static void
 score_event(void *ctx, const world_event *ev)
 {
     run_pass *p = ctx;
     switch (ev->kind) {
     case WORLD_EVENT_SEGMENT:
-        if (++p->n_done == p->n_segment)
+        if (++p->n_done == p->cut.n_segment)
             p->read_seconds = clock_seconds() - p->start;
         break;
     case WORLD_EVENT_LOGITS:
@@ -99,7 +143,7 @@ score_event(void *ctx, const world_event *ev)
         break;
     case WORLD_EVENT_SNAPSHOT:
         p->snapped = true;
-        note(p, run_files_state(p->opt->state, p->cfg, ev->u.snapshot.states));
+        note(p, write_state(p, ev->u.snapshot.states));
         break;
     case WORLD_EVENT_CLOSED:
         p->closed = true;
@@ -114,12 +158,12 @@ score_step(run_pass *p)
 {
     status st = ST_OK;
 
-    while (p->n_fed < p->n_segment && world_room(p->world, p->id) > 0) {
+    while (p->n_fed < p->cut.n_segment && world_room(p->world, p->id) > 0) {
         engine_segment s = segment_of(p, p->n_fed);
         s.want = p->logits != NULL ? ENGINE_LOGITS : 0;
         TRY(feed(p, &s));
     }
-    if (p->n_done < p->n_segment)
+    if (p->n_done < p->cut.n_segment)
         return ST_OK;
     if (p->opt->state == NULL || p->snapped) {
         close_stream(p);
@@ -134,10 +178,11 @@ fail:
 status
 run_pass_score(run_pass *p)
 {
-    uint64_t n = segment_count(p->in->n_id, p->cfg->segment_size);
-    const world_stream s = {.n_write = n};
     status st = ST_OK;
 
+    p->cut = run_pass_cut(p->cfg, p->in->n_id);
+    const world_stream s = {.n_write = p->cut.n_segment,
+                            .n_token = p->in->n_id};
     TRY(open_stream(p, &s, score_event));
     TRY(drive(p, score_step));
     if (p->logits != NULL && p->st == ST_OK)
@@ -172,68 +217,59 @@ answer_event(void *ctx, const world_event *ev)
     }
 }
 
-/* The prompt, or a step behind it: `index` is that of the token it ends in. */
-static engine_segment
-frozen_of(const run_pass *p, uint32_t index)
+static void
+want_token(const run_pass *p, engine_segment *s)
 {
     const run_options *o = p->opt;
-    engine_segment s = segment_of(p, p->n_segment - 1);
-    if (index > 0)
-        s.n_token = 1;
-    s.frozen = 1;
-    s.pos = (uint32_t)p->n_row;
-    s.want = ENGINE_TOKEN;
+    s->want = ENGINE_TOKEN;
     if (p->answer->keep_logits)
-        s.want |= ENGINE_LAST_LOGITS;
-    s.sample = (kernel_sample_args){.temperature = (float)o->temperature,
-                                    .top_p = (float)o->top_p,
-                                    .top_k = (uint32_t)o->top_k,
-                                    .min_p = (float)o->min_p,
-                                    .uniform = draw_uniform(o->seed, index)};
-    return s;
+        s->want |= ENGINE_LAST_LOGITS;
+    s->sample =
+        (kernel_sample_args){.temperature = (float)o->temperature,
+                             .top_p = (float)o->top_p,
+                             .top_k = (uint32_t)o->top_k,
+                             .min_p = (float)o->min_p,
+                             .uniform = draw_uniform(o->seed, p->answer->n_id)};
 }
 
+/* The prompt, the last token drawn, a segment that the answer has filled. */
 static status
-feed_frozen(run_pass *p)
+feed_answer(run_pass *p)
 {
-    uint32_t index = p->answer->n_id;
-    engine_segment s = frozen_of(p, index);
+    const run_answer *a = p->answer;
+    engine_segment s;
+    const int32_t *ids = NULL;
     status st = ST_OK;
 
-    if (index == 0)
-        TRY(feed(p, &s));
-    else
-        TRY(world_feed(p->world, p->id, &s, p->answer->ids + index - 1));
-    p->n_row += s.n_token;
+    if (p->n_added < a->n_id) {
+        decode_add(&p->decode, a->ids[a->n_id - 1]);
+        p->n_added = a->n_id;
+    }
+    while (decode_next(&p->decode, &s, &ids) &&
+           world_room(p->world, p->id) > 0) {
+        if (s.frozen)
+            want_token(p, &s);
+        TRY(world_feed(p->world, p->id, &s, ids));
+        decode_fed(&p->decode, &s);
+    }
 fail:
     return st;
-}
-
-/* Rows that the frozen run has when its next row may be fed: the prompt, then
- * every token but the last. */
-static bool
-row_is_due(const run_pass *p)
-{
-    uint64_t last = p->n_segment - 1;
-    uint64_t n_prompt = segment_tokens(last, p->in->n_id, p->cfg->segment_size);
-    if (p->n_fed < last)
-        return false;
-    return p->n_row == 0 || p->n_row < n_prompt + p->answer->n_id;
 }
 
 static status
 answer_step(run_pass *p)
 {
+    uint64_t last = p->cut.n_segment - 1;
     status st = ST_OK;
 
-    while (p->n_fed + 1 < p->n_segment && world_room(p->world, p->id) > 0) {
+    while (p->n_fed < last && world_room(p->world, p->id) > 0) {
         engine_segment s = segment_of(p, p->n_fed);
         TRY(feed(p, &s));
     }
     if (p->answer->ended)
         close_stream(p);
-    else if (row_is_due(p) && world_room(p->world, p->id) > 0)
-        TRY(feed_frozen(p));
+    else if (p->n_fed == last)
+        TRY(feed_answer(p));
 fail:
     return st;
 }
@@ -241,14 +277,22 @@ fail:
 status
 run_pass_answer(run_pass *p)
 {
-    uint64_t n = segment_count(p->in->n_id, p->cfg->segment_size);
-    const world_stream s = {.n_write = n - 1, .prompt = true};
     status st = ST_OK;
 
+    p->cut = run_pass_cut(p->cfg, p->in->n_id);
+    uint64_t last = p->cut.n_segment - 1;
+    const world_stream s = {.n_write = last,
+                            .prompt = true,
+                            .n_token = p->in->n_id + p->opt->generate};
+    TRY(decode_init(&p->decode, p->cfg));
+    decode_prompt(&p->decode, last,
+                  p->in->ids + segment_cut_start(&p->cut, last),
+                  segment_cut_tokens(&p->cut, last));
     TRY(open_stream(p, &s, answer_event));
     TRY(drive(p, answer_step));
     if (p->st == ST_OK)
         note(p, run_answer_finish(p->answer));
 fail:
+    decode_fini(&p->decode);
     return st;
 }

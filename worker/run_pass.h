@@ -4,6 +4,8 @@
 #ifndef WORKER_RUN_PASS_H
 #define WORKER_RUN_PASS_H
 
+#include "sched/segment.h"
+#include "worker/decode.h"
 #include "worker/run_answer.h"
 #include "worker/run_files.h"
 #include "worker/run_input.h"
@@ -12,6 +14,7 @@
 typedef struct run_pass {
     world *world;
     const model_config *cfg;
+    kernel_type compute;
     const run_input *in;
     const run_options *opt;
     run_files *logits;  /* scored logits go here, or NULL */
@@ -23,11 +26,19 @@ typedef struct run_pass {
     char failure[512];
 
     uint32_t id;
-    uint64_t n_segment, n_fed, n_done;
-    uint64_t n_row; /* of the frozen run, fed so far */
+    segment_cut cut;
+    uint64_t n_fed, n_done;
+    decode decode;
+    uint32_t n_added; /* tokens of the answer that go on */
     double start;
     bool asked, snapped, closing, closed;
 } run_pass;
+
+/* How the input is cut. */
+segment_cut run_pass_cut(const model_config *cfg, uint64_t n_token);
+/* ST_LIMIT: input and answer go beyond the model's positions. */
+status run_pass_check(const model_config *cfg, uint64_t n_token,
+                      const run_options *o) MUST_USE;
 
 /* Zeroed but for the first block.  A failure of the world is returned, and the
  * other ranks are left waiting; one of an output ends the pass in order and

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "model/weights.h"
-#include "worker/built.h"
+#include "worker/decode.h"
 
 /* Cells of several streams that go into one group: enough to fill any number
  * of cores, and few enough for the scratch of a GPU. */
@@ -25,6 +25,14 @@ bool
 setup_is_lead(const setup *s)
 {
     return s->comm == NULL || comm_rank(s->comm) == 0;
+}
+
+const char *
+setup_schedule(const setup *s)
+{
+    if (s->order == WAVEFRONT_SEQUENTIAL)
+        return "sequential";
+    return memory_of(&s->cfg)->chained ? "chained" : "diagonal";
 }
 
 status
@@ -121,10 +129,11 @@ read_model(setup *s)
 
     TRY(parse_schedule(&s->order, s->opt.schedule));
     TRY(config_load(&s->cfg, s->opt.model));
-    TRY(built_check(&s->cfg));
+    const memory *mem = memory_of(&s->cfg);
     s->place = (place){
         .n_layer = s->cfg.n_layer, .size = size, .rank = comm_rank(s->comm)};
-    TRY(place_parse(&s->place.kind, s->opt.placement, s->cfg.n_layer, size));
+    const place_state state = {.chained = mem->chained, .grows = mem->grows};
+    TRY(place_parse(&s->place, s->opt.placement, &state));
 fail:
     return st;
 }
@@ -230,20 +239,20 @@ open_engine(setup *s, const setup_world *args)
     engine_config cfg = {.place = s->place,
                          .order = s->order,
                          .n_stream = args->n_stream,
-                         .n_slot = args->n_slot};
+                         .n_slot = args->n_slot,
+                         .max_token = args->n_token};
 
     if (part.n_layer == 0)
         return ST_OK;
     if (args->n_answer > 0)
-        cfg.kv_cap = s->cfg.segment_size + args->n_answer;
+        cfg.kv_cap = decode_longest(&s->cfg, args->n_answer);
     cfg.max_cell = max_cell(args, part.n_layer);
     double start = clock_seconds();
     TRY(weights_open(&w, s->dev, &s->cfg, &part, s->opt.model, WEIGHTS_STORED));
     log_debug("rank %u: %zu MiB of weights in %.2f s", s->place.rank,
               weights_bytes_typed(&s->cfg, &part, weights_types_of(w)) >> 20,
               clock_seconds() - start);
-    TRY(model_new(&m, s->dev, &s->cfg, w, cfg.max_cell,
-                  s->cfg.segment_size + s->cfg.n_mem));
+    TRY(model_new(&m, s->dev, &s->cfg, w, cfg.max_cell));
     w = NULL; /* the model's */
     TRY(engine_new(&s->engine, s->dev, m, &cfg));
     m = NULL; /* the engine's */

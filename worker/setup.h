@@ -52,6 +52,8 @@ typedef struct setup_world {
     uint32_t n_stream; /* open at once */
     uint32_t n_slot;   /* 0: what the grid needs */
     uint32_t n_answer; /* most tokens of an answer; 0: none is drawn */
+    uint64_t n_token;  /* tokens of a stream that a memory which grows has room
+                          for */
 } setup_world;
 /* Weights, engine and world. */
 status setup_start(setup *s, const setup_world *args) MUST_USE;
@@ -59,6 +61,9 @@ status setup_start(setup *s, const setup_world *args) MUST_USE;
 /* Makes a status common to all ranks; collective. */
 status setup_agree(const setup *s, status st) MUST_USE;
 bool setup_is_lead(const setup *s);
+/* What comes of the schedule that was asked for: "diagonal", "sequential", or
+ * "chained" where the memory allows a stream one cell at a time. */
+const char *setup_schedule(const setup *s);
 
 /* Ends everything and returns the exit status for `st`, which all ranks agree
  * on; rank 0 prints its sentence. */

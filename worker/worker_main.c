@@ -120,6 +120,18 @@ follow_launcher(const worker *w)
     return ST_OK;
 }
 
+/* A document's segments must not move when something is put behind it. */
+static status
+check_model(const model_config *cfg)
+{
+    if (cfg->align != CONFIG_ALIGN_LEFT)
+        return status_fail(ST_UNSUPPORTED,
+                           "segment_alignment other than \"left\" is not "
+                           "supported here: every cut depends on the length "
+                           "of the whole input");
+    return ST_OK;
+}
+
 /* ---------------------------------------------------------------- line --- */
 
 static status
@@ -128,16 +140,11 @@ fill_shape(worker *w)
     status st = ST_OK;
     const model_config *cfg = &w->s.cfg;
     uint32_t n_rank = comm_size(w->s.comm);
-    size_t bytes = 0;
 
-    TRY(snapshot_bytes(&bytes, cfg->n_layer, config_state_size(cfg)));
-    w->shape = (errand_shape){.n_layer = cfg->n_layer,
-                              .segment_size = cfg->segment_size,
-                              .n_vocab = cfg->n_vocab,
-                              .layer_floats = config_state_size(cfg),
-                              .snapshot_bytes = bytes,
+    w->shape = (errand_shape){.model = cfg,
                               .credit_segments = cfg->n_layer + 2 * n_rank,
                               .max_generate = (uint32_t)w->max_generate};
+    errand_shape_bytes(&w->shape, w->s.info.compute);
     TRY(weights_fingerprint(w->shape.fingerprint, w->s.opt.model));
 fail:
     return st;
@@ -161,10 +168,10 @@ fill_hello(worker *w)
                              .device_name = w->s.info.name,
                              .ranks = comm_size(w->s.comm),
                              .threads = w->s.info.n_thread,
-                             .n_layer = s->n_layer,
-                             .segment_size = s->segment_size,
-                             .n_vocab = s->n_vocab,
-                             .snapshot_bytes = s->snapshot_bytes,
+                             .n_layer = s->model->n_layer,
+                             .segment_size = s->model->segment_size,
+                             .n_vocab = s->model->n_vocab,
+                             .snapshot_bytes = SNAPSHOT_HEADER + s->state_bytes,
                              .launch = w->launch_token,
                              .streams = (uint32_t)w->streams,
                              .credit_segments = s->credit_segments,
@@ -294,6 +301,7 @@ main(int argc, char **argv)
         goto fail;
     TRY(setup_agree(&w.s, follow_launcher(&w)));
     TRY(setup_model(&w.s));
+    TRY(setup_agree(&w.s, check_model(&w.s.cfg)));
     setup_world args = {.n_stream = (uint32_t)w.streams,
                         .n_answer = (uint32_t)w.max_generate};
     TRY(setup_start(&w.s, &args));

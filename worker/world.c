@@ -50,7 +50,7 @@ join(world *w)
     if (w->e != NULL) {
         const model_config *cfg = model_config_of(engine_model(w->e));
         size_t ids = cfg->segment_size * sizeof(int32_t);
-        max_data = member_state_bytes(w->e);
+        max_data = engine_state_room(w->e);
         max_data = max_data > ids ? max_data : ids;
         w->report_bytes = lead_report_bytes(w->e);
         TRY(report_out_new(&w->out, w->c, w->report_bytes));

@@ -36,8 +36,8 @@ typedef struct world_event {
         } logits;
         int32_t token;
         struct {
-            const float *states; /* [n_layer, config_state_size] */
-            size_t len;          /* bytes */
+            const void *states; /* of all layers, memory_states_bytes() */
+            size_t len;         /* bytes */
         } snapshot;
     } u;
 } world_event;
@@ -56,20 +56,25 @@ void world_on_event(world *w, world_event_fn *fn, void *ctx);
 
 typedef struct world_stream {
     uint64_t first_seg; /* segments already in the memory */
+    memory_past past;   /* what these were */
     uint64_t n_write;   /* segments that will be read and written */
     bool prompt;        /* a frozen run follows */
+    uint64_t n_token;   /* tokens to come at most, drawn ones too: a memory that
+                           grows has room for them, or the stream is refused */
     int32_t priority;
-    const float *states; /* [n_layer, state size] after first_seg segments;
-                            NULL: fresh.  Copied. */
+    const void *states; /* of all layers, as after first_seg segments; NULL:
+                           fresh.  Copied. */
 } world_stream;
 
-/* Opens a stream on all ranks.  ST_STATE: all ids are in use. */
+/* Opens a stream on all ranks.  ST_STATE: all ids are in use.  ST_LIMIT: it
+ * may need more room than the memory has. */
 status world_open(world *w, uint32_t *id, const world_stream *s) MUST_USE;
 /* Segments that may be fed now (bounded by credits of the ranks). */
 uint32_t world_room(const world *w, uint32_t id);
 /* The next segment of the stream; ids are copied.  `seg` numbers follow
  * first_seg without a gap; frozen steps after the prompt keep the prompt's
- * number. */
+ * number.  Where answers roll over, a run of S tokens is fed again, written,
+ * before the run of the next number begins.  The world fills in `past`. */
 status world_feed(world *w, uint32_t id, const engine_segment *segment,
                   const int32_t *ids) MUST_USE;
 /* Asks for the states after the last written segment, all of which must be

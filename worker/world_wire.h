@@ -29,7 +29,7 @@ typedef enum command_kind {
     COMMAND_OPEN = 1,
     COMMAND_STATE,    /* data: the state of `layer` */
     COMMAND_SEGMENT,  /* data: segment.n_token ids */
-    COMMAND_SNAPSHOT, /* answered by REPORT_STATE for each layer */
+    COMMAND_SNAPSHOT, /* answered by REPORT_STATE for each layer; of `past` */
     COMMAND_CLOSE,    /* answered by REPORT_CLOSED */
     COMMAND_STOP
 } command_kind;
@@ -40,6 +40,7 @@ typedef struct command {
     uint64_t first_seg, end_seg; /* OPEN: written segments, [first, end) */
     uint32_t prompt;             /* OPEN: a frozen run follows */
     uint32_t n_state;            /* OPEN: STATE commands that follow */
+    memory_past past;            /* STATE, SNAPSHOT: read by then */
     int32_t priority;
     uint32_t layer; /* STATE: of the model */
     engine_segment segment;
@@ -75,7 +76,7 @@ typedef struct hop_header {
     uint64_t len;
     uint32_t layer; /* of the model */
     uint32_t unused;
-    engine_segment segment;
+    engine_segment segment; /* STATE: the last one read */
 } hop_header;
 
 #endif

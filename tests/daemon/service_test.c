@@ -229,7 +229,7 @@ snapshot_size(const scene *s)
 {
     size_t n;
 
-    EXPECT_OK(snapshot_bytes(&n, s->model.n_layer, FLOATS));
+    EXPECT_OK(snapshot_bytes(&n, s->model.n_layer * FLOATS * sizeof(float)));
     return n;
 }
 
@@ -263,7 +263,8 @@ static uint8_t *
 make_snapshot(const scene *s, uint64_t n, float scale)
 {
     snapshot_info info = {.n_layer = s->model.n_layer,
-                          .layer_floats = FLOATS,
+                          .state_bytes =
+                              s->model.n_layer * FLOATS * sizeof(float),
                           .n_segment = n,
                           .fingerprint = {1}};
     uint8_t *data;

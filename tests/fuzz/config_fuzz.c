@@ -18,7 +18,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK(cfg.n_vocab >= 1 && cfg.n_vocab <= CONFIG_MAX_VOCAB);
     CHECK(cfg.segment_size >= 1 && cfg.segment_size <= CONFIG_MAX_SEGMENT);
     CHECK(cfg.n_eos <= CONFIG_MAX_EOS);
-    (void)config_state_size(&cfg);
-    (void)config_cell_flops(&cfg, cfg.segment_size, cfg.n_mem, false);
+    const config_cell cell = {.n_row = cfg.segment_size, .n_past = 1};
+    CHECK(config_cell_flops(&cfg, &cell) > 0);
     return 0;
 }

@@ -10,13 +10,12 @@
 static void
 try_sealed(uint8_t *copy, size_t size)
 {
-    snapshot_info info = {.n_layer = copy[0] % 8u,
-                          .layer_floats = copy[1] % 64u,
-                          .n_segment = copy[2]};
+    snapshot_info info = {
+        .n_layer = copy[0] % 8u, .state_bytes = copy[1], .n_segment = copy[2]};
     snapshot_info back;
     size_t bytes;
 
-    if (snapshot_bytes(&bytes, info.n_layer, info.layer_floats) != ST_OK ||
+    if (snapshot_bytes(&bytes, info.state_bytes) != ST_OK ||
         snapshot_seal(copy, size, &info) != ST_OK)
         return;
     CHECK(bytes == size);

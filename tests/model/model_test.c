@@ -299,12 +299,11 @@ bench_open(const char *device, bool l2_norm, bool correction)
     EXPECT_OK(kernel_queue_new(&b->q, b->dev));
     EXPECT_OK(weights_new(&w, b->dev, &b->cfg, &part));
     fill(b, w);
-    EXPECT_OK(model_new(&b->m, b->dev, &b->cfg, w, SLOTS, ROWS));
+    EXPECT_OK(model_new(&b->m, b->dev, &b->cfg, w, SLOTS));
     assert_int_equal(model_part_of(b->m)->n_layer, LAYERS);
     b->buf.x = new_view(b, KERNEL_F32, KERNEL_BY_SLOT, ROWS, D, SLOTS);
     b->buf.state = new_view(b, KERNEL_F32, KERNEL_BY_STATE, 1, STATE, LAYERS);
-    b->buf.kv = new_view(b, KERNEL_F32, KERNEL_BY_KV, 2 * KV_CAP, D_KV, LAYERS);
-    b->buf.kv_cap = KV_CAP;
+    b->buf.kv = new_view(b, KERNEL_F32, KERNEL_BY_KV, KV_CAP, 2 * D_KV, LAYERS);
     b->ids = new_view(b, KERNEL_I32, KERNEL_BY_SLOT, 1, ROWS, SLOTS);
     b->logits = new_view(b, KERNEL_F32, KERNEL_BY_CELL, ROWS, VOCAB, SLOTS);
     return b;

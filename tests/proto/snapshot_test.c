@@ -11,22 +11,23 @@
 enum { N_LAYER = 2, N_FLOAT = 5 };
 
 /* Numbers as another implementation must write them. */
-static const uint8_t HEAD[32] = {'L', 'W', 'S', 'N', 'A', 'P', 0, 1, 1, 0, 0,
-                                 0,   2,   0,   0,   0,   5,   0, 0, 0, 0, 0,
+static const uint8_t HEAD[32] = {'L', 'W', 'S', 'N', 'A', 'P', 0, 1, 2, 0, 0,
+                                 0,   2,   0,   0,   0,   40,  0, 0, 0, 0, 0,
                                  0,   0,   7,   1,   0,   0,   0, 0, 0, 0};
 
 static uint8_t *
 a_snapshot(size_t *len)
 {
-    snapshot_info info = {
-        .n_layer = N_LAYER, .layer_floats = N_FLOAT, .n_segment = 263};
+    snapshot_info info = {.n_layer = N_LAYER,
+                          .state_bytes = N_LAYER * N_FLOAT * sizeof(float),
+                          .n_segment = 263};
     float value[N_LAYER * N_FLOAT];
     uint8_t *data;
 
     for (int i = 0; i < N_LAYER * N_FLOAT; i++)
         value[i] = (float)i - 0.5F;
     memset(info.fingerprint, 0x5A, sizeof(info.fingerprint));
-    EXPECT_OK(snapshot_bytes(len, N_LAYER, N_FLOAT));
+    EXPECT_OK(snapshot_bytes(len, sizeof(value)));
     assert_int_equal(*len, SNAPSHOT_HEADER + sizeof(value));
     EXPECT_OK(mem_new(&data, *len, 1));
     memcpy(data + SNAPSHOT_HEADER, value, sizeof(value));
@@ -45,7 +46,7 @@ what_was_sealed_is_read(void **state)
     assert_memory_equal(data, HEAD, sizeof(HEAD));
     EXPECT_OK(snapshot_check(&info, data, len));
     assert_int_equal(info.n_layer, N_LAYER);
-    assert_int_equal(info.layer_floats, N_FLOAT);
+    assert_int_equal(info.state_bytes, N_LAYER * N_FLOAT * sizeof(float));
     assert_int_equal(info.n_segment, 263);
     assert_int_equal(info.fingerprint[31], 0x5A);
     mem_free(data);
@@ -89,7 +90,7 @@ versions_are_told(void **state)
     uint8_t *data = a_snapshot(&len);
 
     (void)state;
-    data[8] = 2;
+    data[8] = 3;
     EXPECT_ST(snapshot_check(&info, data, len), ST_UNSUPPORTED);
     mem_free(data);
 }
@@ -115,16 +116,16 @@ numbers_are_finite(void **state)
 static void
 sizes_are_checked(void **state)
 {
-    snapshot_info info = {.n_layer = 2, .layer_floats = UINT64_MAX / 4};
+    snapshot_info info = {.n_layer = 2, .state_bytes = UINT64_MAX - 90};
     uint8_t data[SNAPSHOT_HEADER] = {0};
     size_t len = 0;
 
     (void)state;
-    EXPECT_ST(snapshot_bytes(&len, 2, UINT64_MAX / 4), ST_LIMIT);
-    EXPECT_ST(snapshot_bytes(&len, 1, (UINT64_MAX - 90) / 4), ST_LIMIT);
+    EXPECT_ST(snapshot_bytes(&len, UINT64_MAX), ST_LIMIT);
+    EXPECT_ST(snapshot_bytes(&len, UINT64_MAX - SNAPSHOT_HEADER + 1), ST_LIMIT);
     assert_int_equal(len, 0);
     EXPECT_ST(snapshot_seal(data, sizeof(data), &info), ST_LIMIT);
-    info.layer_floats = 1;
+    info.state_bytes = 1;
     EXPECT_ST(snapshot_seal(data, sizeof(data), &info), ST_WIRE);
 }
 

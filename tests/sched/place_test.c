@@ -27,20 +27,31 @@ static void
 names(void **state)
 {
     (void)state;
-    place_kind kind = PLACE_LAYERS;
-    EXPECT_OK(place_parse(&kind, "segments", 4, 2));
-    assert_int_equal(kind, PLACE_SEGMENTS);
-    assert_string_equal(place_name(kind), "segments");
-    EXPECT_OK(place_parse(&kind, "layers", 4, 2));
-    assert_int_equal(kind, PLACE_LAYERS);
-    assert_string_equal(place_name(kind), "layers");
-    EXPECT_OK(place_parse(&kind, "auto", 4, 4));
-    assert_int_equal(kind, PLACE_SEGMENTS);
-    EXPECT_OK(place_parse(&kind, "auto", 4, 5));
-    assert_int_equal(kind, PLACE_LAYERS);
-    EXPECT_ST(place_parse(&kind, "layer", 4, 2), ST_ARG);
-    EXPECT_ST(place_parse(&kind, "", 4, 2), ST_ARG);
-    assert_int_equal(kind, PLACE_LAYERS);
+    const place_state plain = {0}, chained = {.chained = true};
+    const place_state grows = {.grows = true};
+    place p = {.n_layer = 4, .size = 2};
+    EXPECT_OK(place_parse(&p, "segments", &plain));
+    assert_int_equal(p.kind, PLACE_SEGMENTS);
+    assert_string_equal(place_name(p.kind), "segments");
+    EXPECT_OK(place_parse(&p, "layers", &plain));
+    assert_int_equal(p.kind, PLACE_LAYERS);
+    assert_string_equal(place_name(p.kind), "layers");
+    p.size = 4;
+    EXPECT_OK(place_parse(&p, "auto", &plain));
+    assert_int_equal(p.kind, PLACE_SEGMENTS);
+    EXPECT_OK(place_parse(&p, "auto", &grows));
+    assert_int_equal(p.kind, PLACE_LAYERS);
+    EXPECT_ST(place_parse(&p, "layers", &chained), ST_UNSUPPORTED);
+    p.size = 5;
+    EXPECT_OK(place_parse(&p, "auto", &chained));
+    assert_int_equal(p.kind, PLACE_SEGMENTS);
+    EXPECT_OK(place_parse(&p, "auto", &plain));
+    assert_int_equal(p.kind, PLACE_LAYERS);
+    EXPECT_ST(place_parse(&p, "layer", &plain), ST_ARG);
+    EXPECT_ST(place_parse(&p, "", &plain), ST_ARG);
+    assert_int_equal(p.kind, PLACE_LAYERS);
+    p.size = 1;
+    EXPECT_OK(place_parse(&p, "layers", &chained));
 }
 
 /* Layers: runs in rank order, lengths differ by at most one, surplus ranks

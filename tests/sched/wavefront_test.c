@@ -86,7 +86,7 @@ static void
 state_comes(grid *g, uint32_t id)
 {
     track *t = &g->stream[id];
-    uint32_t layer = draw(g, 0, g->cfg.n_layer - 1);
+    uint32_t layer = g->cfg.chained ? 0 : draw(g, 0, g->cfg.n_layer - 1);
     if (g->cfg.remote_state && t->n_state[layer] < t->n_seg)
         wavefront_state(g->w, id, layer, t->n_state[layer]++);
 }
@@ -100,8 +100,12 @@ can_run(const grid *g, uint32_t id, uint64_t seg, uint32_t layer)
         return false;
     if (layer == 0 ? seg >= wavefront_fed(g->w, id) : !t->done[seg][layer - 1])
         return false;
-    if (seg > 0 && !t->done[seg - 1][layer])
+    /* Chained: all of the segment before, and one state for all layers. */
+    uint32_t before = g->cfg.chained ? g->cfg.n_layer - 1 : layer;
+    if (seg > 0 && !t->done[seg - 1][before])
         return false;
+    if (g->cfg.chained && layer > 0)
+        return true;
     return !g->cfg.remote_state || seg < t->n_state[layer];
 }
 
@@ -220,21 +224,24 @@ random_grids(void **state)
         g->cfg.order =
             draw(g, 0, 2) ? WAVEFRONT_DIAGONAL : WAVEFRONT_SEQUENTIAL;
         g->cfg.remote_state = draw(g, 0, 1);
+        g->cfg.chained = draw(g, 0, 2) == 0;
         run_random(g);
     }
 }
 
-/* One stream, enough slots: n + L - 1 groups; sequential: n L. */
+/* One stream, enough slots: n + L - 1 groups; sequential or chained: n L. */
 static void
 group_count(void **state)
 {
     grid *g = *state;
-    for (uint32_t i = 0; i < 2 * MAX_LAYER * 12; i++) {
+    for (uint32_t i = 0; i < 3 * MAX_LAYER * 12; i++) {
+        bool wide = i % 3 == 0;
         memset(g, 0, sizeof *g);
         g->seed = i + 1;
-        g->cfg.order = i % 2 ? WAVEFRONT_SEQUENTIAL : WAVEFRONT_DIAGONAL;
+        g->cfg.order = i % 3 == 1 ? WAVEFRONT_SEQUENTIAL : WAVEFRONT_DIAGONAL;
+        g->cfg.chained = i % 3 == 2;
         g->cfg.n_stream = 1;
-        g->cfg.n_layer = 1 + i / 2 % MAX_LAYER;
+        g->cfg.n_layer = 1 + i / 3 % MAX_LAYER;
         g->cfg.n_slot = g->cfg.n_layer + 1;
         g->cfg.max_cell = g->cfg.n_layer;
         grid_open(g);
@@ -247,7 +254,7 @@ group_count(void **state)
             compute(g);
         }
         uint64_t n = g->stream[0].n_seg, n_layer = g->cfg.n_layer;
-        assert_int_equal(g->n_group, i % 2 ? n * n_layer : n + n_layer - 1);
+        assert_int_equal(g->n_group, wide ? n + n_layer - 1 : n * n_layer);
         wavefront_free(g->w);
     }
 }

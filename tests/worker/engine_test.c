@@ -9,7 +9,7 @@
 #include "tests/expect.h"
 #include "tests/worker/rig.h"
 
-enum { MAX_JOB = 4, MAX_ID = 80, KV_CAP = 64 };
+enum { MAX_JOB = 4, MAX_ID = 80, KV_CAP = 64, MAX_TOKEN = 100 };
 
 static uint64_t seed;
 
@@ -51,14 +51,15 @@ again(const rig_job *job)
                      .n_generate = job->n_generate,
                      .want_logits = job->want_logits,
                      .states = job->states,
-                     .first_seg = job->first_seg};
+                     .first_seg = job->first_seg,
+                     .past = job->past};
 }
 
 static void
 assert_same(const rig *r, const rig_job *a, const rig_job *b)
 {
     size_t row = r->cfg.n_vocab * sizeof(float);
-    size_t state = rig_states_len(r) * sizeof(float);
+    size_t state = rig_states_bytes(r, &a->final_past);
     assert_memory_equal(a->logits, b->logits, a->n_id * row);
     assert_memory_equal(a->final_states, b->final_states, state);
     assert_memory_equal(a->gen_ids, b->gen_ids,
@@ -68,15 +69,16 @@ assert_same(const rig *r, const rig_job *a, const rig_job *b)
 
 /* Each job alone on a plain engine. */
 static void
-run_alone(rig_job *out, const rig_job *jobs, uint32_t n_job)
+run_alone(rig_job *out, const model_config *shape, const rig_job *jobs,
+          uint32_t n_job)
 {
-    model_config shape = rig_shape();
     rig r;
-    rig_open(&r, &(rig_config){.shape = &shape,
+    rig_open(&r, &(rig_config){.shape = shape,
                                .device = "cpu",
                                .n_thread = 1,
                                .order = WAVEFRONT_SEQUENTIAL,
                                .n_stream = 1,
+                               .max_token = MAX_TOKEN,
                                .kv_cap = KV_CAP});
     for (uint32_t i = 0; i < n_job; i++) {
         out[i] = again(&jobs[i]);
@@ -89,7 +91,6 @@ run_alone(rig_job *out, const rig_job *jobs, uint32_t n_job)
 static void
 check_together(const rig_config *how, uint32_t n_job)
 {
-    model_config shape = rig_shape();
     rig_config cfg = *how;
     rig_job jobs[MAX_JOB], alone[MAX_JOB];
     rig r;
@@ -97,10 +98,10 @@ check_together(const rig_config *how, uint32_t n_job)
     random_ids();
     for (uint32_t i = 0; i < n_job; i++)
         jobs[i] = random_job(i);
-    run_alone(alone, jobs, n_job);
-    cfg.shape = &shape;
+    run_alone(alone, how->shape, jobs, n_job);
     cfg.n_stream = n_job;
     cfg.kv_cap = KV_CAP;
+    cfg.max_token = MAX_TOKEN;
     rig_open(&r, &cfg);
     rig_run(&r, jobs, n_job);
     for (uint32_t i = 0; i < n_job; i++) {
@@ -116,9 +117,11 @@ test_together_is_alone(void **state)
 {
     static const char *const devices[] = {"cpu", "cpu-async"};
     (void)state;
-    for (uint32_t i = 0; i < 60; i++) {
+    for (uint32_t i = 0; i < 20 * RIG_N_VARIANT; i++) {
         seed = i;
-        rig_config how = {.device = devices[i % 2],
+        const model_config shape = rig_variant(i / 20);
+        rig_config how = {.shape = &shape,
+                          .device = devices[i % 2],
                           .n_thread = 1 + i / 2 % 2,
                           .order = i / 4 % 4 == 3 ? WAVEFRONT_SEQUENTIAL
                                                   : WAVEFRONT_DIAGONAL};
@@ -130,48 +133,59 @@ test_together_is_alone(void **state)
     }
 }
 
+/* A job whose first n_first segments were read by another. */
+static void
+check_restored(rig *r, const rig_job *straight, uint32_t n_first)
+{
+    uint64_t cut = segment_start(n_first, r->cfg.segment_size);
+    size_t row = r->cfg.n_vocab * sizeof(float);
+    rig_job begin = {.ids = ids[0], .n_id = cut, .want_logits = true};
+    rig_run(r, &begin, 1);
+    rig_job jobs[2] = {{.ids = ids[1], .n_id = 30},
+                       {.ids = ids[0] + cut,
+                        .n_id = 53 - cut,
+                        .want_logits = true,
+                        .n_generate = 19,
+                        .first_seg = n_first,
+                        .past = begin.final_past,
+                        .states = begin.final_states}};
+    rig_run(r, jobs, 2);
+    assert_memory_equal(jobs[1].gen_ids, straight->gen_ids,
+                        19 * sizeof(int32_t));
+    assert_memory_equal(jobs[1].gen_logits, straight->gen_logits, 19 * row);
+    if (n_first < 6) /* otherwise nothing but the prompt is left */
+        assert_memory_equal(jobs[1].final_states, straight->final_states,
+                            rig_states_bytes(r, &straight->final_past));
+    rig_job_free(&begin);
+    rig_job_free(&jobs[0]);
+    rig_job_free(&jobs[1]);
+}
+
 /* States read after some segments, put under another stream, go on as if
  * nothing had happened. */
 static void
 test_snapshot_and_restore(void **state)
 {
-    model_config shape = rig_shape();
-    rig r;
     (void)state;
     seed = 5;
     random_ids();
-    rig_open(&r, &(rig_config){.shape = &shape,
-                               .device = "cpu",
-                               .n_thread = 2,
-                               .n_stream = 2,
-                               .kv_cap = KV_CAP});
-    for (uint32_t n_first = 1; n_first < 6; n_first++) {
-        uint64_t cut = segment_start(n_first, shape.segment_size);
+    for (uint32_t i = 0; i < RIG_N_VARIANT; i++) {
+        model_config shape = rig_variant(i);
+        rig r;
+        rig_open(&r, &(rig_config){.shape = &shape,
+                                   .device = "cpu",
+                                   .n_thread = 2,
+                                   .n_stream = 2,
+                                   .max_token = MAX_TOKEN,
+                                   .kv_cap = KV_CAP});
         rig_job straight = {
-            .ids = ids[0], .n_id = 53, .want_logits = true, .n_generate = 9};
-        rig_job begin = {.ids = ids[0], .n_id = cut, .want_logits = true};
+            .ids = ids[0], .n_id = 53, .want_logits = true, .n_generate = 19};
         rig_run(&r, &straight, 1);
-        rig_run(&r, &begin, 1);
-        rig_job jobs[2] = {{.ids = ids[1], .n_id = 30},
-                           {.ids = ids[0] + cut,
-                            .n_id = 53 - cut,
-                            .want_logits = true,
-                            .n_generate = 9,
-                            .first_seg = n_first,
-                            .states = begin.final_states}};
-        rig_run(&r, jobs, 2);
-        size_t row = shape.n_vocab * sizeof(float);
-        assert_memory_equal(jobs[1].gen_ids, straight.gen_ids,
-                            9 * sizeof(int32_t));
-        assert_memory_equal(jobs[1].gen_logits, straight.gen_logits, 9 * row);
-        assert_memory_equal(jobs[1].final_states, straight.final_states,
-                            rig_states_len(&r) * sizeof(float));
+        for (uint32_t n_first = 1; n_first <= 6; n_first++)
+            check_restored(&r, &straight, n_first);
         rig_job_free(&straight);
-        rig_job_free(&begin);
-        rig_job_free(&jobs[0]);
-        rig_job_free(&jobs[1]);
+        rig_close(&r);
     }
-    rig_close(&r);
 }
 
 static void
@@ -204,29 +218,49 @@ test_samples_are_drawn(void **state)
     rig_close(&r);
 }
 
+static uint64_t
+groups_of(const model_config *shape, uint32_t n_segment, uint32_t n_job)
+{
+    const uint64_t n_cell = (uint64_t)n_segment * shape->n_layer * n_job;
+    engine_counts counts;
+    rig_job jobs[2];
+    rig r;
+    rig_open(&r, &(rig_config){.shape = shape,
+                               .device = "cpu",
+                               .n_thread = 1,
+                               .max_token = MAX_TOKEN,
+                               .n_stream = n_job});
+    for (uint32_t i = 0; i < n_job; i++)
+        jobs[i] =
+            (rig_job){.ids = ids[i], .n_id = n_segment * shape->segment_size};
+    rig_run(&r, jobs, n_job);
+    engine_counts_get(r.e, &counts);
+    assert_int_equal(counts.n_cell, n_cell);
+    assert_true(counts.flops > 0);
+    assert_true(engine_bytes(r.e) > 0);
+    for (uint32_t i = 0; i < n_job; i++)
+        rig_job_free(&jobs[i]);
+    rig_close(&r);
+    return counts.n_group;
+}
+
+/* n + L - 1 groups where layers keep apart; otherwise one cell at a time, but
+ * several documents at once. */
 static void
 test_groups_are_diagonals(void **state)
 {
-    model_config shape = rig_shape();
     (void)state;
     seed = 11;
     random_ids();
-    for (uint32_t n = 1; n < 9; n++) {
-        rig r;
-        engine_counts counts;
-        rig_open(&r, &(rig_config){.shape = &shape,
-                                   .device = "cpu",
-                                   .n_thread = 1,
-                                   .n_stream = 1});
-        rig_job job = {.ids = ids[0], .n_id = n * shape.segment_size};
-        rig_run(&r, &job, 1);
-        engine_counts_get(r.e, &counts);
-        assert_int_equal(counts.n_group, n + shape.n_layer - 1);
-        assert_int_equal(counts.n_cell, n * shape.n_layer);
-        assert_true(counts.flops > 0);
-        assert_true(engine_bytes(r.e) > 0);
-        rig_job_free(&job);
-        rig_close(&r);
+    for (uint32_t i = 0; i < RIG_N_VARIANT; i++) {
+        const model_config shape = rig_variant(i);
+        bool chained = memory_of(&shape)->chained;
+        for (uint32_t n = 1; n < 9; n++) {
+            uint32_t n_group =
+                chained ? n * shape.n_layer : n + shape.n_layer - 1;
+            assert_int_equal(groups_of(&shape, n, 1), n_group);
+            assert_int_equal(groups_of(&shape, n, 2), n_group);
+        }
     }
 }
 
@@ -340,6 +374,7 @@ open_rank(rig *r, const model_config *shape, place_kind kind, uint32_t rank)
                               .n_thread = 1,
                               .n_stream = 1,
                               .kv_cap = KV_CAP,
+                              .max_token = MAX_TOKEN,
                               .place = {.kind = kind,
                                         .n_layer = shape->n_layer,
                                         .size = 2,
@@ -372,9 +407,27 @@ static engine_segment
 segment_at(uint64_t seg, uint64_t n_id)
 {
     uint32_t size = rig_shape().segment_size;
-    return (engine_segment){.seg = seg,
-                            .n_token = segment_tokens(seg, n_id, size),
-                            .want = ENGINE_LOGITS};
+    return (engine_segment){
+        .seg = seg,
+        .past = {.n_token = seg * size, .n_last = seg > 0 ? size : 0},
+        .n_token = segment_tokens(seg, n_id, size),
+        .want = ENGINE_LOGITS};
+}
+
+/* A state that a cell left, to the rank of the next segment. */
+static void
+hand_over(rig *here, rig *next, const engine_done *d)
+{
+    const memory_past past = engine_past_after(&d->segment);
+    engine_place a, b;
+    uint32_t layer = 0;
+    if (!engine_state_left(here->e, d, &layer))
+        return;
+    engine_state_place(here->e, 0, layer, &past, &a);
+    engine_state_place(next->e, 0, layer, &past, &b);
+    if (a.len > 0)
+        move(here, &a, next, &b);
+    engine_state_arrived(next->e, 0, layer);
 }
 
 /* Segment by segment on alternate ranks; the state of a layer is handed over
@@ -389,13 +442,9 @@ run_segments(rig *r, uint64_t n_id)
         const engine_done *done = NULL;
         EXPECT_OK(engine_feed(here->e, 0, &s, ids[0] + seg * 8));
         for (uint32_t layer = 0; layer < here->cfg.n_layer; layer++) {
-            engine_place a, b;
             assert_int_equal(turn(here, &done), 1);
             assert_int_equal(done[0].layer, layer);
-            engine_state_place(here->e, 0, layer, &a);
-            engine_state_place(next->e, 0, layer, &b);
-            move(here, &a, next, &b);
-            engine_state_arrived(next->e, 0, layer);
+            hand_over(here, next, &done[0]);
         }
         assert_int_equal(turn(here, &done), 0); /* its next states are away */
     }
@@ -427,20 +476,20 @@ run_layers(rig *r, uint64_t n_id)
 }
 
 static void
-check_ranks(place_kind kind, void (*run)(rig *, uint64_t))
+check_ranks(const model_config *shape, place_kind kind,
+            void (*run)(rig *, uint64_t))
 {
-    model_config shape = rig_shape();
     rig_job job = {.ids = ids[0], .n_id = 61, .want_logits = true}, alone;
-    size_t len = job.n_id * shape.n_vocab;
+    size_t len = job.n_id * shape->n_vocab;
     float *logits = NULL;
     rig r[2];
 
     random_ids();
-    run_alone(&alone, &job, 1);
+    run_alone(&alone, shape, &job, 1);
     EXPECT_OK(mem_new(&logits, len, sizeof *logits));
     engine_sink sink = {.ctx = logits, .logits = keep_logits};
     for (uint32_t rank = 0; rank < 2; rank++) {
-        open_rank(&r[rank], &shape, kind, rank);
+        open_rank(&r[rank], shape, kind, rank);
         engine_sink_set(r[rank].e, &sink);
     }
     run(r, job.n_id);
@@ -456,7 +505,10 @@ test_states_hop(void **state)
 {
     (void)state;
     seed = 21;
-    check_ranks(PLACE_SEGMENTS, run_segments);
+    for (uint32_t i = 0; i < RIG_N_VARIANT; i++) {
+        const model_config shape = rig_variant(i);
+        check_ranks(&shape, PLACE_SEGMENTS, run_segments);
+    }
 }
 
 static void
@@ -464,7 +516,11 @@ test_rows_hop(void **state)
 {
     (void)state;
     seed = 22;
-    check_ranks(PLACE_LAYERS, run_layers);
+    for (uint32_t i = 0; i < RIG_N_VARIANT; i++) {
+        const model_config shape = rig_variant(i);
+        if (!memory_of(&shape)->chained)
+            check_ranks(&shape, PLACE_LAYERS, run_layers);
+    }
 }
 
 /* A frozen run needs its states once, and no message for later steps. */

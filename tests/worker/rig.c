@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "sched/segment.h"
 #include "tests/expect.h"
 
 model_config
@@ -27,6 +26,112 @@ rig_shape(void)
                           .correction = true,
                           .denom = true,
                           .bos = -1};
+}
+
+static void
+make_gpt2(model_config *c)
+{
+    c->block = CONFIG_BLOCK_GPT2;
+    c->act = CONFIG_ACT_GELU_TANH;
+    c->n_kv_head = c->n_head;
+    c->rope = (config_rope){0};
+    c->n_position = 128;
+    c->tied_head = true;
+    c->qkv_bias = c->out_bias = c->mlp_bias = true;
+}
+
+static void
+make_window(model_config *c)
+{
+    c->l2_norm = true;
+    c->window = true;
+    c->n_sink = 1;
+}
+
+/* No memory of segments before, or another one. */
+static void
+make_memory(model_config *c, config_memory kind)
+{
+    c->memory = kind;
+    c->d_mem = 0;
+    c->n_mem_head = 0;
+    c->correction = c->denom = false;
+    if (kind == CONFIG_MEMORY_CACHE)
+        c->n_mem = 0;
+}
+
+model_config
+rig_variant(uint32_t i)
+{
+    model_config c = rig_shape();
+    switch (i) {
+    case 1:
+        c.l2_norm = c.gating = true;
+        c.n_mem_head = 2;
+        break;
+    case 2:
+        c.l2_norm = true;
+        c.denom = false;
+        break;
+    case 3:
+        make_window(&c);
+        c.generation = CONFIG_ROLLOVER;
+        break;
+    case 4:
+        make_window(&c);
+        c.window_outer = true;
+        break;
+    case 5:
+        c.n_sink = 1;
+        c.bare[0] = 2; /* layer 1 */
+        c.correction = false;
+        break;
+    case 6:
+        make_gpt2(&c);
+        c.wrap_pos = true;
+        break;
+    case 7:
+        make_gpt2(&c);
+        break;
+    case 8: /* NeoX */
+        make_gpt2(&c);
+        c.block = CONFIG_BLOCK_NEOX;
+        c.act = CONFIG_ACT_GELU;
+        c.n_position = 0;
+        c.rope = (config_rope){.theta = 1e4, .d_rot = 4};
+        c.parallel = true;
+        break;
+    case 9: /* Qwen */
+        c.qkv_bias = c.qk_norm = true;
+        break;
+    case 10:
+        make_memory(&c, CONFIG_MEMORY_TOKENS);
+        break;
+    case 11:
+        make_memory(&c, CONFIG_MEMORY_TOKENS);
+        make_gpt2(&c);
+        break;
+    case 12: /* Mistral */
+        make_memory(&c, CONFIG_MEMORY_CACHE);
+        c.span = 11;
+        break;
+    case 13:
+        make_memory(&c, CONFIG_MEMORY_CACHE);
+        make_gpt2(&c);
+        break;
+    case 14:
+        c.generation = CONFIG_ROLLOVER;
+        break;
+    case 15: /* layers without memory see no window either */
+        make_window(&c);
+        c.bare[0] = 4;
+        c.out_bias = true;
+        break;
+    default:
+        break;
+    }
+    EXPECT_OK(config_check(&c));
+    return c;
 }
 
 static void
@@ -54,8 +159,7 @@ on_logits(void *ctx, uint32_t stream, const engine_segment *s, uint32_t row0,
                n_vocab * sizeof *logits);
         return;
     }
-    uint64_t row =
-        segment_start(s->seg - job->first_seg, r->cfg.segment_size) + row0;
+    uint64_t row = segment_cut_start(&job->cut, s->seg - job->first_seg) + row0;
     assert_int_equal(row, job->n_row_seen); /* in token order */
     assert_true(row + n_row <= job->n_id);
     memcpy(job->logits + row * n_vocab, logits,
@@ -100,7 +204,8 @@ rig_open(rig *r, const rig_config *cfg)
                         .n_stream = cfg->n_stream,
                         .n_slot = cfg->n_slot,
                         .kv_cap = cfg->kv_cap,
-                        .max_cell = cfg->max_cell};
+                        .max_cell = cfg->max_cell,
+                        .max_token = cfg->max_token};
     weights *w = NULL;
     model *m = NULL;
 
@@ -110,14 +215,16 @@ rig_open(rig *r, const rig_config *cfg)
         EXPECT_OK(config_load(&r->cfg, cfg->dir));
     else
         r->cfg = *cfg->shape;
+    if (cfg->align != CONFIG_ALIGN_LEFT)
+        r->cfg.align = cfg->align;
     ec.place = cfg->place;
     if (ec.place.size == 0)
         ec.place = (place){.n_layer = r->cfg.n_layer, .size = 1};
     weights_part part = part_of(&ec.place);
     EXPECT_OK(weights_new(&w, r->dev, &r->cfg, &part));
     load(w, cfg->dir);
-    EXPECT_OK(model_new(&m, r->dev, &r->cfg, w, cfg->n_stream * r->cfg.n_layer,
-                        r->cfg.segment_size + r->cfg.n_mem));
+    EXPECT_OK(
+        model_new(&m, r->dev, &r->cfg, w, cfg->n_stream * r->cfg.n_layer));
     EXPECT_OK(engine_new(&r->e, r->dev, m, &ec));
 }
 
@@ -130,62 +237,109 @@ rig_close(rig *r)
 }
 
 size_t
-rig_states_len(const rig *r)
+rig_states_bytes(const rig *r, const memory_past *past)
 {
-    return r->cfg.n_layer * config_state_size(&r->cfg);
+    return memory_states_bytes(&r->cfg, engine_compute(r->e), past);
+}
+
+memory_past
+rig_past(const segment_cut *cut, const memory_past *past, uint64_t seg)
+{
+    if (seg == 0)
+        return *past;
+    uint32_t n_last = segment_cut_tokens(cut, seg - 1);
+    return (memory_past){.n_token = past->n_token +
+                                    segment_cut_start(cut, seg - 1) + n_last,
+                         .n_last = n_last};
 }
 
 /* -------------------------------------------------------------- states --- */
 
-static void
-read_state(rig *r, uint32_t id, uint32_t layer, float *states)
+/* Where a layer's state lies among those of all. */
+static uint8_t *
+state_at(const rig *r, uint8_t *states, uint32_t layer, const memory_past *past)
 {
-    engine_place at;
-    engine_state_place(r->e, id, layer, &at);
-    assert_int_equal(at.len, config_state_size(&r->cfg) * sizeof(float));
-    EXPECT_OK(
-        engine_read(r->e, &at, states + layer * config_state_size(&r->cfg)));
+    for (uint32_t i = 0; i < layer; i++)
+        states += memory_state_bytes(&r->cfg, engine_compute(r->e), i, past);
+    return states;
 }
 
 static void
-write_states(rig *r, uint32_t id, const float *states)
+read_state(rig *r, uint32_t id, uint32_t layer, const memory_past *past,
+           uint8_t *states)
 {
+    engine_place at;
+    engine_state_place(r->e, id, layer, past, &at);
+    assert_true(at.len <= engine_state_room(r->e));
+    if (at.len > 0)
+        EXPECT_OK(engine_read(r->e, &at, state_at(r, states, layer, past)));
+}
+
+static void
+write_states(rig *r, uint32_t id, const rig_job *job)
+{
+    const uint8_t *from = job->states;
     for (uint32_t layer = 0; layer < r->cfg.n_layer; layer++) {
         engine_place at;
-        engine_state_place(r->e, id, layer, &at);
-        EXPECT_OK(engine_write(r->e, &at,
-                               states + layer * config_state_size(&r->cfg)));
+        engine_state_place(r->e, id, layer, &job->past, &at);
+        if (at.len > 0)
+            EXPECT_OK(engine_write(r->e, &at, from));
+        from += at.len;
     }
 }
 
 /* ---------------------------------------------------------------- jobs --- */
 
+static segment_cut
+cut_of(const model_config *cfg, uint64_t n_id)
+{
+    static const segment_align align[] = {[CONFIG_ALIGN_LEFT] = SEGMENT_LEFT,
+                                          [CONFIG_ALIGN_RIGHT] = SEGMENT_RIGHT,
+                                          [CONFIG_ALIGN_CENTER] =
+                                              SEGMENT_CENTER};
+    return segment_cut_of(n_id, cfg->segment_size, align[cfg->align]);
+}
+
+/* Segments that are written before anything is drawn. */
+static uint64_t
+n_write(const rig_job *job)
+{
+    return job->cut.n_segment - (job->n_generate > 0);
+}
+
 static void
 job_open(rig *r, uint32_t id)
 {
     rig_job *job = &r->job[id];
-    size_t n_state = rig_states_len(r);
 
     job->open = true;
-    job->n_segment = segment_count(job->n_id, r->cfg.segment_size);
+    job->cut = cut_of(&r->cfg, job->n_id);
+    job->first_past = rig_past(&job->cut, &job->past, 1);
+    job->final_past = rig_past(&job->cut, &job->past, n_write(job));
     EXPECT_OK(
         mem_new(&job->logits, job->n_id * r->cfg.n_vocab, sizeof *job->logits));
-    EXPECT_OK(mem_new(&job->first_states, n_state, sizeof(float)));
-    EXPECT_OK(mem_new(&job->final_states, n_state, sizeof(float)));
+    EXPECT_OK(
+        mem_new(&job->first_states, rig_states_bytes(r, &job->first_past), 1));
+    EXPECT_OK(
+        mem_new(&job->final_states, rig_states_bytes(r, &job->final_past), 1));
     EXPECT_OK(mem_new(&job->gen_ids, job->n_generate, sizeof(int32_t)));
     EXPECT_OK(mem_new(&job->gen_logits,
                       (size_t)job->n_generate * r->cfg.n_vocab, sizeof(float)));
+    EXPECT_OK(decode_init(&job->decode, &r->cfg));
     EXPECT_OK(engine_open(r->e, id, true, job->priority));
     if (job->states != NULL)
-        write_states(r, id, job->states);
+        write_states(r, id, job);
+    if (job->n_generate > 0)
+        decode_prompt(&job->decode, job->first_seg + n_write(job),
+                      job->ids + segment_cut_start(&job->cut, n_write(job)),
+                      segment_cut_tokens(&job->cut, n_write(job)));
 }
 
 static void
 job_close(rig *r, uint32_t id)
 {
-    for (uint32_t layer = 0; layer < r->cfg.n_layer; layer++)
-        read_state(r, id, layer, r->job[id].final_states);
     engine_close(r->e, id);
+    decode_fini(&r->job[id].decode);
     r->job[id].open = false;
     r->job[id].finished = true;
 }
@@ -201,61 +355,78 @@ rig_job_free(rig_job *job)
     *job = (rig_job){0};
 }
 
-static engine_segment
-segment_of(const rig *r, const rig_job *job, uint64_t index)
+/* What was read before a segment of the job, or of its answer. */
+static memory_past
+past_of(const rig *r, const rig_job *job, uint64_t seg)
 {
+    uint64_t n = seg - job->first_seg, last = job->cut.n_segment - 1;
     uint32_t size = r->cfg.segment_size;
-    return (engine_segment){.seg = job->first_seg + index,
-                            .n_token = segment_tokens(index, job->n_id, size),
-                            .want = job->want_logits ? ENGINE_LOGITS : 0};
+    memory_past past = rig_past(&job->cut, &job->past, n < last ? n : last);
+    if (n > last) /* it rolled over: the last segment became a full one */
+        past = (memory_past){.n_token = past.n_token + (n - last) * size,
+                             .n_last = size};
+    return past;
 }
 
-/* The prompt, or the step behind the token drawn last. */
+/* The prompt, the token drawn last, or a segment that the answer filled. */
 static void
-feed_frozen(rig *r, uint32_t id)
+feed_answer(rig *r, uint32_t id)
 {
     rig_job *job = &r->job[id];
-    uint64_t last = job->n_segment - 1;
-    engine_segment s = segment_of(r, job, last);
-    const int32_t *ids = job->ids + segment_start(last, r->cfg.segment_size);
+    const int32_t *ids = NULL;
+    engine_segment s;
 
-    if (job->n_gen > 0) {
-        s.n_token = 1;
-        ids = job->gen_ids + job->n_gen - 1;
+    if (job->n_added < job->n_gen && job->n_gen < job->n_generate)
+        decode_add(&job->decode, job->gen_ids[job->n_gen - 1]);
+    job->n_added = job->n_gen;
+    while (decode_next(&job->decode, &s, &ids) && engine_room(r->e, id) > 0) {
+        s.past = past_of(r, job, s.seg);
+        if (s.frozen) {
+            s.want = ENGINE_TOKEN | ENGINE_LAST_LOGITS;
+            s.sample = job->sample != NULL ? job->sample[job->n_gen]
+                                           : (kernel_sample_args){.top_p = 1};
+        }
+        EXPECT_OK(engine_feed(r->e, id, &s, ids));
+        decode_fed(&job->decode, &s);
+        job->n_fed++;
     }
-    s.frozen = 1;
-    s.pos = job->n_row;
-    s.want = ENGINE_TOKEN | ENGINE_LAST_LOGITS;
-    s.sample = job->sample != NULL ? job->sample[job->n_gen]
-                                   : (kernel_sample_args){.top_p = 1};
-    EXPECT_OK(engine_feed(r->e, id, &s, ids));
-    job->n_row += s.n_token;
-    job->n_fed++;
 }
 
 static void
 job_feed(rig *r, uint32_t id)
 {
     rig_job *job = &r->job[id];
-    uint64_t n_write = job->n_segment - (job->n_generate > 0);
-    while (job->n_fed < n_write && engine_room(r->e, id) > 0) {
-        engine_segment s = segment_of(r, job, job->n_fed);
-        EXPECT_OK(engine_feed(
-            r->e, id, &s,
-            job->ids + segment_start(job->n_fed, r->cfg.segment_size)));
-        job->n_fed++;
+    while (job->n_fed < n_write(job) && engine_room(r->e, id) > 0) {
+        uint64_t n = job->n_fed++;
+        engine_segment s = {.seg = job->first_seg + n,
+                            .past = rig_past(&job->cut, &job->past, n),
+                            .n_token = segment_cut_tokens(&job->cut, n),
+                            .want = job->want_logits ? ENGINE_LOGITS : 0};
+        EXPECT_OK(engine_feed(r->e, id, &s,
+                              job->ids + segment_cut_start(&job->cut, n)));
     }
-    bool due =
-        job->n_fed == n_write + job->n_gen && job->n_gen < job->n_generate;
-    if (due && engine_room(r->e, id) > 0)
-        feed_frozen(r, id);
+    if (job->n_fed >= n_write(job))
+        feed_answer(r, id);
 }
 
 static bool
 job_ended(const rig_job *job)
 {
-    uint64_t n = job->n_segment;
-    return job->n_done == (job->n_generate > 0 ? n - 1 + job->n_generate : n);
+    return job->n_done >= n_write(job) && job->n_gen == job->n_generate;
+}
+
+/* Keeps the states that a cell left, where they are wanted. */
+static void
+keep_states(rig *r, const engine_done *d)
+{
+    rig_job *job = &r->job[d->stream];
+    uint32_t layer = 0;
+    if (!engine_state_left(r->e, d, &layer))
+        return;
+    if (d->local_seg == 0)
+        read_state(r, d->stream, layer, &job->first_past, job->first_states);
+    if (d->local_seg + 1 == n_write(job))
+        read_state(r, d->stream, layer, &job->final_past, job->final_states);
 }
 
 /* One group; returns its number of cells. */
@@ -274,8 +445,7 @@ step(rig *r)
     assert_int_equal(n_done, n);
     for (uint32_t i = 0; i < n; i++) {
         rig_job *job = &r->job[done[i].stream];
-        if (done[i].local_seg == 0)
-            read_state(r, done[i].stream, done[i].layer, job->first_states);
+        keep_states(r, &done[i]);
         if (done[i].layer + 1 == r->cfg.n_layer) {
             assert_int_equal(done[i].local_seg, job->n_done);
             job->n_done++;

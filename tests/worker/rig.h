@@ -4,7 +4,8 @@
 #ifndef TESTS_WORKER_RIG_H
 #define TESTS_WORKER_RIG_H
 
-#include "worker/engine.h"
+#include "sched/segment.h"
+#include "worker/decode.h"
 
 typedef struct rig_config {
     const char *dir; /* of a model, or NULL: random weights of `shape` */
@@ -13,30 +14,36 @@ typedef struct rig_config {
     uint32_t n_thread;
     wavefront_order order;
     uint32_t n_stream, n_slot, kv_cap, max_cell;
-    place place; /* size 0: the only rank; rig_run() needs that */
+    uint64_t max_token;
+    config_align align; /* instead of the model's */
+    place place;        /* size 0: the only rank; rig_run() needs that */
 } rig_config;
 
 typedef struct rig_job {
     /* in */
     const int32_t *ids;
     uint64_t n_id;
-    uint32_t n_generate; /* 0: all is scored */
-    bool want_logits;    /* of a scored input */
-    uint64_t first_seg;  /* segments that `states` were written from */
-    const float *states; /* [n_layer, state size], NULL: fresh */
+    uint32_t n_generate;   /* 0: all is scored */
+    bool want_logits;      /* of a scored input */
+    uint64_t first_seg;    /* segments that `states` were written from */
+    memory_past past;      /* what these were */
+    const uint8_t *states; /* of all layers, NULL: fresh */
     int32_t priority;
     uint64_t start_group;             /* opened when so many groups have run */
     const kernel_sample_args *sample; /* [n_generate], NULL: greedy */
 
     /* out */
-    float *logits;                      /* [n_id, n_vocab] */
-    float *first_states, *final_states; /* after one segment, after all */
-    int32_t *gen_ids;                   /* [n_generate] */
-    float *gen_logits;                  /* [n_generate, n_vocab] */
+    float *logits;                        /* [n_id, n_vocab] */
+    uint8_t *first_states, *final_states; /* after one segment, after all */
+    int32_t *gen_ids;                     /* [n_generate] */
+    float *gen_logits;                    /* [n_generate, n_vocab] */
 
     /* the rig's */
-    uint64_t n_segment, n_fed, n_done, n_row_seen;
-    uint32_t n_gen, n_row;
+    segment_cut cut;
+    uint64_t n_fed, n_done, n_row_seen;
+    memory_past first_past, final_past; /* of first_states, final_states */
+    decode decode;
+    uint32_t n_gen, n_added;
     bool open, finished;
 } rig_job;
 
@@ -55,9 +62,18 @@ void rig_close(rig *r);
 /* Runs all jobs (at most n_stream) together to their ends. */
 void rig_run(rig *r, rig_job *jobs, uint32_t n_job);
 void rig_job_free(rig_job *job);
-size_t rig_states_len(const rig *r); /* numbers in the states of all layers */
+/* Bytes of the states of all layers. */
+size_t rig_states_bytes(const rig *r, const memory_past *past);
+/* What was read before segment `seg` of an input that begins with `past`. */
+memory_past rig_past(const segment_cut *cut, const memory_past *past,
+                     uint64_t seg);
 
 /* A small model for tests: 3 layers of width 32, segments of 8. */
 model_config rig_shape(void);
+
+/* The same with every memory, block and option that changes how rows or states
+ * are laid out. */
+enum { RIG_N_VARIANT = 16 };
+model_config rig_variant(uint32_t i);
 
 #endif

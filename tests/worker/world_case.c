@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "worker/decode.h"
 #include "worker/draw.h"
 
 uint32_t
@@ -18,6 +19,69 @@ world_case_draw(world_case_random *r, uint32_t n)
     return (uint32_t)((x ^ x >> 31) % n);
 }
 
+static bool
+one_of(world_case_random *r, uint32_t n)
+{
+    return world_case_draw(r, n) == 0;
+}
+
+/* GPT-2, or NeoX, instead of LLaMA with what its relatives have. */
+static void
+make_block(model_config *m, world_case_random *r)
+{
+    m->qkv_bias = one_of(r, 3);
+    m->out_bias = one_of(r, 3);
+    m->mlp_bias = one_of(r, 3);
+    m->qk_norm = one_of(r, 4);
+    if (!one_of(r, 3))
+        return;
+    bool neox = one_of(r, 2);
+    m->block = neox ? CONFIG_BLOCK_NEOX : CONFIG_BLOCK_GPT2;
+    m->act = neox ? CONFIG_ACT_GELU : CONFIG_ACT_GELU_TANH;
+    m->qk_norm = false;
+    m->parallel = neox && one_of(r, 2);
+    if (neox)
+        m->rope.d_rot = 2;
+    else
+        m->rope = (config_rope){0};
+    m->n_position = neox ? 0 : 200;
+    m->wrap_pos = !neox && one_of(r, 2);
+}
+
+static void
+make_assoc(model_config *m, world_case_random *r)
+{
+    m->denom = !one_of(r, 4);
+    /* Without either, states of random models grow beyond all bounds. */
+    m->l2_norm = !m->denom || one_of(r, 2);
+    m->n_mem_head = m->l2_norm && one_of(r, 3) ? 2 : 1;
+    m->gating = one_of(r, 3);
+    m->correction = !one_of(r, 4);
+    m->generation = one_of(r, 2) ? CONFIG_ROLLOVER : CONFIG_FROZEN;
+    m->n_sink = m->wrap_pos ? 0 : one_of(r, 3);
+    m->window = one_of(r, 3);
+    m->window_outer = m->window && one_of(r, 2);
+    if (one_of(r, 4))
+        m->bare[0] = world_case_draw(r, 64);
+}
+
+static void
+make_memory(model_config *m, world_case_random *r)
+{
+    if (!one_of(r, 3)) {
+        make_assoc(m, r);
+        return;
+    }
+    m->memory = one_of(r, 2) ? CONFIG_MEMORY_TOKENS : CONFIG_MEMORY_CACHE;
+    m->correction = m->denom = m->wrap_pos = false;
+    m->d_mem = m->n_mem_head = 0;
+    if (m->memory == CONFIG_MEMORY_CACHE)
+        m->n_mem = 0;
+    if (one_of(r, 2))
+        m->span = 1 + world_case_draw(r, 9);
+}
+
+/* Half of the cases are the plain model that most of the others vary. */
 static void
 make_model(model_config *m, world_case_random *r)
 {
@@ -37,6 +101,10 @@ make_model(model_config *m, world_case_random *r)
                         .correction = true,
                         .denom = true,
                         .bos = -1};
+    if (one_of(r, 2))
+        return;
+    make_block(m, r);
+    make_memory(m, r);
 }
 
 static status
@@ -81,11 +149,11 @@ world_case_new(world_case **out, uint64_t number, uint32_t rank, uint32_t size)
     make_model(&t->model, &r);
     TRY(config_check(&t->model));
     t->weight_seed = world_case_draw(&r, 1000);
-    t->place =
-        (place){.kind = world_case_draw(&r, 2) ? PLACE_SEGMENTS : PLACE_LAYERS,
-                .n_layer = t->model.n_layer,
-                .size = size,
-                .rank = rank};
+    bool ring = world_case_draw(&r, 2) != 0 || memory_of(&t->model)->chained;
+    t->place = (place){.kind = ring ? PLACE_SEGMENTS : PLACE_LAYERS,
+                       .n_layer = t->model.n_layer,
+                       .size = size,
+                       .rank = rank};
     t->order =
         world_case_draw(&r, 3) == 0 ? WAVEFRONT_SEQUENTIAL : WAVEFRONT_DIAGONAL;
     t->device = world_case_draw(&r, 3) == 0 ? "cpu-async" : "cpu";
@@ -122,9 +190,11 @@ world_case_print(const world_case *t)
 {
     fprintf(
         stderr,
-        "case %llu: %u ranks, %s, %s, %s, %u layers, S %u, %u streams, "
+        "case %llu: %s%s, %u ranks, %s, %s, %s, %u layers, S %u, %u streams, "
         "%u slots\n",
-        (unsigned long long)t->number, t->place.size, place_name(t->place.kind),
+        (unsigned long long)t->number, memory_of(&t->model)->name,
+        t->model.window ? " with window" : "", t->place.size,
+        place_name(t->place.kind),
         t->order == WAVEFRONT_DIAGONAL ? "diagonal" : "sequential", t->device,
         t->model.n_layer, t->model.segment_size, t->n_stream, t->n_slot);
     for (uint32_t i = 0; i < t->n_job; i++) {
@@ -155,8 +225,7 @@ open_engine(world_case_rank *out, const world_case *t, const place *p,
     part.head = part.layer_first + part.n_layer == t->model.n_layer;
     TRY(weights_new(&w, out->dev, &t->model, &part));
     TRY(weights_randomize(w, t->weight_seed));
-    TRY(model_new(&m, out->dev, &t->model, w, n_cell,
-                  t->model.segment_size + t->model.n_mem));
+    TRY(model_new(&m, out->dev, &t->model, w, n_cell));
     w = NULL;
     TRY(engine_new(&out->engine, out->dev, m, cfg));
     m = NULL;
@@ -178,7 +247,9 @@ world_case_open(world_case_rank *out, const world_case *t, bool alone)
                         .order = alone ? WAVEFRONT_SEQUENTIAL : t->order,
                         .n_stream = alone ? 1 : t->n_stream,
                         .n_slot = alone ? 0 : t->n_slot,
-                        .kv_cap = t->model.segment_size + WORLD_CASE_MAX_DRAW};
+                        .max_token = WORLD_CASE_MAX_TOKEN,
+                        .kv_cap =
+                            decode_longest(&t->model, WORLD_CASE_MAX_DRAW)};
 
     *out = (world_case_rank){0};
     if (p->rank >= place_active(p))
@@ -263,15 +334,43 @@ fail:
     return st;
 }
 
+/* A segment that the answer has filled is full, as all others are but the last
+ * one that was written. */
+memory_past
+world_case_past(const world_case *t, const world_case_job *j, uint64_t seg)
+{
+    uint64_t end = j->first_seg + j->n_write;
+    uint32_t size = t->model.segment_size, n_tail = size;
+    memory_past past = {.n_token = seg * size, .n_last = seg > 0 ? size : 0};
+    if (end > 0)
+        (void)world_case_ids(t, j, end - 1, &n_tail);
+    if (seg >= end)
+        past.n_token -= size - n_tail;
+    if (seg == end && end > 0)
+        past.n_last = n_tail;
+    return past;
+}
+
+uint32_t
+world_case_rolled(const world_case *t, const world_case_job *j)
+{
+    if (t->model.generation != CONFIG_ROLLOVER || j->n_draw == 0)
+        return 0;
+    /* The last token drawn is not fed. */
+    return (j->n_prompt + j->n_draw - 2) / t->model.segment_size;
+}
+
 static status
-read_states(engine *e, const world_case *t, float *out)
+read_states(engine *e, const world_case *t, const memory_past *past,
+            uint8_t *out)
 {
     status st = ST_OK;
-    size_t n = config_state_size(&t->model);
     for (uint32_t layer = 0; layer < t->model.n_layer; layer++) {
         engine_place p = {0};
-        engine_state_place(e, 0, layer, &p);
-        TRY(engine_read(e, &p, out + layer * n));
+        engine_state_place(e, 0, layer, past, &p);
+        if (p.len > 0)
+            TRY(engine_read(e, &p, out));
+        out += p.len;
     }
 fail:
     return st;
@@ -282,22 +381,33 @@ answer(engine *e, const world_case *t, solving *s)
 {
     status st = ST_OK;
     world_case_job *j = s->j;
+    decode d = {0};
+    engine_segment seg;
     uint32_t n = 0;
-    engine_segment seg = {.seg = j->first_seg + j->n_write,
-                          .frozen = 1,
-                          .want = ENGINE_TOKEN | ENGINE_LAST_LOGITS};
-    const int32_t *ids = world_case_ids(t, j, seg.seg, &n);
-    seg.n_token = n;
-    for (uint32_t i = 0; i < j->n_draw; i++) {
-        seg.sample = (kernel_sample_args){.temperature = j->temperature,
-                                          .top_p = 1,
-                                          .uniform = draw_uniform(7, i)};
+    uint64_t end = j->first_seg + j->n_write;
+    const int32_t *ids = world_case_ids(t, j, end, &n);
+
+    if (j->n_draw == 0)
+        return ST_OK;
+    TRY(decode_init(&d, &t->model));
+    decode_prompt(&d, end, ids, n);
+    while (s->n_drawn < j->n_draw) {
+        if (d.n_wait == 0)
+            decode_add(&d, j->token[s->n_drawn - 1]);
+        if (!decode_next(&d, &seg, &ids))
+            break;
+        seg.past = world_case_past(t, j, seg.seg);
+        if (seg.frozen)
+            seg.want = ENGINE_TOKEN | ENGINE_LAST_LOGITS;
+        seg.sample =
+            (kernel_sample_args){.temperature = j->temperature,
+                                 .top_p = 1,
+                                 .uniform = draw_uniform(7, s->n_drawn)};
         TRY(run_one(e, &seg, ids));
-        ids = &j->token[i];
-        seg.pos += seg.n_token;
-        seg.n_token = 1;
+        decode_fed(&d, &seg);
     }
 fail:
+    decode_fini(&d);
     return st;
 }
 
@@ -308,27 +418,33 @@ solve_job(engine *e, const world_case *t, world_case_job *j)
     solving s = {.t = t, .j = j};
     engine_sink sink = {.ctx = &s, .logits = on_logits, .token = on_token};
     uint64_t n_seg = j->first_seg + j->n_write;
-    size_t n_state = config_state_size(&t->model) * t->model.n_layer;
+    const memory_past before = world_case_past(t, j, j->first_seg);
+    const memory_past after = world_case_past(t, j, n_seg);
     size_t n_row = (size_t)(n_seg + 1) * t->model.segment_size;
 
     TRY(mem_new(&j->logits, n_row * t->model.n_vocab, sizeof(float)));
     TRY(mem_new(&j->last_logits, (size_t)WORLD_CASE_MAX_DRAW * t->model.n_vocab,
                 sizeof(float)));
-    TRY(mem_new(&j->before, n_state, sizeof(float)));
-    TRY(mem_new(&j->after, n_state, sizeof(float)));
+    TRY(mem_new(&j->before, memory_states_bytes(&t->model, KERNEL_F32, &before),
+                1));
+    TRY(mem_new(&j->after, memory_states_bytes(&t->model, KERNEL_F32, &after),
+                1));
     engine_sink_set(e, &sink);
     TRY(engine_open(e, 0, true, 0));
     for (uint64_t seg = 0; seg < n_seg; seg++) {
         uint32_t n = 0;
         const int32_t *ids = world_case_ids(t, j, seg, &n);
-        engine_segment in = {.seg = seg, .n_token = n, .want = ENGINE_LOGITS};
+        engine_segment in = {.seg = seg,
+                             .past = world_case_past(t, j, seg),
+                             .n_token = n,
+                             .want = ENGINE_LOGITS};
         if (seg == j->first_seg)
-            TRY(read_states(e, t, j->before));
+            TRY(read_states(e, t, &before, j->before));
         TRY(run_one(e, &in, ids));
     }
     if (j->n_write == 0)
-        TRY(read_states(e, t, j->before));
-    TRY(read_states(e, t, j->after));
+        TRY(read_states(e, t, &before, j->before));
+    TRY(read_states(e, t, &after, j->after));
     TRY(answer(e, t, &s));
     engine_close(e, 0);
 fail:

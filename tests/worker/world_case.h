@@ -6,7 +6,11 @@
 
 #include "worker/world.h"
 
-enum { WORLD_CASE_MAX_JOB = 4, WORLD_CASE_MAX_DRAW = 5 };
+enum {
+    WORLD_CASE_MAX_JOB = 4,
+    WORLD_CASE_MAX_DRAW = 5,
+    WORLD_CASE_MAX_TOKEN = 180 /* of a job: 26 segments of 6, prompt, answer */
+};
 
 typedef struct world_case_job {
     uint64_t first_seg, n_write;
@@ -23,7 +27,8 @@ typedef struct world_case_job {
     float *logits;      /* [tokens of the written segments, V] */
     float *last_logits; /* [n_draw, V] each token was drawn from */
     int32_t token[WORLD_CASE_MAX_DRAW];
-    float *before, *after; /* states after first_seg, and after n_write more */
+    uint8_t *before,
+        *after; /* states after first_seg, and after n_write more */
 } world_case_job;
 
 typedef struct world_case {
@@ -62,6 +67,12 @@ void world_case_close(world_case_rank *r);
 
 /* Fills in what one rank alone makes of every job. */
 status world_case_solve(world_case *t) MUST_USE;
+
+/* What was read before a segment of the job. */
+memory_past world_case_past(const world_case *t, const world_case_job *j,
+                            uint64_t seg);
+/* Segments that the answer fills and has written. */
+uint32_t world_case_rolled(const world_case *t, const world_case_job *j);
 
 /* Token ids and number of tokens of the job's segment `seg`; written segments,
  * then the prompt. */

@@ -11,20 +11,22 @@
 #include <unistd.h>
 
 #include "tests/worker/world_case.h"
+#include "worker/decode.h"
 #include "worker/draw.h"
 #include "worker/idle.h"
 
 enum { N_CASE = 150, LIMIT_S = 100 };
 
-typedef enum phase { PHASE_WAITING = 0, PHASE_OPEN, PHASE_CLOSED } phase;
+typedef enum progress { PHASE_WAITING = 0, PHASE_OPEN, PHASE_CLOSED } progress;
 
 typedef struct job_run {
     const world_case_job *j;
-    phase phase;
+    progress phase;
     bool canceled;
     uint32_t stream;
     uint64_t n_fed, n_done;
-    uint32_t n_cached, n_asked, n_drawn;
+    decode decode;
+    uint32_t n_asked, n_drawn;
     uint64_t next_row; /* of the logits of written segments */
     uint32_t n_last;   /* logits of the answer */
     bool snapshot_asked, snapshot_came;
@@ -54,7 +56,7 @@ check_logits(driver *d, job_run *r, const world_event *ev)
     size_t row = d->t->model.n_vocab;
     uint32_t s = d->t->model.segment_size;
     const float *want;
-    if (ev->seg == j->first_seg + j->n_write) {
+    if (ev->seg >= j->first_seg + j->n_write) {
         CHECK(d, r->n_last < j->n_draw && ev->u.logits.n_row == 1);
         want = j->last_logits + r->n_last++ * row;
     } else {
@@ -72,7 +74,7 @@ static void
 check_segment(driver *d, job_run *r, const world_event *ev)
 {
     const world_case_job *j = r->j;
-    if (ev->seg == j->first_seg + j->n_write)
+    if (ev->seg >= j->first_seg + j->n_write)
         return;
     CHECK(d, ev->seg == j->first_seg + r->n_done);
     r->n_done++;
@@ -82,6 +84,17 @@ check_segment(driver *d, job_run *r, const world_event *ev)
     if (r->n_done == j->n_write)
         n_row -= d->t->model.segment_size - j->n_tail;
     CHECK(d, r->next_row == n_row);
+}
+
+static void
+check_snapshot(driver *d, const job_run *r, const world_event *ev)
+{
+    const world_case_job *j = r->j;
+    const memory_past past =
+        world_case_past(d->t, j, j->first_seg + j->n_write);
+    size_t len = memory_states_bytes(&d->t->model, KERNEL_F32, &past);
+    CHECK(d, ev->u.snapshot.len == len);
+    CHECK(d, memcmp(ev->u.snapshot.states, j->after, len) == 0);
 }
 
 static void
@@ -110,10 +123,7 @@ on_event(void *ctx, const world_event *ev)
         break;
     case WORLD_EVENT_SNAPSHOT:
         r->snapshot_came = true;
-        CHECK(d, memcmp(ev->u.snapshot.states, r->j->after,
-                        ev->u.snapshot.len) == 0);
-        CHECK(d, ev->u.snapshot.len == config_state_size(&d->t->model) *
-                                           d->t->model.n_layer * sizeof(float));
+        check_snapshot(d, r, ev);
         break;
     case WORLD_EVENT_CLOSED:
         r->phase = PHASE_CLOSED;
@@ -124,10 +134,28 @@ on_event(void *ctx, const world_event *ev)
 /* ------------------------------------------------------------- driving --- */
 
 static status
+begin_answer(const driver *d, job_run *r)
+{
+    status st = ST_OK;
+    uint64_t end = r->j->first_seg + r->j->n_write;
+    uint32_t n = 0;
+    const int32_t *ids = world_case_ids(d->t, r->j, end, &n);
+    if (n == 0)
+        return ST_OK;
+    TRY(decode_init(&r->decode, &d->t->model));
+    decode_prompt(&r->decode, end, ids, n);
+fail:
+    return st;
+}
+
+static status
 open_job(driver *d, job_run *r)
 {
     const world_case_job *j = r->j;
     world_stream s = {.first_seg = j->first_seg,
+                      .past = world_case_past(d->t, j, j->first_seg),
+                      .n_token = WORLD_CASE_MAX_TOKEN -
+                                 j->first_seg * d->t->model.segment_size,
                       .n_write = j->n_write,
                       .prompt = j->n_prompt > 0,
                       .priority = j->priority,
@@ -137,8 +165,10 @@ open_job(driver *d, job_run *r)
                    ? ST_OK
                    : status_fail(ST_STATE, "a stream too many was opened");
     status st = world_open(d->w, &r->stream, &s);
-    if (st == ST_OK)
+    if (st == ST_OK) {
         r->phase = PHASE_OPEN;
+        st = begin_answer(d, r);
+    }
     return st;
 }
 
@@ -158,25 +188,33 @@ fail:
     return st;
 }
 
+/* The prompt, the last token drawn, a segment that the answer has filled; this
+ * not before the snapshot of what lies before it. */
 static status
 feed_answer(driver *d, job_run *r)
 {
     status st = ST_OK;
     const world_case_job *j = r->j;
-    uint32_t n = 1;
-    engine_segment seg = {
-        .seg = j->first_seg + j->n_write,
-        .pos = r->n_cached,
-        .frozen = 1,
-        .want = ENGINE_TOKEN | ENGINE_LAST_LOGITS,
-        .sample = {.temperature = j->temperature, .top_p = 1}};
-    const int32_t *ids = r->n_asked == 0 ? world_case_ids(d->t, j, seg.seg, &n)
-                                         : &j->token[r->n_asked - 1];
-    seg.n_token = n;
-    seg.sample.uniform = draw_uniform(7, r->n_asked);
-    TRY(world_feed(d->w, r->stream, &seg, ids));
-    r->n_asked++;
-    r->n_cached += n;
+    engine_segment seg;
+    const int32_t *ids = NULL;
+
+    if (r->n_asked == r->n_drawn && r->n_asked < j->n_draw &&
+        r->decode.n_wait == 0)
+        decode_add(&r->decode, j->token[r->n_asked - 1]);
+    while (decode_next(&r->decode, &seg, &ids) &&
+           world_room(d->w, r->stream) > 0) {
+        if (!seg.frozen && j->want_snapshot && !r->snapshot_came)
+            break;
+        if (seg.frozen)
+            seg.want = ENGINE_TOKEN | ENGINE_LAST_LOGITS;
+        seg.sample =
+            (kernel_sample_args){.temperature = j->temperature,
+                                 .top_p = 1,
+                                 .uniform = draw_uniform(7, r->n_asked)};
+        TRY(world_feed(d->w, r->stream, &seg, ids));
+        decode_fed(&r->decode, &seg);
+        r->n_asked += seg.frozen;
+    }
 fail:
     return st;
 }
@@ -200,8 +238,7 @@ drive_job(driver *d, job_run *r)
         return ST_OK;
     while (r->n_fed < j->n_write && world_room(d->w, r->stream) > 0)
         TRY(feed_written(d, r));
-    if (r->n_fed == j->n_write && r->n_asked < j->n_draw &&
-        r->n_asked == r->n_drawn && world_room(d->w, r->stream) > 0)
+    if (r->n_fed == j->n_write && j->n_draw > 0)
         TRY(feed_answer(d, r));
     if (j->want_snapshot && !r->snapshot_asked && r->n_done == j->n_write) {
         TRY(world_snapshot(d->w, r->stream));
@@ -252,7 +289,9 @@ check_totals(const world_case *t, const world_totals *sum)
     for (uint32_t i = 0; i < t->n_job; i++) {
         if (t->job[i].cancel_turn != UINT32_MAX)
             return ST_OK;
-        n_cell += (t->job[i].n_write + t->job[i].n_draw) * t->model.n_layer;
+        n_cell += (t->job[i].n_write + t->job[i].n_draw +
+                   world_case_rolled(t, &t->job[i])) *
+                  t->model.n_layer;
     }
     if (sum->n_cell != n_cell)
         return status_fail(ST_STATE, "%llu cells were run, not %llu",
@@ -292,6 +331,8 @@ run_case(comm *c, uint64_t number)
         result = check_totals(t, &sum);
     st = comm_agree(c, result);
 fail:
+    for (uint32_t i = 0; i < WORLD_CASE_MAX_JOB; i++)
+        decode_fini(&d.run[i].decode);
     world_free(d.w);
     world_case_close(&r);
     world_case_free(t);
