@@ -20,9 +20,36 @@
 
 enum {
     MAX_TOKEN = 1024, /* longest token for which the inside is looked at */
-    MAX_TRIES = 32,   /* places inside */
+    MAX_TRIES = 32,   /* places that are looked at */
     CERTAIN = 16      /* bytes that a pattern's fixed part may look ahead */
 };
+
+/* The last of a row of places, each with the length of what ends there. */
+typedef struct places {
+    size_t at[MAX_TRIES], width[MAX_TRIES];
+    size_t n; /* that there were */
+} places;
+
+static void
+places_keep(places *p, size_t at, size_t width)
+{
+    p->at[p->n % MAX_TRIES] = at;
+    p->width[p->n % MAX_TRIES] = width;
+    p->n++;
+}
+
+static size_t
+places_count(const places *p)
+{
+    return p->n < MAX_TRIES ? p->n : MAX_TRIES;
+}
+
+/* Where the last is, for i = 0, or the i-th before it. */
+static size_t
+places_from_last(const places *p, size_t i)
+{
+    return (p->n - 1 - i) % MAX_TRIES;
+}
 
 typedef struct giant {
     tokenizer_scratch *s;
@@ -33,7 +60,9 @@ typedef struct giant {
     bool same;   /* raw and text are */
     size_t margin;
     size_t last_solid; /* the last place of a character that is no space */
-    size_t at, best;   /* walking over words */
+    size_t at;         /* walking over words */
+    places words;      /* their ends */
+    size_t best;
 } giant;
 
 /* The place in the piece of a place in the normalized text: every character
@@ -72,25 +101,6 @@ may_cut(const giant *g, bool *out, size_t place)
 
 /* -------------------------------------------------------------- words --- */
 
-static status
-see_word(void *ctx, const char *word, size_t len)
-{
-    giant *g = ctx;
-    bool good = false;
-    status st;
-
-    (void)word;
-    g->at += len;
-    if (g->at > g->last_solid)
-        return ST_OK;
-    TRY(may_cut(g, &good, g->at));
-    if (good)
-        g->best = g->at;
-
-fail:
-    return st;
-}
-
 static void
 find_last_solid(giant *g)
 {
@@ -101,6 +111,39 @@ find_last_solid(giant *g)
                        unicode_is_space(unicode_at(g->text, g->len, end))))
         end--;
     g->last_solid = end;
+}
+
+static status
+see_word(void *ctx, const char *word, size_t len)
+{
+    giant *g = ctx;
+
+    (void)word;
+    g->at += len;
+    if (g->at <= g->last_solid)
+        places_keep(&g->words, g->at, len);
+    return ST_OK;
+}
+
+static status
+cut_between(giant *g)
+{
+    tokenizer_scratch *s = g->s;
+    bool good = false;
+    status st;
+
+    find_last_solid(g);
+    TRY(pretoken_each(&s->tok->pretoken, &s->pretoken, g->text, g->len,
+                      see_word, g));
+    for (size_t i = 0; i < places_count(&g->words) && !good; i++) {
+        g->best = g->words.at[places_from_last(&g->words, i)];
+        TRY(may_cut(g, &good, g->best));
+    }
+    if (!good)
+        g->best = 0;
+
+fail:
+    return st;
 }
 
 /* ------------------------------------------------------------- inside --- */
@@ -202,14 +245,9 @@ fail:
     return st;
 }
 
-/* Token borders from the left; those near `limit` are kept. */
-typedef struct borders {
-    size_t at[MAX_TRIES], width[MAX_TRIES];
-    size_t n;
-} borders;
-
+/* Where tokens end before `limit`. */
 static status
-find_borders(const giant *g, borders *b, size_t limit)
+find_borders(const giant *g, places *b, size_t limit)
 {
     const bpe_ids *ids = &g->s->ids;
     size_t at = 0;
@@ -221,11 +259,8 @@ find_borders(const giant *g, borders *b, size_t limit)
         size_t width = width_of(g->s->tok, ids->id[i]);
 
         at += width;
-        if (at > limit)
-            continue;
-        b->at[b->n % MAX_TRIES] = at;
-        b->width[b->n % MAX_TRIES] = width;
-        b->n++;
+        if (at <= limit)
+            places_keep(b, at, width);
     }
     /* Something in the text has no token. */
     if (at != g->len)
@@ -239,15 +274,15 @@ static status
 cut_inside(giant *g)
 {
     size_t longest = g->s->tok->bpe.longest;
-    borders b;
+    places b;
     status st;
 
     if (longest > MAX_TOKEN || g->len <= 6 * longest + g->margin ||
         (!g->s->tok->bpe.set.chars && !is_one_run(g)))
         return ST_OK;
     TRY(find_borders(g, &b, g->len - 4 * longest - g->margin));
-    for (size_t i = b.n; i > 0 && b.n - i < MAX_TRIES; i--) {
-        size_t k = (i - 1) % MAX_TRIES;
+    for (size_t i = 0; i < places_count(&b); i++) {
+        size_t k = places_from_last(&b, i);
         bool good;
 
         if (b.at[k] <= longest + g->lead)
@@ -382,11 +417,8 @@ tokenizer_cut_giant(tokenizer_scratch *s, size_t *cut, const char *text,
     TRY(prepare(&g, &good, begins));
     if (!good)
         return ST_OK;
-    if (!tok->bpe.set.chars) {
-        find_last_solid(&g);
-        TRY(pretoken_each(&tok->pretoken, &s->pretoken, g.text, g.len, see_word,
-                          &g));
-    }
+    if (!tok->bpe.set.chars)
+        TRY(cut_between(&g));
     if (g.best == 0)
         cut_behind_added(&g);
     if (g.best == 0)
