@@ -222,7 +222,7 @@ fail:
 status
 model_head(model *m, kernel_queue *q, const model_buffers *buf,
            const kernel_cell *cells, uint32_t n_cell, kernel_view logits,
-           const kernel_sample_args *sample, kernel_view next_ids)
+           const kernel_sample_op *draw)
 {
     phase p = phase_of(m, buf, false);
     kernel_view normed = normed_of(&p);
@@ -231,11 +231,12 @@ model_head(model *m, kernel_queue *q, const model_buffers *buf,
         return st;
     TRY(phase_norm(&p, q, normed, WEIGHTS_NORM_F, KERNEL_ROWS_ALL));
     TRY(phase_project(&p, q, logits, normed, WEIGHTS_HEAD, KERNEL_ROWS_ALL));
-    if (sample != NULL)
-        TRY(kernel_sample(q, &(kernel_sample_op){.ids = next_ids,
-                                                 .logits = logits,
-                                                 .n_vocab = m->cfg.n_vocab,
-                                                 .args = sample}));
+    if (draw != NULL) {
+        kernel_sample_op op = *draw;
+        op.logits = logits;
+        op.n_vocab = m->cfg.n_vocab;
+        TRY(kernel_sample(q, &op));
+    }
 fail:
     return end(q, st);
 }

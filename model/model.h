@@ -54,11 +54,10 @@ status model_run(model *m, kernel_queue *q, const model_buffers *buf,
                  unsigned phases) MUST_USE;
 
 /* logits[n_row, n_vocab] F32 by cell = head(final norm(x rows row0 ..)), and
- * with `sample` not NULL the next id of each cell into item `slot` of
- * `next_ids` (I32).  A group of its own; x is not changed. */
+ * with `draw` not NULL the next id of each cell (kernel_sample(); logits and
+ * n_vocab are filled in here).  A group of its own; x is not changed. */
 status model_head(model *m, kernel_queue *q, const model_buffers *buf,
                   const kernel_cell *cells, uint32_t n_cell, kernel_view logits,
-                  const kernel_sample_args *sample,
-                  kernel_view next_ids) MUST_USE;
+                  const kernel_sample_op *draw) MUST_USE;
 
 #endif

@@ -40,8 +40,19 @@ typedef struct engine_config {
 enum {
     ENGINE_LOGITS = 1,      /* logits of every token row */
     ENGINE_LAST_LOGITS = 2, /* logits of the last row */
-    ENGINE_TOKEN = 4        /* a token drawn from the last row */
+    ENGINE_TOKEN = 4,       /* a token drawn from the last row */
+    ENGINE_LOGPROBS = 8     /* and with it log-probabilities */
 };
+
+/* A token drawn.  With ENGINE_LOGPROBS: log-probabilities of it and of the
+ * sample.n_top likeliest, as kernel_sample() reports them. */
+typedef struct engine_token {
+    int32_t id;
+    uint32_t n_top;
+    float logprob;
+    float top_logprob[KERNEL_SAMPLE_TOP];
+    int32_t top_id[KERNEL_SAMPLE_TOP];
+} engine_token;
 
 typedef struct engine_segment {
     uint64_t seg;     /* number in the document */
@@ -74,7 +85,8 @@ typedef void engine_logits_fn(void *ctx, uint32_t stream,
                               const engine_segment *segment, uint32_t row0,
                               uint32_t n_row, const float *logits);
 typedef void engine_token_fn(void *ctx, uint32_t stream,
-                             const engine_segment *segment, int32_t id);
+                             const engine_segment *segment,
+                             const engine_token *token);
 /* Inner rows, for tests, called from engine_launch(): after the memory read
  * (point 0) and after the decoder layer (point 1); rows[n_row, d_model] F32,
  * layer of the model. */

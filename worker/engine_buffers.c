@@ -62,6 +62,25 @@ fail:
     return st;
 }
 
+/* What is reported of drawn tokens. */
+static status
+make_report(engine_buffers *b, kernel_device *dev, size_t n_slot)
+{
+    enum { TOP = KERNEL_SAMPLE_TOP };
+    kernel_view logprobs = {
+        .type = KERNEL_F32, .by = KERNEL_BY_SLOT, .ld = 1 + TOP};
+    kernel_view top_ids = {.type = KERNEL_I32, .by = KERNEL_BY_SLOT, .ld = TOP};
+    status st = ST_OK;
+
+    TRY(mem_new(&b->host_logprobs, n_slot * (1 + TOP),
+                sizeof *b->host_logprobs));
+    TRY(mem_new(&b->host_top_ids, n_slot * TOP, sizeof *b->host_top_ids));
+    TRY(make(b, &b->logprobs, dev, &logprobs, 1 + TOP, n_slot));
+    TRY(make(b, &b->top_ids, dev, &top_ids, TOP, n_slot));
+fail:
+    return st;
+}
+
 static status
 make_head(engine_buffers *b, kernel_device *dev)
 {
@@ -78,6 +97,7 @@ make_head(engine_buffers *b, kernel_device *dev)
     TRY(mem_new(&b->host_logits, n_logit, sizeof *b->host_logits));
     TRY(mem_new(&b->host_next, n_slot, sizeof *b->host_next));
     TRY(make(b, &b->next, dev, &next, 1, n_slot));
+    TRY(make_report(b, dev, n_slot));
     /* Either a row for each of many cells, or many rows of one cell. */
     TRY(make(b, &b->logits, dev, &row, s->n_vocab, b->tile_row));
 fail:
@@ -104,12 +124,16 @@ engine_buffers_fini(engine_buffers *b)
 {
     kernel_buf_free(b->logits.buf);
     kernel_buf_free(b->next.buf);
+    kernel_buf_free(b->logprobs.buf);
+    kernel_buf_free(b->top_ids.buf);
     kernel_buf_free(b->ids.buf);
     kernel_buf_free(b->model.kv.buf);
     kernel_buf_free(b->model.state.buf);
     kernel_buf_free(b->model.x.buf);
     mem_free(b->host_logits);
     mem_free(b->host_next);
+    mem_free(b->host_logprobs);
+    mem_free(b->host_top_ids);
     mem_free(b->host_ids);
     *b = (engine_buffers){0};
 }

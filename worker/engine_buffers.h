@@ -31,15 +31,19 @@ typedef struct engine_buffers_shape {
 
 typedef struct engine_buffers {
     engine_buffers_shape shape;
-    model_buffers model; /* x, state, kv */
-    kernel_view ids;     /* I32 [max_token] by slot; embed */
-    kernel_view next;    /* I32 [1] by slot; head */
-    kernel_view logits;  /* F32 [tile_row, n_vocab]; head */
-    size_t tile_row;     /* TILE, or a row for every stream if more */
-    int32_t *host_ids;   /* [n_slot in all, max_token], being copied in */
-    int32_t *host_next;  /* [n_slot in all], copied out */
-    float *host_logits;  /* [tile_row, n_vocab], copied out */
-    size_t bytes;        /* of device memory */
+    model_buffers model;  /* x, state, kv */
+    kernel_view ids;      /* I32 [max_token] by slot; embed */
+    kernel_view next;     /* I32 [1] by slot; head */
+    kernel_view logprobs; /* F32 [1 + TOP] by slot; head */
+    kernel_view top_ids;  /* I32 [TOP] by slot; head */
+    kernel_view logits;   /* F32 [tile_row, n_vocab]; head */
+    size_t tile_row;      /* TILE, or a row for every stream if more */
+    int32_t *host_ids;    /* [n_slot in all, max_token], being copied in */
+    int32_t *host_next;   /* [n_slot in all], copied out */
+    float *host_logprobs; /* as these, copied out */
+    int32_t *host_top_ids;
+    float *host_logits; /* [tile_row, n_vocab], copied out */
+    size_t bytes;       /* of device memory */
 } engine_buffers;
 
 /* `b` zeroed.  On failure engine_buffers_fini() takes what is there. */

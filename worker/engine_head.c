@@ -57,15 +57,15 @@ last_row(const kernel_cell *cell, const engine_segment *s)
     return (s->frozen ? cell->n_row : cell->n_prefix + s->n_token) - 1;
 }
 
-/* The cells that want their last row; whether any of them wants a token. */
-static bool
+/* The cells that want their last row, and what any of them wants of it. */
+static void
 gather(engine *e)
 {
     engine_head *h = &e->head;
     const engine_group *g = &e->group;
-    bool draw = false;
 
     h->n_cell = 0;
+    h->draw = h->logprobs = false;
     for (uint32_t i = 0; i < g->n_cell; i++) {
         const engine_done *d = &g->done[g->done_of[i]];
         const engine_segment *s = &d->segment;
@@ -77,14 +77,14 @@ gather(engine *e)
         h->sample[h->n_cell] =
             token ? s->sample : (kernel_sample_args){.top_p = 1};
         h->done_of[h->n_cell++] = g->done_of[i];
-        draw = draw || token;
+        h->draw = h->draw || token;
+        h->logprobs = h->logprobs || (token && (s->want & ENGINE_LOGPROBS));
     }
-    return draw;
 }
 
 /* Copies to the host what engine_head_collect() hands out. */
 static status
-fetch(engine *e, bool draw)
+fetch(engine *e)
 {
     const engine_buffers *b = &e->buf;
     const engine_head *h = &e->head;
@@ -97,9 +97,15 @@ fetch(engine *e, bool draw)
                                 b->host_logits + (size_t)i * b->shape.n_vocab,
                                 b->logits.buf, i * row, row));
     }
-    if (draw)
+    if (h->draw)
         TRY(kernel_copy_out(e->q, b->host_next, b->next.buf, 0,
                             kernel_buf_bytes(b->next.buf)));
+    if (h->logprobs) {
+        TRY(kernel_copy_out(e->q, b->host_logprobs, b->logprobs.buf, 0,
+                            kernel_buf_bytes(b->logprobs.buf)));
+        TRY(kernel_copy_out(e->q, b->host_top_ids, b->top_ids.buf, 0,
+                            kernel_buf_bytes(b->top_ids.buf)));
+    }
 fail:
     return st;
 }
@@ -108,14 +114,19 @@ status
 engine_head_launch(engine *e)
 {
     engine_head *h = &e->head;
+    kernel_sample_op op = {.ids = e->buf.next, .args = h->sample};
     status st = ST_OK;
-    bool draw = gather(e);
 
+    gather(e);
     if (h->n_cell == 0)
         return ST_OK;
+    if (h->logprobs) {
+        op.logprobs = e->buf.logprobs;
+        op.top_ids = e->buf.top_ids;
+    }
     TRY(model_head(e->m, e->q, &e->buf.model, h->cells, h->n_cell,
-                   e->buf.logits, draw ? h->sample : NULL, e->buf.next));
-    TRY(fetch(e, draw));
+                   e->buf.logits, h->draw ? &op : NULL));
+    TRY(fetch(e));
 fail:
     return st;
 }
@@ -136,6 +147,25 @@ hand_out_last(engine *e)
     }
 }
 
+static engine_token
+token_of(const engine *e, uint32_t slot, const engine_segment *s)
+{
+    const engine_buffers *b = &e->buf;
+    const float *logprobs =
+        b->host_logprobs + (size_t)slot * (1 + KERNEL_SAMPLE_TOP);
+    engine_token t = {.id = b->host_next[slot]};
+
+    if ((s->want & ENGINE_LOGPROBS) == 0)
+        return t;
+    t.n_top = s->sample.n_top;
+    t.logprob = logprobs[0];
+    for (uint32_t i = 0; i < t.n_top; i++) {
+        t.top_logprob[i] = logprobs[1 + i];
+        t.top_id[i] = b->host_top_ids[(size_t)slot * KERNEL_SAMPLE_TOP + i];
+    }
+    return t;
+}
+
 static void
 hand_out_tokens(engine *e)
 {
@@ -143,9 +173,9 @@ hand_out_tokens(engine *e)
     const engine_sink *sink = &e->sink;
     for (uint32_t i = 0; i < h->n_cell; i++) {
         const engine_done *d = &e->group.done[h->done_of[i]];
+        engine_token t = token_of(e, h->cells[i].slot, &d->segment);
         if ((d->segment.want & ENGINE_TOKEN) && sink->token != NULL)
-            sink->token(sink->ctx, d->stream, &d->segment,
-                        e->buf.host_next[h->cells[i].slot]);
+            sink->token(sink->ctx, d->stream, &d->segment, &t);
     }
 }
 
@@ -154,7 +184,6 @@ static status
 hand_out_segment(engine *e, const kernel_cell *cell, const engine_done *d)
 {
     const engine_buffers *b = &e->buf;
-    kernel_view none = {0};
     kernel_cell c;
     status st = ST_OK;
 
@@ -162,7 +191,7 @@ hand_out_segment(engine *e, const kernel_cell *cell, const engine_done *d)
         uint32_t left = d->segment.n_token - row;
         c = rows_of(cell, cell->n_prefix + row,
                     left < ENGINE_BUFFERS_TILE ? left : ENGINE_BUFFERS_TILE);
-        TRY(model_head(e->m, e->q, &b->model, &c, 1, b->logits, NULL, none));
+        TRY(model_head(e->m, e->q, &b->model, &c, 1, b->logits, NULL));
         TRY(kernel_copy_out(e->q, b->host_logits, b->logits.buf, 0,
                             (size_t)c.n_row * b->shape.n_vocab *
                                 sizeof *b->host_logits));

@@ -35,6 +35,7 @@ typedef struct engine_head {
     kernel_sample_args *sample;
     uint32_t *done_of; /* cell -> its place in group.done */
     uint32_t n_cell;
+    bool draw, logprobs; /* what any of them wants */
 } engine_head;
 
 struct engine {

@@ -82,7 +82,7 @@ errand_event(errand *e, const world_event *ev)
         if (ev->seg < e->first_segment + e->n_segment)
             e->n_done++;
     } else if (ev->kind == WORLD_EVENT_TOKEN) {
-        drawn(e, ev->u.token);
+        drawn(e, ev->u.token.id);
     } else if (ev->kind == WORLD_EVENT_SNAPSHOT) {
         e->snapshot_came = true;
         st = seal(e, ev);

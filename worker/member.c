@@ -41,13 +41,14 @@ on_logits(void *ctx, uint32_t id, const engine_segment *seg, uint32_t row0,
 }
 
 static void
-on_token(void *ctx, uint32_t id, const engine_segment *seg, int32_t token)
+on_token(void *ctx, uint32_t id, const engine_segment *seg,
+         const engine_token *token)
 {
     member *m = ctx;
     report r = {.kind = REPORT_TOKEN,
                 .stream = id,
                 .seg = seg->seg,
-                .token = token,
+                .token = *token,
                 .frozen = seg->frozen,
                 .rank = m->place.rank};
     if (m->failed == ST_OK)

@@ -23,6 +23,8 @@ run_answer_init(run_answer *a, const run_options *o, const model_config *cfg,
     if (tok != NULL)
         TRY(tokenizer_stream_new(&a->stream, tok, o->stop.item, o->stop.n));
     TRY(mem_new(&a->ids, a->max_token, sizeof *a->ids));
+    if (o->logprobs > 0)
+        TRY(mem_new(&a->tokens, a->max_token, sizeof *a->tokens));
     return ST_OK;
 fail:
     run_answer_fini(a);
@@ -34,6 +36,7 @@ run_answer_fini(run_answer *a)
 {
     tokenizer_stream_free(a->stream);
     mem_free(a->ids);
+    mem_free(a->tokens);
     mem_free(a->text);
     mem_free(a->logits);
     *a = (run_answer){0};
@@ -89,14 +92,17 @@ ends(const run_answer *a, int32_t id)
 }
 
 status
-run_answer_token(run_answer *a, int32_t id)
+run_answer_token(run_answer *a, const engine_token *token)
 {
+    int32_t id = token->id;
     const char *text = NULL;
     size_t len = 0;
     bool stopped = false;
     status st = ST_OK;
 
     ASSERT(!a->ended && a->n_id < a->max_token);
+    if (a->tokens != NULL)
+        a->tokens[a->n_id] = *token;
     a->ids[a->n_id++] = id;
     if (a->stream != NULL) {
         TRY(tokenizer_stream_push(a->stream, id, &text, &len, &stopped));

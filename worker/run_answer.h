@@ -7,6 +7,7 @@
 
 #include "model/config.h"
 #include "model/tokenizer.h"
+#include "worker/engine.h"
 #include "worker/run_options.h"
 
 typedef struct run_answer {
@@ -16,7 +17,8 @@ typedef struct run_answer {
     FILE *live; /* where text goes as it comes, or NULL */
     uint32_t max_token;
     bool ignore_eos;
-    int32_t *ids; /* [n_id] */
+    int32_t *ids;         /* [n_id] */
+    engine_token *tokens; /* [n_id] with log-probabilities, or NULL */
     uint32_t n_id;
     bool ended; /* by an end token, a stop string or the limit */
     char *text; /* what is certain so far */
@@ -33,7 +35,7 @@ void run_answer_fini(run_answer *a);
 
 /* The logits that the next token is drawn from come before it. */
 status run_answer_logits(run_answer *a, const float *row) MUST_USE;
-status run_answer_token(run_answer *a, int32_t id) MUST_USE;
+status run_answer_token(run_answer *a, const engine_token *token) MUST_USE;
 /* No token comes any more: what text was held back, and the end of the line. */
 status run_answer_finish(run_answer *a) MUST_USE;
 

@@ -116,6 +116,34 @@ fail:
 }
 
 static void
+add_logprob(jsonout *j, int32_t id, float logprob)
+{
+    jsonout_i64(j, "id", id);
+    jsonout_f64(j, "logprob", (double)logprob);
+}
+
+/* For each token how likely it was, and which were the likeliest. */
+static void
+add_logprobs(jsonout *j, const run_answer *a)
+{
+    jsonout_array(j, "logprobs");
+    for (uint32_t i = 0; i < a->n_id; i++) {
+        const engine_token *t = &a->tokens[i];
+        jsonout_object(j, NULL);
+        add_logprob(j, t->id, t->logprob);
+        jsonout_array(j, "top");
+        for (uint32_t k = 0; k < t->n_top; k++) {
+            jsonout_object(j, NULL);
+            add_logprob(j, t->top_id[k], t->top_logprob[k]);
+            jsonout_close_object(j);
+        }
+        jsonout_close_array(j);
+        jsonout_close_object(j);
+    }
+    jsonout_close_array(j);
+}
+
+static void
 add_answer(jsonout *j, const run *r)
 {
     const run_answer *a = &r->answer;
@@ -124,6 +152,8 @@ add_answer(jsonout *j, const run *r)
     for (uint32_t i = 0; i < a->n_id; i++)
         jsonout_i64(j, NULL, a->ids[i]);
     jsonout_close_array(j);
+    if (a->tokens != NULL)
+        add_logprobs(j, a);
     if (r->tok != NULL)
         jsonout_bytes(j, "text", a->text != NULL ? a->text : "", a->text_len);
 }

@@ -10,7 +10,7 @@ typedef struct run_options {
     const char *logits, *state, *generated_logits; /* files, or NULL */
     uint64_t generate;                             /* tokens; 0: none */
     double temperature, top_p, min_p;
-    uint64_t top_k, seed;
+    uint64_t top_k, logprobs, seed;
     option_list stop;
     bool ignore_eos, json;
 } run_options;

@@ -207,7 +207,7 @@ answer_event(void *ctx, const world_event *ev)
     case WORLD_EVENT_TOKEN:
         if (p->answer->n_id == 0)
             p->read_seconds = clock_seconds() - p->start;
-        note(p, run_answer_token(p->answer, ev->u.token));
+        note(p, run_answer_token(p->answer, &ev->u.token));
         break;
     case WORLD_EVENT_CLOSED:
         p->closed = true;
@@ -221,15 +221,19 @@ static void
 want_token(const run_pass *p, engine_segment *s)
 {
     const run_options *o = p->opt;
+    uint32_t n_vocab = p->answer->cfg->n_vocab;
     s->want = ENGINE_TOKEN;
     if (p->answer->keep_logits)
         s->want |= ENGINE_LAST_LOGITS;
-    s->sample =
-        (kernel_sample_args){.temperature = (float)o->temperature,
-                             .top_p = (float)o->top_p,
-                             .top_k = (uint32_t)o->top_k,
-                             .min_p = (float)o->min_p,
-                             .uniform = draw_uniform(o->seed, p->answer->n_id)};
+    if (o->logprobs > 0)
+        s->want |= ENGINE_LOGPROBS;
+    s->sample = (kernel_sample_args){
+        .temperature = (float)o->temperature,
+        .top_p = (float)o->top_p,
+        .top_k = (uint32_t)o->top_k,
+        .min_p = (float)o->min_p,
+        .n_top = o->logprobs < n_vocab ? (uint32_t)o->logprobs : n_vocab,
+        .uniform = draw_uniform(o->seed, p->answer->n_id)};
 }
 
 /* The prompt, the last token drawn, a segment that the answer has filled. */

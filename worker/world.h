@@ -34,7 +34,7 @@ typedef struct world_event {
             uint32_t row0, n_row;
             const float *values; /* [n_row, n_vocab], valid in the callback */
         } logits;
-        int32_t token;
+        engine_token token;
         struct {
             const void *states; /* of all layers, memory_states_bytes() */
             size_t len;         /* bytes */

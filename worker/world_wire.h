@@ -59,7 +59,7 @@ typedef struct report {
     uint64_t len;
     uint64_t seg;
     uint32_t row0, n_row;
-    int32_t token;
+    engine_token token;
     uint32_t frozen;
     uint32_t layer; /* of the model */
     uint32_t rank;  /* that reports */

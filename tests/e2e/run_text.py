@@ -3,6 +3,7 @@
 """longwave-run on text: question behind the document, sampling by seed, stop
 strings, end tokens, and what is on stdout."""
 import json
+import math
 import os
 
 import run_lib
@@ -80,6 +81,30 @@ def check_sampling(args):
                f"the same seed on {ranks} ranks")
 
 
+def check_logprobs(args):
+    """Log-probabilities are those of the model's logits, however it is drawn,
+    and the same on two ranks."""
+    path = os.path.join(args.work, "generated.safetensors")
+    flags = ["--temperature", "1.5", "--seed", "1", "--min-p", "0.1",
+             "--logprobs", "3"]
+    done = answer(args, flags + ["--generated-logits", path])
+    shape, values = run_lib.read_tensors(path)["gen_logits"]
+    expect(len(done["logprobs"]) == shape[0] == 24, "a report for each token")
+    for i, got in enumerate(done["logprobs"]):
+        row = values[i * shape[1]:(i + 1) * shape[1]]
+        total = math.log(sum(math.exp(x) for x in row))
+        best = sorted(range(len(row)), key=lambda k: (-row[k], k))[:3]
+        expect(got["id"] == done["generated_ids"][i], "the id drawn")
+        expect(abs(got["logprob"] - (row[got["id"]] - total)) < 1e-4,
+               "its log-probability")
+        expect([t["id"] for t in got["top"]] == best, "the likeliest")
+        expect(all(abs(t["logprob"] - (row[t["id"]] - total)) < 1e-4
+                   for t in got["top"]), "their log-probabilities")
+    expect(answer(args, flags, 2)["logprobs"] == done["logprobs"],
+           "log-probabilities on two ranks")
+    expect("logprobs" not in answer(args, []), "none unless asked for")
+
+
 def check_stop(args):
     """The answer ends before a stop string, and its ids with it."""
     flags = ["--temperature", "1", "--seed", "4"]
@@ -141,6 +166,7 @@ def main():
     check_input(args)
     check_template(args)
     check_sampling(args)
+    check_logprobs(args)
     check_stop(args)
     check_eos(args)
     check_stdout(args)

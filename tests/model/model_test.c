@@ -402,8 +402,8 @@ expect_head(bench *b, const kernel_cell *cell, double x[][D])
     kernel_cell tokens = *cell;
     tokens.n_row -= cell->n_mem;
     tokens.n_mem = 0;
-    EXPECT_OK(model_head(b->m, b->q, &b->buf, &tokens, 1, b->logits, &greedy,
-                         b->ids));
+    EXPECT_OK(model_head(b->m, b->q, &b->buf, &tokens, 1, b->logits,
+                         &(kernel_sample_op){.ids = b->ids, .args = &greedy}));
     fetch(b, got, b->logits, 0, (size_t)tokens.n_row * VOCAB);
     fetch(b, &id, b->ids, cell->slot, 1);
     for (uint32_t r = 0; r < tokens.n_row; r++) {

@@ -168,12 +168,13 @@ on_logits(void *ctx, uint32_t stream, const engine_segment *s, uint32_t row0,
 }
 
 static void
-on_token(void *ctx, uint32_t stream, const engine_segment *s, int32_t id)
+on_token(void *ctx, uint32_t stream, const engine_segment *s,
+         const engine_token *token)
 {
     rig *r = ctx;
     rig_job *job = &r->job[stream];
     assert_true(s->frozen && job->n_gen < job->n_generate);
-    job->gen_ids[job->n_gen++] = id;
+    job->gen_ids[job->n_gen++] = token->id;
 }
 
 static void

@@ -309,12 +309,13 @@ on_logits(void *ctx, uint32_t id, const engine_segment *seg, uint32_t row0,
 }
 
 static void
-on_token(void *ctx, uint32_t id, const engine_segment *seg, int32_t token)
+on_token(void *ctx, uint32_t id, const engine_segment *seg,
+         const engine_token *token)
 {
     solving *s = ctx;
     (void)id;
     (void)seg;
-    s->j->token[s->n_drawn++] = token;
+    s->j->token[s->n_drawn++] = token->id;
 }
 
 static status

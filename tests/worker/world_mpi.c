@@ -118,7 +118,7 @@ on_event(void *ctx, const world_event *ev)
         break;
     case WORLD_EVENT_TOKEN:
         CHECK(d, r->n_drawn < r->j->n_draw);
-        CHECK(d, ev->u.token == r->j->token[r->n_drawn]);
+        CHECK(d, ev->u.token.id == r->j->token[r->n_drawn]);
         r->n_drawn++;
         break;
     case WORLD_EVENT_SNAPSHOT:
