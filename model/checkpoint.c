@@ -122,7 +122,7 @@ find_all(checkpoint *c, complaint *l)
         if (f.entry < c->names.n)
             keep(c, l, t, f);
         else if (names_ignored(&c->names, t->name))
-            c->n_ignored++;
+            c->ignored = c->n_ignored++ == 0 ? t->name : c->ignored;
         else
             note(l, "unexpected", short_name(c, t->name));
     }
@@ -164,16 +164,6 @@ takes_types(weights_kind kind)
     return takes[kind];
 }
 
-/* The memory's own small products stay as they are: what they lose is kept
- * for the rest of a document. */
-static bool
-takes_int8(const model_config *cfg, weights_kind kind)
-{
-    return kind == WEIGHTS_QKV || kind == WEIGHTS_OUT ||
-           kind == WEIGHTS_GATE_UP || kind == WEIGHTS_DOWN ||
-           (kind == WEIGHTS_HEAD && !cfg->tied_head);
-}
-
 /* The one type of all of a kind's tensors; fp32 where there are several, or
  * where LoRA parts are to be added. */
 static kernel_type
@@ -208,9 +198,9 @@ checkpoint_types(const checkpoint *c, weights_types *out, kernel_type compute,
     for (weights_kind kind = 0; kind < WEIGHTS_N_KIND; kind++) {
         if (takes_types(kind))
             out->of[kind] = stored_type(c, kind);
-        if (want == WEIGHTS_INT8 && takes_int8(c->cfg, kind))
-            out->of[kind] = KERNEL_I8;
     }
+    if (want == WEIGHTS_INT8)
+        weights_types_int8(out, c->cfg);
 }
 
 /* ------------------------------------------------------------ checking --- */

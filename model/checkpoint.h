@@ -24,6 +24,7 @@ typedef struct checkpoint {
     names_table names;
     checkpoint_tensor *tensor; /* [n_layer, names.n]; single ones in row 0 */
     size_t n_ignored;          /* buffers that are computed here */
+    const char *ignored;       /* the first of them */
     size_t n_lora;             /* tensors with LoRA parts */
 } checkpoint;
 

@@ -80,7 +80,7 @@ fail:
 }
 
 status
-weights_fingerprint(uint8_t out[32], const char *dir)
+weights_fingerprint(uint8_t out[32], const char *dir, weights_want want)
 {
     struct dirent **entry = NULL;
     hash h;
@@ -94,6 +94,8 @@ weights_fingerprint(uint8_t out[32], const char *dir)
     TRY(add_config(&h, dir));
     for (int i = 0; i < n; i++)
         TRY(add_file(&h, dir, entry[i]->d_name));
+    if (want == WEIGHTS_INT8)
+        hash_add(&h, "int8", 4);
     hash_end(&h, out);
 fail:
     for (int i = 0; i < n; i++)

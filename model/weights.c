@@ -93,6 +93,20 @@ weights_types_of_compute(weights_types *out, kernel_type compute)
         out->of[kind] = kind == WEIGHTS_ROPE ? KERNEL_F32 : compute;
 }
 
+/* The memory's own small products stay as they are: what they lose is kept
+ * for the rest of a document.  A tied head is the token table, which is read
+ * by rows. */
+void
+weights_types_int8(weights_types *types, const model_config *cfg)
+{
+    static const weights_kind kinds[] = {WEIGHTS_QKV, WEIGHTS_OUT,
+                                         WEIGHTS_GATE_UP, WEIGHTS_DOWN};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        types->of[kinds[i]] = KERNEL_I8;
+    if (!cfg->tied_head)
+        types->of[WEIGHTS_HEAD] = KERNEL_I8;
+}
+
 /* Bytes of one item, without its scales. */
 static size_t
 item_bytes(const model_config *cfg, weights_kind kind, kernel_type type)
@@ -280,4 +294,17 @@ const weights_types *
 weights_types_of(const weights *w)
 {
     return &w->types;
+}
+
+status
+weights_want_parse(weights_want *out, const char *name)
+{
+    if (strcmp(name, "stored") == 0)
+        *out = WEIGHTS_STORED;
+    else if (strcmp(name, "int8") == 0)
+        *out = WEIGHTS_INT8;
+    else
+        return status_fail(ST_ARG, "weights \"%s\" are none of stored, int8",
+                           name);
+    return ST_OK;
 }

@@ -78,6 +78,10 @@ size_t weights_bytes_typed(const model_config *cfg, const weights_part *part,
 
 /* All kinds in one type. */
 void weights_types_of_compute(weights_types *out, kernel_type compute);
+/* Changes what WEIGHTS_INT8 changes. */
+void weights_types_int8(weights_types *types, const model_config *cfg);
+/* "stored" or "int8"; ST_ARG for another name. */
+status weights_want_parse(weights_want *out, const char *name) MUST_USE;
 
 /* Allocates all buffers of the part (zeroed; WEIGHTS_ROPE filled), in the
  * device's compute type or in those given. */
@@ -130,9 +134,11 @@ status weights_open(weights **out, kernel_device *dev, const model_config *cfg,
                     const weights_part *part, const char *dir,
                     weights_want want) MUST_USE;
 
-/* Fingerprint of a checkpoint: BLAKE2b-256 over config.json and, of every
+/* Fingerprint of a model as it runs: BLAKE2b-256 over config.json and, of every
  * safetensors file in name order, its size, its header and samples of its data
- * (fine-tuned models of one shape differ in nothing else); 32 bytes. */
-status weights_fingerprint(uint8_t out[32], const char *dir) MUST_USE;
+ * (fine-tuned models of one shape differ in nothing else); in 8 bits it is
+ * another model.  32 bytes. */
+status weights_fingerprint(uint8_t out[32], const char *dir,
+                           weights_want want) MUST_USE;
 
 #endif

@@ -18,8 +18,10 @@ typedef struct bench {
     /* flags */
     const char *preset, *device, *schedule;
     uint64_t layers, d_model, segment, mem, tokens, threads, repeat;
+    const char *weights;
     bool json;
 
+    weights_want want;
     kernel_device *dev;
     kernel_info info;
     model_config cfg;
@@ -58,6 +60,7 @@ parse(bench *b, int argc, char **argv, bool *done)
     const char *argument[1];
     size_t n_argument = 0;
     *b = (bench){.preset = "s512",
+                 .weights = "stored",
                  .device = "auto",
                  .schedule = "both",
                  .segment = 256,
@@ -79,6 +82,8 @@ parse(bench *b, int argc, char **argv, bool *done)
          MAX_TOKEN},
         {"schedule", OPTION_TEXT, &b->schedule, "HOW",
          "diagonal, sequential or both", 0, 0},
+        {"weights", OPTION_TEXT, &b->weights, "HOW",
+         "stored, or int8 (the CPU alone)", 0, 0},
         {"device", OPTION_TEXT, &b->device, "NAME", "auto, cpu or cuda", 0, 0},
         {"threads", OPTION_U64, &b->threads, "N", "0: all cores", 0, 1024},
         {"repeat", OPTION_U64, &b->repeat, "N", "timed runs", 1,
@@ -111,6 +116,7 @@ configure(bench *b)
     status st = ST_OK;
     bool found = strcmp(b->schedule, "both") == 0;
 
+    TRY(weights_want_parse(&b->want, b->weights));
     for (uint32_t i = 0; i < N_SCHEDULE; i++) {
         b->wanted[i] = strcmp(b->schedule, "both") == 0 ||
                        strcmp(b->schedule, schedule_names[i]) == 0;
@@ -183,7 +189,8 @@ run_all(bench *b)
                                .order = (wavefront_order)i,
                                .ids = b->ids,
                                .n_id = b->tokens,
-                               .n_repeat = (uint32_t)b->repeat};
+                               .n_repeat = (uint32_t)b->repeat,
+                               .want = b->want};
         if (!b->wanted[i])
             continue;
         TRY(measure_product(b));
@@ -260,6 +267,7 @@ print_json(const bench *b)
     jsonout_u64(&j, "mem", b->mem);
     jsonout_u64(&j, "tokens", b->tokens);
     jsonout_u64(&j, "segments", segment_count(b->tokens, b->cfg.segment_size));
+    jsonout_text(&j, "weights", b->weights);
     jsonout_text(&j, "device", b->info.device);
     jsonout_text(&j, "device_name", b->info.name);
     jsonout_u64(&j, "threads", b->info.n_thread);

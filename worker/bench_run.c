@@ -18,9 +18,18 @@ make_engine(engine **out, const bench_run_args *a)
                          .n_stream = 1};
     weights *w = NULL;
     model *m = NULL;
+    weights_types types;
+    kernel_info info;
     status st = ST_OK;
 
-    TRY(weights_new(&w, a->dev, a->cfg, &part));
+    kernel_info_get(a->dev, &info);
+    weights_types_of_compute(&types, info.compute);
+    if (a->want == WEIGHTS_INT8 && info.compute != KERNEL_F32)
+        TRY(status_fail(ST_UNSUPPORTED, "weights in 8 bits are not supported "
+                                        "on this device, on the CPU alone"));
+    if (a->want == WEIGHTS_INT8)
+        weights_types_int8(&types, a->cfg);
+    TRY(weights_new_typed(&w, a->dev, a->cfg, &part, &types));
     TRY(weights_randomize(w, 1));
     TRY(model_new(&m, a->dev, a->cfg, w, a->cfg->n_layer));
     w = NULL; /* the model's */

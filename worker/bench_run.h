@@ -3,6 +3,7 @@
 #ifndef WORKER_BENCH_RUN_H
 #define WORKER_BENCH_RUN_H
 
+#include "model/weights.h"
 #include "worker/engine.h"
 
 enum { BENCH_RUN_MAX_REPEAT = 100 };
@@ -14,6 +15,7 @@ typedef struct bench_run_args {
     const int32_t *ids;
     uint64_t n_id;
     uint32_t n_repeat; /* timed runs, after one that is not */
+    weights_want want;
 } bench_run_args;
 
 typedef struct bench_run_result {

@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/jsonout.h"
 #include "base/log.h"
+#include "worker/inspect.h"
 #include "worker/run_pass.h"
 #include "worker/setup.h"
 
@@ -245,6 +246,11 @@ all(run *r, int argc, char **argv)
     TRY(run_options_parse(&r->opt, s, argc, argv, &done));
     if (done)
         return ST_OK;
+    if (r->opt.inspect) {
+        TRY(setup_agree(s, weights_want_parse(&s->want, s->opt.weights)));
+        TRY(setup_agree(s, setup_is_lead(s) ? inspect_run(s, &r->opt) : ST_OK));
+        return ST_OK;
+    }
     TRY(setup_model(s));
     TRY(setup_agree(s, run_options_model(&r->opt, &s->cfg)));
     TRY(setup_agree(s, setup_is_lead(s) ? prepare(r) : ST_OK));

@@ -86,7 +86,9 @@ check(const run_options *o)
     config_align align;
     status st = ST_OK;
 
-    if (o->input == NULL)
+    if (o->check && !o->inspect)
+        TRY(status_fail(ST_ARG, "--check needs --inspect"));
+    if (o->input == NULL && !o->inspect)
         TRY(status_fail(ST_ARG, "--input is missing"));
     if (o->alignment != NULL)
         TRY(parse_align(&align, o->alignment));
@@ -147,6 +149,8 @@ run_options_parse(run_options *o, setup *s, int argc, char **argv, bool *done)
         TEXT("state", &o->state, "F", "safetensors: layers.N.W_mem and .z"),
         TEXT("generated-logits", &o->generated_logits, "F",
              "safetensors: gen_logits [N, vocab]"),
+        FLAG("inspect", &o->inspect, "print what the model is, and end"),
+        FLAG("check", &o->check, "with --inspect: what 8-bit weights lose"),
         FLAG("json", &o->json, "the summary as one line of JSON on stdout")};
     option_set set = {.program = s->program,
                       .summary = summary,

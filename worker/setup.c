@@ -55,8 +55,10 @@ void
 setup_entries(setup *s, option_entry out[SETUP_N_OPTION])
 {
     setup_options *o = &s->opt;
-    *o = (setup_options){
-        .device = "auto", .placement = "auto", .schedule = "diagonal"};
+    *o = (setup_options){.device = "auto",
+                         .placement = "auto",
+                         .schedule = "diagonal",
+                         .weights = "stored"};
     const option_entry entry[SETUP_N_OPTION] = {
         {.name = "model",
          .kind = OPTION_TEXT,
@@ -84,6 +86,11 @@ setup_entries(setup *s, option_entry out[SETUP_N_OPTION])
          .value = &o->schedule,
          .argument = "HOW",
          .help = "diagonal, or sequential (one cell at a time)"},
+        {.name = "weights",
+         .kind = OPTION_TEXT,
+         .value = &o->weights,
+         .argument = "HOW",
+         .help = "stored, or int8 (the CPU alone: half the memory of bf16)"},
         {.name = "verbose",
          .kind = OPTION_FLAG,
          .value = &o->verbose,
@@ -128,6 +135,7 @@ read_model(setup *s)
     uint32_t size = comm_size(s->comm);
 
     TRY(parse_schedule(&s->order, s->opt.schedule));
+    TRY(weights_want_parse(&s->want, s->opt.weights));
     TRY(config_load(&s->cfg, s->opt.model));
     const memory *mem = memory_of(&s->cfg);
     s->place = (place){
@@ -181,11 +189,11 @@ static status
 compare(setup *s)
 {
     uint8_t hash[32];
-    status st = weights_fingerprint(hash, s->opt.model);
+    status st = weights_fingerprint(hash, s->opt.model, s->want);
     uint32_t way[2] = {(uint32_t)s->place.kind, (uint32_t)s->order};
 
     TRY(setup_agree(s, st));
-    TRY(comm_same(s->comm, "model", hash, sizeof hash));
+    TRY(comm_same(s->comm, "model or weights", hash, sizeof hash));
     TRY(comm_same(s->comm, "placement or schedule", way, sizeof way));
     if (comm_same(s->comm, "kernels", s->info.name, sizeof s->info.name) !=
             ST_OK &&
@@ -248,7 +256,7 @@ open_engine(setup *s, const setup_world *args)
         cfg.kv_cap = decode_longest(&s->cfg, args->n_answer);
     cfg.max_cell = max_cell(args, part.n_layer);
     double start = clock_seconds();
-    TRY(weights_open(&w, s->dev, &s->cfg, &part, s->opt.model, WEIGHTS_STORED));
+    TRY(weights_open(&w, s->dev, &s->cfg, &part, s->opt.model, s->want));
     log_debug("rank %u: %zu MiB of weights in %.2f s", s->place.rank,
               weights_bytes_typed(&s->cfg, &part, weights_types_of(w)) >> 20,
               clock_seconds() - start);

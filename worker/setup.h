@@ -10,18 +10,19 @@
 
 #include "base/option.h"
 #include "kernels/kernel.h"
+#include "model/weights.h"
 #include "worker/comm.h"
 #include "worker/engine.h"
 #include "worker/world.h"
 
 /* The flags that the programs share. */
 typedef struct setup_options {
-    const char *model, *device, *placement, *schedule;
+    const char *model, *device, *placement, *schedule, *weights;
     uint64_t threads;
     bool verbose;
 } setup_options;
 
-enum { SETUP_N_OPTION = 6 };
+enum { SETUP_N_OPTION = 7 };
 
 typedef struct setup {
     const char *program;
@@ -32,6 +33,7 @@ typedef struct setup {
     model_config cfg;
     place place;
     wavefront_order order;
+    weights_want want;
     engine *engine; /* NULL: this rank holds no layers */
     world *world;
 } setup;

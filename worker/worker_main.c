@@ -145,7 +145,7 @@ fill_shape(worker *w)
                               .credit_segments = cfg->n_layer + 2 * n_rank,
                               .max_generate = (uint32_t)w->max_generate};
     errand_shape_bytes(&w->shape, w->s.info.compute);
-    TRY(weights_fingerprint(w->shape.fingerprint, w->s.opt.model));
+    TRY(weights_fingerprint(w->shape.fingerprint, w->s.opt.model, w->s.want));
 fail:
     return st;
 }

@@ -464,12 +464,16 @@ fingerprints(void **state)
 {
     (void)state;
     uint8_t a[HASH_BYTES], b[HASH_BYTES];
-    EXPECT_OK(weights_fingerprint(a, "golden/armt-llama"));
-    EXPECT_OK(weights_fingerprint(b, "golden/armt-llama"));
+    EXPECT_OK(weights_fingerprint(a, "golden/armt-llama", WEIGHTS_STORED));
+    EXPECT_OK(weights_fingerprint(b, "golden/armt-llama", WEIGHTS_STORED));
     assert_memory_equal(a, b, HASH_BYTES);
-    EXPECT_OK(weights_fingerprint(b, "golden/armt-llama-nocorrection"));
+    EXPECT_OK(weights_fingerprint(b, "golden/armt-llama", WEIGHTS_INT8));
     assert_memory_not_equal(a, b, HASH_BYTES);
-    EXPECT_ST(weights_fingerprint(b, "golden/none"), ST_NOTFOUND);
+    EXPECT_OK(weights_fingerprint(b, "golden/armt-llama-nocorrection",
+                                  WEIGHTS_STORED));
+    assert_memory_not_equal(a, b, HASH_BYTES);
+    EXPECT_ST(weights_fingerprint(b, "golden/none", WEIGHTS_STORED),
+              ST_NOTFOUND);
 }
 
 /* Two models of one shape differ by their numbers alone. */
@@ -484,11 +488,11 @@ fingerprint_of_numbers(void **state)
     EXPECT_OK(file_join(&config, dir, "config.json"));
     EXPECT_OK(file_join(&path, dir, "model.safetensors"));
     EXPECT_OK(file_write(config, "{}", 2));
-    EXPECT_OK(weights_fingerprint(a, dir));
+    EXPECT_OK(weights_fingerprint(a, dir, WEIGHTS_STORED));
     EXPECT_OK(file_read(&bytes, &len, path, (size_t)1 << 24));
     bytes[len - 3] ^= 1;
     EXPECT_OK(file_write(path, bytes, len));
-    EXPECT_OK(weights_fingerprint(b, dir));
+    EXPECT_OK(weights_fingerprint(b, dir, WEIGHTS_STORED));
     assert_memory_not_equal(a, b, HASH_BYTES);
     EXPECT_OK(file_remove(config));
     mem_free(bytes);
