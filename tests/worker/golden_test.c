@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The engine against the reference implementations' numbers: every tensor of
- * the golden cases that are built, for all schedules, devices and threads. */
+ * the golden cases, and plain base models against transformers, for all
+ * schedules, devices and threads. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -32,6 +33,11 @@ static const char *const cases[] = {
     "rmt-gpt2",
 };
 
+/* tests/parity */
+static const char *const bases[] = {
+    "llama", "llama-biases", "llama-yarn", "mistral",        "qwen2",
+    "qwen3", "gpt2",         "neox",       "neox-sequential"};
+
 enum { SHORT_STEPS = 6, N_POINT = 2 };
 
 static float worst; /* error of all tensors of a case so far */
@@ -44,10 +50,10 @@ typedef struct golden {
 } golden;
 
 static void
-golden_open(golden *g, const char *name)
+golden_open(golden *g, const char *where, const char *name)
 {
     char path[160];
-    (void)snprintf(g->dir, sizeof g->dir, "golden/%s", name);
+    (void)snprintf(g->dir, sizeof g->dir, "%s/%s", where, name);
     (void)snprintf(path, sizeof path, "%s/expected.safetensors", g->dir);
     EXPECT_OK(safetensors_open(&g->expected, path));
     const safetensors_tensor *t = safetensors_find(g->expected, "input_ids");
@@ -216,7 +222,7 @@ check_aligned(const char *tensor, config_align align, const rig_config *how)
 {
     golden g = {0};
     rig r;
-    golden_open(&g, "armt-llama-ragged");
+    golden_open(&g, "golden", "armt-llama-ragged");
     rig_config cfg = *how;
     cfg.dir = g.dir;
     cfg.n_stream = 1;
@@ -235,7 +241,7 @@ check_case(const char *name, const rig_config *how)
 {
     golden g = {0};
     rig r;
-    golden_open(&g, name);
+    golden_open(&g, "golden", name);
     rig_config cfg = *how;
     cfg.dir = g.dir;
     cfg.n_stream = 2;
@@ -250,6 +256,36 @@ check_case(const char *name, const rig_config *how)
     golden_close(&g);
 }
 
+/* A base model alone, read in chunks: what transformers gives in one pass. */
+static void
+check_base(const char *name, const rig_config *how)
+{
+    golden g = {0};
+    rig r;
+    golden_open(&g, "parity", name);
+    rig_config cfg = *how;
+    cfg.dir = g.dir;
+    cfg.n_stream = 2;
+    cfg.kv_cap = 128;
+    cfg.max_token = 96;
+    rig_open(&r, &cfg);
+    assert_true(g.n_id > 3 * r.cfg.segment_size);
+    size_t n_step = n_number(find(&g, "gen_ids"));
+    rig_job job[2] = {
+        {.ids = g.ids, .n_id = g.n_id, .want_logits = true},
+        {.ids = g.ids, .n_id = g.n_id, .n_generate = (uint32_t)n_step}};
+    rig_run(&r, job, 2);
+    compare(&g, "logits", job[0].logits, 0, g.n_id * r.cfg.n_vocab);
+    compare_ids(&g, "gen_ids", job[1].gen_ids, n_step);
+    compare(&g, "gen_logits", job[1].gen_logits, 0, n_step * r.cfg.n_vocab);
+    print_message("%-30s largest error %.1e\n", g.dir, (double)worst);
+    worst = 0;
+    rig_job_free(&job[0]);
+    rig_job_free(&job[1]);
+    rig_close(&r);
+    golden_close(&g);
+}
+
 static void
 check_all(wavefront_order order, const char *device)
 {
@@ -258,6 +294,8 @@ check_all(wavefront_order order, const char *device)
             .device = device, .n_thread = n_thread, .order = order};
         for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
             check_case(cases[i], &how);
+        for (size_t i = 0; i < sizeof bases / sizeof *bases; i++)
+            check_base(bases[i], &how);
         check_aligned("logits_right", CONFIG_ALIGN_RIGHT, &how);
         check_aligned("logits_center", CONFIG_ALIGN_CENTER, &how);
     }
