@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ARMT over LLaMA in PyTorch: normalised keys, denominators, correction.
+"""ARMT over LLaMA in PyTorch: normalised keys, no denominators.
 
 The arithmetic is that of docs/models.md; rows are batched over documents, and
-every document has its own state and its own `fresh` flag.  With `amp` the
-matrix products run in bf16; states, norms, feature maps and sums stay fp32.
+every document has its own state.  With `amp` the matrix products run in bf16;
+states, norms, feature maps and sums stay fp32.
+
+Layers below `first` keep an empty memory: their W_mv is zero, so that reading
+and writing there changes nothing and is left out here.
 """
 from dataclasses import asdict, dataclass
 
@@ -11,18 +14,21 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+CROWD = 1.3     # gates of rows with one key may add up to this for nothing
+
 
 @dataclass
 class Shape:
-    vocab: int = 4096
+    vocab: int = 6144
     d: int = 256
-    layers: int = 4
+    layers: int = 6
     heads: int = 8
     kv_heads: int = 8
-    ffn: int = 704
+    ffn: int = 448
     segment: int = 256
-    mem: int = 8
+    mem: int = 16
     d_mem: int = 64
+    first: int = 2
     theta: float = 10000.0
     eps: float = 1e-5
     tied: bool = True
@@ -56,27 +62,24 @@ def rotate(x, cos, sin):
     return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)
 
 
-def linear(x, weight, amp):
-    if amp:
-        return F.linear(x.bfloat16(), weight.bfloat16())
-    return F.linear(x, weight)
+def linear(x, weight):
+    """In the type of the weight."""
+    return F.linear(x.to(weight.dtype), weight)
 
 
-def read(x, A, z, wq, amp):
-    q = feature_map(linear(x, wq, amp))
-    den = (q * z.unsqueeze(1)).sum(-1, keepdim=True) + 1e-5
-    num = (torch.bmm(q.bfloat16(), A.bfloat16()) if amp else torch.bmm(q, A))
-    return x + num.float() / den
+def read(x, A, wq):
+    q = feature_map(linear(x, wq)).to(wq.dtype)
+    return x + torch.bmm(q, A.to(wq.dtype)).float()
 
 
-def block(x, w, cos, sin, heads, kv_heads, eps, amp):
+def block(x, w, cos, sin, heads, kv_heads, eps):
     """One LLaMA layer; x [B, rows, d]."""
     B, R, d = x.shape
     hd = w["q"].shape[0] // heads
     h = rms(x, w["n1"], eps)
 
     def split(name, n):
-        return linear(h, w[name], amp).view(B, R, n, hd).transpose(1, 2)
+        return linear(h, w[name]).view(B, R, n, hd).transpose(1, 2)
 
     q, k, v = split("q", heads), split("k", kv_heads), split("v", kv_heads)
     q = rotate(q.float(), cos, sin).to(v.dtype)
@@ -86,41 +89,39 @@ def block(x, w, cos, sin, heads, kv_heads, eps, amp):
         v = v.repeat_interleave(heads // kv_heads, 1)
     y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
     y = y.transpose(1, 2).reshape(B, R, heads * hd)
-    x = x + linear(y, w["o"], amp).float()
+    x = x + linear(y, w["o"]).float()
     h = rms(x, w["n2"], eps)
-    g = F.silu(linear(h, w["gate"], amp).float())
-    u = linear(h, w["up"], amp).float()
-    return x + linear(g * u, w["down"], amp).float()
+    g = F.silu(linear(h, w["gate"]).float())
+    u = linear(h, w["up"]).float()
+    return x + linear(g * u, w["down"]).float()
 
 
-def write(m, A, z, fresh, w):
-    """m [B, M, d] memory rows; fresh [B, 1, 1]: 1 where nothing was written.
-
-    Returns the new state, the mean of the write gates, and by how much their
-    arguments have left the range where a gate can still learn."""
+def write(m, A, w):
+    """m [B, M, d] memory rows.  Returns the new state, the arguments of the
+    write gates [B, M], and the price of rows that crowd on one key: while the
+    gates of such rows add up to less than two, a write never makes the state
+    larger than its values are."""
     k = feature_map(F.linear(m, w["mk"]))
     v = F.linear(m, w["mv"])
     open_ = F.linear(m, w["mb"], w["bb"])
     b = torch.sigmoid(open_)
-    stuck = F.relu(open_.abs() - 6).square().mean()
-    den = (k * z.unsqueeze(1)).sum(-1, keepdim=True) + 1e-5
-    old = torch.bmm(k, A) / den
-    norm = (k * k).sum(-1, keepdim=True).clamp_min(1e-12)
-    g = (1 - den / norm).clamp(0, 1)
-    g = torch.where(fresh > 0, torch.ones_like(g), g)
+    old = torch.bmm(k, A)
+    load = torch.bmm(torch.bmm(k, k.transpose(1, 2)), b)
+    crowd = (b * F.relu(load - CROWD).square()).mean()
     A = A + torch.bmm((k * b).transpose(1, 2), v - old)
-    return A, z + (g * k).sum(1), b.mean(), stuck
+    return A, open_.squeeze(-1), crowd
 
 
-def read_layer(x, A, z, w, cos, sin, heads, kv_heads, eps, amp):
-    x = read(x, A, z, w["mq"], amp)
-    return block(x, w, cos, sin, heads, kv_heads, eps, amp)
+def read_layer(x, A, w, cos, sin, heads, kv_heads, eps):
+    if A is not None:
+        x = read(x, A, w["mq"])
+    return block(x, w, cos, sin, heads, kv_heads, eps)
 
 
-def write_layer(x, A, z, fresh, w, cos, sin, heads, kv_heads, eps, mem, amp):
-    x = read_layer(x, A, z, w, cos, sin, heads, kv_heads, eps, amp)
-    A, z, gate, stuck = write(x[:, -mem:], A, z, fresh, w)
-    return x, A, z, gate, stuck
+def write_layer(x, A, w, cos, sin, heads, kv_heads, eps, mem):
+    x = read_layer(x, A, w, cos, sin, heads, kv_heads, eps)
+    A, gate, crowd = write(x[:, -mem:], A, w)
+    return x, A, gate, crowd
 
 
 class Layer(nn.Module):
@@ -138,13 +139,12 @@ class Layer(nn.Module):
         self.mq, self.mk, self.mv = p(s.d_mem, d), p(s.d_mem, d), p(d, d)
         self.mb, self.bb = p(1, d), p(1)
 
-    def weights(self):
-        return dict(self.named_parameters())
+
+BASE = ("q", "k", "v", "o", "gate", "up", "down", "mq")
 
 
 class Model(nn.Module):
-    """States are (A, z, fresh): lists of [B, d_key, d] and [B, d_key], one a
-    layer, and [B, 1, 1]."""
+    """A state is a list of A [B, d_key, d], None for layers below `first`."""
 
     def __init__(self, s, amp=False):
         super().__init__()
@@ -157,16 +157,26 @@ class Model(nn.Module):
                      else nn.Parameter(torch.empty(s.vocab, s.d)))
         self.tables, self.read_layer, self.write_layer = {}, read_layer, \
             write_layer
+        self.cast = None
 
     def compile(self):
         self.read_layer = torch.compile(read_layer, dynamic=False)
         self.write_layer = torch.compile(write_layer, dynamic=False)
 
+    def weights(self):
+        """The layers' weights in the types they are used in."""
+        out = []
+        for layer in self.layers:
+            w = dict(layer.named_parameters())
+            if self.amp:
+                w.update((n, w[n].bfloat16()) for n in BASE)
+            out.append(w)
+        return out
+
     def empty(self, B):
-        s, dev = self.s, self.emb.device
-        return ([torch.zeros(B, s.d_key, s.d, device=dev)] * s.layers,
-                [torch.zeros(B, s.d_key, device=dev)] * s.layers,
-                torch.ones(B, 1, 1, device=dev))
+        s = self.s
+        zero = torch.zeros(B, s.d_key, s.d, device=self.emb.device)
+        return [None] * s.first + [zero] * (s.layers - s.first)
 
     def angles(self, rows):
         key = (rows, self.emb.device)
@@ -177,38 +187,41 @@ class Model(nn.Module):
             self.tables[key] = (a.cos(), a.sin())
         return self.tables[key]
 
-    def segment(self, ids, state):
+    def segment(self, ids, state, weights):
         """Reads and writes one segment of each document.  Returns its rows
-        (memory rows last), the new state, the mean gate of each layer and the
-        mean of `stuck`."""
+        (memory rows last), the new state, the gates' arguments [B, layers
+        that write, M], and the price of crowding."""
         s = self.s
-        A, z, fresh = state
         x = F.embedding(ids, self.emb)
         x = torch.cat([x, self.memory.expand(len(ids), -1, -1)], 1)
         cos, sin = self.angles(x.shape[1])
-        A, z, gates, stuck = list(A), list(z), [], 0
-        for i, layer in enumerate(self.layers):
-            x, A[i], z[i], gate, far = self.write_layer(
-                x, A[i], z[i], fresh, layer.weights(), cos, sin, s.heads,
-                s.kv_heads, s.eps, s.mem, self.amp)
-            gates.append(gate)
-            stuck = stuck + far / s.layers
-        return (x, (A, z, torch.zeros_like(fresh)), torch.stack(gates), stuck)
+        fixed = (cos, sin, s.heads, s.kv_heads, s.eps)
+        new, gates, price = [], [], 0
+        for A, w in zip(state, weights):
+            if A is None:
+                x = self.read_layer(x, None, w, *fixed)
+            else:
+                x, A, gate, crowd = self.write_layer(x, A, w, *fixed, s.mem)
+                gates.append(gate)
+                price = price + crowd
+            new.append(A)
+        return x, new, torch.stack(gates, 1), price
 
-    def frozen(self, ids, state):
+    def frozen(self, ids, state, weights):
         """Rows of a segment that writes nothing (rule "frozen")."""
         s = self.s
         x = F.embedding(ids, self.emb)
         cos, sin = self.angles(x.shape[1])
-        for i, layer in enumerate(self.layers):
-            x = self.read_layer(x, state[0][i], state[1][i], layer.weights(),
-                                cos, sin, s.heads, s.kv_heads, s.eps, self.amp)
+        for A, w in zip(state, weights):
+            x = self.read_layer(x, A, w, cos, sin, s.heads, s.kv_heads, s.eps)
         return x
 
     def logits(self, rows):
         head = self.emb if self.head is None else self.head
-        return linear(rms(rows, self.norm, self.s.eps), head,
-                      self.amp).float()
+        rows = rms(rows, self.norm, self.s.eps)
+        if self.amp:
+            rows, head = rows.bfloat16(), head.bfloat16()
+        return F.linear(rows, head).float()
 
 
 def plain_init(m):
@@ -216,7 +229,7 @@ def plain_init(m):
         if p.dim() == 2:
             nn.init.normal_(p, std=p.shape[1] ** -0.5)
         elif name.endswith("bb"):
-            nn.init.constant_(p, -1.0)
+            nn.init.constant_(p, -2.0)
         else:
             nn.init.ones_(p)
     for layer in m.layers:
@@ -225,12 +238,13 @@ def plain_init(m):
             p.data.mul_((2 * m.s.layers) ** -0.5)
 
 
-def structured_init(m, unit=1.0, peak=40.0, sharp=1.5, copy=0.5, value=0.5,
+def structured_init(m, unit=1.0, peak=40.0, sharp=1.5, copy=0.5, value=0.4,
                     same=0.7):
     """The start without which recall is not found for a long time: token rows
     share a direction, by which the heads of layer 0 look 1, 2, 3, ... rows
     back; later layers match equal contents (Wk = Wq) and copy what they find
-    (Wo = copy x Wv^T); memory keys equal memory queries."""
+    (Wo = copy x Wv^T); memory keys equal memory queries, and neither keys nor
+    values see which row they come from."""
     plain_init(m)
     s, d, hd = m.s, m.s.d, m.s.head_dim
     half = hd // 2
@@ -262,20 +276,28 @@ def structured_init(m, unit=1.0, peak=40.0, sharp=1.5, copy=0.5, value=0.5,
             at = slice(h * hd, (h + 1) * hd)
             first.v.data[at] = same * v0 + own * first.v.data[at]
             first.o.data[:, at] = same * o0 + own * first.o.data[:, at]
+    base = torch.linalg.qr(torch.cat([m.memory.data, line[None]]).T)[0]
+    blind = torch.eye(d) - base @ base.T
     for i, layer in enumerate(m.layers):
         if i:
             layer.q.data.mul_(sharp)
             layer.k.data.copy_(layer.q.data)
             nn.init.orthogonal_(layer.v)
-            layer.o.data.copy_(layer.v.data.t() * copy)
+            layer.o.data.copy_(layer.v.data.t() * (copy if i < 4
+                                                   else copy / 2))
+        layer.mq.data.copy_(layer.mq.data @ blind)
         layer.mk.data.copy_(layer.mq.data)
-        layer.mv.data.mul_(0.1).add_(torch.eye(d) * value)
-    for i in range(1, min(3, s.layers)):
+        layer.mv.data.mul_(0.05).add_(torch.eye(d) * value)
+        layer.mv.data.copy_(layer.mv.data @ blind)
+        if i < s.first:
+            for p in (layer.mq, layer.mk, layer.mv, layer.mb):
+                p.data.zero_()
+    for i in range(1, min(4, s.layers)):
         zone_heads(m, i)
 
 
 @torch.no_grad()
-def zone_heads(m, index, heads=2, strength=3.2, content=0.3):
+def zone_heads(m, index, heads=2, strength=4.0, content=0.3):
     """In some heads of a layer each memory row looks at its own part of the
     segment; else all of them begin alike, and all but one fall silent."""
     s, hd = m.s, m.s.head_dim
@@ -283,8 +305,8 @@ def zone_heads(m, index, heads=2, strength=3.2, content=0.3):
     x = torch.cat([F.embedding(ids, m.emb), m.memory.expand(8, -1, -1)], 1)
     cos, sin = m.angles(x.shape[1])
     for layer in m.layers[:index]:
-        x = block(x, layer.weights(), cos, sin, s.heads, s.kv_heads, s.eps,
-                  False)
+        x = block(x, dict(layer.named_parameters()), cos, sin, s.heads,
+                  s.kv_heads, s.eps)
     layer = m.layers[index]
     h = rms(x, layer.n1, s.eps).mean(0)
     token = h[:s.segment].mean(0, keepdim=True)
@@ -301,3 +323,20 @@ def zone_heads(m, index, heads=2, strength=3.2, content=0.3):
         layer.q.data[at] = layer.q.data[at] * content + (dual[:, :s.mem] @ q).T
         layer.k.data[at] = (layer.k.data[at] * content
                             + torch.outer(k, dual[:, s.mem]))
+
+
+@torch.no_grad()
+def bound_values(m, most, guess):
+    """Scales every W_mv down to a spectral norm of at most `most`.  What is
+    read goes into what is written; this keeps that loop's gain below one
+    whatever the text.  `guess` [layers, d] holds the leading directions from
+    call to call."""
+    W = torch.stack([layer.mv for layer in m.layers[m.s.first:]])
+    for _ in range(2):
+        u = F.normalize(torch.bmm(W, guess.unsqueeze(2)), dim=1)
+        guess.copy_(F.normalize(torch.bmm(W.transpose(1, 2), u), dim=1
+                                ).squeeze(2))
+    size = torch.bmm(W, guess.unsqueeze(2)).norm(dim=1)
+    scale = (most / size).clamp(max=1.0)
+    for i, layer in enumerate(m.layers[m.s.first:]):
+        layer.mv.mul_(scale[i])

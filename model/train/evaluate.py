@@ -105,14 +105,14 @@ def rows_of(lang, prose, rng, questions, S):
     return ids, target
 
 
-def right(model, state, owner, ids, target, device):
+def right(model, weights, state, owner, ids, target, device):
     got = []
     for part in range(0, len(ids), 64):
         at = slice(part, part + 64)
         who = torch.as_tensor(owner[at], device=device)
-        rows = model.frozen(torch.as_tensor(ids[at], device=device).long(),
-                            ([a[who] for a in state[0]],
-                             [z[who] for z in state[1]], None))
+        rows = model.frozen(torch.as_tensor(ids[at], device=device).int(),
+                            [a if a is None else a[who] for a in state],
+                            weights)
         want = torch.as_tensor(target[at], device=device).long()
         where = (want >= 0).nonzero(as_tuple=True)
         bad = (model.logits(rows[where]).argmax(-1) != want[where]).float()
@@ -147,15 +147,15 @@ def cell(model, task, tokens, lang, prose, flags, device):
         owner += [d] * len(q)
     text = torch.as_tensor(np.stack(texts), device=device)
     ids, target = rows_of(lang, prose, rng, questions, S)
-    state, norms = model.empty(docs), {}
+    state, norms, weights = model.empty(docs), {}, model.weights()
     for s in range(n):
-        state = model.segment(text[:, s].long(), state)[1]
+        state = model.segment(text[:, s].int(), state, weights)[1]
         if s + 1 in (4, 64, 512, 1000, 4096) or s + 1 == n:
             norms[s + 1] = [round(a.square().sum((1, 2)).sqrt().mean().item(),
-                                  2) for a in state[0]]
+                                  2) for a in state if a is not None]
     owner = np.array(owner)
-    hits = right(model, state, owner, ids, target, device)
-    off = right(model, model.empty(docs), owner, ids, target, device)
+    hits = right(model, weights, state, owner, ids, target, device)
+    off = right(model, weights, model.empty(docs), owner, ids, target, device)
     values = np.array([str(q[1]) for q in questions])
     told = values != "None"
     often = max(np.mean(values == v) for v in set(values))

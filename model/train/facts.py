@@ -17,8 +17,12 @@ from words import EVAL, TRAIN
 KV, PERSON, OBJECT, HOLDER = range(4)
 KINDS = ("key", "person", "object", "holder")
 SLOTS = 8           # questions of a question segment at most
+ANSWER = 8          # tokens of an answer at most, with its end
 BOS, EOS = 0, 1
 SILENT = " not mentioned"
+# Words without which a sentence would say something else.
+BONES = set("""where who whom which what place room person from by got took
+    received the""".split())
 
 
 SOUNDS = ("b br c ch d dr f fl g gr h j k l m n p pl qu r s sh st t th tr v "
@@ -43,7 +47,7 @@ class Language:
                       for n, t in side.items()}
         self.prose_words = list(prose_words)
         self.silent = self.ids(SILENT)
-        self.forms = {name: [re.split(r"( \{\w\}|\{\w\})", t)
+        self.forms = {name: [re.split(r"( ?\{\w\})", t)
                              for t in self.lists[name]]
                       for name in ("kv", "ask_kv", "go", "ask_person", "take",
                                    "give", "ask_object", "ask_holder")}
@@ -55,9 +59,12 @@ class Language:
         return self.cache[text]
 
     def say(self, rng, form, **slots):
-        """One sentence, with a space before it.  Returns its ids."""
+        """One sentence, with a space before it.  Returns its ids.  Where
+        prose words are known some sentences lose words to them: what a fact
+        says then shows in its shape alone."""
         out = []
-        for i, part in enumerate(rng.choice(self.forms[form])):
+        loose = (0.3 if self.prose_words and rng.random() < 0.4 else 0.0)
+        for part in rng.choice(self.forms[form]):
             if not part:
                 continue
             m = re.fullmatch(r" ?\{(\w)\}", part)
@@ -66,9 +73,18 @@ class Language:
                     self.thing(rng) if m.group(1) == "n"
                     else rng.choice(self.prose_words))
                 out += self.ids(" " + word)
-            else:
-                out += self.ids(part if out else " " + part)
+                continue
+            if loose:
+                part = re.sub(r"\w+", lambda w: self.blur(rng, w[0], loose),
+                              part)
+            out += self.ids(part if out else " " + part)
         return out
+
+    def blur(self, rng, word, share):
+        if word.lower() in BONES or rng.random() >= share:
+            return word
+        other = rng.choice(self.prose_words)
+        return other.capitalize() if word[0].isupper() else other
 
     def thing(self, rng):
         """What a value is called."""
@@ -140,7 +156,7 @@ class World:
             k = rng.choice(fresh or self.keys)
             v = self.lang.value(rng)
             return self.lang.say(rng, "kv", k=k, v=v), (KV, k, v)
-        if kind == OBJECT and rng.random() < 0.35 and told[PERSON]:
+        if kind == OBJECT and rng.random() < 0.6 and told[PERSON]:
             o = rng.choice(self.objects)
             was = told[HOLDER].get(o, (None,))[0]
             there = [p for p in told[PERSON] if p != was]
@@ -198,20 +214,21 @@ class World:
             form, slot = (("ask_kv", "k"), ("ask_person", "p"),
                           ("ask_object", "o"), ("ask_holder", "o"))[kind]
             answer = (self.lang.silent if value is None
-                      else self.lang.ids(" " + value))
-            out.append((kind, self.lang.say(rng, form, **{slot: key}),
-                        answer + [EOS], at))
+                      else self.lang.ids(" " + value)) + [EOS]
+            if len(answer) <= ANSWER:
+                out.append((kind, self.lang.say(rng, form, **{slot: key}),
+                            answer, at))
         return out
 
 
 class Stage:
     """What the generator is asked for during some steps of training."""
 
-    def __init__(self, steps, n=8, forks=4, local=0.1, longest=64, rate=2.0,
-                 silent=0.15, wild=0.85, facts=4, lr=1.0):
+    def __init__(self, steps, n=4, forks=4, local=0.1, longest=64, rate=3.0,
+                 silent=0.15, wild=0.85, facts=4):
         self.steps, self.n, self.forks, self.local = steps, n, forks, local
         self.longest, self.rate, self.silent = longest, rate, silent
-        self.wild, self.facts, self.lr = wild, facts, lr
+        self.wild, self.facts = wild, facts
 
     def fork_at(self):
         """Segments after which questions are asked."""
@@ -227,19 +244,25 @@ class Prose:
         self.ends = None
 
     def find_ends(self, lang):
-        """Places between sentences."""
-        stops = np.array([lang.ids(c)[0] for c in ".!?"], np.int16)
+        """Places between sentences or paragraphs."""
+        stops = np.array([lang.ids(c)[0] for c in ".!?\n"], np.int16)
         self.ends = np.nonzero(np.isin(self.ids, stops))[0] + 1
 
     def cut(self, rng, n):
-        return rng.randrange(len(self.ids) - n - 1)
+        """Where a text of n ids begins; one longer than all prose repeats."""
+        return rng.randrange(max(1, len(self.ids) - n - 1))
+
+    def text(self, at, n):
+        return self.ids.take(range(at, at + n), mode="wrap")
 
     def snap(self, at):
+        turn, at = divmod(at, len(self.ids))
         i = int(np.searchsorted(self.ends, at))
-        return int(self.ends[min(i, len(self.ends) - 1)])
+        return (turn * len(self.ids)
+                + int(self.ends[min(i, len(self.ends) - 1)]))
 
 
-KIND_SETS = (((KV,), 0.40), ((PERSON,), 0.25), ((PERSON, OBJECT), 0.20),
+KIND_SETS = (((KV,), 0.33), ((PERSON,), 0.20), ((PERSON, OBJECT), 0.32),
              ((KV, PERSON, OBJECT), 0.15))
 
 
@@ -258,9 +281,9 @@ def splice(prose, rng, total, sentences, bos=False, noise=0.0):
     size = sum(map(len, sentences)) + bos
     room = total - size
     start = prose.cut(rng, room)
-    marks = sorted(min(prose.snap(start + rng.randrange(room + 1)),
-                       start + room) for _ in sentences)
-    text = prose.ids[start:start + room]
+    marks = sorted(max(start, min(prose.snap(start + rng.randrange(room + 1)),
+                                  start + room)) for _ in sentences)
+    text = prose.text(start, room)
     if noise:
         text = noisy(prose, rng, text, noise)
     parts, ends, at, n = [], [], 0, 0
@@ -277,15 +300,49 @@ def splice(prose, rng, total, sentences, bos=False, noise=0.0):
     return np.concatenate(parts), ends
 
 
+def gates(n, segment, mem, ends, sizes):
+    """Which memory row of which segment should write: the one in whose part
+    of the segment a fact ends (1); its neighbours may (-1), and so may the
+    last row where a fact goes on in the next segment; no other row (0)."""
+    out = np.zeros((n, mem), np.int8)
+    for end, size in zip(ends, sizes):
+        seg, at = divmod(end - 1, segment)
+        row = at * mem // segment
+        for other in (row - 1, row + 1):
+            if 0 <= other < mem and not out[seg, other]:
+                out[seg, other] = -1
+        out[seg, row] = 1
+        if at + 1 < size and seg and not out[seg - 1, -1]:
+            out[seg - 1, -1] = -1
+    return out
+
+
+class Questions:
+    """Arrays of some question segments: ids; for each question the rows its
+    answer is read from, and the answer (-1 where there is none); what kind
+    each is, and how many segments ago it was told."""
+
+    def __init__(self, rows, segment):
+        self.ids = np.full((rows, segment), EOS, np.int16)
+        self.at = np.zeros((rows, SLOTS, ANSWER), np.int16)
+        self.want = np.full((rows, SLOTS, ANSWER), -1, np.int16)
+        self.kind = np.full((rows, SLOTS), -1, np.int8)
+        self.age = np.zeros((rows, SLOTS), np.int16)
+
+    def arrays(self):
+        return self.ids, self.at, self.want, self.kind, self.age
+
+
 class Lane:
-    def __init__(self, lang, prose, seed, segment):
+    def __init__(self, lang, prose, seed, segment, mem):
         self.lang, self.prose, self.segment = lang, prose, segment
+        self.mem = mem
         self.rng = random.Random(seed)
         self.left = 0
 
     def noise(self):
         """There is little prose: without noise it is known by heart."""
-        return self.rng.choice((0.0, 0.05, 0.15, 0.4))
+        return self.rng.choice((0.0, 0.0, 0.05, 0.15, 0.4))
 
     def begin(self, stage):
         rng = self.rng
@@ -296,31 +353,36 @@ class Lane:
         self.left = max(stage.n, int(math.exp(rng.uniform(
             math.log(max(1, stage.n)), math.log(top + 0.99)))))
         self.at = 0
-        self.fast = math.exp(rng.uniform(math.log(0.2), math.log(stage.rate)))
+        self.fast = math.exp(rng.uniform(math.log(0.3), math.log(stage.rate)))
         self.slow = math.exp(rng.uniform(math.log(0.02), math.log(self.fast)))
 
+    def inner_facts(self, stage, outside):
+        """Sentences of a question segment of its own, and questions about
+        them, and kinds that only such a segment can ask about."""
+        rng, sentences = self.rng, []
+        kinds = rng.choices([k for k, _ in KIND_SETS],
+                            [w for _, w in KIND_SETS])[0]
+        inner = World(self.lang, rng, kinds, stage.wild, sizes=(6, 4, 6, 2))
+        for _ in range(rng.randrange(1, stage.facts + 1)):
+            ids, fact = inner.next_fact()
+            inner.learn(fact, 0)
+            sentences.append(ids)
+        return sentences, inner.questions(3 if outside else SLOTS,
+                                          stage.silent, 0)
+
     def question_segment(self, world, stage, recent, out, row):
-        """Fills row `row` of the question arrays."""
+        """Fills row `row` of the Questions `out`."""
         rng, size = self.rng, self.segment
         sentences, asked = [], []
-        local = world is None or rng.random() < stage.local
-        if local:
-            kinds = rng.choices([k for k, _ in KIND_SETS],
-                                [w for _, w in KIND_SETS])[0]
-            inner = World(self.lang, rng, kinds, stage.wild,
-                          sizes=(6, 4, 6, 2))
-            for _ in range(rng.randrange(1, stage.facts + 1)):
-                ids, fact = inner.next_fact()
-                inner.learn(fact, 0)
-                sentences.append(ids)
-            asked = [(q, 1) for q in inner.questions(
-                SLOTS if world is None else 3, stage.silent, 0)]
+        if world is None or rng.random() < stage.local:
+            sentences, inner = self.inner_facts(stage, world is not None)
+            asked = [(q, 1) for q in inner]
         if world is not None:
             asked += [(q, 0) for q in world.questions(
                 SLOTS - len(asked), stage.silent, recent)]
             rng.shuffle(asked)
         del asked[SLOTS:]
-        if rng.random() < 0.3:
+        if rng.random() < 0.2:
             del asked[rng.randrange(1, 4):]
         need = sum(map(len, sentences))
         while asked and need + sum(len(q[1]) + len(q[2])
@@ -329,28 +391,31 @@ class Lane:
         text = sum(len(q[1]) + len(q[2]) for q, _ in asked)
         lead = need + rng.randrange(size - need - text)
         ids, _ = splice(self.prose, rng, lead, sentences, noise=self.noise())
-        q_ids, target, slot, kind, age = out
-        q_ids[row, :lead] = ids
+        out.ids[row, :lead] = ids
         n = lead
         for i, ((what, q, answer, at), inside) in enumerate(asked):
-            q_ids[row, n:n + len(q)] = q
+            out.ids[row, n:n + len(q)] = q
             n += len(q)
-            q_ids[row, n:n + len(answer)] = answer
-            target[row, n - 1:n - 1 + len(answer)] = answer
-            slot[row, n - 1:n - 1 + len(answer)] = i
-            n += len(answer)
-            kind[row, i] = what + (8 if inside else 16 if at is None else 0)
-            age[row, i] = 0 if at is None or inside else self.now - at
+            m = len(answer)
+            out.ids[row, n:n + m] = answer
+            out.at[row, i, :m] = range(n - 1, n - 1 + m)
+            out.want[row, i, :m] = answer
+            n += m
+            out.kind[row, i] = what + (8 if inside else
+                                       16 if at is None else 0)
+            out.age[row, i] = 0 if at is None or inside else self.now - at
 
     def window(self, stage, out, row):
-        """One window: ids [n, segment]; question arrays from `row` on."""
+        """One window: ids [n, segment], whether a document begins, and which
+        rows should write [n, mem]; questions from row `row` of `out` on."""
         n, S, rng = stage.n, self.segment, self.rng
         forks = stage.fork_at()
         if n == 0:
             self.now = 0
             for i in range(len(forks)):
                 self.question_segment(None, stage, 0, out, row + i)
-            return np.zeros((0, S), np.int16), False
+            return (np.zeros((0, S), np.int16), False,
+                    np.zeros((0, self.mem), np.int8))
         first = self.left < n
         if first:
             self.begin(stage)
@@ -383,7 +448,8 @@ class Lane:
             done += 1
         self.at += n
         self.left -= n
-        return ids.reshape(n, S), first
+        return (ids.reshape(n, S), first,
+                gates(n, S, self.mem, ends, map(len, sentences)))
 
 
 def prose_words(path, least=3):
@@ -393,32 +459,33 @@ def prose_words(path, least=3):
     seen = {}
     for w in re.findall(r"(?<=[a-z,] )[a-z]{3,9}(?=[ ,.;])", text):
         seen[w] = seen.get(w, 0) + 1
-    held = {w.lower() for n in ("names", "adjectives", "nouns", "places",
-                                "objects") for w in EVAL[n].split()}
+    # No sentence of the evaluation can be put together from these.
+    held = {w.lower() for part in EVAL.values()
+            for text in ([part] if isinstance(part, str) else part)
+            for w in re.findall(r"\w+", text)}
     return sorted(w for w, c in seen.items() if c >= least and w not in held)
 
 
-def produce(queue, worker, lanes, stages, segment, data, seed, skip=0):
-    """A process: puts one item a step, for its lanes, until the end."""
+def produce(queue, now, worker, lanes, stages, shape, data, seed):
+    """A process: puts one item a step, for its lanes, until the end; leaves a
+    stage when the number `now` has passed it."""
     from tokenizers import Tokenizer
     lang = Language(Tokenizer.from_file(data + "/tokenizer.json"), TRAIN,
                     open(data + "/words.txt").read().split())
     prose = Prose(data + "/train.bin")
     prose.find_ends(lang)
-    mine = [Lane(lang, prose, f"{seed}.{skip}.{worker}.{i}", segment)
-            for i in range(lanes)]
+    mine = [Lane(lang, prose, f"{seed}.{worker}.{i}", shape.segment,
+                 shape.mem) for i in range(lanes)]
     for number, stage in enumerate(stages):
-        for step in range(stage.steps):
-            rows = lanes * stage.forks
-            out = (np.full((rows, segment), EOS, np.int16),
-                   np.full((rows, segment), -1, np.int16),
-                   np.full((rows, segment), -1, np.int8),
-                   np.full((rows, SLOTS), -1, np.int8),
-                   np.zeros((rows, SLOTS), np.int16))
+        for _ in range(stage.steps):
+            if now.value > number:
+                break
+            out = Questions(lanes * stage.forks, shape.segment)
             got = [lane.window(stage, out, i * stage.forks)
                    for i, lane in enumerate(mine)]
-            queue.put((number, step, np.stack([g[0] for g in got]),
-                       np.array([g[1] for g in got]), *out))
+            queue.put((number, np.stack([g[0] for g in got]),
+                       np.array([g[1] for g in got]),
+                       np.stack([g[2] for g in got]), *out.arrays()))
 
 
 def check_lists():

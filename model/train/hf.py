@@ -51,7 +51,7 @@ def config(s, bos, eos, dtype):
             "eos_token_id": eos},
         "num_mem_tokens": s.mem, "d_mem": s.d_mem, "segment_size": s.segment,
         "segment_alignment": "left", "key_norm": "l2", "correction": True,
-        "use_denom": True, "generation": "frozen",
+        "use_denom": False, "generation": "frozen",
         "layers_attr": "model.layers", "dtype": dtype}
 
 
@@ -78,10 +78,12 @@ def load(path, amp=False):
               kv_heads=b["num_key_value_heads"], ffn=b["intermediate_size"],
               segment=c["segment_size"], mem=c["num_mem_tokens"],
               d_mem=c["d_mem"], theta=b["rope_theta"], eps=b["rms_norm_eps"],
-              tied=b["tie_word_embeddings"])
-    m = Model(s, amp)
+              tied=b["tie_word_embeddings"], first=0)
     tensors = load_file(os.path.join(path, "model.safetensors"))
     strip = {k.removeprefix("armt."): v.float() for k, v in tensors.items()}
+    while not strip[f"{ROOT}model.layers.{s.first}.W_mv.weight"].any():
+        s.first += 1
+    m = Model(s, amp)
     m.load_state_dict({ours: strip[theirs]
                        for ours, theirs in names(s).items()})
     return m

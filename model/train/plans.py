@@ -3,31 +3,34 @@
 from armt import Shape
 from facts import Stage
 
+
+STAGES = [
+    # A: recall inside a segment.
+    Stage(2800, n=0, local=1.0, facts=6),
+    # B: memory over a few segments.
+    Stage(625, n=2, local=0.25, longest=4),
+    Stage(1875, n=4, local=0.2, longest=8),
+    # C: states that come from far back.
+    Stage(1100, longest=64),
+    Stage(1100, longest=256),
+    Stage(2200, longest=1024),
+    Stage(4400, longest=4096),
+    # D: the same once more, from short to long.
+    Stage(3500, local=0.15, longest=16),
+    Stage(4000, longest=128),
+    Stage(3000, longest=1024),
+    Stage(2500, longest=4096),
+]
+
+FULL = {"shape": Shape(), "lanes": 32, "lr": 2e-3, "decay": 0.05,
+        "teach": 1.0, "loop": 0.5, "stages": STAGES}
+
 PLANS = {
     # Minutes on a CPU: shows that the parts fit, reaches nothing.
-    "small": {
-        "shape": Shape(d=64, layers=3, heads=4, kv_heads=4, ffn=176,
-                       segment=128, mem=4, d_mem=16),
-        "lanes": 8, "lr": 3e-3, "gate_price": 0.0,
-        "stages": [Stage(300, n=0, forks=2, local=1.0, facts=3),
-                   Stage(20, n=2, forks=2, longest=4, rate=1.5)],
-    },
-    "full": {
-        "shape": Shape(),
-        "lanes": 128, "lr": 2e-3, "gate_price": 0.01,
-        "stages": [
-            # A: recall inside a segment.
-            Stage(2500, n=0, local=1.0, facts=6),
-            # B: memory over a few segments, many facts.
-            Stage(500, n=2, local=0.25, longest=4, rate=3.0),
-            Stage(1000, n=4, local=0.2, longest=8, rate=3.0),
-            Stage(700, n=8, local=0.15, longest=16, rate=2.0),
-            # C: states that come from far back.
-            Stage(1300, n=8, local=0.1, longest=64, rate=2.0),
-            Stage(600, n=8, local=0.1, longest=32, rate=3.0),
-            Stage(900, n=8, local=0.1, longest=128, rate=2.5),
-            Stage(1000, n=8, local=0.1, longest=512, rate=2.0),
-            Stage(1000, n=8, local=0.1, longest=1024, rate=2.0),
-        ],
-    },
+    "small": {**FULL, "shape": Shape(d=64, layers=4, heads=4, kv_heads=4,
+                                     ffn=176, segment=128, mem=8, d_mem=16),
+              "lanes": 8, "lr": 3e-3,
+              "stages": [Stage(20, n=0, forks=4, local=1.0, facts=3),
+                         Stage(10, n=2, longest=4)]},
+    "full": FULL,
 }

@@ -11,6 +11,10 @@ may stand for any name).
   bible-kjv, bible-kjv-text  King James Bible: Old Testament for training,
                              New Testament for evaluation
   r-cran-janeaustenr         three novels for training, three for evaluation
+  dict-jargon                The Jargon File, training
+  miscfiles                  the constitution and the declaration of
+                             independence of the United States, the first
+                             part of a list of phrases (web2a), training
   golang-1.19-src            Newton's Opticks (a test file), evaluation
   dict-devil                 The Devil's Dictionary, evaluation
 
@@ -31,16 +35,20 @@ from tokenizers import (Regex, Tokenizer, decoders, models, pre_tokenizers,
 import facts
 
 PACKAGES = ("bible-kjv", "bible-kjv-text", "r-cran-janeaustenr",
-            "golang-1.19-src", "dict-devil")
+            "golang-1.19-src", "dict-devil", "dict-jargon", "miscfiles")
 AUSTEN = "usr/lib/R/site-library/janeaustenr/data/Rdata.rdb"
 OPTICKS = "usr/share/go-1.19/src/testdata/Isaac.Newton-Opticks.txt"
 DEVIL = "usr/share/dictd/devil.dict.dz"
+JARGON = "usr/share/dictd/jargon.dict.dz"
+STATE = ("usr/share/state/us-constitution.gz",
+         "usr/share/state/us-declaration.gz")
+PHRASES = "usr/share/dict/web2a.gz"
 # A word that only this novel has, and the side of the split it is on.
 NOVELS = (("Dashwood", "train"), ("Bertram", "train"), ("Musgrove", "train"),
           ("Woodhouse", "eval"), ("Darcy", "eval"), ("Tilney", "eval"))
 SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>"]
-# The pattern of GPT-2, but a digit is always a token of its own.
-PATTERN = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}| ?[^\s\p{L}\p{N}]+|"
+# The pattern of GPT-2, but numbers are cut into pairs of digits.
+PATTERN = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|"
            r"\s+(?!\S)|\s+")
 
 
@@ -110,15 +118,24 @@ def flow(text):
     return "\n".join(p for p in parts if p)
 
 
+def packed(root, name):
+    with gzip.open(os.path.join(root, name)) as f:
+        return f.read().decode("utf-8", "replace")
+
+
 def books(root):
     old, new = bible(root)
     found = novels(root)
     train = [old] + [found[n] for n, side in NOVELS if side == "train"]
+    train.append(packed(root, JARGON))
+    train += [packed(root, name) for name in STATE]
+    # A list: one phrase a line, some lines to a paragraph.
+    train.append(re.sub(r"((?:[^\n]*\n){20})", r"\1\n",
+                        packed(root, PHRASES)[:150000]))
     held = [new] + [found[n] for n, side in NOVELS if side == "eval"]
     with open(os.path.join(root, OPTICKS), encoding="utf-8") as f:
         held.append(f.read())
-    with gzip.open(os.path.join(root, DEVIL)) as f:
-        held.append(f.read().decode("utf-8", "replace"))
+    held.append(packed(root, DEVIL))
     return "\n".join(map(flow, train)), "\n".join(map(flow, held))
 
 
@@ -131,7 +148,8 @@ def make_tokenizer(text, entries):
     trainer = trainers.BpeTrainer(
         vocab_size=entries, special_tokens=SPECIAL, show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet())
-    tok.train_from_iterator(text.split("\n"), trainer)
+    pairs = [f" {i:02d}" + f"{i:02d}" * 2 for i in range(100)] * 400
+    tok.train_from_iterator(text.split("\n") + pairs, trainer)
     bos = SPECIAL[0]
     tok.post_processor = processors.TemplateProcessing(
         single=f"{bos} $A", special_tokens=[(bos, tok.token_to_id(bos))])

@@ -2,12 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains the sample model from facts hidden in prose; see README.md.
 
-usage: train.py --data DIR --out DIR [--plan small|full] [--resume DIR]
+usage: train.py --data DIR --out DIR [--plan NAME] [--resume DIR]
                 [--from STEP] [--minutes N] [--seed N] [--compile]
+       torchrun --nproc-per-node N train.py ...      several GPUs
+
+With --minutes a stage ends at its share of the time if its steps are not done
+by then, and the rate falls with the time: the plan fits any machine.
 
 DIR of --data holds what prose.py made: tokenizer.json, train.bin, words.txt.
-Checkpoints are files of at most 16 MiB: w0.pt and w1.pt (weights, fp32), m.pt
-and v.pt (moments, bf16), ema.pt (mean of the weights, bf16)."""
+A checkpoint is files of at most 16 MiB: w0.pt and w1.pt (weights, fp32),
+ema.pt (mean of the weights, bf16).  The moments of the optimiser are not
+kept: a resumed run warms up again."""
 import argparse
 import json
 import math
@@ -19,54 +24,95 @@ import time
 
 import numpy as np
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 
 import facts
 import hf
-from armt import Model, structured_init
+from armt import Model, bound_values, structured_init
 from facts import Stage
 from plans import PLANS
 
 AGES = (1, 3, 9, 33, 129, 513, 1 << 15)     # upper borders, in segments
 LIMIT = 1e5             # a state with a larger norm is thrown away
-WIDE = 1500.0           # a state with a larger norm costs
+SHUT = 12.0             # the argument of a gate that must not open
+SLOTS = 4               # batches on their way to the device
 
 
 class Feed:
-    """Batches from worker processes, moved to the device by a thread."""
+    """Batches from worker processes, joined by a thread into host memory that
+    the device can read (the thread itself makes no call to the device)."""
 
-    def __init__(self, plan, flags, device, first_step):
+    def __init__(self, plan, flags, rank, stages, pinned):
         context = mp.get_context("spawn")
-        each = plan["lanes"] // flags.workers
-        stages = remaining(plan["stages"], first_step)
+        each, rest = divmod(plan["lanes"], flags.workers)
+        assert not rest, "--workers must divide the lanes"
         self.pipes, self.workers = [], []
+        self.now = context.Value("i", 0)    # the stage that training is in
         for i in range(flags.workers):
             pipe = context.Queue(4)
             p = context.Process(target=facts.produce, daemon=True, args=(
-                pipe, i, each, stages, plan["shape"].segment, flags.data,
-                flags.seed, first_step))
+                pipe, self.now, i, each, stages, plan["shape"], flags.data,
+                f"{flags.seed}.{rank}.{flags.start}"))
             p.start()
             self.pipes.append(pipe)
             self.workers.append(p)
-        self.ready = queue.Queue(2)
-        self.device, self.stages = device, stages
+        self.ready, self.free = queue.Queue(), queue.Queue()
+        self.last = None
+        self.stages, self.pinned, self.slots = stages, pinned, {}
+        for i in range(SLOTS):
+            self.free.put(i)
         self.total = sum(s.steps for s in stages)
+
+    def make_slots(self, stage, like):
+        """Host tensors for batches of this stage's shape."""
+        self.slots[stage.n] = [
+            [torch.from_numpy(a.copy()).pin_memory() if self.pinned
+             else torch.from_numpy(a.copy()) for a in like]
+            for _ in range(SLOTS)]
+
+    def start(self):
         threading.Thread(target=self.move, daemon=True).start()
 
     def move(self):
         for _ in range(self.total):
             parts = [p.get() for p in self.pipes]
-            number = parts[0][0]
-            arrays = [np.concatenate(x) for x in list(zip(*parts))[2:]]
-            tensors = [torch.from_numpy(a) for a in arrays]
-            if self.device.type == "cuda":
-                tensors = [t.pin_memory().to(self.device, non_blocking=True)
-                           for t in tensors]
-            self.ready.put((self.stages[number], tensors))
+            number = max([self.now.value] + [p[0] for p in parts])
+            for i, pipe in enumerate(self.pipes):
+                while parts[i][0] < number:
+                    parts[i] = pipe.get()
+            slot = self.free.get()
+            to = self.slots[self.stages[number].n][slot]
+            for at, pieces in enumerate(list(zip(*parts))[1:]):
+                np.concatenate(pieces, out=to[at].numpy())
+            self.ready.put((number, slot))
+
+    def take(self, copied):
+        """The next batch of the stage that training is in, as tensors.
+        `copied` (or None) tells when the batch before it has reached the
+        device."""
+        if self.last is not None:
+            if copied:
+                copied.synchronize()
+            self.free.put(self.last)
+        number, slot = self.ready.get()
+        while number < self.now.value:
+            self.free.put(slot)
+            number, slot = self.ready.get()
+        self.last = slot
+        return number, self.slots[self.stages[number].n][slot]
 
     def close(self):
         for p in self.workers:
             p.terminate()
+
+
+def shapes(plan, stage):
+    """Empty arrays as `facts.produce` makes them, for all lanes."""
+    s, B = plan["shape"], plan["lanes"]
+    q = facts.Questions(B * stage.forks, s.segment)
+    return [np.zeros((B, stage.n, s.segment), np.int16), np.ones(B, bool),
+            np.zeros((B, stage.n, s.mem), np.int8), *q.arrays()]
 
 
 def remaining(stages, done):
@@ -82,35 +128,15 @@ def remaining(stages, done):
     return out
 
 
-def restart(state, first):
-    """The state with the documents of `first` begun anew."""
-    A, z, fresh = state
-    keep = (~first).float()
-    return ([a * keep[:, None, None] for a in A],
-            [v * keep[:, None] for v in z],
-            torch.maximum(fresh, first.float()[:, None, None]))
-
-
-def forked(states, forks):
-    """The states after the chosen segments as one batch, forks innermost."""
-    def gather(part, layer):
-        t = torch.stack([states[f][part][layer] for f in forks], 1)
-        return t.flatten(0, 1)
-    layers = range(len(states[0][0]))
-    return ([gather(0, i) for i in layers], [gather(1, i) for i in layers],
-            None)
-
-
-def answers(model, rows, target, slot):
+def answers(model, rows, at, want):
     """Loss, and for each question whether every token would be right."""
-    where = (target >= 0).nonzero(as_tuple=True)
-    logits = model.logits(rows[where])
-    want = target[where].long()
-    loss = F.cross_entropy(logits, want)
-    wrong = torch.zeros(target.shape[0] * facts.SLOTS, device=rows.device)
-    at = where[0] * facts.SLOTS + slot[where].long()
-    wrong.index_add_(0, at, (logits.argmax(-1) != want).float())
-    return loss, (wrong == 0).view(-1, facts.SLOTS)
+    R, d = len(rows), rows.shape[2]
+    at, want = at.long().view(R, -1), want.long().view(R, -1)
+    logits = model.logits(rows.gather(1, at.unsqueeze(2).expand(-1, -1, d)))
+    loss = F.cross_entropy(logits.flatten(0, 1), want.flatten(),
+                           ignore_index=-1)
+    right = (logits.argmax(-1) == want) | (want < 0)
+    return loss, right.view(R, facts.SLOTS, facts.ANSWER).all(-1)
 
 
 def oversize(rows):
@@ -118,29 +144,30 @@ def oversize(rows):
     return 1e-3 * F.relu(rows.square().mean(-1).sqrt() - 4).square().mean()
 
 
-def growth(states):
-    """A price on states larger than WIDE.  What is read goes into what is
-    written: with a gain above one a state grows without end."""
-    return sum(F.relu(0.5 * torch.log(a.square().sum((1, 2)) / WIDE ** 2
-                                      + 1e-9)).mean() for a in states)
+def teach(gates, target):
+    """The price of gates [B, layers, M] that are open or shut at the wrong
+    rows.  Shut means far below zero: at a million tokens even a thousandth of
+    a write, a hundred thousand times, wears the memory out."""
+    target = target.unsqueeze(1)
+    wrong_open = F.softplus(gates) + 0.003 * F.relu(gates + SHUT).square()
+    wrong_shut = 3 * F.softplus(-gates)
+    return (torch.where(target == 0, wrong_open, 0.0)
+            + torch.where(target == 1, wrong_shut, 0.0)).mean()
 
 
 class Scores:
     """Counts of right answers by kind, told where, and age."""
 
     def __init__(self, device):
-        n = 32 * len(AGES)
-        self.count = torch.zeros(2, n, device=device)
+        self.count = torch.zeros(2, 32 * len(AGES), device=device)
         self.edges = torch.tensor(AGES[:-1], device=device)
 
     def add(self, right, kind, age):
-        used = kind >= 0
-        at = kind[used].long() * len(AGES) + torch.bucketize(
-            age[used].int().contiguous(), self.edges, right=True)
-        for row, value in ((0, right[used].float()), (1, None)):
-            self.count[row].index_add_(
-                0, at, torch.ones_like(at, dtype=torch.float)
-                if value is None else value)
+        used = (kind >= 0).float().flatten()
+        at = kind.clamp(min=0).long() * len(AGES) + torch.bucketize(
+            age.int().contiguous(), self.edges, right=True)
+        self.count[0].index_add_(0, at.flatten(), used * right.flatten())
+        self.count[1].index_add_(0, at.flatten(), used)
 
     def take(self):
         c = self.count.clone().cpu().view(2, 32, len(AGES))
@@ -157,182 +184,302 @@ class Scores:
         return out
 
 
+class Program:
+    """Something that a CUDA graph repeats; on a CPU it is just called."""
+
+    def __init__(self, run, record):
+        self.run = run
+        if not record:
+            return
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):
+            for _ in range(3):
+                run()
+        torch.cuda.current_stream().wait_stream(side)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+            run()
+        self.run = graph.replay
+
+
 class Trainer:
     def __init__(self, plan, flags, device):
-        self.plan, self.flags, self.device = plan, flags, device
-        self.model = Model(plan["shape"], device.type == "cuda")
+        self.plan, self.device = plan, device
+        self.on_gpu = device.type == "cuda"
+        self.many = dist.is_initialized()
+        s = plan["shape"]
+        self.model = Model(s, self.on_gpu)
         structured_init(self.model)
         self.model.to(device)
         if flags.compile:
             self.model.compile()
-        params = list(self.model.parameters())
-        self.opt = torch.optim.AdamW(
-            [{"params": [p for p in params if p.dim() > 1],
-              "weight_decay": 0.05},
-             {"params": [p for p in params if p.dim() < 2],
-              "weight_decay": 0.0}],
-            lr=plan["lr"], betas=(0.9, 0.98), fused=device.type == "cuda")
         self.step = 0
         if flags.resume:
             self.load(flags.resume)
         if flags.start is not None:
             self.step = flags.start
-        self.resumed = self.step
-        self.ema = [p.detach().clone() for p in params]
+        self.place = self.step / plan["total"]  # in the plan, 0 to 1
+        self.steps = 0                          # of this run
+        self.graphs = self.on_gpu and not flags.no_graph
+        self.params = list(self.model.parameters())
+        self.flat = torch.zeros(sum(p.numel() for p in self.params),
+                                device=device)
+        at = 0
+        for p in self.params:
+            p.grad = self.flat[at:at + p.numel()].view_as(p)
+            at += p.numel()
+        self.lr = torch.zeros((), device=device)
+        self.opt = torch.optim.AdamW(
+            [{"params": [p for p in self.params if p.dim() > 1],
+              "weight_decay": plan["decay"]},
+             {"params": [p for p in self.params if p.dim() < 2],
+              "weight_decay": 0.0}],
+            lr=self.lr, betas=(0.9, 0.98), fused=self.on_gpu,
+            capturable=self.on_gpu)
+        self.ema = [p.detach().clone() for p in self.params]
+        self.guess = torch.randn(s.layers - s.first, s.d, device=device)
         self.state = self.model.empty(plan["lanes"])
+        self.state = [a if a is None else a.clone() for a in self.state]
         self.scores = Scores(device)
+        # Sums since the last report: loss, steps, wild states.
+        self.sums = torch.zeros(3, device=device)
+        writing = s.layers - s.first
+        self.norms = torch.zeros(writing, device=device)
+        self.gates = torch.zeros(3, writing, device=device)
+        self.passes, self.update = {}, None
+        self.copied = torch.cuda.Event() if self.on_gpu else None
 
-    def rate(self, stage_lr):
-        warm = min(1.0, (self.step - self.resumed + 1) / 100)
-        left = 1.0 - self.step / self.plan["total"]
-        return self.plan["lr"] * stage_lr * warm * min(1.0, left / 0.3 + 0.05)
+    def rate(self):
+        warm = min(1.0, (self.steps + 1) / 100)
+        return self.plan["lr"] * warm * min(1.0, (1 - self.place) / 0.4 + 0.02)
 
-    def loss(self, stage, ids, first, q, target, slot, kind, age):
-        m = self.model
-        gates = torch.zeros((), device=self.device)
-        price = torch.zeros((), device=self.device)
-        if stage.n == 0:
-            A, z, _ = m.empty(1)
-            B = len(q)
-            state = ([a.expand(B, -1, -1) for a in A],
-                     [v.expand(B, -1) for v in z], None)
-        else:
-            states, now = [], restart(self.state, first)
-            for s in range(stage.n):
-                x, now, gate, stuck = m.segment(ids[:, s].long(), now)
-                states.append(now)
-                gates = gates + gate.mean() / stage.n
-                price = price + (1e-3 * stuck + oversize(x)) / stage.n
-            self.gate = gate.detach()
-            self.state = ([a.detach() for a in now[0]],
-                          [v.detach() for v in now[1]], now[2])
-            state = forked(states, stage.fork_at())
-            price = price + 0.02 * growth(now[0])
-        rows = m.frozen(q.long(), state)
-        loss, right = answers(m, rows, target, slot)
+    def window(self, stage, weights, ids, first, target):
+        """Reads a window.  Returns the states after the segments that
+        questions follow, as one batch, forks innermost, and the prices."""
+        m, price = self.model, 0
+        keep = (~first).float()[:, None, None]
+        now = [a if a is None else a * keep for a in self.state]
+        states, opened = [], []
+        for s in range(stage.n):
+            x, now, gate, crowd = m.segment(ids[:, s].int(), now, weights)
+            states.append(now)
+            opened.append(gate)
+            price = price + (oversize(x) + 0.1 * crowd
+                             + self.plan["teach"] * teach(gate, target[:, s])
+                             ) / stage.n
+        with torch.no_grad():
+            self.keep_state(now, torch.stack(opened, 2), target)
+        return [None if a is None else torch.stack(
+            [states[f][i] for f in stage.fork_at()], 1).flatten(0, 1)
+            for i, a in enumerate(now)], price
+
+    def keep_state(self, now, opened, target):
+        """Carries the states on; those that have left all bounds are
+        emptied.  `opened` [B, layers, n, M]."""
+        size = torch.stack([a.square().sum((1, 2)).sqrt()
+                            for a in now if a is not None])
+        self.norms.copy_(size.mean(1))
+        wild = ~(size.amax(0) < LIMIT)
+        self.sums[2] += wild.sum()
+        for old, new in zip(self.state, now):
+            if old is not None:
+                old.copy_(torch.where(wild[:, None, None], 0.0, new))
+        b = torch.sigmoid(opened)
+        for i, value in enumerate((0, 1, -1)):
+            here = (target == value).unsqueeze(1).float()
+            self.gates[i].copy_((b * here).sum((0, 2, 3))
+                                / here.sum().clamp_min(1))
+
+    def forward_backward(self, stage, batch):
+        ids, first, target, q, at, want, kind, age = batch
+        self.flat.zero_()
+        m, price = self.model, 0
+        weights = m.weights()
+        state = [None] * m.s.layers
+        if stage.n:
+            state, price = self.window(stage, weights, ids, first, target)
+        rows = m.frozen(q.int(), state, weights)
+        loss, right = answers(m, rows, at, want)
+        (loss + price + oversize(rows)).backward()
         with torch.no_grad():
             self.scores.add(right, kind, age)
-        price = price + oversize(rows)
-        return loss, loss + self.plan["gate_price"] * gates + price
+            self.sums[0] += loss
+            self.sums[1] += 1
 
-    def train_step(self, stage, batch):
-        for group in self.opt.param_groups:
-            group["lr"] = self.rate(stage.lr)
-        shown, total = self.loss(stage, *batch)
-        total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        ok = torch.isfinite(norm)
-        for p in self.model.parameters():
-            if p.grad is not None:
-                p.grad.copy_(torch.where(ok, p.grad, torch.zeros_like(p.grad)))
+    @torch.no_grad()
+    def change(self):
+        norm = self.flat.norm()
+        self.flat.mul_((1 / (norm + 1e-6)).clamp(max=1.0))
+        self.flat.copy_(torch.where(torch.isfinite(norm), self.flat, 0.0))
         self.opt.step()
-        self.opt.zero_grad(set_to_none=True)
-        with torch.no_grad():
-            torch._foreach_lerp_(self.ema, [p.detach() for p in
-                                            self.model.parameters()], 0.005)
-        self.step += 1
-        if stage.n:
-            self.discard_wild()
-        return shown.detach()
+        bound_values(self.model, self.plan["loop"], self.guess)
+        torch._foreach_lerp_(self.ema, [p.detach() for p in self.params],
+                             0.002)
 
-    def discard_wild(self):
-        """Begins documents anew whose state has left all bounds."""
-        norms = torch.stack([a.square().sum((1, 2)).sqrt()
-                             for a in self.state[0]])
-        self.norms = norms.mean(1)
-        wild = ~(norms.amax(0) < LIMIT)
-        self.wild = wild.sum()
-        A, z, fresh = self.state
-        self.state = (
-            [torch.where(wild[:, None, None], torch.zeros_like(a), a)
-             for a in A],
-            [torch.where(wild[:, None], torch.zeros_like(v), v) for v in z],
-            torch.maximum(fresh, wild.float()[:, None, None]))
+    def prepare(self, stage):
+        """Records the passes of a stage; what that does to the weights and
+        to the documents is undone."""
+        batch = [torch.from_numpy(a).to(self.device)
+                 for a in shapes(self.plan, stage)]
+        kept = [t.clone() for t in self.tensors()]
+        run = Program(lambda: self.forward_backward(stage, batch), self.graphs)
+        self.passes[stage.n] = (batch, run)
+        if self.update is None:
+            self.update = Program(self.change, self.graphs)
+            for state in self.opt.state.values():
+                for value in state.values():
+                    value.zero_()
+        for t, k in zip(self.tensors(), kept):
+            with torch.no_grad():
+                t.copy_(k)
+        self.scores.count.zero_()
+        self.sums.zero_()
+
+    def tensors(self):
+        return ([p.detach() for p in self.params] + self.ema + [self.guess]
+                + [a for a in self.state if a is not None])
+
+    def train_step(self, stage, host):
+        if stage.n not in self.passes:
+            self.prepare(stage)
+        batch, run = self.passes[stage.n]
+        for to, source in zip(batch, host):
+            to.copy_(source, non_blocking=True)
+        if self.copied:
+            self.copied.record()
+        self.lr.fill_(self.rate())
+        run.run()
+        if self.many:
+            dist.all_reduce(self.flat, op=dist.ReduceOp.AVG)
+        self.update.run()
+        self.steps += 1
+        self.place += 1 / self.plan["total"]
 
     def save(self, out):
         os.makedirs(out, exist_ok=True)
         sd = {k: v.detach().cpu() for k, v in self.model.state_dict().items()}
-        names = list(sd)
         parts = ({}, {})
-        for n in names:
+        for n in sd:
             size = [sum(v.numel() for v in p.values()) for p in parts]
             parts[size[0] > size[1]][n] = sd[n]
-        params = list(self.model.parameters())
-        moments = [[self.opt.state[p][k].bfloat16().cpu() for p in params]
-                   for k in ("exp_avg", "exp_avg_sq")]
-        head = {"step": self.step, "shape": self.plan["shape"].as_dict()}
+        head = {"step": round(self.place * self.plan["total"]),
+                "steps": self.steps, "shape": self.plan["shape"].as_dict()}
         files = {"w0": {**head, "w": parts[0]}, "w1": {"w": parts[1]},
-                 "m": moments[0], "v": moments[1],
                  "ema": {**head, "w": {
                      n: e.bfloat16().cpu() for (n, _), e in
                      zip(self.model.named_parameters(), self.ema)}}}
         for name, value in files.items():
-            torch.save(value, os.path.join(out, name + ".pt"))
+            at = os.path.join(out, name + ".pt")
+            torch.save(value, at + ".new")
+            os.replace(at + ".new", at)
 
     def load(self, path):
-        """A checkpoint of `save`, or a model directory: its weights alone,
-        at step 0 unless --from says otherwise."""
+        """A checkpoint of `save` (its mean where w0 is missing), or a model
+        directory: its weights alone, at step 0 unless --from says more."""
         def get(name):
             return torch.load(os.path.join(path, name + ".pt"),
                               weights_only=True)
         if os.path.exists(os.path.join(path, "model.safetensors")):
             self.model.load_state_dict(hf.load(path).state_dict())
             return
-        parts = [get("w0"), get("w1")]
-        self.model.load_state_dict({**parts[0]["w"], **parts[1]["w"]})
+        whole = os.path.exists(os.path.join(path, "w0.pt"))
+        parts = [get("w0"), get("w1")] if whole else [get("ema")]
+        self.model.load_state_dict({n: v.float() for p in parts
+                                    for n, v in p["w"].items()})
         self.step = parts[0]["step"]
-        if not os.path.exists(os.path.join(path, "m.pt")):
-            return
-        for p, a, b in zip(self.model.parameters(), get("m"), get("v")):
-            self.opt.state[p] = {
-                "step": torch.tensor(float(self.step), device=self.device),
-                "exp_avg": a.float().to(self.device),
-                "exp_avg_sq": b.float().to(self.device)}
 
 
-def report(t, stage, loss, tokens, seconds, log):
-    line = {"step": t.step, "n": stage.n, "longest": stage.longest,
-            "loss": round(loss, 4), "rate": float(f"{t.rate(stage.lr):.2g}"),
+def report(t, stage, tokens, seconds, log):
+    if t.many:
+        for x in (t.scores.count, t.sums):
+            dist.all_reduce(x)
+    loss, steps, wild = t.sums.tolist()
+    line = {"step": t.steps, "place": round(t.place, 4), "n": stage.n, "longest": stage.longest,
+            "loss": round(loss / max(1, steps), 4),
+            "rate": float(f"{t.rate():.2g}"),
             "tok_s": int(tokens / seconds), **t.scores.take()}
+    t.sums.zero_()
     if stage.n:
         line["norm"] = [round(x, 1) for x in t.norms.tolist()]
-        line["gate"] = [round(x, 3) for x in t.gate.tolist()]
-        line["wild"] = int(t.wild)
-    text = json.dumps(line)
-    print(text.replace('"', ""), flush=True)
-    log.write(text + "\n")
-    log.flush()
+        for i, name in enumerate(("shut", "open", "may")):
+            line[name] = [float(f"{x:.2g}") for x in t.gates[i].tolist()]
+        line["wild"] = int(wild)
+    if log:
+        text = json.dumps(line)
+        print(text.replace('"', ""), flush=True)
+        log.write(text + "\n")
+        log.flush()
 
 
-def run(plan, flags):
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+class Clock:
+    """How much of the time is gone, from the first report on (what comes
+    before is compilation); all ranks are told the same."""
+
+    def __init__(self, minutes, began, t):
+        self.end, self.t = began + 60 * minutes, t
+        self.first, self.start = None, t.place
+
+    def place(self):
+        now = time.time()
+        if self.first is None:
+            self.first = now
+        gone = (now - self.first) / max(1.0, self.end - self.first)
+        gone = torch.tensor(min(1.0, gone), device=self.t.device)
+        if self.t.many:
+            dist.broadcast(gone, 0)
+        return self.start + (1 - self.start) * gone.item()
+
+
+def loop(t, feed, flags, log, began):
+    clock = Clock(flags.minutes, began, t)
+    ends = np.cumsum([s.steps for s in feed.stages]) / t.plan["total"]
+    ends += 1 - ends[-1]
+    tokens, mark = 0, time.time()
+    ranks = dist.get_world_size() if t.many else 1
+    while t.place < 1 - 1e-9:
+        number, batch = feed.take(t.copied)
+        stage = feed.stages[number]
+        t.train_step(stage, batch)
+        tokens += ranks * (batch[0].numel() + batch[3].numel())
+        if t.steps % flags.every == 0 or t.place >= 1 - 1e-9:
+            report(t, stage, tokens, time.time() - mark, log)
+            tokens, mark = 0, time.time()
+            t.place = max(t.place, clock.place())
+            feed.now.value = int(np.searchsorted(ends[:-1], t.place + 1e-9))
+            if log and flags.keep and t.steps % (flags.every
+                                                 * flags.keep) == 0:
+                t.save(flags.out)
+
+
+def run(plan, flags, rank, device):
     torch.manual_seed(flags.seed)
     torch.set_float32_matmul_precision("high")
     began = time.time()
-    plan["total"] = sum(s.steps for s in plan["stages"])
+    plan = {**plan, "total": sum(s.steps for s in plan["stages"])}
     t = Trainer(plan, flags, device)
-    print("parameters", sum(p.numel() for p in t.model.parameters()),
-          "steps", plan["total"], flush=True)
-    feed = Feed(plan, flags, device, t.step)
-    os.makedirs(flags.out, exist_ok=True)
-    tokens, losses, mark = 0, [], time.time()
-    with open(os.path.join(flags.out, "train.jsonl"), "a",
-              encoding="utf-8") as log:
-        for _ in range(feed.total):
-            stage, batch = feed.ready.get()
-            losses.append(t.train_step(stage, batch))
-            tokens += batch[0].numel() + batch[2].numel()
-            if t.step % flags.every == 0:
-                loss = torch.stack(losses).mean().item()
-                report(t, stage, loss, tokens, time.time() - mark, log)
-                tokens, losses, mark = 0, [], time.time()
-            if (time.time() - began) / 60 > flags.minutes:
-                break
-    t.save(flags.out)
+    stages = remaining(plan["stages"], t.step)
+    flags.start = t.step
+    feed = Feed(plan, flags, rank, stages, t.on_gpu)
+    for stage in stages:
+        if stage.n not in feed.slots:
+            feed.make_slots(stage, shapes(plan, stage))
+    feed.start()
+    log = None
+    if rank == 0:
+        os.makedirs(flags.out, exist_ok=True)
+        log = open(os.path.join(flags.out, "train.jsonl"), "a",
+                   encoding="utf-8")
+        print("parameters", sum(p.numel() for p in t.params), "steps",
+              plan["total"], flush=True)
+    loop(t, feed, flags, log, began)
+    if rank == 0:
+        t.save(flags.out)
+        if t.on_gpu:
+            print("peak GPU memory", torch.cuda.max_memory_allocated() >> 20,
+                  "MiB;", round(time.time() - began), "s", flush=True)
+        log.close()
     feed.close()
-    if device.type == "cuda":
-        print("peak GPU memory", torch.cuda.max_memory_allocated() >> 20,
-              "MiB;", round(time.time() - began), "s", flush=True)
 
 
 def main():
@@ -347,9 +494,22 @@ def main():
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--workers", type=int, default=16)
     p.add_argument("--every", type=int, default=50)
+    p.add_argument("--keep", type=int, default=20,
+                   help="save every so many reports")
     p.add_argument("--compile", action="store_true")
+    p.add_argument("--no-graph", action="store_true",
+                   help="record no CUDA graphs")
     flags = p.parse_args()
-    run(PLANS[flags.plan], flags)
+    rank = int(os.environ.get("LOCAL_RANK", 0))
+    device = torch.device("cpu")
+    if torch.cuda.is_available():
+        device = torch.device("cuda", rank)
+        torch.cuda.set_device(device)
+    if "LOCAL_RANK" in os.environ:
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    run(PLANS[flags.plan], flags, rank, device)
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 if __name__ == "__main__":

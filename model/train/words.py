@@ -115,8 +115,14 @@ WENT = ["went to", "walked to", "moved to", "travelled to", "returned to",
         "wandered to", "crept into", "could be found in", "was called to",
         "has moved to", "is down at", "strolled to", "climbed up to",
         "goes to", "had to come to", "has been led to", "is out by",
-        "{y} to", "{y} into", "was {y} at", "{y}", "{y} {y} to"]
-THEN = ["Then", "After that", "Soon", "Later", "By now", "Once more",
+        "has come to", "has left for", "is at", "is now in", "is still at",
+        "has returned to", "came back to", "hastened to", "made for",
+        "got to", "was found at", "has been to", "sat in", "marched to",
+        "{y} to", "{y} into", "was {y} at", "{y}", "{y} {y} to",
+        "has {y} to", "is {y} at", "{y} back to", "{y} in", "{y} off to",
+        "has {y} into", "{y} {y}", "is {y} {y} to", "{y} towards"]
+THEN = ["Just then", "Today", "So", "But", "Here", "Next",
+        "Yesterday", "Finally", "Again", "Then", "After that", "Soon", "Later", "By now", "Once more",
         "Meanwhile", "That day", "At night", "In the end", "A little later",
         "Before long", "Without a word", "In great haste", "At noon"]
 AFTER = ["", "", "", "", " again", " at once", " in a hurry", " alone",
@@ -132,16 +138,25 @@ WHERE = ["Where is {x}{t}?", "In which place is {x}{t}?",
 TIMES = ["", "", "", " these days", " right then", " {y}", " {y}",
          " at present", " today", " just now", " at the moment",
          " in the end", " this time", " by then", ", please"]
-TAKE = ["{y}", "{y} up", "took", "got", "picked up", "found", "bought",
+TAKE = ["{y}", "{y}", "{y} up", "{y} up", "{y} {y}", "took", "took away",
+        "ran off with", "went and got", "took hold of", "won", "lifted up", "got", "picked up", "found", "bought",
         "stole", "seized", "lifted", "packed", "fetched", "received",
         "carried off", "kept"]
 GIVE = ["{p} gave the {o} to {q}{a}.", "{p} handed the {o} to {q}{a}.",
         "{p} sent the {o} to {q}{a}.", "{p} sold the {o} to {q}{a}.",
         "{q} took the {o} from {p}{a}.", "{q} got the {o} from {p}{a}.",
-        "{p} lent {q} the {o}{a}.", "{p} brought the {o} over to {q}{a}."]
+        "{p} lent {q} the {o}{a}.", "{p} brought the {o} over to {q}{a}.",
+        "{p} {y} the {o} to {q}{a}.", "{p} {y} {q} the {o}{a}.",
+        "{p} {y} the {o} {y} {q}{a}.", "{p} left the {o} with {q}{a}.",
+        "{p} offered {q} the {o}{a}.", "{p} threw the {o} to {q}{a}.",
+        "{p} let {q} have the {o}{a}.", "{p} returned the {o} to {q}{a}.",
+        "the {o} went from {p} to {q}{a}.", "{q} received the {o} from {p}{a}.",
+        "{p} showed {q} the {o} and left it there{a}."]
 HOLD = ["Who has the {o}{t}?", "Who carries the {o}{t}?",
         "Who took the {o}{t}?", "Who keeps the {o}{t}?",
-        "Which person has the {o}{t}?", "With whom is the {o}{t}?"]
+        "Which person has the {o}{t}?", "With whom is the {o}{t}?",
+        "Who {y} the {o}{t}?", "Who is {y} the {o}{t}?",
+        "Who was last {y} the {o}{t}?", "Who got the {o}{t}?"]
 
 
 def upper(text):
