@@ -86,6 +86,21 @@ display_fini(display *d)
     mem_free(d->answer);
 }
 
+/* Why the answer may be worth less, where there is a reason. */
+static void
+json_warning(jsonout *j, const client_message *m)
+{
+    if (m->u.done.warning && *m->u.done.warning)
+        jsonout_text(j, "warning", m->u.done.warning);
+}
+
+static void
+print_warning(const client_message *m)
+{
+    if (m->u.done.warning && *m->u.done.warning)
+        log_warn("%s", m->u.done.warning);
+}
+
 static status
 print_add_json(const client_message *m)
 {
@@ -101,6 +116,7 @@ print_add_json(const client_message *m)
     jsonout_f64(&j, "seconds", m->u.done.seconds);
     jsonout_f64(&j, "tokens_per_second", m->u.done.tokens_per_second);
     jsonout_u64(&j, "snapshot_bytes", m->u.done.snapshot_bytes);
+    json_warning(&j, m);
     jsonout_close_object(&j);
     st = command_print(&j);
     jsonout_fini(&j);
@@ -122,6 +138,7 @@ print_add(const client_message *m, bool json)
            screen_duration(seconds, m->u.done.seconds),
            screen_count(rate, (uint64_t)m->u.done.tokens_per_second),
            screen_bytes(bytes, m->u.done.snapshot_bytes));
+    print_warning(m);
     return ST_OK;
 }
 
@@ -217,6 +234,7 @@ print_ask_json(const display *d, const client_message *m)
     jsonout_f64(&j, "seconds_to_first_token", m->u.done.seconds_to_first_token);
     jsonout_f64(&j, "tokens_per_second", m->u.done.tokens_per_second);
     jsonout_u64(&j, "skipped_tokens", m->u.done.skipped_tokens);
+    json_warning(&j, m);
     jsonout_close_object(&j);
     st = command_print(&j);
     jsonout_fini(&j);
@@ -240,6 +258,7 @@ print_answer(display *d, const client_message *m, bool json)
     if (m->u.done.skipped_tokens > 0)
         log_warn("%" PRIu64 " tokens of the input were skipped",
                  m->u.done.skipped_tokens);
+    print_warning(m);
     return fflush(stdout) == 0 ? ST_OK : status_fail(ST_IO, "stdout is closed");
 }
 

@@ -55,7 +55,36 @@ json_document(jsonout *j, const client_document *d)
     jsonout_u64(j, "snapshot_bytes", d->snapshot_bytes);
     jsonout_text(j, "model", d->model);
     jsonout_i64(j, "created_ms", d->created_ms);
+    if (d->n_norm > 0) {
+        jsonout_array(j, "state_norms");
+        for (size_t i = 0; i < d->n_norm; i++)
+            jsonout_f64(j, NULL, (double)d->state_norm[i]);
+        jsonout_close_array(j);
+    }
+    if (d->warning && *d->warning)
+        jsonout_text(j, "warning", d->warning);
     jsonout_close_object(j);
+}
+
+/* The norms of the layers' states, some a line. */
+static void
+print_norms(const client_document *d)
+{
+    enum { LINE = 8 };
+
+    for (size_t i = 0; i < d->n_norm; i++)
+        printf("%s%-9.4g",
+               i % LINE ? " "
+               : i == 0 ? "states    "
+                        : "\n          ",
+               (double)d->state_norm[i]);
+    if (d->n_norm > 0)
+        puts("(norm of each layer)");
+    if (d->warning && *d->warning) {
+        fputs("warning   ", stdout);
+        screen_text(stdout, d->warning);
+        putchar('\n');
+    }
 }
 
 static status
@@ -130,6 +159,7 @@ print_show(const client_document *d, bool json)
            screen_moment(moment, d->created_ms));
     screen_text(stdout, d->model);
     putchar('\n');
+    print_norms(d);
     return ST_OK;
 }
 

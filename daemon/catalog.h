@@ -22,9 +22,11 @@ typedef struct document {
     char owner[CATALOG_MAX_OWNER + 1]; /* each has names of his own */
     uint8_t fingerprint[32]; /* of the model that read it; zeros: none yet */
     uint64_t tokens;
-    uint64_t segments;       /* with the pending one */
-    uint64_t snapshot_bytes; /* 0: one segment, all of it pending */
-    uint32_t pending;        /* tokens of the last segment */
+    uint64_t segments;            /* with the pending one */
+    uint64_t snapshot_bytes;      /* 0: one segment, all of it pending */
+    uint32_t pending;             /* tokens of the last segment */
+    uint32_t n_norm;              /* layers, or 0: not measured */
+    float norm[CLIENT_MAX_LAYER]; /* Euclidean, of each layer's state */
     int64_t created_ms;
     uint32_t users; /* jobs that ask it */
     bool damaged;   /* its files are not what they should be */

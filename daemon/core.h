@@ -35,6 +35,10 @@ typedef struct core_config {
     const char *model;    /* for people and for Add.model; borrowed */
     const tokenizer *tok; /* NULL: ids only; borrowed */
     uint32_t n_layer, segment_size, n_vocab;
+    const float *trained_norm; /* of each layer's state at most; borrowed */
+    uint32_t n_trained_norm;   /* n_layer, or 0: not known */
+    uint32_t n_norm; /* layers whose states are measured, or 0: they are no F32
+                        of one size */
     uint32_t n_eos;
     int32_t eos[WORLD_MAX_EOS];
     uint64_t epoch;      /* starts of this directory so far */
@@ -179,7 +183,9 @@ void core_checkpoint_damaged(core *c, uint64_t job, uint32_t attempt,
                              const char *text);
 void core_checkpointed(core *c, uint64_t job, uint32_t attempt,
                        const job_checkpoint *k, status st, const char *text);
-void core_stored(core *c, uint64_t job, status st, const char *text);
+/* `measured`: norms of the document's states, or NULL. */
+void core_stored(core *c, uint64_t job, status st, const char *text,
+                 const document *measured);
 void core_ended(core *c, uint64_t job, status st, const char *text);
 void core_fetched(core *c, const job_watcher *to, status st,
                   const store_record *r, const char *text);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/core_state.h"
+#include "daemon/strain.h"
 #include "sched/segment.h"
 
 static void
@@ -148,10 +149,17 @@ core_job_progress(core *c, job *j)
     tell_all(c, j, &m);
 }
 
+/* Texts that a message about a job's end borrows. */
+typedef struct ended_text {
+    char code[32], warning[CLIENT_MAX_WARNING + 1];
+} ended_text;
+
 static void
-done_message(const core *c, const job *j, client_message *m)
+done_message(const core *c, const job *j, client_message *m,
+             char warning[CLIENT_MAX_WARNING + 1])
 {
     uint32_t size = c->cfg.segment_size;
+    const document *doc = catalog_by_id(c->docs, j->document_id);
 
     *m = (client_message){.kind = CLIENT_DONE};
     m->u.done.job = j->id;
@@ -166,6 +174,11 @@ done_message(const core *c, const job *j, client_message *m)
         m->u.done.seconds = 0; /* the wall clock was set back */
     m->u.done.tokens_per_second = job_tokens_per_second(j, j->ended_ns, size);
     m->u.done.snapshot_bytes = j->snapshot_bytes;
+    if (doc) {
+        strain_sentence(warning, doc, c->cfg.trained_norm,
+                        c->cfg.n_trained_norm);
+        m->u.done.warning = warning;
+    }
     if (j->first_token_ns && j->accepted_ns)
         m->u.done.seconds_to_first_token =
             seconds_between(j->accepted_ns, j->first_token_ns);
@@ -177,15 +190,15 @@ done_message(const core *c, const job *j, client_message *m)
 }
 
 static void
-ended_message(const core *c, const job *j, client_message *m, char code[32])
+ended_message(const core *c, const job *j, client_message *m, ended_text *t)
 {
     if (j->state == CLIENT_STATE_DONE) {
-        done_message(c, j, m);
+        done_message(c, j, m, t->warning);
         return;
     }
     *m = (client_message){.kind = CLIENT_REFUSED};
-    (void)snprintf(code, 32, "%s", status_name(j->st));
-    m->u.refused.code = code;
+    (void)snprintf(t->code, sizeof(t->code), "%s", status_name(j->st));
+    m->u.refused.code = t->code;
     m->u.refused.text = lend(j->text);
     m->u.refused.job = j->id;
 }
@@ -194,12 +207,12 @@ void
 core_job_report(core *c, const job *j, const job_watcher *to)
 {
     client_message m;
-    char code[32];
+    ended_text text;
 
     if (job_is_active(j))
         progress_message(c, j, &m);
     else
-        ended_message(c, j, &m, code);
+        ended_message(c, j, &m, &text);
     core_tell(c, to, &m);
 }
 
@@ -267,7 +280,7 @@ static void
 finish(core *c, job *j)
 {
     client_message m = {.kind = CLIENT_DONE};
-    char code[32];
+    ended_text text;
 
     j->ending = j->end_out = false;
     core_job_state(c, j, j->end_state);
@@ -278,7 +291,7 @@ finish(core *c, job *j)
         j->kept = n_id;
         tell_tokens(c, j);
     }
-    ended_message(c, j, &m, code);
+    ended_message(c, j, &m, &text);
     tell_all(c, j, &m);
     j->n_watcher = 0;
     if (j->has_canceler) {
@@ -473,6 +486,8 @@ document_of(const core *c, const job *j)
     memcpy(doc.owner, j->owner, sizeof(doc.owner));
     if (j->n_write > 0)
         memcpy(doc.fingerprint, j->fingerprint, sizeof(doc.fingerprint));
+    if (j->n_write > 0)
+        doc.n_norm = c->cfg.n_norm;
     doc.pending = segment_tokens(j->n_write, j->tokens, c->cfg.segment_size);
     return doc;
 }
@@ -494,7 +509,8 @@ core_job_complete(core *c, job *j)
 
 /* The document's row and the end of its job became durable together. */
 void
-core_stored(core *c, uint64_t id, status st, const char *text)
+core_stored(core *c, uint64_t id, status st, const char *text,
+            const document *measured)
 {
     job *j = job_table_find(c->jobs, id);
     document doc;
@@ -504,6 +520,9 @@ core_stored(core *c, uint64_t id, status st, const char *text)
     j->storing = false;
     if (st == ST_OK) {
         doc = document_of(c, j);
+        doc.n_norm = measured ? measured->n_norm : 0;
+        if (measured)
+            memcpy(doc.norm, measured->norm, sizeof(doc.norm));
         st = catalog_add(c->docs, &doc);
         text = status_text();
     }

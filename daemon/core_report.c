@@ -6,6 +6,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "daemon/core_state.h"
+#include "daemon/strain.h"
 #include "sched/segment.h"
 
 enum {
@@ -36,9 +37,21 @@ describe_document(const document *doc, client_document *out, char *hex)
                              .pending_tokens = doc->pending};
 }
 
+/* Of one document alone: a list of them would not fit in a message. */
+static void
+describe_states(const core *c, const document *doc, client_document *out,
+                char warning[CLIENT_MAX_WARNING + 1])
+{
+    strain_sentence(warning, doc, c->cfg.trained_norm, c->cfg.n_trained_norm);
+    out->warning = warning;
+    out->state_norm = (float *)(uintptr_t)doc->norm;
+    out->n_norm = doc->n_norm;
+}
+
 status
 core_report_documents(core *c, const job_watcher *to, const document *only)
 {
+    char warning[CLIENT_MAX_WARNING + 1];
     client_message m = {.kind = CLIENT_DOCUMENTS};
     size_t n = catalog_count(c->docs);
     client_document *item = NULL;
@@ -55,6 +68,8 @@ core_report_documents(core *c, const job_watcher *to, const document *only)
             !core_sees(to, doc->owner))
             continue;
         describe_document(doc, &item[at], hex[at]);
+        if (only)
+            describe_states(c, doc, &item[at], warning);
         m.u.documents.n++;
     }
     m.u.documents.item = item;

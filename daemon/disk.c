@@ -58,11 +58,12 @@ done(helper_task *task, status st, const char *text)
         mem_free(w->snapshot);
         spool_free(w->ids);
     }
-    mem_free(w->data);
-    mem_free(w);
+    r.doc = &w->doc;
     if (is_wanted(&r))
         d->fn(d->ctx, &r);
     mem_free(crcs);
+    mem_free(w->data);
+    mem_free(w);
 }
 
 status
@@ -322,7 +323,7 @@ run_store(helper_task *task)
     if (s && s->failed != ST_OK)
         TRY(status_fail(s->failed, "%s", s->why));
     if (s)
-        TRY(intake_finish(s->in, w->doc.fingerprint, w->doc.segments - 1));
+        TRY(intake_finish(s->in, &w->doc));
     TRY(datadir_write_ids(w->owner->dir, &w->doc, w->ids));
 fail:
     if (s)

@@ -42,6 +42,7 @@ typedef struct disk_report {
     uint32_t **crcs; /* may be taken */
     status st;
     const char *text;
+    const document *doc; /* STORED: with its norms, during the call */
 } disk_report;
 typedef void disk_report_fn(void *ctx, const disk_report *r);
 

@@ -6,6 +6,7 @@
 
 #include "base/file.h"
 #include "base/mem.h"
+#include "proto/snapshot.h"
 
 struct intake {
     file_writer writer;
@@ -57,7 +58,7 @@ intake_check(intake *in, const uint8_t expected[HASH_BYTES])
 }
 
 static status
-check(const char *path, const uint8_t fingerprint[32], uint64_t n_segment)
+check(const char *path, document *doc)
 {
     snapshot_info info;
     file_map map = {0};
@@ -65,20 +66,25 @@ check(const char *path, const uint8_t fingerprint[32], uint64_t n_segment)
 
     TRY(file_map_open(&map, path));
     TRY(snapshot_check(&info, map.data, map.len));
-    if (info.n_segment != n_segment ||
-        memcmp(info.fingerprint, fingerprint, sizeof(info.fingerprint)) != 0)
+    if (info.n_segment != doc->segments - 1 ||
+        memcmp(info.fingerprint, doc->fingerprint, sizeof(info.fingerprint)) !=
+            0)
         TRY(status_fail(ST_WIRE, "the snapshot is of another model or place"));
+    if (doc->n_norm != info.n_layer)
+        doc->n_norm = 0;
+    if (doc->n_norm > 0)
+        snapshot_norms(doc->norm, map.data, &info);
 fail:
     file_map_close(&map);
     return st;
 }
 
 status
-intake_finish(intake *in, const uint8_t fingerprint[32], uint64_t n_segment)
+intake_finish(intake *in, document *doc)
 {
     status st;
 
-    TRY(check(in->writer.tmp, fingerprint, n_segment));
+    TRY(check(in->writer.tmp, doc));
     TRY(file_writer_finish(&in->writer, true));
 fail:
     return st;

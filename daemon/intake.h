@@ -11,7 +11,7 @@
 
 #include "base/hash.h"
 #include "base/status.h"
-#include "proto/snapshot.h"
+#include "daemon/catalog.h"
 
 typedef struct intake intake;
 
@@ -21,9 +21,9 @@ void intake_free(intake *in); /* deletes what was not finished */
 status intake_add(intake *in, const void *part, size_t len) MUST_USE;
 /* What the world said of the whole.  ST_WIRE: another hash. */
 status intake_check(intake *in, const uint8_t hash[HASH_BYTES]) MUST_USE;
-/* Checks the snapshot itself and makes it durable.  ST_WIRE: damaged, or not
- * after `n_segment` segments of the model `fingerprint`. */
-status intake_finish(intake *in, const uint8_t fingerprint[32],
-                     uint64_t n_segment) MUST_USE;
+/* Checks the snapshot itself, measures the norms of a document that wants
+ * n_norm of them, and makes it durable.  ST_WIRE: damaged, or not of the
+ * document's model, after all of its segments but the last. */
+status intake_finish(intake *in, document *doc) MUST_USE;
 
 #endif

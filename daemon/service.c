@@ -212,7 +212,7 @@ answer_late(service *v, const service_late *l)
         core_ended(v->core, l->id, l->st, l->text);
         break;
     case JOURNAL_STORED:
-        core_stored(v->core, l->id, l->st, l->text);
+        core_stored(v->core, l->id, l->st, l->text, NULL);
         break;
     case JOURNAL_REMOVED:
         core_removed(v->core, l->id, l->st, l->text);
@@ -348,7 +348,7 @@ service_on_journal(void *ctx, const journal_report *r)
         break;
     case JOURNAL_STORED:
         ended(v, r);
-        core_stored(v->core, r->id, r->st, r->text);
+        service_job_stored(v, r);
         break;
     case JOURNAL_REMOVED:
         removed(v, r);

@@ -441,11 +441,21 @@ service_job_files_stored(service *v, const disk_report *r)
     if (st == ST_OK && (!h || !j))
         return;
     if (st == ST_OK) {
+        h->doc.n_norm = r->doc->n_norm;
+        memcpy(h->doc.norm, r->doc->norm, sizeof(h->doc.norm));
         st = journal_store(v->journal, &h->doc, j);
         text = status_text();
     }
     if (st != ST_OK)
-        core_stored(v->core, r->id, st, text);
+        core_stored(v->core, r->id, st, text, NULL);
+}
+
+void
+service_job_stored(service *v, const journal_report *r)
+{
+    const holding *h = find(v, r->id);
+
+    core_stored(v->core, r->id, r->st, r->text, h ? &h->doc : NULL);
 }
 
 /* ------------------------------------------------------------ checkpoints ---

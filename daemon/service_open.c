@@ -158,6 +158,19 @@ fail:
     return st;
 }
 
+/* Associations are F32 and alike in all layers; with a window or bare layers
+ * the states are of several kinds. */
+static uint32_t
+measured_layers(const model_config *m)
+{
+    bool alike = m->memory == CONFIG_MEMORY_ASSOC && !m->window &&
+                 m->n_layer <= CLIENT_MAX_LAYER;
+
+    for (uint32_t l = 0; l < m->n_layer; l++)
+        alike = alike && !config_is_bare(m, l);
+    return alike ? m->n_layer : 0;
+}
+
 static status
 open_core(service *v)
 {
@@ -167,6 +180,9 @@ open_core(service *v)
         .n_layer = v->model.n_layer,
         .segment_size = v->model.segment_size,
         .n_vocab = v->model.n_vocab,
+        .trained_norm = v->model.trained_norm,
+        .n_trained_norm = v->model.n_trained_norm,
+        .n_norm = measured_layers(&v->model),
         .n_eos = v->model.n_eos,
         .max_input = v->set->max_input,
         .max_queue = (uint32_t)v->set->max_queue,

@@ -105,6 +105,7 @@ void service_job_written(service *v, const disk_report *r);
 void service_job_loaded(service *v, const journal_report *r);
 void service_job_tokenized(void *ctx, const tokens_report *r);
 void service_job_files_stored(service *v, const disk_report *r);
+void service_job_stored(service *v, const journal_report *r);
 void service_job_checkpoint(service *v, const disk_report *r);
 void service_job_drained(service *v, const zsocket_peer *world);
 /* Tells the core of failures that were put off.  True: there were some. */

@@ -2,12 +2,13 @@
 /* The journal's schema, documents, checkpoints, and the daemon's own notes. */
 #include "daemon/store.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "daemon/store_impl.h"
 
-enum { SCHEMA_VERSION = 3, MAX_INCIDENT = 1000 };
+enum { SCHEMA_VERSION = 4, MAX_INCIDENT = 1000 };
 
 /* A value that is not bound is NULL, and no column but the answer takes it. */
 static const char *const SCHEMA[SCHEMA_VERSION] = {
@@ -60,6 +61,9 @@ static const char *const SCHEMA[SCHEMA_VERSION] = {
     "DROP TABLE document;"
     "ALTER TABLE owned RENAME TO document;"
     "PRAGMA user_version = 3;",
+    /* F32, one a layer; none where nobody measured. */
+    "ALTER TABLE document ADD COLUMN norms BLOB NOT NULL DEFAULT x'';"
+    "PRAGMA user_version = 4;",
 };
 
 /* --------------------------------------------------------------- opening ---
@@ -164,7 +168,7 @@ store_add_document(store *s, const document *doc)
     status st;
 
     TRY(sql_start(s->db, &q,
-                  "INSERT INTO document VALUES (?,?,?,?,?,?,?,?,?)"));
+                  "INSERT INTO document VALUES (?,?,?,?,?,?,?,?,?,?)"));
     sql_put_number(q, 1, doc->id);
     sql_put_text(q, 2, doc->name);
     sql_put_bytes(q, 3, doc->fingerprint, sizeof(doc->fingerprint));
@@ -174,6 +178,7 @@ store_add_document(store *s, const document *doc)
     sql_put_number(q, 7, doc->pending);
     sql_put_number(q, 8, (uint64_t)doc->created_ms);
     sql_put_text(q, 9, doc->owner);
+    sql_put_bytes(q, 10, doc->norm, doc->n_norm * sizeof(float));
     TRY(sql_run(q));
 fail:
     return st;
@@ -189,6 +194,28 @@ store_remove_document(store *s, uint64_t id)
     sql_put_number(q, 1, id);
     TRY(sql_run(q));
 fail:
+    return st;
+}
+
+static status
+read_norms(const sql_query *q, document *doc)
+{
+    float *norm = NULL;
+    size_t len;
+    status st;
+
+    TRY(sql_copy(q, 9, &norm, &len));
+    doc->n_norm = (uint32_t)(len / sizeof(float));
+    if (len % sizeof(float) != 0 || len > sizeof(doc->norm))
+        TRY(status_fail(ST_IO, "the row of document '%s' is damaged",
+                        doc->name));
+    memcpy(doc->norm, norm, len);
+    for (uint32_t i = 0; i < doc->n_norm; i++)
+        if (!(doc->norm[i] >= 0) || !isfinite(doc->norm[i]))
+            TRY(status_fail(ST_IO, "the row of document '%s' is damaged",
+                            doc->name));
+fail:
+    mem_free(norm);
     return st;
 }
 
@@ -209,7 +236,7 @@ read_document(const sql_query *q, document *doc)
         (doc->segments > 1) != (doc->snapshot_bytes > 0))
         return status_fail(ST_IO, "the row of document '%s' is damaged",
                            doc->name);
-    return ST_OK;
+    return read_norms(q, doc);
 }
 
 status

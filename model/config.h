@@ -113,6 +113,10 @@ typedef struct model_config {
     bool gating;
     uint64_t bare[CONFIG_MAX_LAYER / 64]; /* bit l: layer l has no memory */
     /* ---- the rest ---- */
+    float trained_norm[CONFIG_MAX_LAYER]; /* trained_state_norms: the largest
+                                             norm of each layer's state within
+                                             the trained length */
+    uint32_t n_trained_norm;              /* n_layer, or 0: not said */
     double lora_alpha;  /* of LoRA parts that were not merged; 0: not said */
     config_dtype dtype; /* type named by the file; tensors may differ */
     uint32_t n_eos;

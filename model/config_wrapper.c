@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The wrapper's part of config.json: ARMT as packaged, ARMT as the first
  * wrapper left it (everything must be said), RMT, and a base model alone. */
+#include <float.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -282,6 +283,30 @@ read_wrap_layers(const config_reader *r, model_config *cfg)
     return ST_OK;
 }
 
+static status
+read_trained_norms(const config_reader *r, model_config *cfg)
+{
+    const char *const name = "trained_state_norms";
+    const char *const expected = "null or one number from 0 on a layer";
+    const json *list = json_get(r->top, name);
+
+    if (json_is_null(list))
+        return ST_OK;
+    if (!json_is_array(list) || json_size(list) != cfg->n_layer ||
+        cfg->n_layer > CONFIG_MAX_LAYER)
+        return config_bad(r, name, expected);
+    for (uint32_t l = 0; l < cfg->n_layer; l++) {
+        const json *v = json_at(list, l);
+
+        if (!json_is_number(v) || !(json_number(v) >= 0) ||
+            json_number(v) > (double)FLT_MAX)
+            return config_bad(r, name, expected);
+        cfg->trained_norm[l] = (float)json_number(v);
+    }
+    cfg->n_trained_norm = cfg->n_layer;
+    return ST_OK;
+}
+
 status
 config_read_layers(const config_reader *r, model_config *cfg)
 {
@@ -298,6 +323,7 @@ config_read_layers(const config_reader *r, model_config *cfg)
     if (strcmp(list, lists[cfg->block]) != 0)
         return config_refuse(r, "layers_attr", list);
     TRY(read_wrap_layers(r, cfg));
+    TRY(read_trained_norms(r, cfg));
 
 fail:
     return st;

@@ -151,11 +151,27 @@ done(const client_message *m)
 
     TRY(line(m->u.done.document, CLIENT_MAX_NAME, "document"));
     TRY(line(m->u.done.finish, MAX_WORD, "finish"));
+    TRY(line(m->u.done.warning, CLIENT_MAX_WARNING, "warning"));
     TRY(seconds(m->u.done.seconds, "seconds"));
     TRY(seconds(m->u.done.seconds_to_first_token, "seconds_to_first_token"));
     TRY(seconds(m->u.done.tokens_per_second, "tokens_per_second"));
     if (m->u.done.n_id > CLIENT_MAX_GENERATE)
         st = wrong("generated_ids");
+fail:
+    return st;
+}
+
+static status
+norms(const client_document *d)
+{
+    status st;
+
+    TRY(line(d->warning, CLIENT_MAX_WARNING, "warning"));
+    if (d->n_norm > CLIENT_MAX_LAYER)
+        st = wrong("state_norm");
+    for (size_t i = 0; st == ST_OK && i < d->n_norm; i++)
+        if (!(d->state_norm[i] >= 0) || !isfinite(d->state_norm[i]))
+            st = wrong("state_norm");
 fail:
     return st;
 }
@@ -169,6 +185,7 @@ documents(const client_message *m)
         TRY(document(m->u.documents.item[i].name));
         TRY(line(m->u.documents.item[i].model, CLIENT_MAX_NAME, "model"));
         TRY(line(m->u.documents.item[i].owner, MAX_WORD, "owner"));
+        TRY(norms(&m->u.documents.item[i]));
     }
 fail:
     return st;

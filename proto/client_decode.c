@@ -143,6 +143,7 @@ done(client_message *m, const Longwave__Client__Done *p)
     m->u.done.tokens_per_second = p->tokens_per_second;
     TRY(mem_strdup(&m->u.done.document, p->document));
     TRY(mem_strdup(&m->u.done.finish, p->finish));
+    TRY(mem_strdup(&m->u.done.warning, p->warning));
     TRY(bytes(&m->u.done.text, &m->u.done.text_len, &p->text));
     TRY(mem_new(&m->u.done.ids, p->n_generated_ids, sizeof(int32_t)));
     m->u.done.n_id = p->n_generated_ids;
@@ -169,6 +170,12 @@ documents(client_message *m, const Longwave__Client__DocumentList *p)
         TRY(mem_strdup(&to->name, from->name));
         TRY(mem_strdup(&to->model, from->model));
         TRY(mem_strdup(&to->owner, from->owner));
+        TRY(mem_strdup(&to->warning, from->warning));
+        TRY(mem_new(&to->state_norm, from->n_state_norm, sizeof(float)));
+        to->n_norm = from->n_state_norm;
+        if (to->n_norm > 0)
+            memcpy(to->state_norm, from->state_norm,
+                   to->n_norm * sizeof(float));
         to->tokens = from->tokens;
         to->segments = from->segments;
         to->snapshot_bytes = from->snapshot_bytes;

@@ -251,6 +251,7 @@ done(building *b, const client_message *m)
     p->text.len = m->u.done.text_len;
     p->snapshot_bytes = m->u.done.snapshot_bytes;
     p->finish = m->u.done.finish;
+    p->warning = m->u.done.warning;
     p->skipped_tokens = m->u.done.skipped_tokens;
     p->tokens_per_second = m->u.done.tokens_per_second;
 }
@@ -281,6 +282,9 @@ documents(building *b, const client_message *m)
         to->owner = from->owner;
         to->created_ms = from->created_ms;
         to->pending_tokens = from->pending_tokens;
+        to->n_state_norm = from->n_norm;
+        to->state_norm = from->state_norm;
+        to->warning = from->warning;
     }
     return ST_OK;
 }

@@ -100,6 +100,8 @@ fini_documents(client_message *m)
         mem_free(m->u.documents.item[i].name);
         mem_free(m->u.documents.item[i].owner);
         mem_free(m->u.documents.item[i].model);
+        mem_free(m->u.documents.item[i].warning);
+        mem_free(m->u.documents.item[i].state_norm);
     }
     mem_free(m->u.documents.item);
 }
@@ -172,6 +174,7 @@ client_message_fini(client_message *m)
     case CLIENT_DONE:
         mem_free(m->u.done.document);
         mem_free(m->u.done.finish);
+        mem_free(m->u.done.warning);
         mem_free(m->u.done.text);
         mem_free(m->u.done.ids);
         break;

@@ -24,6 +24,8 @@ enum {
     CLIENT_MAX_KEY = 64, /* of an idempotency key */
     CLIENT_HASH = 32,
     CLIENT_MAX_NAME = 255,
+    CLIENT_MAX_WARNING = 255,
+    CLIENT_MAX_LAYER = 1024, /* norms of a document's states */
     CLIENT_MAX_STOP = 16,
     CLIENT_MAX_STOP_BYTES = 256,
     CLIENT_MAX_GENERATE = 1 << 16
@@ -83,6 +85,9 @@ typedef struct client_document {
     uint64_t tokens, segments, snapshot_bytes;
     int64_t created_ms;
     uint32_t pending_tokens;
+    float *state_norm; /* of each layer; none but in the answer to Show */
+    size_t n_norm;
+    char *warning; /* why answers may be worth less, or empty */
 } client_document;
 
 typedef struct client_job {
@@ -160,6 +165,7 @@ typedef struct client_message {
         struct {
             uint64_t job, tokens, segments, snapshot_bytes, skipped_tokens;
             char *document, *finish, *text;
+            char *warning; /* why the answer may be worth less, or empty */
             size_t text_len;
             double seconds, seconds_to_first_token, tokens_per_second;
             int32_t *ids;

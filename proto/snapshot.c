@@ -2,7 +2,8 @@
 /* Header, hash and checks of a document's bytes. */
 #include "proto/snapshot.h"
 
-#include <stdbool.h>
+#include <float.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -92,17 +93,46 @@ fail:
     return st;
 }
 
-/* By the bits: an exponent of all ones is an infinity or no number.  The upper
- * one of two 16-bit numbers with such bits is one, too. */
-static bool
-all_finite(const uint8_t *p, size_t n)
+/* Where the first number is that is not finite: by the bits, an exponent of
+ * all ones is an infinity or no number.  The upper one of two 16-bit numbers
+ * with such bits is one, too.  `n` if there is none. */
+static uint64_t
+first_wild(const uint8_t *p, uint64_t n)
 {
     const uint32_t exponent = UINT32_C(0x7F800000);
 
-    for (size_t i = 0; i < n; i++, p += 4)
+    for (uint64_t i = 0; i < n; i++, p += 4)
         if ((get(p, 4) & exponent) == exponent)
-            return false;
-    return true;
+            return i;
+    return n;
+}
+
+static float
+number(const uint8_t *p)
+{
+    uint32_t bits = (uint32_t)get(p, 4);
+    float value;
+
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
+void
+snapshot_norms(float *norm, const uint8_t *data, const snapshot_info *info)
+{
+    const uint8_t *p = data + SNAPSHOT_HEADER;
+    uint64_t n = info->state_bytes / sizeof(float) / info->n_layer;
+
+    for (uint32_t l = 0; l < info->n_layer; l++) {
+        double sum = 0;
+
+        for (uint64_t i = 0; i < n; i++, p += 4) {
+            double x = (double)number(p);
+
+            sum += x * x;
+        }
+        norm[l] = (float)fmin(sqrt(sum), (double)FLT_MAX);
+    }
 }
 
 status
@@ -110,6 +140,7 @@ snapshot_check(snapshot_info *out, const uint8_t *data, size_t len)
 {
     uint8_t sum[HASH_BYTES];
     snapshot_info info;
+    uint64_t n, wild;
     status st;
 
     if (len < SNAPSHOT_HEADER || memcmp(data, MAGIC, sizeof(MAGIC)) != 0)
@@ -127,9 +158,13 @@ snapshot_check(snapshot_info *out, const uint8_t *data, size_t len)
     if (memcmp(sum, data + AT_HASH, sizeof(sum)) != 0)
         return status_fail(ST_WIRE,
                            "the snapshot is damaged: its hash differs");
-    if (!all_finite(data + SNAPSHOT_HEADER, (len - SNAPSHOT_HEADER) / 4))
-        return status_fail(ST_WIRE, "the snapshot has numbers that are not "
-                                    "finite");
+    n = (len - SNAPSHOT_HEADER) / 4;
+    wild = first_wild(data + SNAPSHOT_HEADER, n);
+    if (wild < n)
+        return status_fail(ST_WIRE,
+                           "the snapshot has numbers that are not finite (from "
+                           "byte %llu on): the memory has run away",
+                           (unsigned long long)(SNAPSHOT_HEADER + 4 * wild));
     *out = info;
     return ST_OK;
 fail:

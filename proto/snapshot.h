@@ -34,6 +34,10 @@ status snapshot_bytes(size_t *out, uint64_t state_bytes) MUST_USE;
 /* Fills the header of data[len], whose payload is in place. */
 status snapshot_seal(uint8_t *data, size_t len,
                      const snapshot_info *info) MUST_USE;
+/* Euclidean norm of each layer's state of a checked snapshot whose payload is
+ * F32, the same number of them a layer; norm[n_layer]. */
+void snapshot_norms(float *norm, const uint8_t *data,
+                    const snapshot_info *info);
 /* Checks magic, version, length, hash and that every float is finite; of 16-bit
  * numbers, every other one. */
 status snapshot_check(snapshot_info *out, const uint8_t *data,

@@ -247,7 +247,7 @@ it_can_be_too_late_to_cancel(void **state)
     harness_input(h, 1, 8);
     (void)EXPECT_ACTION(CORE_STORE);
     refused(h, harness_job(CLIENT_CANCEL, 1), "state");
-    core_stored(h->c, 1, ST_OK, "");
+    core_stored(h->c, 1, ST_OK, "", NULL);
     harness_skip(h);
     refused(h, harness_job(CLIENT_CANCEL, 1), "state");
     harness_fini(h);
@@ -304,11 +304,40 @@ watchers_hear_the_end(void **state)
     harness_chunk(h, 1, 1, 0, 32);
     core_submitted(h->c, 1, ST_OK, "");
     core_tokenized(h->c, 1, 8, true);
-    core_stored(h->c, 1, ST_OK, "");
+    core_stored(h->c, 1, ST_OK, "", NULL);
     while (h->action[h->read].message != CLIENT_DONE)
         h->read++;
     assert_int_equal(EXPECT_CLIENT(CLIENT_DONE)->request, 1);
     assert_int_equal(EXPECT_CLIENT(CLIENT_DONE)->request, 4);
+    harness_fini(h);
+}
+
+/* Twice the trained norm is fine, more is told with every answer. */
+static void
+a_strained_memory_is_told(void **state)
+{
+    const document calm = {.n_norm = 2, .norm = {20, 40}};
+    const document wild = {.n_norm = 2, .norm = {1, 50}};
+    harness box;
+    harness *h = &box;
+
+    (void)state;
+    harness_init(h, 8);
+    harness_client(h, 1, harness_add("calm", 32));
+    harness_input(h, 1, 8);
+    core_stored(h->c, 1, ST_OK, "", &calm);
+    harness_skip(h);
+    harness_client(h, 1, harness_name(CLIENT_SHOW, "calm"));
+    assert_string_equal(EXPECT_CLIENT(CLIENT_DOCUMENTS)->text, "");
+    harness_client(h, 1, harness_add("wild", 32));
+    harness_input(h, 2, 8);
+    harness_skip(h);
+    core_stored(h->c, 2, ST_OK, "", &wild);
+    while (h->action[h->read].message != CLIENT_DONE)
+        h->read++;
+    assert_non_null(strstr(EXPECT_CLIENT(CLIENT_DONE)->text, "layer 1"));
+    harness_client(h, 1, harness_name(CLIENT_SHOW, "wild"));
+    assert_non_null(strstr(EXPECT_CLIENT(CLIENT_DOCUMENTS)->text, "2.5 times"));
     harness_fini(h);
 }
 
@@ -504,6 +533,7 @@ main(void)
         cmocka_unit_test(it_can_be_too_late_to_cancel),
         cmocka_unit_test(a_client_that_left_takes_only_its_input_along),
         cmocka_unit_test(watchers_hear_the_end),
+        cmocka_unit_test(a_strained_memory_is_told),
         cmocka_unit_test(documents_in_use_are_not_removed),
         cmocka_unit_test(a_removal_that_fails_leaves_the_document),
     };

@@ -26,6 +26,8 @@ copy_client(harness_action *to, const client_message *m)
         to->snapshot_bytes = m->u.done.snapshot_bytes;
         (void)snprintf(to->finish, sizeof(to->finish), "%s",
                        m->u.done.finish ? m->u.done.finish : "");
+        (void)snprintf(to->text, sizeof(to->text), "%s",
+                       m->u.done.warning ? m->u.done.warning : "");
     } else if (m->kind == CLIENT_PROGRESS) {
         to->job = m->u.progress.job;
         to->state = m->u.progress.state;
@@ -33,7 +35,12 @@ copy_client(harness_action *to, const client_message *m)
     } else if (m->kind == CLIENT_TOKEN) {
         to->index = m->u.token.index;
     } else if (m->kind == CLIENT_DOCUMENTS) {
+        const client_document *d = m->u.documents.item;
+
         to->n_item = m->u.documents.n;
+        if (to->n_item == 1)
+            (void)snprintf(to->text, sizeof(to->text), "%s",
+                           d->warning ? d->warning : "");
     } else if (m->kind == CLIENT_JOB_LIST) {
         to->n_item = m->u.jobs.n;
     } else if (m->kind == CLIENT_STATUS) {
@@ -99,11 +106,15 @@ harness_time(harness *h, uint64_t ms)
     core_set_time(h->c, &h->time);
 }
 
+static const float TRAINED[] = {10, 20};
+
 static void
 init(harness *h, uint32_t max_queue, uint64_t max_input, uint64_t window)
 {
     core_config cfg = {.model = "tiny",
                        .n_layer = 2,
+                       .trained_norm = TRAINED,
+                       .n_trained_norm = 2,
                        .segment_size = HARNESS_SEGMENT,
                        .n_vocab = 100,
                        .n_eos = 1,

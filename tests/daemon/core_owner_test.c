@@ -88,7 +88,7 @@ what_was_added_is_its_owners(void **state)
     while ((a = &h->action[h->read++])->kind != CORE_STORE)
         assert_true(h->read < h->n);
     assert_string_equal(a->doc.owner, ANN);
-    core_stored(h->c, 1, ST_OK, "");
+    core_stored(h->c, 1, ST_OK, "", NULL);
     harness_skip(h);
     assert_int_equal(count(h, BOB, CLIENT_LIST), 0);
     assert_int_equal(count(h, ANN, CLIENT_LIST), 1);

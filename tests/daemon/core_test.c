@@ -19,7 +19,7 @@ one_segment_needs_no_world(void **state)
     assert_int_equal(a->doc.snapshot_bytes, 0);
     assert_false(document_has_model(&a->doc));
     EXPECT_NOTHING();
-    core_stored(h->c, 1, ST_OK, "");
+    core_stored(h->c, 1, ST_OK, "", NULL);
     (void)EXPECT_ACTION(CORE_JOB_DROP);
     a = EXPECT_CLIENT(CLIENT_DONE);
     assert_int_equal(a->n_segment, 1);
@@ -212,7 +212,7 @@ nothing_is_kept_when_storing_fails(void **state)
     harness_client(h, 1, harness_add("d", 32));
     harness_input(h, 1, 8);
     (void)EXPECT_ACTION(CORE_STORE);
-    core_stored(h->c, 1, ST_IO, "the disk is full");
+    core_stored(h->c, 1, ST_IO, "the disk is full", NULL);
     (void)harness_end(h, 1, CLIENT_FAILED);
     EXPECT_REFUSED("io");
     assert_null(catalog_find(core_catalog(h->c), "local", "d"));
@@ -269,7 +269,7 @@ shutdown_puts_away_what_runs(void **state)
     (void)EXPECT_ACTION(CORE_ATTEMPT_DROP); /* and no failure */
     (void)EXPECT_WORLD(WORLD_STOP);
     EXPECT_NOTHING();
-    core_stored(h->c, 1, ST_OK, "");
+    core_stored(h->c, 1, ST_OK, "", NULL);
     (void)EXPECT_ACTION(CORE_JOB_DROP);
     (void)EXPECT_CLIENT(CLIENT_DONE);
     assert_int_equal(EXPECT_ACTION(CORE_LEAVE)->number, 0);

@@ -14,6 +14,8 @@ a_document(uint64_t id, const char *name)
                     .segments = 3,
                     .snapshot_bytes = 100,
                     .pending = 4,
+                    .n_norm = 3,
+                    .norm = {0, 2.5F, 1e30F},
                     .created_ms = 1234567890123};
 
     (void)snprintf(doc.name, sizeof(doc.name), "%s", name);

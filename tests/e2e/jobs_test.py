@@ -38,6 +38,8 @@ class Jobs(Place):
         self.assertEqual(shown["segments"], 4)
         self.assertEqual(shown["pending_tokens"], 51 - 3 * SEGMENT)
         self.assertEqual(len(shown["model"]), 64)
+        self.assertTrue(shown["state_norms"])
+        self.assertTrue(all(x > 0 for x in shown["state_norms"]))
         self.call("rm", "b")
         self.refused("show", "b", says="no document named 'b'")
         self.add("b", text_of(5))

@@ -348,6 +348,11 @@ bad_values(void **state)
         {"\"d_mem\":0", ""},
         {"\"d_mem\":1000000", ""},
         {"\"correction\":1", ""},
+        {"\"trained_state_norms\":1", ""},
+        {"\"trained_state_norms\":[1,2]", ""},
+        {"\"trained_state_norms\":[1,2,-1]", ""},
+        {"\"trained_state_norms\":[1,2,\"3\"]", ""},
+        {"\"trained_state_norms\":[1,2,1e39]", ""},
         {"\"wrap_layers\":[true]", ""},
         {"\"wrap_layers\":[1,1,1]", ""},
         {"\"architectures\":\"ARMTForCausalLM\"", ""},
@@ -478,6 +483,20 @@ wrapped_layers(void **state)
 }
 
 static void
+trained_norms(void **state)
+{
+    model_config cfg;
+
+    (void)state;
+    EXPECT_OK(parse(&cfg, "", ""));
+    assert_int_equal(cfg.n_trained_norm, 0);
+    EXPECT_OK(parse(&cfg, "\"trained_state_norms\":[0,1.5,200]", ""));
+    assert_int_equal(cfg.n_trained_norm, 3);
+    assert_true(cfg.trained_norm[0] == 0 && cfg.trained_norm[1] == 1.5F);
+    assert_true(cfg.trained_norm[2] == 200);
+}
+
+static void
 lora_alpha(void **state)
 {
     char dir[] = "/tmp/longwave-config-XXXXXX";
@@ -563,6 +582,7 @@ main(void)
         cmocka_unit_test(golden_options),
         cmocka_unit_test(windows),
         cmocka_unit_test(wrapped_layers),
+        cmocka_unit_test(trained_norms),
         cmocka_unit_test(lora_alpha),
         cmocka_unit_test(defaults),
         cmocka_unit_test(key_norm),

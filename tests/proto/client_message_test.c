@@ -181,6 +181,7 @@ done_goes_round(void **state)
                                    .skipped_tokens = 5,
                                    .document = "d",
                                    .finish = "length",
+                                   .warning = "out of range",
                                    .text = "answer",
                                    .text_len = 6,
                                    .seconds = 1.5,
@@ -198,6 +199,7 @@ done_goes_round(void **state)
     assert_int_equal(got.u.done.skipped_tokens, 5);
     assert_string_equal(got.u.done.document, "d");
     assert_string_equal(got.u.done.finish, "length");
+    assert_string_equal(got.u.done.warning, "out of range");
     assert_string_equal(got.u.done.text, "answer");
     assert_int_equal(got.u.done.text_len, 6);
     assert_true(got.u.done.seconds == 1.5);
@@ -219,7 +221,11 @@ done_goes_round(void **state)
 static void
 lists_go_round(void **state)
 {
+    float norm[] = {0, 1.5F, 3e38F};
     client_document documents[] = {{.name = "a",
+                                    .state_norm = norm,
+                                    .n_norm = 3,
+                                    .warning = "strained",
                                     .model = "f00d",
                                     .tokens = 1,
                                     .segments = 2,
@@ -250,7 +256,11 @@ lists_go_round(void **state)
     assert_int_equal(got.u.documents.item[0].snapshot_bytes, 3);
     assert_int_equal(got.u.documents.item[0].created_ms, -4);
     assert_int_equal(got.u.documents.item[0].pending_tokens, 5);
+    assert_int_equal(got.u.documents.item[0].n_norm, 3);
+    assert_memory_equal(got.u.documents.item[0].state_norm, norm, sizeof(norm));
+    assert_string_equal(got.u.documents.item[0].warning, "strained");
     assert_string_equal(got.u.documents.item[1].name, "b");
+    assert_int_equal(got.u.documents.item[1].n_norm, 0);
     client_message_fini(&got);
 
     m = (client_message){.kind = CLIENT_JOB_LIST,

@@ -114,6 +114,32 @@ numbers_are_finite(void **state)
 }
 
 static void
+norms_are_of_layers(void **state)
+{
+    const float big = 3e38F;
+    snapshot_info info;
+    float norm[N_LAYER];
+    double sum[N_LAYER] = {0};
+    size_t len;
+    uint8_t *data = a_snapshot(&len);
+
+    (void)state;
+    for (int i = 0; i < N_LAYER * N_FLOAT; i++)
+        sum[i / N_FLOAT] += (i - 0.5) * (i - 0.5);
+    EXPECT_OK(snapshot_check(&info, data, len));
+    snapshot_norms(norm, data, &info);
+    for (int l = 0; l < N_LAYER; l++)
+        assert_true(fabs((double)norm[l] - sqrt(sum[l])) < 1e-6);
+
+    /* The largest numbers have a finite norm too. */
+    for (int i = 0; i < N_FLOAT; i++)
+        memcpy(data + SNAPSHOT_HEADER + 4 * i, &big, sizeof(big));
+    snapshot_norms(norm, data, &info);
+    assert_true(isfinite(norm[0]) && norm[0] >= big);
+    mem_free(data);
+}
+
+static void
 sizes_are_checked(void **state)
 {
     snapshot_info info = {.n_layer = 2, .state_bytes = UINT64_MAX - 90};
@@ -138,6 +164,7 @@ main(void)
         cmocka_unit_test(every_cut_is_found),
         cmocka_unit_test(versions_are_told),
         cmocka_unit_test(numbers_are_finite),
+        cmocka_unit_test(norms_are_of_layers),
         cmocka_unit_test(sizes_are_checked),
     };
 
