@@ -55,8 +55,9 @@ def tell_moves(world, rng, moves, objects):
     return out
 
 
-def document(task, lang, prose, rng, n, S):
-    """ids [n, S] and questions (ids, answer ids, last value, told)."""
+def document(task, lang, prose, rng, n, S, recent):
+    """ids [n, S] and questions (ids, answer ids, last value, told).  Facts
+    are in the last `recent` segments before the last one, 0: anywhere."""
     kinds = {"key": (KV,), "silent": (KV,), "person": (PERSON,),
              "object": (PERSON, OBJECT)}[task]
     world = facts.World(lang, rng, kinds, 0.0, sizes=(8, 8, 10, 3))
@@ -68,7 +69,12 @@ def document(task, lang, prose, rng, n, S):
             told.append((lang.say(rng, "kv", k=k, v=v), (KV, k, v)))
     else:
         told = tell_moves(world, rng, 5, 3 if task == "object" else 0)
-    head, _ = facts.splice(prose, rng, (n - 1) * S, [s for s, _ in told], True)
+    near = min(recent or n - 1, n - 1)
+    head, _ = facts.splice(prose, rng, near * S, [s for s, _ in told],
+                           near == n - 1)
+    if near < n - 1:
+        far, _ = facts.splice(prose, rng, (n - 1 - near) * S, [], True)
+        head = np.concatenate([far, head])
     tail, _ = facts.splice(prose, rng, S, [])
     last = told[-1][1]
     asked = []
@@ -105,8 +111,9 @@ def rows_of(lang, prose, rng, questions, S):
     return ids, target
 
 
-def right(model, weights, state, owner, ids, target, device):
-    got = []
+def right(model, weights, state, owner, ids, target, device, silent):
+    """Whether each answer is right, and whether it begins with `silent`."""
+    got, mute = [], []
     for part in range(0, len(ids), 64):
         at = slice(part, part + 64)
         who = torch.as_tensor(owner[at], device=device)
@@ -115,10 +122,14 @@ def right(model, weights, state, owner, ids, target, device):
                             weights)
         want = torch.as_tensor(target[at], device=device).long()
         where = (want >= 0).nonzero(as_tuple=True)
-        bad = (model.logits(rows[where]).argmax(-1) != want[where]).float()
+        best = model.logits(rows[where]).argmax(-1)
+        bad = (best != want[where]).float()
         wrong = torch.zeros(len(want), device=device)
         got.append(wrong.index_add_(0, where[0], bad) == 0)
-    return torch.cat(got).cpu().numpy()
+        first = torch.ones_like(where[0], dtype=torch.bool)
+        first[1:] = where[0][1:] != where[0][:-1]
+        mute.append(best[first] == silent)
+    return torch.cat(got).cpu().numpy(), torch.cat(mute).cpu().numpy()
 
 
 def interval(hits, docs, rng):
@@ -141,7 +152,7 @@ def cell(model, task, tokens, lang, prose, flags, device):
     docs = max(flags.docs if tokens < 500000 else 5, -(-want // per))
     texts, questions, owner = [], [], []
     for d in range(docs):
-        ids, q = document(task, lang, prose, rng, n, S)
+        ids, q = document(task, lang, prose, rng, n, S, flags.recent)
         texts.append(ids)
         questions += q
         owner += [d] * len(q)
@@ -150,26 +161,30 @@ def cell(model, task, tokens, lang, prose, flags, device):
     state, norms, weights = model.empty(docs), {}, model.weights()
     for s in range(n):
         state = model.segment(text[:, s].int(), state, weights)[1]
-        if s + 1 in (4, 64, 512, 1000, 4096) or s + 1 == n:
+        if s + 1 in (4, 64, 512, 1000, 4096, 10000) or s + 1 == n:
             norms[s + 1] = [round(a.square().sum((1, 2)).sqrt().mean().item(),
                                   2) for a in state if a is not None]
     owner = np.array(owner)
-    hits = right(model, weights, state, owner, ids, target, device)
-    off = right(model, weights, model.empty(docs), owner, ids, target, device)
+    rest = (owner, ids, target, device, lang.silent[0])
+    hits, mute = right(model, weights, state, *rest)
+    off = right(model, weights, model.empty(docs), *rest)[0]
     values = np.array([str(q[1]) for q in questions])
     told = values != "None"
-    often = max(np.mean(values == v) for v in set(values))
+    often = max(np.mean(values == v) for v in set(values.tolist()))
     draw = np.random.default_rng(1)
     out = {"task": task, "tokens": n * S, "questions": len(questions),
            "docs": docs, "accuracy": round(float(hits.mean()), 3),
            "interval": interval(hits, owner, draw),
            "off": round(float(off.mean()), 3),
            "last": round(float(np.mean([q[1] == q[2] for q in questions])), 3),
-           "often": round(float(often), 3), "norms": norms}
+           "often": round(float(often), 3),
+           "told_called_silent": round(float(mute[told].mean()), 3),
+           "repeats": n * S > len(prose.ids), "norms": norms}
     if task == "silent":
         out["silent"] = round(float(hits[~told].mean()), 3)
         out["told"] = round(float(hits[told].mean()), 3)
         out["accuracy"] = round((out["silent"] + out["told"]) / 2, 3)
+        out["off"] = round(float(off[~told].mean() + off[told].mean()) / 2, 3)
     return out
 
 
@@ -194,6 +209,8 @@ def main():
     p.add_argument("--questions", type=int, default=400)
     p.add_argument("--docs", type=int, default=20)
     p.add_argument("--seed", default="0")
+    p.add_argument("--recent", type=int, default=0,
+                   help="facts in the last so many segments only")
     p.add_argument("--amp", action="store_true", help="products in bf16")
     p.add_argument("--json")
     flags = p.parse_args()

@@ -55,16 +55,23 @@ def config(s, bos, eos, dtype):
         "layers_attr": "model.layers", "dtype": dtype}
 
 
-def save(m, out, tokenizer, dtype=torch.bfloat16):
-    """Tokens 0 and 1 of our tokenizer begin and end a text."""
+def save(m, out, tokenizer, dtype=torch.bfloat16, norms=None):
+    """Tokens 0 and 1 of our tokenizer begin and end a text.  `norms`: the
+    largest of the states of the layers that write, within the trained
+    length."""
     os.makedirs(out, exist_ok=True)
     sd = m.state_dict()
     tensors = {theirs: sd[ours].detach().to("cpu", dtype).contiguous()
                for ours, theirs in names(m.s).items()}
+    for i in range(m.s.first):      # nothing is ever written there
+        tensors[f"{ROOT}model.layers.{i}.W_mv.weight"].zero_()
     save_file(tensors, os.path.join(out, "model.safetensors"),
               metadata={"format": "pt"})
+    fields = config(m.s, 0, 1, str(dtype).partition(".")[2])
+    if norms:
+        fields["trained_state_norms"] = [0.0] * m.s.first + norms
     with open(os.path.join(out, "config.json"), "w", encoding="utf-8") as f:
-        json.dump(config(m.s, 0, 1, str(dtype).partition(".")[2]), f, indent=1)
+        json.dump(fields, f, indent=1)
         f.write("\n")
     shutil.copy(tokenizer, os.path.join(out, "tokenizer.json"))
 

@@ -1,10 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names, things and phrasings of the facts.  TRAIN and EVAL share none.
+"""Names, things and phrasings of the facts.  TRAIN and EVAL, which are the
+lists of longwave-eval, share none.
 
 In a template {k} is a key (an adjective and a noun), {v} a value, {n} what
 the value is called, {p} and {q} persons, {l} a place, {o} an object and {y}
 any word.  The phrasings of training are products of parts: with few of them a
 model learns the sentences and not what they say."""
+import os
+import sys
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.append(os.path.join(HERE, "..", "..", "client", "eval"))
+from lists import EVAL  # noqa: E402
 
 TRAIN = {
     "names": """Alfred Agnes Albert Bertha Bernard Clara Conrad Daisy Dennis
@@ -44,40 +51,6 @@ TRAIN = {
         pipe purse ribbon saddle scarf shovel spoon sword ticket torch towel
         trumpet umbrella vase violin wallet watch whistle wheel axe bell
         brush bucket button carpet compass""",
-}
-
-EVAL = {
-    "names": """Adam Alice Arthur Beatrice Cecil Charlotte Cyril Dorothy
-        Edmund Eleanor Frederick Gertrude Gilbert Harriet Hector Hubert Iris
-        Jonathan Josephine Lionel Mildred Miriam Nigel Nora Oliver Patrick
-        Priscilla Quentin Rachel Reginald Rupert Sophia Stephen Tabitha
-        Tobias Veronica Wallace Wendy""",
-    "adjectives": """secret shady sharp shiny short silent silver simple sleepy
-        small smooth soft southern square stone strange strong sunken tall
-        tiny upper velvet violet warm western white wide wild winter wooden
-        yellow young""",
-    "nouns": """locker machine mansion manor mine monument mountain museum nest
-        observatory oven parcel pavilion pier pool prison pump pyramid safe
-        shed ship shrine stall store studio tank tent trunk tunnel vault
-        wagon warehouse well workshop yard""",
-    "places": """cellar attic balcony chapel corridor courtyard garage
-        greenhouse gymnasium laboratory lobby nursery parlour playground porch
-        prison studio terrace workshop zoo""",
-    "objects": """blanket camera crown diary drum fan feather flute globe
-        helmet jar kettle ladder lantern necklace parcel pillow puzzle
-        telescope teapot""",
-    "kv": ["The key code of the {k} is {v}.",
-           "The code that opens the {k} is {v}.",
-           "Note that the code of the {k} is {v}."],
-    "ask_kv": ["What is the code of the {k}?",
-               "What is the code for the {k}?"],
-    "go": ["{p} journeyed to the {l}.", "{p} has gone to the {l}.",
-           "Now {p} is at the {l}.", "{p} went back to the {l}."],
-    "ask_person": ["Where is {p} now?", "Where did {p} go?"],
-    "take": ["{p} grabbed the {o}.", "{p} took up the {o}."],
-    "give": ["{p} passed the {o} to {q}.", "{p} gave {q} the {o}."],
-    "ask_object": ["Where is the {o} now?", "In what place is the {o}?"],
-    "ask_holder": ["Who is holding the {o}?"],
 }
 
 # What comes before, and a sentence in lower case after it.
@@ -184,5 +157,4 @@ TRAIN.update(
     give=led(product(GIVE, a=AFTER), THEN),
     ask_object=product([t.replace("{x}", "the {o}") for t in WHERE], t=TIMES),
     ask_holder=product(HOLD, t=TIMES))
-EVAL["things"] = ["code"]
 TRAIN["things"] = THINGS
