@@ -1,29 +1,24 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Reads a book of a million tokens on two ranks and asks it a question.
+# Hides facts in a book of a million tokens, reads it on two ranks, and asks.
 #
-#   deploy/demo.sh              the New Testament, 1.0 million tokens
-#   deploy/demo.sh --all        the whole Bible, 4.4 million tokens
-#   deploy/demo.sh --text FILE  any other UTF-8 text
-#   deploy/demo.sh --question TEXT
+#   deploy/demo.sh              the King James Bible, 1.1 million tokens
+#   deploy/demo.sh --text FILE  any other UTF-8 text of some size
+#   deploy/demo.sh --question TEXT   one question more
 #
 # Installs what is missing (Debian packages), builds, starts a daemon and a
-# world of two ranks, reads, asks, prints a summary, and stops everything.
-# The model is a small one with random weights: what is shown is the work, not
-# the wit.  Its answers mean nothing.
+# world of two ranks with the sample model, reads the beginning of the book and
+# then all of it, asks the same kinds of questions about both, prints what is
+# right and what is wrong, and stops everything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-verses=Mat1:1-Rev22:21
-book="the New Testament (King James Version, Debian package bible-kjv)"
+book="the King James Bible (Debian package bible-kjv)"
 text=
-question="Who was in the beginning?"
+question=
+short_bytes=64000 # some 16,000 tokens: what the model was made for
 while [ $# -gt 0 ]; do
     case $1 in
-    --all)
-        verses=Gen1:1-Rev22:21
-        book="the Bible (King James Version, Debian package bible-kjv)"
-        ;;
     --text | --question)
         [ $# -ge 2 ] || { echo "demo.sh: $1 needs a value" >&2; exit 2; }
         if [ "$1" = --text ]; then text=$2 book=$2; else question=$2; fi
@@ -79,19 +74,22 @@ trap 'exit 130' INT TERM
 step "text and model"
 if [ -z "$text" ]; then
     text=$dir/book.txt
-    bible -f "$verses" </dev/null >"$text"
+    # Verses without their numbers.
+    bible -f Gen1:1-Rev22:21 </dev/null | sed 's/^[^ ]* *//' >"$text"
 fi
 printf '%s: %s bytes, %s words\n' "$book" "$(wc -c <"$text")" \
     "$(wc -w <"$text")"
-python3 model/make_tiny.py --out "$dir/model" --layers 4 --d-model 128 \
-    --segment 256 --mem 8 --d-mem 16
-echo "a model with 4 layers and random weights, one token a byte:"
-echo "it shows how reading works; its answers mean nothing"
+model=model/sample
+echo "the sample model: see $model/README.md for what it can and cannot do"
+echo "facts hidden in the beginning of the book:"
+deploy/demo_book.py hide "$text" "$dir/short" --bytes $short_bytes --seed short
+echo "facts hidden in all of it:"
+deploy/demo_book.py hide "$text" "$dir/long" --seed long
 
 step "daemon and workers"
 export LONGWAVE_ENDPOINT=ipc://$dir/client.sock
 worlds=ipc://$dir/world.sock
-longwaved --model "$dir/model" --data "$dir/data" \
+longwaved --model "$model" --data "$dir/data" \
     --listen "$LONGWAVE_ENDPOINT" --listen-worlds "$worlds" \
     2>"$dir/longwaved.log" &
 daemon=$!
@@ -100,7 +98,7 @@ mpi=(mpirun -n 2 --bind-to none --mca btl vader,self)
 [ "$(id -u)" = 0 ] && mpi+=(--allow-run-as-root)
 [ "$(nproc)" -lt 2 ] && mpi+=(--oversubscribe)
 threads=$(($(nproc) / 2))
-"${mpi[@]}" longwave-worker --model "$dir/model" --daemon "$worlds" \
+"${mpi[@]}" longwave-worker --model "$model" --daemon "$worlds" \
     --threads $((threads > 0 ? threads : 1)) 2>"$dir/workers.log" &
 world=$!
 for _ in $(seq 300); do
@@ -114,29 +112,31 @@ longwave status
 echo "(one flag does both: longwaved --model DIR --workers 2)"
 
 step "reading"
-longwave add "$text" --name book --json >"$dir/add.json"
+for length in short long; do
+    longwave add "$dir/$length/text.txt" --name $length --json \
+        >"$dir/$length/add.json"
+done
 
-step "asking"
-echo "question: $question"
-longwave ask book "$question" --generate 48 --ignore-eos --temperature 0.7 \
-    --json >"$dir/ask.json"
+for length in short long; do
+    step "asking: $length"
+    deploy/demo_book.py ask "$dir/$length" $length
+    longwave show $length
+done
+if [ -n "$question" ]; then
+    echo "question: $question"
+    longwave ask long "$question" --generate 48
+fi
 
 step "summary"
 python3 - "$dir" <<'PYTHON'
 import json, sys
-add, ask = (json.loads(open(f"{sys.argv[1]}/{name}.json").read().splitlines()[-1])
-            for name in ("add", "ask"))
-print("answer (of random weights, so without meaning):")
-print("   ", "".join(c if c.isprintable() else "." for c in ask["text"]))
-rows = (
-    ("tokens read", f"{add['tokens']:,} in {add['segments']:,} segments"),
-    ("speed", f"{add['tokens_per_second']:,.0f} tokens/s, "
-              f"{add['seconds']:.1f} s in all"),
-    ("snapshot", f"{add['snapshot_bytes'] / 1024:,.0f} KiB, for any length"),
-    ("first token of the answer", f"{ask['seconds_to_first_token']:.3f} s"),
-)
-for name, value in rows:
-    print(f"{name:<28}{value}")
+for length in ("short", "long"):
+    with open(f"{sys.argv[1]}/{length}/add.json") as f:
+        add = json.loads(f.read().splitlines()[-1])
+    print(f"{length:<6}{add['tokens']:>10,} tokens in {add['segments']:,} "
+          f"segments: {add['seconds']:.1f} s, "
+          f"{add['tokens_per_second']:,.0f} tokens/s; snapshot "
+          f"{add['snapshot_bytes'] / 1024:,.0f} KiB")
 PYTHON
 
 step "shutdown"
