@@ -34,7 +34,8 @@ struct kernel_event {
     kernel_device *dev;
 };
 
-/* dst = src, or zeros.  Exactly one side may be host memory. */
+/* dst = src, or zeros, or random numbers.  Exactly one side may be host
+ * memory. */
 typedef struct device_copy {
     kernel_buf *dst;
     const kernel_buf *src; /* NULL: host_src, and if that is NULL too, zeros */
@@ -42,6 +43,9 @@ typedef struct device_copy {
     void *host_dst; /* when dst is NULL */
     const void *host_src;
     size_t bytes;
+    bool is_random; /* numbers of `type` */
+    kernel_random random;
+    kernel_type type;
 } device_copy;
 
 typedef enum device_op_kind {
@@ -103,6 +107,7 @@ struct device_table {
     void (*info)(const kernel_device *dev, kernel_info *out);
     status (*measure)(kernel_device *dev, size_t m, size_t n, size_t k,
                       uint32_t n_run, double *flops);
+    status (*measure_read)(kernel_device *dev, size_t bytes, double *rate);
 
     status (*buf_new)(kernel_buf **out, kernel_device *dev, kernel_use use,
                       size_t bytes, size_t n_item);

@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "kernels/cpu/cpu.h"
+#ifdef LONGWAVE_CUDA
+#include "kernels/cuda/cuda.h"
+#endif
 #include "kernels/device.h"
 
 size_t
@@ -17,17 +20,44 @@ kernel_type_size(kernel_type type)
 
 /* ------------------------------------------------------------- device --- */
 
+#ifdef LONGWAVE_CUDA
+static status
+open_cuda(kernel_device **out, const kernel_config *cfg)
+{
+    return cuda_table.open(out, cfg);
+}
+#else
+static status
+open_cuda(kernel_device **out, const kernel_config *cfg)
+{
+    (void)out;
+    (void)cfg;
+    return status_fail(ST_DEVICE, "this build has no CUDA backend");
+}
+#endif
+
+/* A GPU if one can be used. */
+static status
+open_auto(kernel_device **out, const kernel_config *cfg)
+{
+    status st = open_cuda(out, cfg);
+
+    return st == ST_DEVICE ? cpu_table.open(out, cfg) : st;
+}
+
 status
 kernel_open(kernel_device **out, const kernel_config *cfg)
 {
     const char *name = cfg->device;
 
-    if (strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0)
+    if (strcmp(name, "auto") == 0)
+        return open_auto(out, cfg);
+    if (strcmp(name, "cpu") == 0)
         return cpu_table.open(out, cfg);
     if (strcmp(name, "cpu-async") == 0)
         return cpu_async_table.open(out, cfg);
     if (strcmp(name, "cuda") == 0)
-        return status_fail(ST_DEVICE, "this build has no CUDA backend");
+        return open_cuda(out, cfg);
     return status_fail(ST_ARG, "unknown device: %.40s", name);
 }
 
@@ -50,6 +80,13 @@ kernel_measure_linear(kernel_device *dev, size_t m, size_t n, size_t k,
 {
     ASSERT(m > 0 && n > 0 && k > 0 && n_run > 0);
     return dev->table->measure(dev, m, n, k, n_run, flops);
+}
+
+status
+kernel_measure_read(kernel_device *dev, size_t bytes, double *rate)
+{
+    ASSERT(bytes > 0);
+    return dev->table->measure_read(dev, bytes, rate);
 }
 
 /* ------------------------------------------------------------ buffers --- */
@@ -158,6 +195,23 @@ kernel_zero(kernel_queue *q, kernel_buf *dst, size_t offset, size_t bytes)
 
     check_range(q, dst, offset, bytes);
     return bytes > 0 ? q->dev->table->copy(q, &copy) : ST_OK;
+}
+
+status
+kernel_fill(kernel_queue *q, kernel_buf *dst, size_t offset, kernel_type type,
+            size_t n, const kernel_random *law)
+{
+    const device_copy copy = {.dst = dst,
+                              .dst_offset = offset,
+                              .bytes = n * kernel_type_size(type),
+                              .is_random = true,
+                              .random = *law,
+                              .type = type};
+
+    ASSERT(type == KERNEL_F32 || type == KERNEL_BF16);
+    ASSERT(n <= SIZE_MAX / sizeof(float));
+    check_range(q, dst, offset, copy.bytes);
+    return n > 0 ? q->dev->table->copy(q, &copy) : ST_OK;
 }
 
 status

@@ -56,6 +56,9 @@ typedef struct kernel_config {
     uint32_t n_thread;   /* 0: the cores this process may use, all of them */
     uint32_t local_rank; /* which of the host's ranks this is */
     uint32_t n_local;    /* ranks on this host; 0 counts as 1 */
+    const char *compute; /* type of weights and activations: "f32", "bf16" (a
+                            GPU only), NULL or "auto" for the device's own */
+    bool plain;          /* tests: only the kernels that take any shape */
 } kernel_config;
 
 typedef struct kernel_info {
@@ -64,10 +67,11 @@ typedef struct kernel_info {
     kernel_type compute;  /* type of weights and activations */
     uint32_t n_thread;    /* threads that compute; 0 on a GPU */
     uint32_t n_core;      /* distinct cores that they are pinned to */
-    uint64_t memory_free; /* bytes, when the device was opened */
+    uint64_t memory_free; /* bytes, now */
 } kernel_info;
 
-/* Opens a device.  `n_thread` above the cores allowed is kept and shown as
+/* "auto" is the GPU where there is one, else the CPU.
+ * Opens a device.  `n_thread` above the cores allowed is kept and shown as
  * n_core < n_thread (the caller warns).  ST_ARG: unknown name.  ST_DEVICE: no
  * such device here, with the reason in one sentence. */
 status kernel_open(kernel_device **out, const kernel_config *cfg) MUST_USE;
@@ -119,6 +123,17 @@ status kernel_copy(kernel_queue *q, kernel_buf *dst, size_t dst_offset,
                    size_t bytes) MUST_USE;
 status kernel_zero(kernel_queue *q, kernel_buf *dst, size_t offset,
                    size_t bytes) MUST_USE;
+
+/* Random numbers that are the same on every device: element i < n of `type`
+ * F32 or BF16 at byte `offset` becomes mean + spread * d(key + first + i), with
+ * d of mean 0, variance 1 and close to normal (kernels/random.h). */
+typedef struct kernel_random {
+    uint64_t key, first;
+    float mean, spread;
+} kernel_random;
+status kernel_fill(kernel_queue *q, kernel_buf *dst, size_t offset,
+                   kernel_type type, size_t n,
+                   const kernel_random *law) MUST_USE;
 
 /* An event is reached when everything enqueued before its last record is
  * done.  A new event counts as reached. */
@@ -193,5 +208,10 @@ status kernel_end(kernel_queue *q) MUST_USE;
  * yardstick from outside.  Blocks. */
 status kernel_measure_linear(kernel_device *dev, size_t m, size_t n, size_t k,
                              uint32_t n_run, double *flops) MUST_USE;
+
+/* Bytes a second that the device reads from its memory: the best of some runs
+ * of all threads over `bytes` in all.  Blocks. */
+status kernel_measure_read(kernel_device *dev, size_t bytes,
+                           double *rate) MUST_USE;
 
 #endif

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "kernels/random.h"
 #include "model/weights_impl.h"
 
 /* ---------------------------------------------------------- conversion --- */
@@ -149,33 +150,9 @@ weights_put_raw(weights *w, weights_kind kind, uint32_t layer, size_t first,
 
 /* -------------------------------------------------------- random values --- */
 
-/* The finalizer of SplitMix64 (Steele, Lea and Flood 2014): 64 well-mixed bits
- * of a counter, so that any part of a tensor can be made on its own. */
-static uint64_t
-mix(uint64_t x)
-{
-    x += UINT64_C(0x9E3779B97F4A7C15);
-    x = (x ^ x >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
-    x = (x ^ x >> 27) * UINT64_C(0x94D049BB133111EB);
-    return x ^ x >> 31;
-}
-
-/* Mean 0, variance 1, close to normal: the sum of four uniform numbers of 16
- * bits.  Integer sums, so it is the same number on every machine. */
-static float
-draw(uint64_t key, uint64_t index)
-{
-    uint64_t x = mix(key + index);
-    int32_t sum = (int32_t)(x & 0xffff) + (int32_t)(x >> 16 & 0xffff) +
-                  (int32_t)(x >> 32 & 0xffff) + (int32_t)(x >> 48);
-    /* Each has the variance (65536^2 - 1) / 12. */
-    return (float)(sum - 2 * 65535) * 2.6428997e-5f;
-}
-
-/* What a kind's random values are: mean + spread * draw. */
+/* What a kind's random values are. */
 static void
-random_law(const model_config *cfg, weights_kind kind, float *mean,
-           float *spread)
+random_law(const model_config *cfg, weights_kind kind, kernel_random *law)
 {
     size_t rows = 0, fan_in = 0;
     weights_shape(cfg, kind, &rows, &fan_in);
@@ -183,51 +160,66 @@ random_law(const model_config *cfg, weights_kind kind, float *mean,
                kind == WEIGHTS_NORM_F || kind == WEIGHTS_Q_NORM ||
                kind == WEIGHTS_K_NORM;
     bool gate = kind == WEIGHTS_MEM_B_BIAS;
-    *mean = one ? 1.0f : gate ? -4.0f : 0.0f;
-    *spread = one || gate ? 0.0f : 1.0f / sqrtf((float)fan_in);
+    law->mean = one ? 1.0f : gate ? -4.0f : 0.0f;
+    law->spread = one || gate ? 0.0f : 1.0f / sqrtf((float)fan_in);
     if (kind == WEIGHTS_MEM_V)
-        *spread *= 0.1f;
+        law->spread *= 0.1f;
+}
+
+/* Types that a device does not make: from here, chunk by chunk. */
+static status
+randomize_narrow(weights *w, weights_kind kind, uint32_t layer,
+                 const kernel_random *law)
+{
+    size_t rows = 0, cols = 0;
+    float *chunk = NULL;
+    status st = ST_OK;
+    weights_shape(&w->cfg, kind, &rows, &cols);
+    size_t step = WEIGHTS_CHUNK / cols * cols, n = rows * cols;
+    TRY(mem_new(&chunk, step, sizeof *chunk));
+    for (size_t first = 0; first < n; first += step) {
+        size_t now = n - first < step ? n - first : step;
+        for (size_t i = 0; i < now; i++)
+            chunk[i] = random_value(law, first + i);
+        TRY(weights_put(w, kind, layer, first, now, chunk));
+    }
+fail:
+    mem_free(chunk);
+    return st;
 }
 
 static status
-randomize_item(weights *w, float *chunk, weights_kind kind, uint32_t layer,
-               uint64_t seed)
+randomize_item(weights *w, weights_kind kind, uint32_t layer, uint64_t seed)
 {
+    kernel_type type = w->types.of[kind];
     size_t rows = 0, cols = 0;
-    float mean = 0, spread = 0;
-    status st = ST_OK;
+    kernel_random law = {0};
     weights_shape(&w->cfg, kind, &rows, &cols);
-    random_law(&w->cfg, kind, &mean, &spread);
+    random_law(&w->cfg, kind, &law);
     /* A tied head has the table's values, also on a rank without it. */
     bool as_table = kind == WEIGHTS_HEAD && w->cfg.tied_head;
-    uint64_t law = (uint64_t)(as_table ? WEIGHTS_EMBED : kind);
-    uint64_t key = mix(mix(seed) ^ mix(law << 32 | layer));
-    size_t step = WEIGHTS_CHUNK / cols;
-    for (size_t row = 0; row < rows; row += step) {
-        size_t n_row = rows - row < step ? rows - row : step;
-        for (size_t i = 0; i < n_row * cols; i++)
-            chunk[i] = mean + spread * draw(key, row * cols + i);
-        TRY(weights_put(w, kind, layer, row * cols, n_row * cols, chunk));
-    }
-fail:
-    return st;
+    uint64_t number = (uint64_t)(as_table ? WEIGHTS_EMBED : kind);
+    law.key = random_mix(random_mix(seed) ^ random_mix(number << 32 | layer));
+    if (type != KERNEL_F32 && type != KERNEL_BF16)
+        return randomize_narrow(w, kind, layer, &law);
+    weights_place p = place_of(w, kind, layer, 0, rows * cols);
+    return kernel_fill(w->q, p.buf, p.first * kernel_type_size(type), type,
+                       rows * cols, &law);
 }
 
 status
 weights_randomize(weights *w, uint64_t seed)
 {
-    float *chunk = NULL;
     status st = ST_OK;
 
-    TRY(mem_new(&chunk, WEIGHTS_CHUNK, sizeof *chunk));
     for (weights_kind kind = 0; kind < WEIGHTS_ROPE; kind++) {
         size_t n_item = weights_item_count(&w->cfg, &w->part, kind);
         bool by_layer = kind < WEIGHTS_N_LAYER_KIND;
         for (uint32_t i = 0; i < n_item; i++)
-            TRY(randomize_item(w, chunk, kind,
-                               by_layer ? w->part.layer_first + i : 0, seed));
+            TRY(randomize_item(w, kind, by_layer ? w->part.layer_first + i : 0,
+                               seed));
     }
+    TRY(kernel_sync(w->q));
 fail:
-    mem_free(chunk);
     return st;
 }

@@ -362,6 +362,7 @@ const device_table cpu_async_table = {
     .close = cpu_close,
     .info = cpu_info,
     .measure = cpu_measure,
+    .measure_read = cpu_measure_read,
     .buf_new = cpu_buf_new,
     .buf_free = cpu_buf_free,
     .buf_mpi = buf_mpi,

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "kernels/cpu/blas.h"
 #include "kernels/cpu/product.h"
+#include "kernels/random.h"
 
 status
 cpu_open(kernel_device **out, const device_table *table,
@@ -18,6 +19,10 @@ cpu_open(kernel_device **out, const device_table *table,
     cpu_device *dev = NULL;
     status st;
 
+    if (cfg->compute != NULL && strcmp(cfg->compute, "auto") != 0 &&
+        strcmp(cfg->compute, "f32") != 0)
+        return status_fail(ST_ARG, "a CPU computes in f32, not in %.20s",
+                           cfg->compute);
     TRY(mem_new(&dev, 1, sizeof(*dev)));
     dev->base.table = table;
     TRY(parallel_new(&dev->threads, cfg->n_thread, cfg->local_rank));
@@ -143,6 +148,24 @@ cpu_buf_free(kernel_buf *base)
     mem_free(buf);
 }
 
+/* F32, or BF16 rounded to nearest, ties to even. */
+static void
+fill_random(void *out, const kernel_random *law, kernel_type type, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        float value = random_value(law, i);
+        uint32_t bits;
+
+        if (type == KERNEL_F32) {
+            ((float *)out)[i] = value;
+            continue;
+        }
+        memcpy(&bits, &value, sizeof(bits));
+        bits += 0x7fffU + (bits >> 16 & 1U);
+        ((uint16_t *)out)[i] = (uint16_t)(bits >> 16);
+    }
+}
+
 void
 cpu_copy_run(const device_copy *copy)
 {
@@ -153,7 +176,10 @@ cpu_copy_run(const device_copy *copy)
     const void *from =
         src != NULL ? src->memory.data + copy->src_offset : copy->host_src;
 
-    if (from == NULL)
+    if (copy->is_random)
+        fill_random(to, &copy->random, copy->type,
+                    copy->bytes / kernel_type_size(copy->type));
+    else if (from == NULL)
         memset(to, 0, copy->bytes);
     else
         memmove(to, from, copy->bytes);
@@ -317,5 +343,62 @@ cpu_measure(kernel_device *dev, size_t m, size_t n, size_t k, uint32_t n_run,
     (void)pthread_mutex_unlock(&cpu->lock);
     cpu_memory_fini(&memory);
     *flops = best;
+    return ST_OK;
+}
+
+/* ---------------------------------------------------------------- read --- */
+
+typedef struct reading {
+    const float *data;
+    size_t n; /* floats of one thread */
+    float *sums;
+} reading;
+
+static void
+read_thread(void *ctx, uint32_t thread)
+{
+    enum { LANES = 16 };
+    const reading *r = ctx;
+    const float *data = r->data + thread * r->n;
+    float sum[LANES] = {0};
+
+    for (size_t i = 0; i < r->n; i += LANES)
+        for (size_t j = 0; j < LANES; j++)
+            sum[j] += data[i + j];
+    for (size_t j = 1; j < LANES; j++)
+        sum[0] += sum[j];
+    r->sums[thread * LANES] = sum[0];
+}
+
+status
+cpu_measure_read(kernel_device *dev, size_t bytes, double *rate)
+{
+    enum { RUNS = 5, LINE = 64 };
+    cpu_device *cpu = (cpu_device *)dev;
+    uint32_t n_thread = parallel_threads(cpu->threads);
+    size_t part = (bytes / n_thread + LINE) / LINE * LINE;
+    cpu_memory memory = {0};
+    double best = 0.0;
+    reading r = {.n = part / sizeof(float)};
+    float *data;
+    status st = cpu_memory_init(&memory, n_thread, part + LINE);
+
+    if (st != ST_OK)
+        return st;
+    data = (void *)memory.data;
+    r.data = data;
+    r.sums = data + n_thread * r.n;
+    fill(data, n_thread * r.n);
+    (void)pthread_mutex_lock(&cpu->lock);
+    for (uint32_t i = 0; i < RUNS; i++) {
+        double start = clock_seconds(), now;
+
+        parallel_run(cpu->threads, read_thread, &r);
+        now = (double)(n_thread * part) / (clock_seconds() - start);
+        best = now > best ? now : best;
+    }
+    (void)pthread_mutex_unlock(&cpu->lock);
+    cpu_memory_fini(&memory);
+    *rate = best;
     return ST_OK;
 }

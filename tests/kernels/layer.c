@@ -18,72 +18,80 @@ layer_must(status st)
     exit(1);
 }
 
-/* n_item matrices filled with numbers around 0, at most `size`. */
+/* n_item matrices of random numbers around 0. */
 static kernel_view
-kept(const layer *l, kernel_by by, const size_t shape[2], float size)
+kept(const layer *l, kernel_by by, kernel_type type, const size_t shape[2],
+     float spread)
 {
-    size_t bytes = shape[0] * shape[1] * sizeof(float);
+    size_t bytes = shape[0] * shape[1] * kernel_type_size(type);
     size_t n = shape[0] * shape[1] * l->n_item;
-    kernel_view v = {.type = KERNEL_F32,
-                     .by = by,
-                     .stride = shape[0] * shape[1],
-                     .ld = shape[1]};
-    float *host = NULL;
-    uint64_t seed = n;
+    const kernel_random law = {.key = n, .spread = spread};
+    kernel_view v = {
+        .type = type, .by = by, .stride = shape[0] * shape[1], .ld = shape[1]};
 
     layer_must(kernel_buf_new(&v.buf, l->dev, KERNEL_KEEP, bytes, l->n_item));
-    layer_must(mem_new(&host, n, sizeof(*host)));
-    for (size_t i = 0; i < n; i++) {
-        seed = seed * 6364136223846793005U + 1442695040888963407U;
-        host[i] = size * (float)((double)(seed >> 11) * 0x1p-52 - 1.0);
-    }
-    layer_must(kernel_copy_in(l->q, v.buf, 0, host, n * sizeof(*host)));
+    layer_must(kernel_fill(l->q, v.buf, 0, type, n, &law));
     layer_must(kernel_sync(l->q));
-    mem_free(host);
     return v;
 }
 
 static kernel_view
-scratch(const layer *l, size_t rows, size_t cols)
+scratch(const layer *l, kernel_type type, size_t rows, size_t cols)
 {
-    kernel_view v = {.type = KERNEL_F32, .by = KERNEL_BY_CELL, .ld = cols};
+    kernel_view v = {.type = type, .by = KERNEL_BY_CELL, .ld = cols};
 
-    layer_must(kernel_buf_new(&v.buf, l->dev, KERNEL_SCRATCH,
-                              rows * cols * sizeof(float), l->n_item));
+    v.stride = rows * cols;
+    layer_must(kernel_buf_new(&v.buf, l->dev,
+                              l->keep ? KERNEL_KEEP : KERNEL_SCRATCH,
+                              rows * cols * kernel_type_size(type), l->n_item));
     return v;
 }
 
 void
 layer_init(layer *l, kernel_device *dev, kernel_queue *q,
-           const layer_shape *shape, uint32_t n_item)
+           const layer_shape *shape, uint32_t n_item, bool keep)
 {
     const layer_shape *s = shape;
     size_t dh = s->n_head * s->d_head;
     size_t qkv = dh + 2 * s->n_kv * s->d_head;
 
-    *l = (layer){.dev = dev, .q = q, .s = *shape, .n_item = n_item};
-    l->x = kept(l, KERNEL_BY_SLOT, (size_t[2]){s->n_row, s->d}, 1.0F);
-    l->A = kept(l, KERNEL_BY_STATE, (size_t[2]){LAYER_D_KEY, s->d}, 0.001F);
-    l->z = kept(l, KERNEL_BY_STATE, (size_t[2]){1, LAYER_D_KEY}, 0.0F);
-    l->norm = scratch(l, s->n_row, s->d);
-    l->qkv = scratch(l, s->n_row, qkv);
-    l->attn = scratch(l, s->n_row, dh);
-    l->hidden = scratch(l, s->n_row, 2 * s->ffn);
-    l->act = scratch(l, s->n_row, s->ffn);
-    l->f = scratch(l, s->n_row, LAYER_D_KEY);
-    l->mq = scratch(l, s->n_row, LAYER_D_MEM);
-    l->mk = scratch(l, s->n_mem, LAYER_D_KEY);
-    l->mv = scratch(l, s->n_mem, s->d);
-    l->mb = scratch(l, s->n_mem, 1);
-    l->w_norm = kept(l, KERNEL_BY_LAYER, (size_t[2]){1, s->d}, 1.0F);
-    l->w_qkv = kept(l, KERNEL_BY_LAYER, (size_t[2]){qkv, s->d}, 0.05F);
-    l->w_out = kept(l, KERNEL_BY_LAYER, (size_t[2]){s->d, dh}, 0.01F);
-    l->w_up = kept(l, KERNEL_BY_LAYER, (size_t[2]){2 * s->ffn, s->d}, 0.05F);
-    l->w_down = kept(l, KERNEL_BY_LAYER, (size_t[2]){s->d, s->ffn}, 0.01F);
-    l->w_mq = kept(l, KERNEL_BY_LAYER, (size_t[2]){LAYER_D_MEM, s->d}, 0.05F);
-    l->w_mv = kept(l, KERNEL_BY_LAYER, (size_t[2]){s->d, s->d}, 0.001F);
-    l->w_mb = kept(l, KERNEL_BY_LAYER, (size_t[2]){1, s->d}, 0.01F);
-    l->freq = kept(l, KERNEL_BY_LAYER, (size_t[2]){1, s->d_head / 2}, 1.0F);
+    kernel_random law = {0};
+    kernel_info info;
+
+    kernel_info_get(dev, &info);
+    const kernel_type t = info.compute;
+    *l = (layer){
+        .dev = dev, .q = q, .s = *shape, .n_item = n_item, .keep = keep};
+    l->x = kept(l, KERNEL_BY_SLOT, t, (size_t[2]){s->n_row, s->d}, 1.0F);
+    l->A = kept(l, KERNEL_BY_STATE, KERNEL_F32, (size_t[2]){LAYER_D_KEY, s->d},
+                0.001F);
+    l->z =
+        kept(l, KERNEL_BY_STATE, KERNEL_F32, (size_t[2]){1, LAYER_D_KEY}, 0.0F);
+    law.mean = 0.5F;
+    layer_must(
+        kernel_fill(q, l->z.buf, 0, KERNEL_F32, n_item * LAYER_D_KEY, &law));
+    l->norm = scratch(l, t, s->n_row, s->d);
+    l->qkv = scratch(l, t, s->n_row, qkv);
+    l->attn = scratch(l, t, s->n_row, dh);
+    l->hidden = scratch(l, t, s->n_row, 2 * s->ffn);
+    l->act = scratch(l, t, s->n_row, s->ffn);
+    l->f = scratch(l, KERNEL_F32, s->n_row, LAYER_D_KEY);
+    l->mq = scratch(l, KERNEL_F32, s->n_row, LAYER_D_MEM);
+    l->mk = scratch(l, KERNEL_F32, s->n_mem, LAYER_D_KEY);
+    l->mv = scratch(l, KERNEL_F32, s->n_mem, s->d);
+    l->mb = scratch(l, KERNEL_F32, s->n_mem, 1);
+    l->w_norm = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){1, s->d}, 1.0F);
+    l->w_qkv = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){qkv, s->d}, 0.05F);
+    l->w_out = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){s->d, dh}, 0.01F);
+    l->w_up = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){2 * s->ffn, s->d}, 0.05F);
+    l->w_down = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){s->d, s->ffn}, 0.01F);
+    l->w_mq =
+        kept(l, KERNEL_BY_LAYER, t, (size_t[2]){LAYER_D_MEM, s->d}, 0.05F);
+    l->w_mv = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){s->d, s->d}, 0.001F);
+    l->w_mb = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){1, s->d}, 0.01F);
+    l->freq = kept(l, KERNEL_BY_LAYER, KERNEL_F32,
+                   (size_t[2]){1, s->d_head / 2}, 1.0F);
+    l->freq.stride = 0; /* one for all */
 }
 
 void
@@ -153,6 +161,15 @@ mem_kvb(const layer *l)
     linear(l, (const kernel_view *[3]){&l->mb, &l->x, &l->w_mb},
            (size_t[2]){1, s->d}, mem, false);
 }
+
+/* First and last of the parts of a run. */
+static const int runs[LAYER_N_ALL][2] = {
+    [LAYER_WHOLE] = {0, LAYER_N_PART - 1},
+    [LAYER_RUN_READ] = {LAYER_MEM_Q, LAYER_READ},
+    [LAYER_RUN_QKV] = {LAYER_QKV, LAYER_ROPE},
+    [LAYER_RUN_MLP] = {LAYER_GATE_UP, LAYER_SWIGLU},
+    [LAYER_RUN_WRITE] = {LAYER_MEM_KVB, LAYER_WRITE},
+};
 
 void
 layer_enqueue(const layer *l, layer_part part)
@@ -230,8 +247,14 @@ layer_enqueue(const layer *l, layer_part part)
         layer_must(kernel_assoc_write(l->q, &mem, l->mk, l->mv, l->mb));
         break;
     case LAYER_WHOLE:
-        for (int i = 0; i < LAYER_N_PART; i++)
+    case LAYER_RUN_READ:
+    case LAYER_RUN_QKV:
+    case LAYER_RUN_MLP:
+    case LAYER_RUN_WRITE:
+        for (int i = runs[part][0]; i <= runs[part][1]; i++)
             layer_enqueue(l, (layer_part)i);
+        break;
+    case LAYER_N_ALL:
         break;
     }
 }
@@ -256,7 +279,9 @@ layer_flops(const layer *l, layer_part part)
         [LAYER_WRITE] = 4 * mem * LAYER_D_KEY * d};
     double sum = 0.0;
 
-    for (int i = 0; i < LAYER_N_PART; i++)
-        sum += (int)part == i || part == LAYER_WHOLE ? flops[i] : 0.0;
+    if (part < LAYER_WHOLE)
+        return flops[part];
+    for (int i = runs[part][0]; i <= runs[part][1]; i++)
+        sum += flops[i];
     return sum;
 }

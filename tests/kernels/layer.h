@@ -20,9 +20,11 @@ typedef struct layer {
     kernel_queue *q;
     layer_shape s;
     uint32_t n_item;  /* slots, layers and states; cells of a group */
+    bool keep;        /* what operations leave can be copied out */
     kernel_view x;    /* by slot */
     kernel_view A, z; /* by state */
-    kernel_view norm, qkv, attn, hidden, act, f, mq, mk, mv, mb; /* scratch */
+    /* scratch; buffers that stay with `keep` */
+    kernel_view norm, qkv, attn, hidden, act, f, mq, mk, mv, mb;
     kernel_view w_norm, w_qkv, w_out, w_up, w_down, w_mq, w_mv, w_mb, freq;
 } layer;
 
@@ -31,7 +33,7 @@ void layer_must(status st);
 
 /* Needs no layer_fini() where the process ends. */
 void layer_init(layer *l, kernel_device *dev, kernel_queue *q,
-                const layer_shape *shape, uint32_t n_item);
+                const layer_shape *shape, uint32_t n_item, bool keep);
 void layer_fini(layer *l);
 
 /* Enqueues one part of the layer, or all of it, in an open group. */
@@ -50,7 +52,13 @@ typedef enum layer_part {
     LAYER_DOWN,
     LAYER_MEM_KVB,
     LAYER_WRITE,
-    LAYER_WHOLE
+    LAYER_WHOLE, /* all of the above */
+    /* runs of parts that a device may do at once */
+    LAYER_RUN_READ,
+    LAYER_RUN_QKV,
+    LAYER_RUN_MLP,
+    LAYER_RUN_WRITE,
+    LAYER_N_ALL
 } layer_part;
 enum { LAYER_N_PART = LAYER_WHOLE };
 void layer_enqueue(const layer *l, layer_part part);

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 
 const rig_way rig_ways[RIG_N_WAY] = {
-    {"cpu", 1}, {"cpu", 2}, {"cpu", 3}, {"cpu-async", 2}};
+    {"cpu", 1}, {"cpu", 2}, {"cpu", 3}, {"cpu-async", 2}, {"cuda", 1}};
 
 const kernel_cell rig_cells[RIG_N_CELL] = {
     {.layer = 2, .slot = 1, .state = 0, .kv = 3, .n_row = 70, .n_mem = 16},
@@ -50,11 +50,25 @@ const kernel_cell rig_cells[RIG_N_CELL] = {
      .n_past = 100},
 };
 
+bool
+rig_has(const rig_way *way)
+{
+    const kernel_config cfg = {.device = way->device};
+    kernel_device *dev = NULL;
+
+    if (strcmp(way->device, "cuda") != 0)
+        return true;
+    if (kernel_open(&dev, &cfg) != ST_OK)
+        return false;
+    kernel_close(dev);
+    return true;
+}
+
 void
 rig_open(rig *r, const rig_way *way)
 {
-    const kernel_config cfg = {.device = way->device,
-                               .n_thread = way->n_thread};
+    const kernel_config cfg = {
+        .device = way->device, .n_thread = way->n_thread, .compute = "f32"};
 
     memset(r, 0, sizeof(*r));
     r->cells = rig_cells;
@@ -279,6 +293,8 @@ rig_every_way(void (*test)(rig *r))
     for (size_t i = 0; i < RIG_N_WAY; i++) {
         rig r;
 
+        if (!rig_has(&rig_ways[i]))
+            continue;
         rig_open(&r, &rig_ways[i]);
         bits.n_check = 0;
         bits.is_first = i == 0;

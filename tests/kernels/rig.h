@@ -27,7 +27,9 @@ typedef struct rig_way {
     const char *device;
     uint32_t n_thread;
 } rig_way;
-enum { RIG_N_WAY = 4 };
+/* Whether this machine has the device of a way. */
+bool rig_has(const rig_way *way);
+enum { RIG_N_WAY = 5 };
 extern const rig_way rig_ways[RIG_N_WAY];
 
 /* Cells of different shapes; no two share a slot, state or cache.  All items

@@ -81,6 +81,8 @@ greedy_takes_the_lowest_id_of_the_best(void **state)
 
     (void)state;
     for (size_t way = 0; way < RIG_N_WAY; way++) {
+        if (!rig_has(&rig_ways[way]))
+            continue;
         drawer_init(&d, &rig_ways[way], logits);
         assert_int_equal(draw(&d, &args), 3);
         drawer_fini(&d);

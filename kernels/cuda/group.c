@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A recorded group, and its launches: straight on the stream the first time,
+ * from a captured graph when a group of the same operations and sizes comes
+ * again.  Cells are uploaded, so a graph does not care which they are. */
+#include <string.h>
+
+#include "base/mem.h"
+#include "kernels/cuda/host.h"
+
+enum { N_TURN = 4, META_ALIGN = 256 };
+
+/* -------------------------------------------------------------- memory --- */
+
+status
+cuda_group_init(cuda_group *g, cuda_device *dev, cudaStream_t stream)
+{
+    status st;
+
+    g->dev = dev;
+    g->stream = stream;
+    g->plan.dev = dev;
+    for (int i = 0; i < N_TURN; i++)
+        TRY(cuda_status(
+            cudaEventCreateWithFlags(&g->copied[i], cudaEventDisableTiming),
+            "no event"));
+    TRY(mem_new(&g->graphs, CUDA_GROUP_GRAPHS, sizeof(*g->graphs)));
+fail:
+    return st;
+}
+
+static void
+drop_graphs(cuda_group *g)
+{
+    for (int i = 0; g->graphs != NULL && i < CUDA_GROUP_GRAPHS; i++) {
+        if (g->graphs[i].exec != NULL)
+            (void)cudaGraphExecDestroy(g->graphs[i].exec);
+        g->graphs[i] = (cuda_graph){0};
+    }
+}
+
+void
+cuda_group_fini(cuda_group *g)
+{
+    drop_graphs(g);
+    mem_free(g->graphs);
+    for (int i = 0; i < N_TURN; i++)
+        if (g->copied[i] != NULL)
+            (void)cudaEventDestroy(g->copied[i]);
+    cuda_plan_fini(&g->plan);
+    (void)cudaFree(g->room);
+    (void)cudaFree(g->meta);
+    (void)cudaFreeHost(g->pinned);
+}
+
+/* Rooms only grow, when a group is larger than all before it; whatever has an
+ * address in it is forgotten then. */
+static status
+grow(cuda_group *g, void *room, size_t *have, size_t need)
+{
+    void **at = room;
+    void *larger = NULL;
+    status st;
+
+    if (need <= *have)
+        return ST_OK;
+    TRY(cuda_status(cudaStreamSynchronize(g->stream), "the GPU failed"));
+    drop_graphs(g);
+    TRY(cuda_status(cudaMalloc(&larger, need), "no room for a group"));
+    (void)cudaFree(*at);
+    *at = larger;
+    *have = need;
+fail:
+    return st;
+}
+
+/* Room for the cells of a group and what goes with each. */
+static status
+grow_meta(cuda_group *g, uint32_t n_cell)
+{
+    size_t cells = (n_cell * sizeof(kernel_cell) + META_ALIGN - 1) /
+                   META_ALIGN * META_ALIGN;
+    size_t need = cells + n_cell * sizeof(kernel_sample_args);
+    size_t have = g->meta_bytes;
+    void *pinned = NULL;
+    status st;
+
+    if (need <= have)
+        return ST_OK;
+    need += need / 2;
+    TRY(grow(g, &g->meta, &g->meta_bytes, need));
+    g->meta_bytes = have; /* until all of it is there */
+    TRY(cuda_status(cudaMallocHost(&pinned, N_TURN * need),
+                    "no pinned memory"));
+    (void)cudaFreeHost(g->pinned);
+    g->pinned = pinned;
+    g->meta_bytes = need;
+    /* Samples lie behind the cells of the largest group that fits. */
+    g->sample_offset = need /
+                       (sizeof(kernel_cell) + sizeof(kernel_sample_args)) *
+                       sizeof(kernel_cell) / META_ALIGN * META_ALIGN;
+fail:
+    return st;
+}
+
+/* ----------------------------------------------------------- recording --- */
+
+status
+cuda_group_begin(cuda_group *g, const kernel_cell *cells, uint32_t n_cell)
+{
+    status st;
+
+    TRY(grow_meta(g, n_cell));
+    g->turn = (g->turn + 1) % N_TURN;
+    TRY(cuda_status(cudaEventSynchronize(g->copied[g->turn]),
+                    "the GPU failed"));
+    g->cells = (void *)(g->pinned + g->turn * g->meta_bytes);
+    memcpy(g->cells, cells, n_cell * sizeof(*cells));
+    g->n_cell = n_cell;
+    g->n_op = 0;
+    g->has_samples = false;
+fail:
+    return st;
+}
+
+status
+cuda_group_add(cuda_group *g, const device_op *op)
+{
+    device_op *to = &g->ops[g->n_op];
+
+    if (g->n_op == CUDA_GROUP_OPS)
+        return status_fail(ST_LIMIT, "a group has more than %d operations",
+                           CUDA_GROUP_OPS);
+    *to = *op;
+    if (op->kind == DEVICE_SAMPLE) {
+        if (g->has_samples)
+            return status_fail(ST_LIMIT, "a group draws tokens twice");
+        memcpy(g->pinned + g->turn * g->meta_bytes + g->sample_offset,
+               op->u.sample.args, g->n_cell * sizeof(*op->u.sample.args));
+        to->u.sample.args = NULL; /* so that equal groups are equal */
+        g->has_samples = true;
+    }
+    g->n_op++;
+    return ST_OK;
+}
+
+/* ------------------------------------------------------------ launching --- */
+
+static cudaError_t
+run_one(const cuda_launch *at, const device_op *op)
+{
+    switch (op->kind) {
+    case DEVICE_EMBED:
+        return cuda_embed(at, &op->u.embed);
+    case DEVICE_LINEAR:
+        return cuda_linear(at, &op->u.linear);
+    case DEVICE_RMSNORM:
+    case DEVICE_LAYERNORM:
+        return cuda_norm(at, &op->u.norm, op->kind == DEVICE_LAYERNORM);
+    case DEVICE_ROPE:
+        return cuda_rope(at, &op->u.rope);
+    case DEVICE_KV_APPEND:
+    case DEVICE_KV_KEEP:
+        return cuda_kv(at, op);
+    case DEVICE_ATTENTION:
+        return cuda_attention(at, &op->u.attention, UINT32_MAX);
+    case DEVICE_SWIGLU:
+        return cuda_swiglu(at, op);
+    case DEVICE_GELU:
+        return cuda_gelu(at, op);
+    case DEVICE_DPFP:
+        return cuda_dpfp(at, &op->u.dpfp);
+    case DEVICE_ASSOC_READ:
+        return cuda_assoc_read(at, op);
+    case DEVICE_ASSOC_WRITE:
+        return cuda_assoc_write(at, op);
+    case DEVICE_SAMPLE:
+        return cuda_sample(at, op);
+    case DEVICE_N_OP:
+        break;
+    }
+    return cudaErrorInvalidValue;
+}
+
+static uint32_t
+larger(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
+
+static cuda_launch
+launch_of(const cuda_group *g)
+{
+    cuda_launch at = {.stream = g->stream,
+                      .cells = (const void *)g->meta,
+                      .samples = (const void *)(g->meta + g->sample_offset),
+                      .room = g->room,
+                      .n_cell = g->n_cell,
+                      .n_sm = g->dev->n_sm,
+                      .arch = g->dev->arch};
+
+    for (uint32_t i = 0; i < g->n_cell; i++) {
+        const kernel_cell *c = &g->cells[i];
+
+        at.min_row = i == 0 || c->n_row < at.min_row ? c->n_row : at.min_row;
+        at.max_row = larger(at.max_row, c->n_row);
+        at.max_mem = larger(at.max_mem, c->n_mem);
+        at.max_end = larger(at.max_end, c->row0 + c->n_row);
+        at.max_pos = larger(at.max_pos, c->pos + c->n_row);
+        at.max_key = larger(at.max_key, c->n_past + c->n_row);
+        at.max_window = larger(at.max_window, c->n_window);
+    }
+    return at;
+}
+
+static status
+run_all(cuda_group *g, const cuda_launch *at)
+{
+    const char *what = "an operation cannot be enqueued";
+    status st = ST_OK;
+
+    for (uint32_t i = 0; i < g->n_op;) {
+        uint32_t n = 0;
+
+        TRY(cuda_plan_run(&g->plan, at, g->ops, g->n_op, i, &n));
+        if (n == 0) {
+            TRY(cuda_status(run_one(at, &g->ops[i]), what));
+            n = 1;
+        }
+        i += n;
+    }
+fail:
+    return st;
+}
+
+/* The graph of such a group; a new one in the place of the least used. */
+static cuda_graph *
+graph_of(cuda_group *g, const cuda_launch *at)
+{
+    cuda_graph *oldest = &g->graphs[0];
+
+    for (uint32_t i = 0; i < CUDA_GROUP_GRAPHS; i++) {
+        cuda_graph *x = &g->graphs[i];
+
+        if (x->n_op == g->n_op && x->n_cell == at->n_cell &&
+            x->min_row == at->min_row && x->max_row == at->max_row &&
+            x->max_mem == at->max_mem && x->max_end == at->max_end &&
+            memcmp(x->ops, g->ops, g->n_op * sizeof(*g->ops)) == 0)
+            return x;
+        if (x->used < oldest->used)
+            oldest = x;
+    }
+    if (oldest->exec != NULL)
+        (void)cudaGraphExecDestroy(oldest->exec);
+    *oldest = (cuda_graph){.n_op = g->n_op,
+                           .n_cell = at->n_cell,
+                           .min_row = at->min_row,
+                           .max_row = at->max_row,
+                           .max_mem = at->max_mem,
+                           .max_end = at->max_end};
+    memcpy(oldest->ops, g->ops, g->n_op * sizeof(*g->ops));
+    return oldest;
+}
+
+static status
+capture(cuda_group *g, const cuda_launch *at, cuda_graph *x)
+{
+    cudaGraph_t graph = NULL;
+    status st, ended;
+
+    TRY(cuda_status(
+        cudaStreamBeginCapture(g->stream, cudaStreamCaptureModeThreadLocal),
+        "capturing a group"));
+    st = run_all(g, at);
+    ended = cuda_status(cudaStreamEndCapture(g->stream, &graph),
+                        "capturing a group");
+    if (st == ST_OK)
+        st = ended;
+    if (st == ST_OK)
+        st = cuda_status(cudaGraphInstantiate(&x->exec, graph, 0),
+                         "capturing a group");
+    if (graph != NULL)
+        (void)cudaGraphDestroy(graph);
+fail:
+    return st;
+}
+
+static status
+launch(cuda_group *g, const cuda_launch *at)
+{
+    cuda_graph *x;
+    bool seen;
+    status st = ST_OK;
+
+    x = graph_of(g, at);
+    seen = x->used > 0;
+    x->used = ++g->clock;
+    if (!seen)
+        return run_all(g, at);
+    if (x->exec == NULL)
+        TRY(capture(g, at, x));
+    TRY(cuda_status(cudaGraphLaunch(x->exec, g->stream), "a group"));
+fail:
+    return st;
+}
+
+status
+cuda_group_end(cuda_group *g)
+{
+    cuda_launch at = launch_of(g);
+    size_t room = 0, cells = g->n_cell * sizeof(kernel_cell), bytes = cells;
+    status st = ST_OK;
+
+    for (uint32_t i = 0; i < g->n_op; i++) {
+        size_t need = cuda_room(&at, &g->ops[i]) * sizeof(float);
+
+        room = need > room ? need : room;
+    }
+    TRY(grow(g, &g->room, &g->room_bytes, room));
+    at.room = g->room;
+    if (cuda_plan_ready(&g->plan, &at, g->ops, g->n_op, &st))
+        drop_graphs(g);
+    TRY(st);
+    if (g->has_samples)
+        bytes = g->sample_offset + g->n_cell * sizeof(kernel_sample_args);
+    TRY(cuda_status(cudaMemcpyAsync(g->meta, g->cells, bytes,
+                                    cudaMemcpyHostToDevice, g->stream),
+                    "uploading cells"));
+    TRY(cuda_status(cudaEventRecord(g->copied[g->turn], g->stream),
+                    "uploading cells"));
+    TRY(launch(g, &at));
+fail:
+    return st;
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Drawing a token, as kernels/cpu/sample.c does it: the tokens still allowed
+ * are those above a border of the order of floats, and the first of those on
+ * it, so that nothing is sorted.  One block a cell. */
+#include "kernels/cuda/view.cuh"
+
+namespace
+{
+
+enum { THREADS = 1024 };
+
+/* What all threads of the block agree on. */
+struct Set {
+    const float *logits;
+    uint32_t n;
+    float largest, inverse;
+    uint32_t border, n_tie;
+};
+
+struct Shared {
+    double sum[THREADS];
+    uint32_t count[THREADS];
+    uint32_t pick;
+};
+
+/* Unsigned numbers in the order of the floats; NaN counts as the least. */
+__device__ uint32_t
+order_of(float x)
+{
+    uint32_t bits = __float_as_uint(x);
+
+    bits ^= (bits >> 31) != 0 ? 0xffffffffU : 0x80000000U;
+    return x != x ? 0 : bits;
+}
+
+__device__ float
+logit_of(uint32_t order)
+{
+    return __uint_as_float(order ^
+                           ((order >> 31) != 0 ? 0x80000000U : 0xffffffffU));
+}
+
+__device__ float
+weight(const Set &s, float logit)
+{
+    float x = (logit - s.largest) * s.inverse;
+
+    return x > -80.0F ? expf(x) : 0.0F;
+}
+
+/* Sums over the block, by halves: the same for every thread and every time. */
+__device__ double
+all_sum(Shared &sh, double x)
+{
+    sh.sum[threadIdx.x] = x;
+    __syncthreads();
+    for (int half = THREADS / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half)
+            sh.sum[threadIdx.x] += sh.sum[threadIdx.x + half];
+        __syncthreads();
+    }
+    x = sh.sum[0];
+    __syncthreads();
+    return x;
+}
+
+__device__ uint32_t
+count_from(Shared &sh, const Set &s, uint32_t border)
+{
+    double n = 0.0;
+
+    for (uint32_t i = threadIdx.x; i < s.n; i += THREADS)
+        n += order_of(s.logits[i]) >= border ? 1.0 : 0.0;
+    return static_cast<uint32_t>(all_sum(sh, n));
+}
+
+__device__ double
+weight_from(Shared &sh, const Set &s, uint32_t border)
+{
+    double sum = 0.0;
+
+    for (uint32_t i = threadIdx.x; i < s.n; i += THREADS)
+        if (order_of(s.logits[i]) >= border)
+            sum += static_cast<double>(weight(s, s.logits[i]));
+    return all_sum(sh, sum);
+}
+
+__device__ double
+weight_at(const Set &s, uint32_t border)
+{
+    return border == 0 ? 0.0 : static_cast<double>(weight(s, logit_of(border)));
+}
+
+__device__ double
+total(Shared &sh, const Set &s)
+{
+    return weight_from(sh, s, s.border + 1) + s.n_tie * weight_at(s, s.border);
+}
+
+/* The largest logit, and the lowest of the ids that have it. */
+__device__ uint32_t
+greedy(Shared &sh, const Set &s)
+{
+    uint32_t best = 0;
+
+    for (uint32_t i = threadIdx.x; i < s.n; i += THREADS)
+        best = max(best, order_of(s.logits[i]));
+    sh.count[threadIdx.x] = best;
+    __syncthreads();
+    for (int half = THREADS / 2; half > 0; half /= 2) {
+        if (threadIdx.x < half)
+            sh.count[threadIdx.x] =
+                max(sh.count[threadIdx.x], sh.count[threadIdx.x + half]);
+        __syncthreads();
+    }
+    best = sh.count[0];
+    if (threadIdx.x == 0)
+        sh.pick = s.n - 1;
+    __syncthreads();
+    for (uint32_t i = threadIdx.x; i < s.n; i += THREADS)
+        if (order_of(s.logits[i]) == best) {
+            atomicMin(&sh.pick, i);
+            break;
+        }
+    __syncthreads();
+    best = sh.pick;
+    __syncthreads();
+    return best;
+}
+
+/* Keeps the k largest; 0 < k < n. */
+__device__ void
+keep_k(Shared &sh, Set &s, uint32_t k)
+{
+    uint32_t border = 0;
+
+    for (uint32_t bit = 1U << 31; bit > 0; bit >>= 1)
+        if (count_from(sh, s, border | bit) >= k)
+            border |= bit;
+    s.border = border;
+    s.n_tie = k - count_from(sh, s, border + 1);
+}
+
+/* Keeps the fewest of the largest whose weight reaches `p` of the set's. */
+__device__ void
+keep_p(Shared &sh, Set &s, double p)
+{
+    double want = p * total(sh, s);
+    uint32_t low = s.border, high = order_of(s.largest), n_tie = 1;
+
+    while (low < high) {
+        uint32_t middle = low + (high - low + 1) / 2;
+
+        if (weight_from(sh, s, middle) >= want)
+            low = middle;
+        else
+            high = middle - 1;
+    }
+    double above = weight_from(sh, s, low + 1), each = weight_at(s, low);
+    while (n_tie < s.n && each > 0.0 && above + each * n_tie < want)
+        n_tie++;
+    if (low > s.border || n_tie < s.n_tie)
+        s.n_tie = n_tie;
+    s.border = low;
+}
+
+/* Tokens first .. end - 1; `tie` of those before them are on the border. */
+struct Part {
+    uint32_t first, end, tie;
+};
+
+/* Walks the tokens of a part.  Stops where
+ * the sum passes `want`, at the last allowed one otherwise. */
+__device__ double
+walk(const Set &s, const Part &p, double sum, double want, uint32_t *last)
+{
+    uint32_t tie = p.tie;
+
+    for (uint32_t i = p.first; i < p.end && !(sum > want); i++) {
+        uint32_t order = order_of(s.logits[i]);
+
+        if (order < s.border || (order == s.border && tie++ >= s.n_tie))
+            continue;
+        sum += static_cast<double>(weight(s, s.logits[i]));
+        *last = i;
+    }
+    return sum;
+}
+
+/* The token at which the weights, summed by id, pass uniform * total. */
+__device__ uint32_t
+draw(Shared &sh, const Set &s, double uniform)
+{
+    double want = uniform * total(sh, s), sum = 0.0;
+    uint32_t part = (s.n + THREADS - 1) / THREADS, n = 0, last = 0;
+    uint32_t first = min(threadIdx.x * part, s.n), end = min(first + part, s.n);
+
+    for (uint32_t i = first; i < end; i++)
+        n += order_of(s.logits[i]) == s.border ? 1U : 0U;
+    sh.count[threadIdx.x] = n;
+    __syncthreads();
+    n = 0;
+    for (uint32_t t = 0; t < threadIdx.x; t++)
+        n += sh.count[t];
+    sh.sum[threadIdx.x] = walk(s, {first, end, n}, 0.0, INFINITY, &last);
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        uint32_t tie = 0, at = 0, tie_at = 0;
+
+        /* The part where the sum passes, or the last one with any weight. */
+        for (uint32_t t = 0; t < THREADS; t++) {
+            if (sh.sum[t] > 0.0) {
+                at = t;
+                tie_at = tie;
+                if (sum + sh.sum[t] > want)
+                    break;
+                sum += sh.sum[t];
+            }
+            tie += sh.count[t];
+        }
+        if (!(sum + sh.sum[at] > want))
+            sum = 0.0;
+        first = min(at * part, s.n);
+        (void)walk(s, {first, min(first + part, s.n), tie_at}, sum, want,
+                   &last);
+        sh.pick = last;
+    }
+    __syncthreads();
+    return sh.pick;
+}
+
+__global__ void
+__launch_bounds__(THREADS)
+    sample_kernel(Ref ids, Ref logits, uint32_t n,
+                  const kernel_sample_args *args, const kernel_cell *cells)
+{
+    __shared__ Shared sh;
+    const kernel_cell &cell = cells[blockIdx.x];
+    const kernel_sample_args &a = args[blockIdx.x];
+    Set s = {ref_item<float>(logits, cell, blockIdx.x) +
+                 static_cast<size_t>(cell.n_row - 1) * logits.ld,
+             n,
+             0.0F,
+             1.0F / a.temperature,
+             0,
+             n};
+    uint32_t id = greedy(sh, s);
+
+    s.largest = s.logits[id];
+    if (a.temperature > 0.0F && isfinite(s.largest)) {
+        if (a.top_k > 0 && a.top_k < n)
+            keep_k(sh, s, a.top_k);
+        if (a.top_p < 1.0F)
+            keep_p(sh, s, static_cast<double>(a.top_p));
+        id = draw(sh, s, static_cast<double>(a.uniform));
+    }
+    if (threadIdx.x == 0)
+        *ref_item<int32_t>(ids, cell, blockIdx.x) = static_cast<int32_t>(id);
+}
+
+} // namespace
+
+cudaError_t
+cuda_sample(const cuda_launch *at, const device_op *op)
+{
+    sample_kernel<<<at->n_cell, THREADS, 0, at->stream>>>(
+        ref_of(op->u.sample.ids), ref_of(op->u.sample.logits),
+        static_cast<uint32_t>(op->u.sample.n_vocab), at->samples, at->cells);
+    return cudaGetLastError();
+}
