@@ -81,7 +81,7 @@ layer_init(layer *l, kernel_device *dev, kernel_queue *q,
     l->mv = scratch(l, KERNEL_F32, s->n_mem, s->d);
     l->mb = scratch(l, KERNEL_F32, s->n_mem, 1);
     l->w_norm = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){1, s->d}, 1.0F);
-    l->w_qkv = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){qkv, s->d}, 0.05F);
+    l->w_qkv = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){qkv, s->d}, 0.02F);
     l->w_out = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){s->d, dh}, 0.01F);
     l->w_up = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){2 * s->ffn, s->d}, 0.05F);
     l->w_down = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){s->d, s->ffn}, 0.01F);
