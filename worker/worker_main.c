@@ -120,15 +120,49 @@ follow_launcher(const worker *w)
     return ST_OK;
 }
 
-/* A document's segments must not move when something is put behind it. */
+/* A document's segments must not move when something is put behind it, and its
+ * snapshot must have one size. */
 static status
 check_model(const model_config *cfg)
 {
+    if (memory_of(cfg)->grows)
+        return status_fail(ST_UNSUPPORTED,
+                           "a model without a memory of constant size is not "
+                           "supported here: longwave-run runs it");
     if (cfg->align != CONFIG_ALIGN_LEFT)
         return status_fail(ST_UNSUPPORTED,
                            "segment_alignment other than \"left\" is not "
                            "supported here: every cut depends on the length "
                            "of the whole input");
+    return ST_OK;
+}
+
+/* Answers end before a table of positions does, behind the longest prompt. */
+static status
+limit_answers(worker *w)
+{
+    const model_config *cfg = &w->s.cfg;
+    memory_span run = {.n_token = cfg->segment_size, .frozen = true};
+    uint64_t asked = w->max_generate;
+
+    if (cfg->n_position == 0 || cfg->generation == CONFIG_ROLLOVER)
+        return ST_OK;
+    if (w->max_generate > cfg->n_position)
+        w->max_generate = cfg->n_position;
+    for (; w->max_generate > 0; w->max_generate--) {
+        /* The last token drawn needs no row. */
+        run.n_token = cfg->segment_size + (uint32_t)w->max_generate - 1;
+        if (memory_check(cfg, &run) == ST_OK)
+            break;
+    }
+    if (w->max_generate == 0)
+        return status_fail(ST_UNSUPPORTED,
+                           "the model's %u positions leave no room for an "
+                           "answer behind a full segment",
+                           cfg->n_position);
+    if (w->max_generate < asked && setup_is_lead(&w->s))
+        log_warn("answers have at most %llu tokens: the model has %u positions",
+                 (unsigned long long)w->max_generate, cfg->n_position);
     return ST_OK;
 }
 
@@ -302,6 +336,7 @@ main(int argc, char **argv)
     TRY(setup_agree(&w.s, follow_launcher(&w)));
     TRY(setup_model(&w.s));
     TRY(setup_agree(&w.s, check_model(&w.s.cfg)));
+    TRY(setup_agree(&w.s, limit_answers(&w)));
     setup_world args = {.n_stream = (uint32_t)w.streams,
                         .n_answer = (uint32_t)w.max_generate};
     TRY(setup_start(&w.s, &args));

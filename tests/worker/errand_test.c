@@ -85,32 +85,56 @@ on_event(void *ctx, const world_event *ev)
     errand_event(r->e, ev);
 }
 
+/* What answers are tested with. */
+typedef enum kind {
+    KIND_PLAIN = 0,
+    KIND_ROLLOVER, /* with a window, over a segment's end */
+    KIND_TOKENS,
+    KIND_CACHE,
+    KIND_COUNT
+} kind;
+
+static bool
+is_kind(const world_case *t, kind k)
+{
+    const model_config *m = &t->model;
+    bool assoc = m->memory == CONFIG_MEMORY_ASSOC;
+    switch (k) {
+    case KIND_ROLLOVER:
+        return assoc && m->window && world_case_rolled(t, &t->job[0]) > 0;
+    case KIND_TOKENS:
+        return m->memory == CONFIG_MEMORY_TOKENS;
+    case KIND_CACHE:
+        return m->memory == CONFIG_MEMORY_CACHE;
+    default:
+        return assoc && m->l2_norm && !m->window;
+    }
+}
+
 /* The first random case whose first job has everything. */
 static void
-find_case(rig *r)
+find_case(rig *r, kind k)
 {
     for (uint64_t number = 1;; number++) {
-        assert_true(number < 20000);
+        assert_true(number < 50000);
         EXPECT_OK(world_case_new(&r->t, number, 0, 1));
         r->j = &r->t->job[0];
         if (r->j->first_seg > 0 && r->j->n_write > 10 && r->j->n_draw > 2 &&
-            r->j->temperature > 0 &&
-            r->t->model.memory == CONFIG_MEMORY_ASSOC && r->t->model.l2_norm &&
-            !r->t->model.window)
+            r->j->temperature > 0 && is_kind(r->t, k))
             return;
         world_case_free(r->t);
     }
 }
 
 static void
-rig_open(rig *r)
+rig_open_kind(rig *r, kind k)
 {
     static char name[] = "test";
     char *arg[] = {name, NULL};
     char **argv = arg;
     int argc = 1;
     *r = (rig){0};
-    find_case(r);
+    find_case(r, k);
     const model_config *m = &r->t->model;
     EXPECT_OK(world_case_solve(r->t));
     EXPECT_OK(comm_open(&r->c, &argc, &argv));
@@ -121,11 +145,20 @@ rig_open(rig *r)
                               .max_generate = WORLD_CASE_MAX_DRAW};
     memset(r->shape.fingerprint, 0x5a, sizeof r->shape.fingerprint);
     errand_shape_bytes(&r->shape, KERNEL_F32);
-    assert_int_equal(r->shape.token_bytes, 0);
-    EXPECT_OK(snapshot_bytes(&r->snapshot_bytes, r->shape.state_bytes));
+    assert_int_equal(r->shape.token_bytes > 0, k == KIND_CACHE);
+    EXPECT_OK(snapshot_bytes(&r->snapshot_bytes,
+                             r->shape.state_bytes + r->j->first_seg *
+                                                        m->segment_size *
+                                                        r->shape.token_bytes));
     EXPECT_OK(mem_new(&r->snapshot, r->snapshot_bytes, 1));
     EXPECT_OK(errand_new(&r->e, r->w, &r->shape, heard, r));
     world_on_event(r->w, on_event, r);
+}
+
+static void
+rig_open(rig *r)
+{
+    rig_open_kind(r, KIND_PLAIN);
 }
 
 static void
@@ -201,7 +234,7 @@ snapshot_of(const rig *r)
     uint8_t *data = NULL;
     size_t len = r->snapshot_bytes;
     snapshot_info info = {.n_layer = r->t->model.n_layer,
-                          .state_bytes = r->shape.state_bytes,
+                          .state_bytes = r->snapshot_bytes - SNAPSHOT_HEADER,
                           .n_segment = r->j->first_seg};
     memcpy(info.fingerprint, r->shape.fingerprint, sizeof info.fingerprint);
     EXPECT_OK(mem_new(&data, len, 1));
@@ -297,11 +330,10 @@ test_document(void **ctx)
 }
 
 static void
-test_answer(void **ctx)
+check_answer(kind k)
 {
     rig r;
-    (void)ctx;
-    rig_open(&r);
+    rig_open_kind(&r, k);
     world_message m = begin_of(&r, true);
     start(&r, &m);
     send_all(&r, true);
@@ -323,6 +355,14 @@ test_answer(void **ctx)
     assert_int_equal(r.n_token, 1);
     assert_int_equal(r.token[0], r.j->token[0]);
     rig_close(&r);
+}
+
+static void
+test_answer(void **ctx)
+{
+    (void)ctx;
+    for (int k = 0; k < KIND_COUNT; k++)
+        check_answer((kind)k);
 }
 
 /* At every turn from the first to the last. */
