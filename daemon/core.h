@@ -25,6 +25,7 @@
 #include "daemon/catalog.h"
 #include "daemon/job.h"
 #include "daemon/store.h"
+#include "model/fingerprint.h"
 #include "model/tokenizer.h"
 #include "proto/client_message.h"
 #include "proto/world_message.h"
@@ -41,6 +42,8 @@ typedef struct core_config {
                         of one size */
     uint32_t n_eos;
     int32_t eos[WORLD_MAX_EOS];
+    uint32_t n_fingerprint; /* of the model, as it may run; 0: not known */
+    uint8_t fingerprint[FINGERPRINT_N_VARIANT][32];
     uint64_t epoch;      /* starts of this directory so far */
     uint64_t max_input;  /* bytes of a document or question */
     uint64_t max_tokens; /* of a job; 0: any */

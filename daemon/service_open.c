@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/service_state.h"
+#include "model/fingerprint.h"
 
 static status
 open_signals(service *v)
@@ -199,8 +200,14 @@ open_core(service *v)
         .checkpoint_ms = (uint32_t)(v->set->checkpoint_seconds * 1e3),
     };
     uint64_t next;
+    size_t n_file = 0;
     status st;
 
+    for (int i = 0; i < FINGERPRINT_N_VARIANT; i++)
+        TRY(fingerprint_read(cfg.fingerprint[i], &n_file, v->set->model,
+                             (fingerprint_variant)i));
+    /* A head node may lack the weights. */
+    cfg.n_fingerprint = n_file > 0 ? FINGERPRINT_N_VARIANT : 0;
     memcpy(cfg.eos, v->model.eos, sizeof(cfg.eos));
     TRY(count_start(v, &cfg.epoch));
     TRY(store_next_job(datadir_store(v->dir), &next));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The fingerprint of a checkpoint: what tells one model from another without
- * reading all of it. */
+/* The fingerprint of a checkpoint: samples of its files. */
+#include "model/fingerprint.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <string.h>
@@ -8,7 +9,6 @@
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
-#include "model/weights.h"
 
 /* Samples of each file; about a megabyte, however large it is. */
 enum { N_SAMPLE = 256, SAMPLE = 4096, MAX_CONFIG = 1 << 20 };
@@ -80,7 +80,8 @@ fail:
 }
 
 status
-weights_fingerprint(uint8_t out[32], const char *dir, weights_want want)
+fingerprint_read(uint8_t out[32], size_t *n_file, const char *dir,
+                 fingerprint_variant variant)
 {
     struct dirent **entry = NULL;
     hash h;
@@ -94,9 +95,11 @@ weights_fingerprint(uint8_t out[32], const char *dir, weights_want want)
     TRY(add_config(&h, dir));
     for (int i = 0; i < n; i++)
         TRY(add_file(&h, dir, entry[i]->d_name));
-    if (want == WEIGHTS_INT8)
+    if (variant == FINGERPRINT_INT8)
         hash_add(&h, "int8", 4);
     hash_end(&h, out);
+    if (n_file != NULL)
+        *n_file = (size_t)n;
 fail:
     for (int i = 0; i < n; i++)
         free(entry[i]);

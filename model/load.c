@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "model/checkpoint.h"
+#include "model/fingerprint.h"
 
 /* Values converted at a time; a row is never longer. */
 enum { CHUNK = CONFIG_MAX_WIDTH };
@@ -268,4 +269,12 @@ fail:
     weights_free(w);
     checkpoint_close(&c);
     return st;
+}
+
+status
+weights_fingerprint(uint8_t out[32], const char *dir, weights_want want)
+{
+    return fingerprint_read(out, NULL, dir,
+                            want == WEIGHTS_INT8 ? FINGERPRINT_INT8
+                                                 : FINGERPRINT_STORED);
 }

@@ -134,10 +134,7 @@ status weights_open(weights **out, kernel_device *dev, const model_config *cfg,
                     const weights_part *part, const char *dir,
                     weights_want want) MUST_USE;
 
-/* Fingerprint of a model as it runs: BLAKE2b-256 over config.json and, of every
- * safetensors file in name order, its size, its header and samples of its data
- * (fine-tuned models of one shape differ in nothing else); in 8 bits it is
- * another model.  32 bytes. */
+/* fingerprint_read() of the model as it runs; 32 bytes. */
 status weights_fingerprint(uint8_t out[32], const char *dir,
                            weights_want want) MUST_USE;
 

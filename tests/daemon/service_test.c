@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "model/config.h"
+#include "model/fingerprint.h"
 #include "proto/client_message.h"
 #include "proto/snapshot.h"
 #include "proto/socket.h"
@@ -233,16 +234,16 @@ snapshot_size(const scene *s)
     return n;
 }
 
-static void
-join(scene *s)
+static world_message
+hello(const scene *s)
 {
     static char word[] = "test";
     world_message m = {.kind = WORLD_HELLO};
 
-    s->incarnation = 0;
     m.u.hello.version = m.u.hello.model_dir = m.u.hello.placement = word;
     m.u.hello.device = m.u.hello.device_name = word;
-    m.u.hello.fingerprint[0] = 1;
+    EXPECT_OK(fingerprint_read(m.u.hello.fingerprint, NULL, MODEL,
+                               FINGERPRINT_STORED));
     m.u.hello.ranks = m.u.hello.threads = 1;
     m.u.hello.n_layer = s->model.n_layer;
     m.u.hello.segment_size = s->model.segment_size;
@@ -251,7 +252,16 @@ join(scene *s)
     m.u.hello.streams = 2;
     m.u.hello.credit_segments = CREDIT;
     m.u.hello.max_generate = 64;
-    world_say(s, m, NULL, 0);
+    return m;
+}
+
+static void
+join(scene *s)
+{
+    world_message m;
+
+    s->incarnation = 0;
+    world_say(s, hello(s), NULL, 0);
     m = world_hear(s, WORLD_WELCOME);
     s->incarnation = m.u.welcome.incarnation;
     zsocket_message_fini(&s->frame);
@@ -265,11 +275,12 @@ make_snapshot(const scene *s, uint64_t n, float scale)
     snapshot_info info = {.n_layer = s->model.n_layer,
                           .state_bytes =
                               s->model.n_layer * FLOATS * sizeof(float),
-                          .n_segment = n,
-                          .fingerprint = {1}};
+                          .n_segment = n};
     uint8_t *data;
     size_t count = s->model.n_layer * FLOATS;
 
+    EXPECT_OK(
+        fingerprint_read(info.fingerprint, NULL, MODEL, FINGERPRINT_STORED));
     EXPECT_OK(mem_new(&data, snapshot_size(s), 1));
     for (size_t i = 0; i < count; i++) {
         float value = (float)i * scale;
@@ -630,10 +641,30 @@ one_place_one_daemon(void **state)
     fini(&s);
 }
 
+/* The first one, too: nothing is dispatched to a world with other weights. */
+static void
+worlds_must_have_the_model(void **state)
+{
+    scene s;
+    world_message m;
+
+    (void)state;
+    init(&s);
+    m = hello(&s);
+    m.u.hello.fingerprint[31] ^= 1;
+    world_say(&s, m, NULL, 0);
+    m = world_hear(&s, WORLD_REFUSE);
+    assert_non_null(strstr(m.u.failed.text, "another checkpoint"));
+    world_message_fini(&m);
+    join(&s);
+    fini(&s);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(worlds_must_have_the_model),
         cmocka_unit_test(documents_are_read_kept_and_asked),
         cmocka_unit_test(credit_is_kept_to),
         cmocka_unit_test(damaged_snapshots_are_never_kept),
