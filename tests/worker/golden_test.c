@@ -34,9 +34,17 @@ static const char *const cases[] = {
 };
 
 /* tests/parity */
-static const char *const bases[] = {
-    "llama", "llama-biases", "llama-yarn", "mistral",        "qwen2",
-    "qwen3", "gpt2",         "neox",       "neox-sequential"};
+static const char *const bases[] = {"llama",
+                                    "llama-biases",
+                                    "llama-yarn",
+                                    "mistral",
+                                    "qwen2",
+                                    "qwen3",
+                                    "gpt2",
+                                    "neox",
+                                    "neox-sequential",
+                                    "armt-sink-bare",
+                                    "armt-window-bare"};
 
 enum { SHORT_STEPS = 6, N_POINT = 2 };
 
