@@ -1,0 +1,107 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""The documents and the counting of longwave-eval.
+
+usage: eval_test.py SOURCE"""
+import os
+import random
+import sys
+import unittest
+
+SOURCE = os.path.abspath(sys.argv.pop(1))
+sys.path[:0] = [os.path.join(SOURCE, "client", "eval"),
+                os.path.join(SOURCE, "model", "train")]
+import report   # noqa: E402
+import tasks    # noqa: E402
+import words    # noqa: E402
+
+PROSE = tasks.Prose(" ".join(f"Here is sentence number {i} of the prose."
+                             for i in range(2000)))
+
+
+def one(task, seed=1, size=8000):
+    return tasks.document(task, random.Random(seed), PROSE, size)
+
+
+class Documents(unittest.TestCase):
+    def test_a_seed_gives_one_document(self):
+        for task in tasks.TASKS:
+            self.assertEqual(one(task).text, one(task).text)
+            self.assertNotEqual(one(task).text, one(task, 2).text)
+
+    def test_an_answer_was_told_last_where_its_question_says(self):
+        for task in tasks.TASKS:
+            for seed in range(20):
+                doc = one(task, seed)
+                for q in doc.questions:
+                    if not q.told:
+                        self.assertEqual(q.answer, tasks.SILENT)
+                        continue
+                    told = doc.text[:q.needs]
+                    self.assertTrue(told.endswith("."), told[-60:])
+                    self.assertIn(q.answer, told)
+                    self.assertAlmostEqual(q.place, q.needs / len(doc.text))
+
+    def test_numbers_of_the_tasks(self):
+        self.assertEqual(len(one("key").questions), 8)
+        self.assertEqual(len(one("person").questions), 7)
+        self.assertEqual(len(one("object").questions), 3)
+        mixed = [q.told for q in one("silent").questions]
+        self.assertEqual((mixed.count(True), mixed.count(False)), (8, 8))
+
+    def test_a_person_who_moved_is_where_he_went_last(self):
+        doc = one("person", 5)
+        for q in doc.questions:
+            name = next(n for n in tasks.words("names")
+                        if f" {n} " in q.text or f" {n}?" in q.text)
+            last = doc.text.rindex(name)
+            self.assertIn(q.answer, doc.text[last:last + 60])
+
+    def test_sizes_and_prose_that_repeats(self):
+        self.assertAlmostEqual(len(one("key").text), 8000, delta=400)
+        long = 3 * len(PROSE.text)
+        self.assertAlmostEqual(len(one("key", size=long).text), long,
+                               delta=400)
+
+    def test_training_shares_nothing(self):
+        for name, mine in words.EVAL.items():
+            theirs = words.TRAIN[name]
+            if isinstance(mine, str):
+                mine, theirs = mine.split(), theirs.split()
+            self.assertFalse(set(mine) & set(theirs), name)
+
+
+def row(right, told=True, document=0, said="x", place=0.5, age=200):
+    return {"right": right, "told": told, "document": document, "said": said,
+            "place": place, "age": age, "answer": "x", "off": False,
+            "last": False}
+
+
+class Counting(unittest.TestCase):
+    about = {"tokens": 1000, "segments": 4, "repeats": False, "norms": None}
+
+    def test_a_mixed_set_counts_by_halves(self):
+        rows = [row(True)] * 9 + [row(False)] + [row(False, told=False)] * 2
+        self.assertAlmostEqual(report.accuracy(rows), 0.45)
+
+    def test_intervals_are_drawn_by_document(self):
+        """All answers of a document are alike: it counts as one."""
+        rows = [row(d % 2 == 0, document=d) for d in range(6)
+                for _ in range(100)]
+        low, high = report.interval(rows, 1)
+        self.assertLess(low, 0.2)
+        self.assertGreater(high, 0.8)
+
+    def test_places_and_silence(self):
+        rows = [row(True, place=0.1), row(False, place=0.99,
+                                          said="not mentioned")]
+        cell = report.cell("key", 1000, rows, self.about, 1)
+        self.assertEqual(cell["by_place"], [1, None, None, None, 0])
+        self.assertEqual(cell["told_called_silent"], 0.5)
+        self.assertIsNone(cell["newer_than_100_segments"])
+        self.assertIn("1,000", report.table([cell]))
+        self.assertTrue(report.plot([cell]).endswith("</svg>\n"))
+
+
+if __name__ == "__main__":
+    unittest.main()
