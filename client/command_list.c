@@ -238,6 +238,9 @@ json_job(jsonout *j, const client_job *job)
     jsonout_u64(j, "tokens", job->tokens);
     jsonout_u64(j, "segments_done", job->segments_done);
     jsonout_u64(j, "segments_total", job->segments_total);
+    jsonout_u64(j, "attempts", job->attempts);
+    jsonout_u64(j, "checkpoint_segments", job->checkpoint_segments);
+    jsonout_u64(j, "redone_segments", job->redone_segments);
     jsonout_close_object(j);
 }
 

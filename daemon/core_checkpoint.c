@@ -108,7 +108,7 @@ core_checkpointed(core *c, uint64_t id, uint32_t attempt,
         progress(c, j);
     }
     w = core_world_find(c, j->incarnation);
-    m.u.kept.segment = k->segment;
+    m.u.kept.segment = st == ST_OK ? k->segment : 0;
     if (w && j->state == CLIENT_RUNNING)
         core_world_tell(c, w, &m);
     core_dispatch(c);

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "daemon/core_state.h"
 
-enum { HANG_STEPS = 20 };
+enum { HANG_STEPS = 20, FIRST_STEP_MS = 600000 };
 
 core_world *
 core_world_find(core *c, uint64_t incarnation)
@@ -434,6 +434,9 @@ hang_limit(const core *c, const world_message *m)
 {
     uint64_t slow = m->u.heartbeat.slowest_ms;
     uint64_t limit = slow < UINT32_MAX ? HANG_STEPS * slow : UINT64_MAX;
+
+    if (slow == 0) /* no step has been seen yet: its pace is not known */
+        limit = FIRST_STEP_MS;
 
     return limit > c->cfg.hang_ms ? limit : c->cfg.hang_ms;
 }

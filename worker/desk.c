@@ -146,6 +146,8 @@ handle(desk *d, const uplink_message *got)
         return; /* a job that has ended here meanwhile */
     if (m->kind == WORLD_CANCEL)
         errand_cancel(e);
+    else if (m->kind == WORLD_KEPT)
+        errand_kept(e, m->u.kept.segment);
     else if (m->kind == WORLD_SNAPSHOT)
         errand_part(e, m, got->raw, got->raw_len);
     else if (m->kind == WORLD_SEGMENT_IDS)
@@ -179,6 +181,9 @@ desk_turn(desk *d, bool *busy)
     for (uint32_t i = 0; i < d->n; i++)
         TRY(errand_step(d->errand[i], busy));
     measure(d);
+    bool due = false;
+    uint64_t steps = world_steps(d->w, &due);
+    uplink_steps(d->u, steps, due);
 fail:
     return st;
 }

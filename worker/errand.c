@@ -40,6 +40,7 @@ errand_free(errand *e)
     if (e == NULL)
         return;
     decode_fini(&e->decode);
+    errand_checkpoint_fini(e);
     mem_free(e->snapshot);
     mem_free(e->restore);
     mem_free(e->forced);
@@ -131,10 +132,18 @@ errand_cancel(errand *e)
     errand_fail(e, status_fail(ST_CANCELED, "the job was canceled"));
 }
 
+/* What is nearly read is read to its end; answers go on from their tokens. */
 void
 errand_drain(errand *e)
 {
-    errand_fail(e, status_fail(ST_CANCELED, "the world was drained"));
+    bool reading = e->state == ERRAND_RUN && e->keep.every > 0;
+    bool read = e->state == ERRAND_RUN && e->n_taken == e->n_segment &&
+                e->want_snapshot;
+    if (e->state == ERRAND_IDLE || read)
+        return;
+    e->draining = true;
+    if (!reading)
+        errand_fail(e, status_fail(ST_CANCELED, "the world was drained"));
 }
 
 void
@@ -232,7 +241,9 @@ errand_begin(errand *e, const world_message *m, const uint8_t *raw, size_t len)
     status st = check_begin(e, m);
 
     mem_free(e->forced);
+    errand_checkpoint_fini(e);
     *e = fresh;
+    errand_checkpoint_init(e, m);
     if (st == ST_OK && m->u.begin.n_forced > 0)
         st = take_forced(e, m->u.begin.n_forced, raw, len);
     if (e->generate.top_p == 0)

@@ -54,6 +54,9 @@ void errand_part(errand *e, const world_message *m, const uint8_t *raw,
 void errand_segment(errand *e, const world_message *m, const uint8_t *raw,
                     size_t len);
 void errand_cancel(errand *e);
+/* The checkpoint after `segment` segments is durable; 0: the last one was not
+ * kept. */
+void errand_kept(errand *e, uint64_t segment);
 /* Puts away what is read, and ends with ST_CANCELED. */
 void errand_drain(errand *e);
 /* Nobody waits for a result any more. */

@@ -2,7 +2,8 @@
 /* Inside errand: what its files share.  Not for anybody else.
  *
  *   errand.c      what comes from the daemon, checked; how a job ends
- *   errand_run.c  what goes to the world, and what is told the daemon */
+ *   errand_run.c  what goes to the world, and what is told the daemon
+ *   errand_checkpoint.c  states put away while a document is read */
 #ifndef WORKER_ERRAND_IMPL_H
 #define WORKER_ERRAND_IMPL_H
 
@@ -16,6 +17,22 @@ typedef enum errand_state {
     ERRAND_RUN,
     ERRAND_END /* decided; the stream closes, the result is told */
 } errand_state;
+
+/* Checkpoints of a document that is read.  One is under way at a time. */
+typedef struct errand_checkpoints {
+    uint32_t every; /* segments, 0: none */
+    uint64_t every_ns;
+    bool busy;      /* one is captured, and not yet durable */
+    uint64_t taken; /* segments (of this errand) that it has, or the last one */
+    uint64_t ns;    /* when it was captured */
+    uint64_t durable; /* segments that the last durable one has */
+    uint64_t durable_ns;
+    uint8_t *states; /* [n_layer, layer bytes], NULL before the first */
+    uint32_t *crc;   /* [n_layer] */
+    bool *here;      /* [n_layer] */
+    uint32_t layer;  /* that is sent now, n_layer: all have been */
+    uint64_t at;     /* bytes of it that are sent */
+} errand_checkpoints;
 
 struct errand {
     world *w;
@@ -61,7 +78,9 @@ struct errand {
     int32_t drawn;      /* token n_drawn - 1 */
     const char *finish; /* NULL: more tokens are wanted */
 
-    bool dropped; /* nobody waits for the result */
+    errand_checkpoints keep;
+    bool draining; /* no segment is fed any more */
+    bool dropped;  /* nobody waits for the result */
     status result;
     char text[512]; /* of a failure */
 };
@@ -74,6 +93,24 @@ void errand_end(errand *e);
 size_t errand_snapshot_bytes(const errand *e, uint64_t n);
 /* The prompt is one more segment. */
 uint64_t errand_n_input(const errand *e);
+/* ---- errand_checkpoint.c ---- */
+void errand_checkpoint_init(errand *e, const world_message *begin);
+void errand_checkpoint_fini(errand *e);
+/* Before a segment is fed: it is captured if it is time. */
+status errand_checkpoint_before(errand *e) MUST_USE;
+/* The last durable one is two intervals behind: nothing more is read. */
+bool errand_checkpoint_late(const errand *e);
+status errand_checkpoint_shard(errand *e, const world_event *ev) MUST_USE;
+/* All states at once, of a document that is put away. */
+status errand_checkpoint_whole(errand *e, const world_event *ev) MUST_USE;
+/* Sends what is there. */
+status errand_checkpoint_tell(errand *e) MUST_USE;
+/* A draining errand: asks for its states, or ends. */
+status errand_checkpoint_drain(errand *e, bool *busy) MUST_USE;
+
+/* Sends a message of this job; *sent false: not now. */
+status errand_tell(errand *e, world_message *m, const void *raw, size_t len,
+                   bool *sent) MUST_USE;
 /* Opens the stream, from a checked snapshot if there is one. */
 void errand_open(errand *e);
 

@@ -83,6 +83,10 @@ errand_event(errand *e, const world_event *ev)
             e->n_done++;
     } else if (ev->kind == WORLD_EVENT_TOKEN) {
         drawn(e, ev->u.token.id);
+    } else if (ev->kind == WORLD_EVENT_SHARD) {
+        st = errand_checkpoint_shard(e, ev);
+    } else if (ev->kind == WORLD_EVENT_SNAPSHOT && e->draining) {
+        st = errand_checkpoint_whole(e, ev);
     } else if (ev->kind == WORLD_EVENT_SNAPSHOT) {
         e->snapshot_came = true;
         st = seal(e, ev);
@@ -113,10 +117,12 @@ feed_segment(errand *e)
         e->ids + (size_t)e->first * e->shape.model->segment_size;
     engine_segment seg = {.seg = e->first_segment + e->n_taken,
                           .n_token = e->n_token[e->first]};
-    if (e->n_taken == e->n_segment)
+    if (e->n_taken == e->n_segment) {
         decode_prompt(&e->decode, seg.seg, ids, seg.n_token);
-    else
+    } else {
+        TRY(errand_checkpoint_before(e));
         TRY(world_feed(e->w, e->stream, &seg, ids));
+    }
     e->n_token_fed += seg.n_token;
     e->first = (e->first + 1) % e->shape.credit_segments;
     e->n_queued--;
@@ -152,7 +158,8 @@ static status
 feed(errand *e, bool *busy)
 {
     status st = ST_OK;
-    while (e->n_queued > 0 && world_room(e->w, e->stream) > 0) {
+    while (e->n_queued > 0 && world_room(e->w, e->stream) > 0 &&
+           !errand_checkpoint_late(e)) {
         TRY(feed_segment(e));
         *busy = true;
     }
@@ -175,9 +182,9 @@ fail:
 
 /* --------------------------------------------------------- to the daemon */
 
-/* Sends a message of this job; *sent false: not now. */
-static status
-tell(errand *e, world_message *m, const void *raw, size_t len, bool *sent)
+status
+errand_tell(errand *e, world_message *m, const void *raw, size_t len,
+            bool *sent)
 {
     m->job = e->job;
     m->attempt = e->attempt;
@@ -194,14 +201,14 @@ tell_progress(errand *e)
     if (e->told_taken < e->n_taken) {
         world_message m = {.kind = WORLD_CREDIT};
         m.u.credit.segments = (uint32_t)(e->n_taken - e->told_taken);
-        TRY(tell(e, &m, NULL, 0, &sent));
+        TRY(errand_tell(e, &m, NULL, 0, &sent));
         if (sent)
             e->told_taken = e->n_taken;
     }
     if (e->told_done < e->n_done) {
         world_message m = {.kind = WORLD_SEGMENTS_DONE};
         m.u.segments_done.segments = e->n_done;
-        TRY(tell(e, &m, NULL, 0, &sent));
+        TRY(errand_tell(e, &m, NULL, 0, &sent));
         if (sent)
             e->told_done = e->n_done;
     }
@@ -209,7 +216,7 @@ tell_progress(errand *e)
         world_message m = {.kind = WORLD_TOKEN};
         m.u.token.index = e->n_drawn - 1;
         m.u.token.id = e->drawn;
-        TRY(tell(e, &m, NULL, 0, &sent));
+        TRY(errand_tell(e, &m, NULL, 0, &sent));
         if (sent)
             e->told_drawn = e->n_drawn;
     }
@@ -231,7 +238,7 @@ tell_snapshot(errand *e)
         m.u.snapshot.total = total;
         m.u.snapshot.last = len == left;
         memcpy(m.u.snapshot.hash, e->snapshot_hash, HASH_BYTES);
-        TRY(tell(e, &m, e->snapshot + e->snapshot_at, len, &sent));
+        TRY(errand_tell(e, &m, e->snapshot + e->snapshot_at, len, &sent));
         if (sent)
             e->snapshot_at += len;
         if (e->snapshot_at == total) {
@@ -254,13 +261,13 @@ tell_result(errand *e, bool *sent)
         m.kind = WORLD_JOB_FAILED;
         m.u.failed.code = code;
         m.u.failed.text = e->text;
-        return tell(e, &m, NULL, 0, sent);
+        return errand_tell(e, &m, NULL, 0, sent);
     }
     if (e->finish != NULL)
         snprintf(finish, sizeof finish, "%s", e->finish);
     m.u.job_done.finish = finish;
     m.u.job_done.seconds = (double)(clock_ns() - e->start_ns) * 1e-9;
-    return tell(e, &m, NULL, 0, sent);
+    return errand_tell(e, &m, NULL, 0, sent);
 }
 
 /* Everything that was asked for is there, and known to the daemon or on its
@@ -299,9 +306,13 @@ errand_step(errand *e, bool *busy)
     status st = ST_OK;
     if (e->state == ERRAND_RUN) {
         TRY(tell_progress(e));
-        TRY(feed(e, busy));
+        if (e->draining)
+            TRY(errand_checkpoint_drain(e, busy));
+        else
+            TRY(feed(e, busy));
         TRY(tell_progress(e));
-        if (complete(e))
+        TRY(errand_checkpoint_tell(e));
+        if (e->state == ERRAND_RUN && complete(e))
             errand_end(e);
     }
     TRY(tell_snapshot(e));

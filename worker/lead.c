@@ -301,10 +301,12 @@ lead_feed(lead *w, uint32_t id, const engine_segment *segment,
     command cmd = {.kind = COMMAND_SEGMENT,
                    .stream = id,
                    .len = segment->n_token * sizeof *ids,
+                   .capture = s->capture && !segment->frozen,
                    .segment = *segment};
     cmd.segment.past = s->past;
     TRY(send(w, rank, &cmd, ids));
     s->n_ahead[rank]++;
+    s->capture = false;
     if (segment->frozen) {
         s->n_run += segment->n_token;
     } else {
@@ -316,6 +318,13 @@ lead_feed(lead *w, uint32_t id, const engine_segment *segment,
     }
 fail:
     return st;
+}
+
+void
+lead_capture(lead *w, uint32_t id)
+{
+    if (id < w->n_stream)
+        w->stream[id].capture = true;
 }
 
 status
@@ -423,6 +432,26 @@ fail:
     return st;
 }
 
+/* A stream owes something while a segment is under way, and when it is to give
+ * its states or to end. */
+static bool
+is_due(const lead *w, const lead_stream *s)
+{
+    bool due = s->closing || s->snapshot != NULL;
+    for (uint32_t rank = 0; rank < w->n_active; rank++)
+        due |= s->n_ahead[rank] > 0;
+    return s->open && due;
+}
+
+uint64_t
+lead_steps(const lead *w, bool *due)
+{
+    *due = false;
+    for (uint32_t id = 0; id < w->n_stream; id++)
+        *due |= is_due(w, &w->stream[id]);
+    return w->n_turn;
+}
+
 status
 lead_turn(lead *w, bool *busy)
 {
@@ -436,6 +465,7 @@ lead_turn(lead *w, bool *busy)
         TRY(report_in_poll(w->in, &any));
     TRY(member_turn(w->member, &any));
     TRY(push_orders(w));
+    w->n_turn += any;
     *busy = any;
 fail:
     w->in_turn = false;

@@ -16,6 +16,8 @@ status lead_open(lead *w, uint32_t *id, const world_stream *s) MUST_USE;
 uint32_t lead_room(const lead *w, uint32_t id);
 status lead_feed(lead *w, uint32_t id, const engine_segment *segment,
                  const int32_t *ids) MUST_USE;
+void lead_capture(lead *w, uint32_t id);
+uint64_t lead_steps(const lead *w, bool *due);
 status lead_snapshot(lead *w, uint32_t id) MUST_USE;
 void lead_close(lead *w, uint32_t id);
 uint32_t lead_streams_open(const lead *w);

@@ -7,6 +7,7 @@
  * waiting cannot end in a circle, not even inside a group of the lead's own. */
 #include <string.h>
 
+#include "base/crc.h"
 #include "base/mem.h"
 #include "worker/idle.h"
 #include "worker/lead_impl.h"
@@ -23,7 +24,7 @@ lead_gather_turn(void *ctx, const report *r)
 {
     const lead *w = ctx;
     if (r->stream >= w->n_stream || r->kind == REPORT_CLOSED ||
-        r->kind == REPORT_STATE)
+        r->kind == REPORT_STATE || r->kind == REPORT_SHARD)
         return true;
     const lead_stream *s = &w->stream[r->stream];
     return s->closing || r->seg == s->done_seg;
@@ -59,6 +60,23 @@ take_state(lead *w, const report *r, const void *data)
     tell(w, &ev);
     mem_free(s->snapshot);
     s->snapshot = NULL;
+}
+
+/* What was damaged between the ranks goes no further. */
+static status
+take_shard(lead *w, const report *r, const void *data)
+{
+    world_event ev = {.kind = WORLD_EVENT_SHARD,
+                      .stream = r->stream,
+                      .seg = r->seg,
+                      .u.shard = {data, (size_t)r->len, r->layer, r->crc}};
+    if (crc_add(0, data, (size_t)r->len) != r->crc)
+        return status_fail(ST_WIRE,
+                           "the state of layer %u was damaged on its way from "
+                           "rank %u",
+                           r->layer, r->rank);
+    tell(w, &ev);
+    return ST_OK;
 }
 
 static void
@@ -100,6 +118,8 @@ lead_gather_take(void *ctx, const report *r, const void *data)
         ev.kind = WORLD_EVENT_TOKEN;
         ev.u.token = r->token;
         tell(w, &ev);
+    } else if (r->kind == REPORT_SHARD) {
+        return take_shard(w, r, data);
     } else if (s->snapshot != NULL &&
                r->len == lead_state_bytes(w, r->layer, &s->past)) {
         take_state(w, r, data);

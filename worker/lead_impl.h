@@ -19,6 +19,7 @@ typedef struct lead_stream {
     uint64_t next_seg, done_seg; /* to be fed, to be reported next */
     memory_past past;            /* written segments that were fed */
     bool prompt;
+    bool capture;         /* the next segment */
     uint32_t n_run;       /* tokens of the frozen run so far */
     uint8_t *restore;     /* states on their way to the ranks */
     uint8_t *snapshot;    /* states on their way back */
@@ -41,6 +42,7 @@ struct lead {
     uint32_t *n_ahead; /* what n_ahead of all streams point into */
     world_event_fn *fn;
     void *ctx;
+    uint64_t n_turn; /* in which something happened */
     bool in_turn;
     status broken; /* why the world cannot go on */
 };

@@ -6,6 +6,7 @@
  * CLOSED when both are through. */
 #include "worker/member.h"
 
+#include "base/crc.h"
 #include "base/mem.h"
 #include "worker/member_impl.h"
 
@@ -225,6 +226,8 @@ member_command(member *m, const command *cmd, const void *data)
         return put_state(m, cmd, data);
     case COMMAND_SEGMENT:
         TRY(engine_feed(m->e, cmd->stream, &cmd->segment, data));
+        if (cmd->capture)
+            s->capture = cmd->segment.seg + 1;
         s->n_fed++;
         return ST_OK;
     case COMMAND_SNAPSHOT:
@@ -252,12 +255,38 @@ moves_on(const member *m, const engine_done *d, uint32_t *layer)
            (d->segment.seg + 1 < s->end_seg || s->prompt);
 }
 
+/* The state that a captured segment left, before the next one changes it. */
+static status
+report_shard(member *m, const engine_done *d, uint32_t layer)
+{
+    status st = ST_OK;
+    engine_place from = {0};
+    memory_past past = engine_past_after(&d->segment);
+
+    engine_state_place(m->e, d->stream, layer, &past, &from);
+    report r = {.kind = REPORT_SHARD,
+                .stream = d->stream,
+                .len = from.len,
+                .seg = d->segment.seg,
+                .layer = m->layer_first + layer,
+                .rank = m->place.rank};
+    TRY(engine_read(m->e, &from, m->state));
+    r.crc = crc_add(0, m->state, from.len);
+    TRY(m->report(m->ctx, &r, m->state));
+fail:
+    return st;
+}
+
 static status
 cell_done(member *m, const engine_done *d)
 {
     status st = ST_OK;
     bool last = d->layer + 1 == m->n_layer;
     uint32_t layer = 0;
+    if (!d->segment.frozen &&
+        m->stream[d->stream].capture == d->segment.seg + 1 &&
+        engine_state_left(m->e, d, &layer))
+        TRY(report_shard(m, d, layer));
     if (last && m->place.kind == PLACE_LAYERS && m->has_to) {
         member_hop_send_x(m, d);
     } else if (last) {

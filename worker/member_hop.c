@@ -32,6 +32,7 @@ member_hop_send_x(member *m, const engine_done *d)
     engine_x_place(m->e, d->stream, d->local_seg,
                    engine_rows(m->e, &d->segment), &from);
     head.len = from.len;
+    head.capture = m->stream[d->stream].capture == d->segment.seg + 1;
     m->stream[d->stream].n_hop++;
     hop_send(m->hop, &head, &from, d->local_seg);
 }
@@ -108,6 +109,8 @@ use_hop(member *m, const hop_header *head)
         ; /* thrown away */
     } else if (head->kind == HOP_X) {
         TRY(engine_feed(m->e, head->stream, &head->segment, NULL));
+        if (head->capture)
+            s->capture = head->segment.seg + 1;
         s->n_fed++;
     } else {
         engine_state_arrived(m->e, head->stream, head->layer);

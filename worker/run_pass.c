@@ -149,6 +149,7 @@ score_event(void *ctx, const world_event *ev)
         p->closed = true;
         break;
     case WORLD_EVENT_TOKEN:
+    case WORLD_EVENT_SHARD:
         break;
     }
 }
@@ -213,6 +214,7 @@ answer_event(void *ctx, const world_event *ev)
         p->closed = true;
         break;
     case WORLD_EVENT_SNAPSHOT:
+    case WORLD_EVENT_SHARD:
         break;
     }
 }

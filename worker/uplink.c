@@ -194,6 +194,13 @@ uplink_load(uplink *u, double tokens_per_second, uint32_t streams_busy)
 }
 
 void
+uplink_steps(uplink *u, uint64_t steps, bool due)
+{
+    atomic_store_explicit(&u->steps, steps, memory_order_relaxed);
+    atomic_store_explicit(&u->due, due, memory_order_relaxed);
+}
+
+void
 uplink_wait(uplink *u, uint32_t us)
 {
     struct pollfd fd = {.fd = u->wake_main, .events = POLLIN};

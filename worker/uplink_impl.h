@@ -7,6 +7,7 @@
 #define WORKER_UPLINK_IMPL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "proto/socket.h"
 #include "worker/uplink.h"
@@ -35,11 +36,16 @@ struct uplink {
     world_message beat;
     bool closing;
 
+    _Atomic uint64_t steps; /* of the world */
+    atomic_bool due;        /* steps are expected */
+
     /* the thread's own */
     zsocket *socket;
     uint64_t start_ns, heard_ns, beat_ns;
     uint64_t beat_every_ns, silence_ns;
-    bool hello_again; /* said since the daemon was heard last */
+    bool hello_again;             /* said since the daemon was heard last */
+    uint64_t last_steps, step_ns; /* when it was seen to change */
+    uint64_t slowest_ns;          /* of the latest steps, about */
 };
 
 void uplink_packet_free(uplink_packet *p); /* NULL is fine */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The thread between the daemon's socket and the world's loop. */
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 
 #include "base/clock.h"
@@ -11,6 +12,7 @@
 enum {
     POLL_MS = 50, /* a floor under everything that could be missed */
     CLOSE_MS = 1000,
+    FORGET = 64, /* steps */
     MIN_BEAT_MS = 20,
     MAX_BEAT_MS = 5000
 };
@@ -112,6 +114,12 @@ handle(uplink *u, uplink_message *got)
     case WORLD_STOP:
         end(u, UPLINK_STOPPED, ST_OK, "");
         break;
+    case WORLD_ABORT:
+        /* The main thread may be deaf for ever, and so may other ranks: the
+         * launcher ends them when this one dies. */
+        log_error("the daemon gave this world up: it hangs");
+        raise(SIGKILL);
+        break;
     case WORLD_BEGIN:
     case WORLD_SEGMENT_IDS:
     case WORLD_SNAPSHOT:
@@ -130,7 +138,6 @@ handle(uplink *u, uplink_message *got)
     case WORLD_JOB_DONE:
     case WORLD_JOB_FAILED:
     case WORLD_CHECKPOINT:
-    case WORLD_ABORT:
         log_warn("the daemon sent message %d, which is a world's to send",
                  (int)m->kind);
         break;
@@ -209,6 +216,26 @@ send_all(uplink *u)
     }
 }
 
+/* How long the world has made no step that it should have made.  The longest
+ * one is forgotten slowly, so that the daemon's patience follows the work. */
+static void
+watch_steps(uplink *u, uint64_t now)
+{
+    uint64_t steps = atomic_load_explicit(&u->steps, memory_order_relaxed);
+    bool due = atomic_load_explicit(&u->due, memory_order_relaxed);
+    uint64_t gap = now - u->step_ns;
+
+    if (due && steps == u->last_steps)
+        return;
+    if (due && u->step_ns != 0 && u->last_steps != 0) {
+        u->slowest_ns -= u->slowest_ns / FORGET;
+        if (gap > u->slowest_ns)
+            u->slowest_ns = gap;
+    }
+    u->last_steps = steps;
+    u->step_ns = now;
+}
+
 /* Heartbeats, and what to do about silence. */
 static void
 keep_time(uplink *u)
@@ -216,6 +243,7 @@ keep_time(uplink *u)
     uint64_t now = clock_ns();
     char text[512];
 
+    watch_steps(u, now);
     if (u->incarnation == 0) {
         if (zsocket_is_refused(u->socket)) {
             snprintf(text, sizeof text,
@@ -250,6 +278,11 @@ keep_time(uplink *u)
     world_message beat = u->beat;
     pthread_mutex_unlock(&u->lock);
     beat.kind = WORLD_HEARTBEAT;
+    if (atomic_load_explicit(&u->due, memory_order_relaxed))
+        beat.u.heartbeat.stalled_ms = (now - u->step_ns) / MS;
+    /* 0 until the first step has been seen. */
+    beat.u.heartbeat.slowest_ms =
+        u->slowest_ns == 0 ? 0 : 1 + u->slowest_ns / MS;
     beat.incarnation = u->incarnation;
     if (say(u, &beat) != ST_OK)
         log_debug("a heartbeat was not sent: %s", status_text());

@@ -129,6 +129,18 @@ world_snapshot(world *w, uint32_t id)
 }
 
 void
+world_capture(world *w, uint32_t id)
+{
+    lead_capture(w->lead, id);
+}
+
+uint64_t
+world_steps(const world *w, bool *due)
+{
+    return lead_steps(w->lead, due);
+}
+
+void
 world_close(world *w, uint32_t id)
 {
     lead_close(w->lead, id);

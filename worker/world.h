@@ -22,6 +22,7 @@ typedef enum world_event_kind {
     WORLD_EVENT_LOGITS,      /* in token order within a stream */
     WORLD_EVENT_TOKEN,
     WORLD_EVENT_SNAPSHOT, /* states of all layers, in layer order */
+    WORLD_EVENT_SHARD,    /* the state of one layer after a captured segment */
     WORLD_EVENT_CLOSED    /* the stream's id may be used again */
 } world_event_kind;
 
@@ -39,6 +40,11 @@ typedef struct world_event {
             const void *states; /* of all layers, memory_states_bytes() */
             size_t len;         /* bytes */
         } snapshot;
+        struct {
+            const void *state; /* F32, as in a snapshot */
+            size_t len;        /* bytes */
+            uint32_t layer, crc;
+        } shard;
     } u;
 } world_event;
 
@@ -77,6 +83,9 @@ uint32_t world_room(const world *w, uint32_t id);
  * before the run of the next number begins.  The world fills in `past`. */
 status world_feed(world *w, uint32_t id, const engine_segment *segment,
                   const int32_t *ids) MUST_USE;
+/* The states after the next segment that is fed (a written one) are told as it
+ * passes the layers, without a pause: WORLD_EVENT_SHARD for each layer. */
+void world_capture(world *w, uint32_t id);
 /* Asks for the states after the last written segment, all of which must be
  * done; WORLD_EVENT_SNAPSHOT follows. */
 status world_snapshot(world *w, uint32_t id) MUST_USE;
@@ -84,6 +93,8 @@ status world_snapshot(world *w, uint32_t id) MUST_USE;
  * group. */
 void world_close(world *w, uint32_t id);
 uint32_t world_streams_open(const world *w);
+/* Grows with every step; *due: there is work that steps are expected of. */
+uint64_t world_steps(const world *w, bool *due);
 
 /* Moves messages, runs at most one group, delivers events.  *busy: something
  * happened, call again at once; otherwise the caller may sleep. */

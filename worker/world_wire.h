@@ -42,7 +42,8 @@ typedef struct command {
     uint32_t n_state;            /* OPEN: STATE commands that follow */
     memory_past past;            /* STATE, SNAPSHOT: read by then */
     int32_t priority;
-    uint32_t layer; /* STATE: of the model */
+    uint32_t layer;   /* STATE: of the model */
+    uint32_t capture; /* SEGMENT: its states are reported as it passes */
     engine_segment segment;
 } command;
 
@@ -51,6 +52,7 @@ typedef enum report_kind {
     REPORT_LOGITS,   /* data: n_row rows */
     REPORT_TOKEN,
     REPORT_STATE, /* data: the state of `layer` */
+    REPORT_SHARD, /* likewise, after segment `seg`, as it passed */
     REPORT_CLOSED
 } report_kind;
 
@@ -63,6 +65,7 @@ typedef struct report {
     uint32_t frozen;
     uint32_t layer; /* of the model */
     uint32_t rank;  /* that reports */
+    uint32_t crc;   /* SHARD: CRC-32C of the data */
 } report;
 
 typedef enum hop_kind {
@@ -74,8 +77,8 @@ typedef enum hop_kind {
 typedef struct hop_header {
     uint32_t kind, stream;
     uint64_t len;
-    uint32_t layer; /* of the model */
-    uint32_t unused;
+    uint32_t layer;   /* of the model */
+    uint32_t capture; /* X: as that of the command */
     engine_segment segment; /* STATE: the last one read */
 } hop_header;
 

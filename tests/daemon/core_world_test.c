@@ -262,6 +262,10 @@ a_world_that_hangs_is_ended(void **state)
     harness_input(h, 1, 100);
     begin = EXPECT_WORLD(WORLD_BEGIN);
     (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    beat.u.heartbeat.stalled_ms = 599000; /* its first step */
+    harness_world(h, 10, beat);
+    (void)EXPECT_WORLD(WORLD_HEARTBEAT);
+    beat.u.heartbeat.slowest_ms = 1;
     beat.u.heartbeat.stalled_ms = 10000; /* within any limit */
     harness_world(h, 10, beat);
     (void)EXPECT_WORLD(WORLD_HEARTBEAT);

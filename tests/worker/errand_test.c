@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "base/crc.h"
 #include "base/hash.h"
 #include "base/mem.h"
 #include "proto/snapshot.h"
@@ -30,9 +31,31 @@ typedef struct rig {
     uint8_t *snapshot;
     size_t snapshot_len, snapshot_bytes;
     uint8_t snapshot_hash[HASH_BYTES];
+    uint8_t *states;     /* of the checkpoint that comes, NULL: none wanted */
+    uint64_t checkpoint; /* segments that it has, once it is whole */
+    uint32_t n_checkpoint;
     bool over;
     char finish[16], code[16], text[256];
 } rig;
+
+static void
+take_part(rig *r, const world_message *m, const void *raw, size_t len)
+{
+    size_t layer = (size_t)r->shape.layer_floats * sizeof(float);
+    assert_non_null(r->states);
+    uint8_t *to = r->states + m->u.checkpoint.layer * layer;
+    assert_int_equal(r->checkpoint, 0); /* one at a time */
+    assert_int_equal(m->u.checkpoint.total, layer);
+    assert_true(m->u.checkpoint.offset + len <= layer);
+    memcpy(to + m->u.checkpoint.offset, raw, len);
+    if (m->u.checkpoint.offset + len < layer)
+        return;
+    assert_true(crc_add(0, to, layer) == m->u.checkpoint.crc);
+    if (m->u.checkpoint.layer + 1 < r->shape.n_layer)
+        return;
+    r->checkpoint = m->u.checkpoint.segment;
+    r->n_checkpoint++;
+}
 
 static status
 heard(void *ctx, const world_message *m, const void *raw, size_t len)
@@ -61,6 +84,9 @@ heard(void *ctx, const world_message *m, const void *raw, size_t len)
         memcpy(r->snapshot + r->snapshot_len, raw, len);
         r->snapshot_len += len;
         memcpy(r->snapshot_hash, m->u.snapshot.hash, HASH_BYTES);
+        break;
+    case WORLD_CHECKPOINT:
+        take_part(r, m, raw, len);
         break;
     case WORLD_JOB_DONE:
         r->over = true;
@@ -169,6 +195,7 @@ rig_close(rig *r)
     world_free(r->w);
     world_case_close(&r->rank);
     comm_close(r->c);
+    mem_free(r->states);
     mem_free(r->snapshot);
     world_case_free(r->t);
 }
@@ -539,13 +566,152 @@ test_bad_segment(void **ctx)
     rig_close(&r);
 }
 
+/* The states after the first `n` segments of the job, as a job of its own that
+ * ends there gives them. */
+static void
+expect_states_after(rig *r, uint64_t n, const uint8_t *states)
+{
+    world_message m = begin_of(r, false);
+    m.u.begin.n_segment = n;
+    start(r, &m);
+    for (uint64_t i = 0; i < n; i++) {
+        int n_turn = 0;
+        while (i >= CREDIT + r->credit) {
+            turn(r);
+            assert_true(n_turn++ < MAX_TURN);
+        }
+        send_segment(r, i);
+    }
+    run_to_end(r);
+    assert_memory_equal(r->snapshot + SNAPSHOT_HEADER, states,
+                        r->shape.snapshot_bytes - SNAPSHOT_HEADER);
+}
+
+/* What is captured as the wavefront passes is what a reading that stops there
+ * leaves, to the bit (T09), and capturing changes nothing. */
+static void
+checkpoints_are_exact(void **state)
+{
+    rig r;
+    uint8_t *saved[32];
+    uint64_t at[32];
+    uint32_t n = 0;
+    (void)state;
+    rig_open(&r);
+    size_t len = r.shape.snapshot_bytes - SNAPSHOT_HEADER;
+    EXPECT_OK(mem_new(&r.states, len, 1));
+    world_message m = begin_of(&r, false);
+    m.u.begin.checkpoint_segments = 2;
+    start(&r, &m);
+    uint64_t i = 0;
+    while (!r.over) {
+        for (; i < r.j->n_write && i < CREDIT + r.credit; i++)
+            send_segment(&r, i);
+        turn(&r);
+        if (r.checkpoint == 0)
+            continue;
+        assert_true(n < 32);
+        at[n] = r.checkpoint - r.j->first_seg;
+        EXPECT_OK(mem_new(&saved[n], len, 1));
+        memcpy(saved[n++], r.states, len);
+        errand_kept(r.e, r.checkpoint);
+        r.checkpoint = 0;
+    }
+    run_to_end(&r);
+    assert_memory_equal(r.snapshot + SNAPSHOT_HEADER, r.j->after, len);
+    assert_true(n >= 2);
+    for (uint32_t k = 0; k < n; k++) {
+        assert_true(k == 0 || at[k] >= at[k - 1] + 2);
+        expect_states_after(&r, at[k], saved[k]);
+        mem_free(saved[k]);
+    }
+    rig_close(&r);
+}
+
+/* A daemon that does not keep up: two intervals ahead of what is durable
+ * nothing more is read, until it is. */
+static void
+reading_waits_for_durable_checkpoints(void **state)
+{
+    rig r;
+    (void)state;
+    rig_open(&r);
+    EXPECT_OK(mem_new(&r.states, r.shape.snapshot_bytes, 1));
+    world_message m = begin_of(&r, false);
+    m.u.begin.checkpoint_segments = 2;
+    start(&r, &m);
+    uint64_t i = 0;
+    for (int k = 0; k < 500; k++) {
+        for (; i < r.j->n_write && i < CREDIT + r.credit; i++)
+            send_segment(&r, i);
+        turn(&r);
+    }
+    assert_false(r.over);
+    assert_int_equal(r.n_checkpoint, 1);
+    assert_int_equal(r.done, 3); /* the fourth would be the second interval's */
+    errand_kept(r.e, r.checkpoint + 1); /* of another one */
+    for (int k = 0; k < 100; k++)
+        turn(&r);
+    assert_int_equal(r.done, 3);
+    errand_kept(r.e, r.checkpoint);
+    r.checkpoint = 0;
+    for (int k = 0; k < 500; k++)
+        turn(&r);
+    assert_true(r.done > 3);
+    errand_cancel(r.e);
+    run_to_end(&r);
+    rig_close(&r);
+}
+
+/* T17: what is read so far is put away, then the job ends. */
+static void
+a_drained_reading_is_put_away(void **state)
+{
+    rig r;
+    (void)state;
+    rig_open(&r);
+    EXPECT_OK(mem_new(&r.states, r.shape.snapshot_bytes, 1));
+    world_message m = begin_of(&r, false);
+    m.u.begin.checkpoint_segments = 1000;
+    start(&r, &m);
+    for (uint64_t i = 0; i < 5; i++)
+        send_segment(&r, i);
+    while (r.done < 3)
+        turn(&r);
+    errand_drain(r.e);
+    for (int k = 0; r.checkpoint == 0; k++) {
+        turn(&r);
+        assert_true(k < MAX_TURN);
+    }
+    assert_false(r.over); /* not before it is durable */
+    uint64_t n = r.checkpoint - r.j->first_seg;
+    assert_true(n >= 3 && n <= 5);
+    errand_kept(r.e, r.checkpoint);
+    run_to_end(&r);
+    assert_string_equal(r.code, "canceled");
+    expect_states_after(&r, n, r.states);
+    /* An answer is dropped at once: its tokens are known. */
+    m = begin_of(&r, true);
+    start(&r, &m);
+    errand_drain(r.e);
+    run_to_end(&r);
+    assert_string_equal(r.code, "canceled");
+    rig_close(&r);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_document),     cmocka_unit_test(test_answer),
-        cmocka_unit_test(test_cancel),       cmocka_unit_test(test_bad_begin),
-        cmocka_unit_test(test_bad_snapshot), cmocka_unit_test(test_bad_segment),
+        cmocka_unit_test(checkpoints_are_exact),
+        cmocka_unit_test(reading_waits_for_durable_checkpoints),
+        cmocka_unit_test(a_drained_reading_is_put_away),
+        cmocka_unit_test(test_document),
+        cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_cancel),
+        cmocka_unit_test(test_bad_begin),
+        cmocka_unit_test(test_bad_snapshot),
+        cmocka_unit_test(test_bad_segment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/crc.h"
 #include "tests/worker/world_case.h"
 #include "worker/decode.h"
 #include "worker/draw.h"
@@ -30,6 +31,7 @@ typedef struct job_run {
     uint64_t next_row; /* of the logits of written segments */
     uint32_t n_last;   /* logits of the answer */
     bool snapshot_asked, snapshot_came;
+    uint32_t n_shard; /* states after the last written segment, as it passed */
 } job_run;
 
 typedef struct driver {
@@ -125,6 +127,17 @@ on_event(void *ctx, const world_event *ev)
         r->snapshot_came = true;
         check_snapshot(d, r, ev);
         break;
+    case WORLD_EVENT_SHARD: {
+        size_t len = config_state_size(&d->t->model) * sizeof(float);
+        const char *after = (const char *)r->j->after;
+        CHECK(d, ev->seg + 1 == r->j->first_seg + r->j->n_write);
+        CHECK(d, ev->u.shard.len == len);
+        CHECK(d, memcmp(ev->u.shard.state, after + ev->u.shard.layer * len,
+                        len) == 0);
+        CHECK(d, crc_add(0, ev->u.shard.state, len) == ev->u.shard.crc);
+        r->n_shard++;
+        break;
+    }
     case WORLD_EVENT_CLOSED:
         r->phase = PHASE_CLOSED;
         break;
@@ -182,6 +195,8 @@ feed_written(driver *d, job_run *r)
                           .want = j->want_logits ? ENGINE_LOGITS : 0};
     const int32_t *ids = world_case_ids(d->t, j, seg.seg, &n);
     seg.n_token = n;
+    if (j->want_snapshot && r->n_fed + 1 == j->n_write)
+        world_capture(d->w, r->stream);
     TRY(world_feed(d->w, r->stream, &seg, ids));
     r->n_fed++;
 fail:
@@ -220,10 +235,12 @@ fail:
 }
 
 static bool
-finished(const job_run *r)
+finished(const driver *d, const job_run *r)
 {
     return r->n_done == r->j->n_write && r->n_drawn == r->j->n_draw &&
-           (!r->j->want_snapshot || r->snapshot_came);
+           (!r->j->want_snapshot ||
+            (r->snapshot_came &&
+             (r->j->n_write == 0 || r->n_shard == d->t->model.n_layer)));
 }
 
 static status
@@ -244,7 +261,7 @@ drive_job(driver *d, job_run *r)
         TRY(world_snapshot(d->w, r->stream));
         r->snapshot_asked = true;
     }
-    if (d->n_turn >= j->cancel_turn || finished(r)) {
+    if (d->n_turn >= j->cancel_turn || finished(d, r)) {
         r->canceled = true;
         world_close(d->w, r->stream);
         world_close(d->w, r->stream); /* again is fine */
@@ -275,7 +292,7 @@ drive(driver *d)
             idle_wait(&wait, true);
     }
     for (uint32_t i = 0; i < d->t->n_job; i++) {
-        if (d->run[i].j->cancel_turn == UINT32_MAX && !finished(&d->run[i]))
+        if (d->run[i].j->cancel_turn == UINT32_MAX && !finished(d, &d->run[i]))
             return status_fail(ST_STATE, "job %u is not finished", i);
     }
 fail:

@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was acknowledged comes to its end, whoever is killed meanwhile, and
+ends with the very bytes of a run that nothing happened to.
+
+Names of tests begin with the numbers of the fault plan in
+docs/operations.md."""
+import json
+import os
+import signal
+import time
+
+from harness import BIN, SEGMENT, WAIT, Place, main, processes_of, text_of, \
+    wait_for
+
+EVERY = 64  # segments between two checkpoints
+SOON = ("--checkpoint-segments", str(EVERY), "--checkpoint-seconds", "0")
+LAYERS = 3
+QUESTION = "who saw land"
+
+
+class Durable(Place):
+    def setUp(self):
+        self.data = self.id().rsplit(".", 1)[-1]
+
+    def tearDown(self):
+        for pid in processes_of(self.dir):
+            os.kill(pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGKILL)
+        for process in self.running:
+            if process.poll() is None:
+                process.kill()
+                process.wait(WAIT)
+            for pipe in (process.stdout, process.stderr, process.stdin):
+                if pipe:
+                    pipe.close()
+        self.running.clear()
+        wait_for("the end of all processes",
+                 lambda: not processes_of(self.dir))
+        for path in self.dir.glob("*.sock"):
+            path.unlink()
+
+    def up(self, ranks=2, *flags):
+        """A daemon with a world of its own."""
+        return self.start("--workers", str(ranks), *SOON, *flags,
+                          data=self.data)
+
+    def down(self, daemon):
+        daemon.send_signal(signal.SIGTERM)
+        return self.ended(daemon)
+
+    def ranks(self):
+        worker = str(BIN / "longwave-worker")
+        return sorted(pid for pid, line in processes_of(self.dir).items()
+                      if line.startswith(worker))
+
+    def job(self, name):
+        return next((j for j in self.call("jobs")["jobs"]
+                     if j["document"] == name), None)
+
+    def read(self, name, kilobytes=200):
+        """A document that takes a while; its text, and the client."""
+        text = text_of(kilobytes << 10)
+        path = self.dir / f"{name}.txt"
+        path.write_text(text)
+        return text, self.start_client("add", path, "--name", name)
+
+    def wait_read(self, name, segments):
+        def far_enough():
+            job = self.job(name)
+            return job if job and job["segments_done"] >= segments else None
+        return wait_for(f"{segments} segments", far_enough)
+
+    def wait_checkpoint(self, name, segments=1):
+        def kept():
+            job = self.job(name)
+            return job if job and job["checkpoint_segments"] >= segments \
+                else None
+        return wait_for("a checkpoint", kept)
+
+    def finish(self, name, text, client=None):
+        """The client, which saw nothing of it all, hears of the end; the
+        answer is that of one undisturbed run."""
+        if client:
+            out, err = client.communicate(timeout=WAIT)
+            self.assertEqual(client.returncode, 0, err)
+            done = json.loads(out.splitlines()[-1])
+            self.assertEqual(done["tokens"], len(text) + 1)
+        wait_for("the end", lambda: self.job(name)["state"] == "done")
+        self.assertEqual(self.ask(name, QUESTION)["generated_ids"],
+                         self.run_alone(text, QUESTION))
+        job = self.job(name)
+        self.assertEqual(job["state"], "done")
+        return job
+
+    # ------------------------------------------------------------ worlds
+    def test_t01_a_rank_is_killed(self):
+        daemon = self.up()
+        for rank in (0, 1):
+            text, client = self.read(f"d{rank}")
+            kept = self.wait_checkpoint(f"d{rank}")
+            os.kill(self.ranks()[rank], signal.SIGKILL)
+            job = self.finish(f"d{rank}", text, client)
+            self.assertGreater(job["attempts"], kept["attempts"])
+            # An interval, the layers, and what ran while one was written.
+            self.assertLessEqual(job["redone_segments"],
+                                 4 * EVERY + LAYERS + 8)
+        self.assertIn("signal 9", self.status()["last_error"])
+        self.assertEqual(self.down(daemon), 0)
+
+    def test_t13_a_rank_hangs(self):
+        daemon = self.up(2, "--hang-seconds", "2")
+        text, client = self.read("d")
+        self.wait_checkpoint("d")
+        os.kill(self.ranks()[1], signal.SIGSTOP)
+        wait_for("the blame", lambda: any(
+            word in self.status()["last_error"]
+            for word in ("hangs", "signal 9")))
+        self.finish("d", text, client)
+        self.assertIn("hangs", (self.dir / "daemon.log").read_text())
+        self.assertEqual(self.down(daemon), 0)
+
+    def test_t15_a_poisonous_job(self):
+        daemon = self.start("--workers", "1", "--checkpoint-segments", "0",
+                            data=self.data)
+        self.add("small", text_of(40))
+        _, client = self.read("poison", 4000)
+        for n in range(3):
+            job = wait_for("an attempt", lambda: next(
+                (j for j in self.call("jobs")["jobs"]
+                 if j["document"] == "poison" and j["attempts"] == n + 1
+                 and j["segments_done"] > 0), None))
+            os.kill(self.ranks()[0], signal.SIGKILL)
+        _, err = client.communicate(timeout=WAIT)
+        self.assertEqual(client.returncode, 1)
+        self.assertIn(b"3 times", err)
+        self.assertEqual(self.job("poison")["code"], "poison")
+        self.assertEqual(job["attempts"], 3)
+        self.assertEqual(len(self.ask("small", "who")["generated_ids"]), 8)
+        self.assertEqual(self.down(daemon), 0)
+
+    def test_t31_two_worlds_one_hangs(self):
+        daemon = self.start(*SOON, "--hang-seconds", "2", data=self.data)
+        worlds = [self.start_world(1), self.start_world(1)]
+        self.wait_worlds(2)
+        texts = [self.read("a"), self.read("b")]
+        self.wait_checkpoint("a")
+        self.wait_checkpoint("b")
+        os.kill(self.ranks()[0], signal.SIGSTOP)
+        for name, (text, client) in zip("ab", texts):
+            self.finish(name, text, client)
+        attempts = sorted(self.job(n)["attempts"] for n in "ab")
+        self.assertEqual(attempts[0], 1)  # the other one was left alone
+        self.assertEqual(attempts[1], 2)
+        del worlds
+        daemon.kill()
+
+    # ------------------------------------------------------------ the daemon
+    def test_t02_the_daemon_is_killed(self):
+        daemon = self.up()
+        text, client = self.read("d")
+        self.wait_checkpoint("d")
+        daemon.kill()
+        daemon.wait(WAIT)
+        daemon.stdout.close()
+        wait_for("the end of its world", lambda: not self.ranks())
+        daemon = self.up()
+        self.finish("d", text, client)
+        self.assertEqual(self.down(daemon), 0)
+
+    def test_t03_all_are_killed(self):
+        self.up()
+        text, client = self.read("d")
+        self.wait_checkpoint("d")
+        ours = [pid for pid, line in processes_of(self.dir).items()
+                if "longwave add" not in line and pid != client.pid]
+        for pid in ours:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        wait_for("their end", lambda: not self.ranks())
+        daemon = self.up()
+        job = self.finish("d", text, client)
+        self.assertGreater(job["attempts"], 1)
+        self.assertEqual(self.down(daemon), 0)
+
+    def test_t04_mpirun_is_killed(self):
+        daemon = self.up()
+        text, client = self.read("d")
+        self.wait_checkpoint("d")
+        mpirun = [pid for pid, line in processes_of(self.dir).items()
+                  if line.startswith("mpirun")]
+        os.kill(mpirun[0], signal.SIGKILL)
+        self.finish("d", text, client)
+        self.assertIsNone(daemon.poll())
+        self.assertEqual(self.down(daemon), 0)
+
+    # ------------------------------------------------------------ the end
+    def drained(self, kilobytes=150):
+        """A reading that was put away: its text and checkpoints."""
+        daemon = self.up()
+        text, client = self.read("d", kilobytes)
+        self.wait_checkpoint("d", 2 * EVERY)
+        client.kill()  # the job needs it no more
+        client.communicate(timeout=WAIT)
+        start = time.monotonic()
+        self.assertEqual(self.down(daemon), 0)
+        self.assertLess(time.monotonic() - start, 30)
+        files = sorted((self.dir / self.data / "checkpoints").iterdir(),
+                       key=lambda p: int(p.name.split(".")[1]))
+        self.assertEqual(len(files), 2)
+        return text, files
+
+    def test_t17_sigterm_puts_work_away(self):
+        text, files = self.drained()
+        segment = int(files[-1].name.split(".")[1])
+        daemon = self.up()
+        # It goes on from there and from nowhere else.
+        job = wait_for("the job", lambda: self.job("d"))
+        self.assertGreaterEqual(job["checkpoint_segments"], segment)
+        self.assertGreaterEqual(job["segments_done"], segment)
+        self.finish("d", text)
+        self.assertEqual(self.down(daemon), 0)
+        self.assertEqual(list((self.dir / self.data / "checkpoints")
+                              .iterdir()), [])
+
+    def damage(self, path, how):
+        data = bytearray(path.read_bytes())
+        if how == "flip":
+            data[len(data) // 2] ^= 1
+        elif how == "truncate":
+            del data[-1:]
+        elif how == "zero":
+            data[96:] = bytes(len(data) - 96)
+        elif how == "version":
+            data[8] = 9
+        elif how == "swap":
+            layer = (len(data) - 96) // LAYERS
+            data[96:96 + layer], data[96 + layer:96 + 2 * layer] = \
+                data[96 + layer:96 + 2 * layer], data[96:96 + layer]
+        path.write_bytes(data)
+
+    def test_t10_damaged_checkpoints(self):
+        text, files = self.drained()
+        self.damage(files[-1], "flip")
+        daemon = self.up()
+        self.finish("d", text)
+        self.assertIn("is damaged", (self.dir / "daemon.log").read_text())
+        self.assertEqual(self.down(daemon), 0)
+
+    def test_t10_all_are_damaged(self):
+        text, files = self.drained()
+        for path, how in zip(files, ("swap", "version")):
+            self.damage(path, how)
+        daemon = self.up()
+        self.finish("d", text)
+        self.assertEqual(self.down(daemon), 0)
+
+    def test_t09_answers_go_on_with_their_tokens(self):
+        daemon = self.up(1)
+        self.add("d", text_of(300))
+        expected = self.ask("d", "who", "--generate", "900")["generated_ids"]
+        client = self.start_client("ask", "d", "who", "--generate", "900",
+                                   "--ignore-eos", "--temperature", "1",
+                                   "--seed", "3")
+        wait_for("the question", lambda: any(
+            j["kind"] == "ask" and j["state"] == "running"
+            for j in self.call("jobs")["jobs"]))
+        os.kill(self.ranks()[0], signal.SIGKILL)
+        out, err = client.communicate(timeout=WAIT)
+        self.assertEqual(client.returncode, 0, err)
+        self.assertEqual(json.loads(out)["generated_ids"], expected)
+        self.assertEqual(self.down(daemon), 0)
+
+
+if __name__ == "__main__":
+    main()
