@@ -215,7 +215,8 @@ same_sampling(const client_sampling *a, const client_sampling *b)
     return a->max_tokens == b->max_tokens && a->top_k == b->top_k &&
            a->seed == b->seed && a->ignore_eos == b->ignore_eos &&
            memcmp(&a->temperature, &b->temperature, sizeof(float)) == 0 &&
-           memcmp(&a->top_p, &b->top_p, sizeof(float)) == 0;
+           memcmp(&a->top_p, &b->top_p, sizeof(float)) == 0 &&
+           memcmp(&a->min_p, &b->min_p, sizeof(float)) == 0;
 }
 
 static bool

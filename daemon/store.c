@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "daemon/store_impl.h"
 
-enum { SCHEMA_VERSION = 4, MAX_INCIDENT = 1000 };
+enum { SCHEMA_VERSION = 5, MAX_INCIDENT = 1000 };
 
 /* A value that is not bound is NULL, and no column but the answer takes it. */
 static const char *const SCHEMA[SCHEMA_VERSION] = {
@@ -64,6 +64,8 @@ static const char *const SCHEMA[SCHEMA_VERSION] = {
     /* F32, one a layer; none where nobody measured. */
     "ALTER TABLE document ADD COLUMN norms BLOB NOT NULL DEFAULT x'';"
     "PRAGMA user_version = 4;",
+    "ALTER TABLE job ADD COLUMN min_p REAL NOT NULL DEFAULT 0;"
+    "PRAGMA user_version = 5;",
 };
 
 /* --------------------------------------------------------------- opening ---

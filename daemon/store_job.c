@@ -13,14 +13,14 @@ enum { MAX_FORGET = 1000 }; /* jobs at once */
     "ended_ms, input, bytes, hash, max_tokens, temperature, top_k, top_p, "    \
     "seed, ignore_eos, tokens, pending, first_segment, snapshot_bytes, "       \
     "segments_done, segments_total, redone, attempt, strikes, fingerprint, "   \
-    "device, code, text, finish"
+    "device, code, text, finish, min_p"
 #define RUNNING_TIME                                                           \
     "(SELECT coalesce((SELECT value FROM number WHERE name = 'age'), 0))"
 
 static const char INSERT_JOB[] =
     "INSERT INTO job (" JOB_COLUMNS ", ended_age, stops) VALUES "
     "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,"
-    "?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,0,?33)";
+    "?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,?33,0,?34)";
 static const char UPDATE_JOB[] =
     "UPDATE job SET state=?3, document_id=?7, ended_ms=?9, tokens=?19, "
     "pending=?20, first_segment=?21, snapshot_bytes=?22, segments_done=?23, "
@@ -68,6 +68,7 @@ put_job(sql_query *q, const store_job *j)
     sql_put_number(q, i++, j->st);
     sql_put_text(q, i++, j->text);
     sql_put_text(q, i++, j->finish);
+    sql_put_real(q, i++, (double)p->min_p);
 }
 
 /* A row is trusted as far as its own numbers make sense. */
@@ -115,6 +116,7 @@ read_job(const sql_query *q, store_job *j)
     j->st = (status)code;
     sql_text(q, 30, j->text, sizeof(j->text));
     sql_text(q, 31, j->finish, sizeof(j->finish));
+    p->min_p = (float)sql_real(q, 32);
     return ST_OK;
 }
 
@@ -126,7 +128,7 @@ insert_job(store *s, const store_job *j, const char *stops, size_t stops_len)
 
     TRY(sql_start(s->db, &q, INSERT_JOB));
     put_job(q, j);
-    sql_put_bytes(q, 33, stops, stops_len);
+    sql_put_bytes(q, 34, stops, stops_len);
     TRY(sql_run(q));
 fail:
     return st;
@@ -373,8 +375,8 @@ read_record(store *s, const sql_query *q, store_record *out)
     status st;
 
     TRY(read_job(q, &r.row));
-    TRY(sql_copy(q, 32, &r.stops, &r.stops_len));
-    TRY(sql_copy(q, 33, &r.text, &r.text_len));
+    TRY(sql_copy(q, 33, &r.stops, &r.stops_len));
+    TRY(sql_copy(q, 34, &r.text, &r.text_len));
     TRY(read_tokens(s, &r));
     *out = r;
     return ST_OK;

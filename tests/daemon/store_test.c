@@ -41,6 +41,7 @@ a_job(uint64_t id, client_state state)
                                 .temperature = 0.5F,
                                 .top_k = 3,
                                 .top_p = 0.25F,
+                                .min_p = 0.125F,
                                 .seed = UINT64_MAX,
                                 .ignore_eos = true},
                    .tokens = 6,
