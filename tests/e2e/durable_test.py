@@ -9,7 +9,7 @@ import os
 import signal
 import time
 
-from harness import BIN, SEGMENT, WAIT, Place, main, processes_of, text_of, \
+from harness import BIN, WAIT, Place, main, processes_of, text_of, \
     wait_for
 
 EVERY = 64  # segments between two checkpoints
