@@ -15,12 +15,21 @@ layer_bytes(const errand *e)
     return e->shape.state_bytes / e->shape.model->n_layer;
 }
 
-/* A state of constant size at every layer, each of which is done with it on
- * its own: what else there is would not be cheap, or not be whole. */
+/* A state of constant size, the same at every layer, each of which is done with
+ * it on its own: what else there is would not be cheap, or not be whole. */
 static bool
 can_be_captured(const errand *e)
 {
-    const memory *m = memory_of(e->shape.model);
+    const model_config *cfg = e->shape.model;
+    const memory *m = memory_of(cfg);
+    const memory_past past = {.n_token = cfg->segment_size,
+                              .n_last = cfg->segment_size};
+    size_t len = memory_state_bytes(cfg, KERNEL_F32, 0, &past);
+
+    for (uint32_t layer = 1; layer < cfg->n_layer; layer++) {
+        if (memory_state_bytes(cfg, KERNEL_F32, layer, &past) != len)
+            return false;
+    }
     return !m->chained && !m->grows;
 }
 

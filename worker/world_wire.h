@@ -77,8 +77,8 @@ typedef enum hop_kind {
 typedef struct hop_header {
     uint32_t kind, stream;
     uint64_t len;
-    uint32_t layer;   /* of the model */
-    uint32_t capture; /* X: as that of the command */
+    uint32_t layer;         /* of the model */
+    uint32_t capture;       /* X: as that of the command */
     engine_segment segment; /* STATE: the last one read */
 } hop_header;
 

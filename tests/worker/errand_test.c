@@ -41,7 +41,7 @@ typedef struct rig {
 static void
 take_part(rig *r, const world_message *m, const void *raw, size_t len)
 {
-    size_t layer = (size_t)r->shape.layer_floats * sizeof(float);
+    size_t layer = r->shape.state_bytes / r->shape.model->n_layer;
     assert_non_null(r->states);
     uint8_t *to = r->states + m->u.checkpoint.layer * layer;
     assert_int_equal(r->checkpoint, 0); /* one at a time */
@@ -51,7 +51,7 @@ take_part(rig *r, const world_message *m, const void *raw, size_t len)
     if (m->u.checkpoint.offset + len < layer)
         return;
     assert_true(crc_add(0, to, layer) == m->u.checkpoint.crc);
-    if (m->u.checkpoint.layer + 1 < r->shape.n_layer)
+    if (m->u.checkpoint.layer + 1 < r->shape.model->n_layer)
         return;
     r->checkpoint = m->u.checkpoint.segment;
     r->n_checkpoint++;
@@ -584,7 +584,7 @@ expect_states_after(rig *r, uint64_t n, const uint8_t *states)
     }
     run_to_end(r);
     assert_memory_equal(r->snapshot + SNAPSHOT_HEADER, states,
-                        r->shape.snapshot_bytes - SNAPSHOT_HEADER);
+                        r->snapshot_bytes - SNAPSHOT_HEADER);
 }
 
 /* What is captured as the wavefront passes is what a reading that stops there
@@ -598,7 +598,7 @@ checkpoints_are_exact(void **state)
     uint32_t n = 0;
     (void)state;
     rig_open(&r);
-    size_t len = r.shape.snapshot_bytes - SNAPSHOT_HEADER;
+    size_t len = r.snapshot_bytes - SNAPSHOT_HEADER;
     EXPECT_OK(mem_new(&r.states, len, 1));
     world_message m = begin_of(&r, false);
     m.u.begin.checkpoint_segments = 2;
@@ -636,7 +636,7 @@ reading_waits_for_durable_checkpoints(void **state)
     rig r;
     (void)state;
     rig_open(&r);
-    EXPECT_OK(mem_new(&r.states, r.shape.snapshot_bytes, 1));
+    EXPECT_OK(mem_new(&r.states, r.snapshot_bytes, 1));
     world_message m = begin_of(&r, false);
     m.u.begin.checkpoint_segments = 2;
     start(&r, &m);
@@ -670,7 +670,7 @@ a_drained_reading_is_put_away(void **state)
     rig r;
     (void)state;
     rig_open(&r);
-    EXPECT_OK(mem_new(&r.states, r.shape.snapshot_bytes, 1));
+    EXPECT_OK(mem_new(&r.states, r.snapshot_bytes, 1));
     world_message m = begin_of(&r, false);
     m.u.begin.checkpoint_segments = 1000;
     start(&r, &m);

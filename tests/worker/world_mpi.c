@@ -99,6 +99,39 @@ check_snapshot(driver *d, const job_run *r, const world_event *ev)
     CHECK(d, memcmp(ev->u.snapshot.states, j->after, len) == 0);
 }
 
+/* Only memories of one constant size that layers have apart are captured. */
+static bool
+is_captured(const driver *d, const world_case_job *j)
+{
+    const model_config *cfg = &d->t->model;
+    const memory *m = memory_of(cfg);
+    const memory_past past =
+        world_case_past(d->t, j, j->first_seg + j->n_write);
+    for (uint32_t layer = 1; layer < cfg->n_layer; layer++) {
+        if (memory_state_bytes(cfg, KERNEL_F32, layer, &past) !=
+            memory_state_bytes(cfg, KERNEL_F32, 0, &past))
+            return false;
+    }
+    return j->want_snapshot && j->n_write > 0 && !m->chained && !m->grows;
+}
+
+/* The state of one layer as the last written segment passed it. */
+static void
+check_shard(driver *d, const job_run *r, const world_event *ev)
+{
+    const world_case_job *j = r->j;
+    const memory_past past =
+        world_case_past(d->t, j, j->first_seg + j->n_write);
+    size_t len = memory_states_bytes(&d->t->model, KERNEL_F32, &past) /
+                 d->t->model.n_layer;
+    const char *after = (const char *)j->after + ev->u.shard.layer * len;
+    CHECK(d, is_captured(d, j));
+    CHECK(d, ev->seg + 1 == j->first_seg + j->n_write);
+    CHECK(d, ev->u.shard.len == len);
+    CHECK(d, memcmp(ev->u.shard.state, after, len) == 0);
+    CHECK(d, crc_add(0, ev->u.shard.state, len) == ev->u.shard.crc);
+}
+
 static void
 on_event(void *ctx, const world_event *ev)
 {
@@ -127,17 +160,10 @@ on_event(void *ctx, const world_event *ev)
         r->snapshot_came = true;
         check_snapshot(d, r, ev);
         break;
-    case WORLD_EVENT_SHARD: {
-        size_t len = config_state_size(&d->t->model) * sizeof(float);
-        const char *after = (const char *)r->j->after;
-        CHECK(d, ev->seg + 1 == r->j->first_seg + r->j->n_write);
-        CHECK(d, ev->u.shard.len == len);
-        CHECK(d, memcmp(ev->u.shard.state, after + ev->u.shard.layer * len,
-                        len) == 0);
-        CHECK(d, crc_add(0, ev->u.shard.state, len) == ev->u.shard.crc);
+    case WORLD_EVENT_SHARD:
+        check_shard(d, r, ev);
         r->n_shard++;
         break;
-    }
     case WORLD_EVENT_CLOSED:
         r->phase = PHASE_CLOSED;
         break;
@@ -195,7 +221,7 @@ feed_written(driver *d, job_run *r)
                           .want = j->want_logits ? ENGINE_LOGITS : 0};
     const int32_t *ids = world_case_ids(d->t, j, seg.seg, &n);
     seg.n_token = n;
-    if (j->want_snapshot && r->n_fed + 1 == j->n_write)
+    if (is_captured(d, j) && r->n_fed + 1 == j->n_write)
         world_capture(d->w, r->stream);
     TRY(world_feed(d->w, r->stream, &seg, ids));
     r->n_fed++;
@@ -240,7 +266,7 @@ finished(const driver *d, const job_run *r)
     return r->n_done == r->j->n_write && r->n_drawn == r->j->n_draw &&
            (!r->j->want_snapshot ||
             (r->snapshot_came &&
-             (r->j->n_write == 0 || r->n_shard == d->t->model.n_layer)));
+             (!is_captured(d, r->j) || r->n_shard == d->t->model.n_layer)));
 }
 
 static status
