@@ -9,7 +9,7 @@ import os
 import signal
 import time
 
-from harness import BIN, WAIT, Place, main, processes_of, text_of, \
+from harness import ANSWER, BIN, WAIT, Place, main, processes_of, text_of, \
     wait_for
 
 EVERY = 64  # segments between two checkpoints
@@ -260,9 +260,8 @@ class Durable(Place):
         daemon = self.up(1)
         self.add("d", text_of(300))
         expected = self.ask("d", "who", "--generate", "900")["generated_ids"]
-        client = self.start_client("ask", "d", "who", "--generate", "900",
-                                   "--ignore-eos", "--temperature", "1",
-                                   "--seed", "3")
+        client = self.start_client("ask", "d", "who", *ANSWER, "--generate",
+                                   "900")
         wait_for("the question", lambda: any(
             j["kind"] == "ask" and j["state"] == "running"
             for j in self.call("jobs")["jobs"]))
