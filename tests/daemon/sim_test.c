@@ -518,7 +518,7 @@ work_once(sim *s)
         core_ended(s->c, w.job, st, "the disk is full");
         break;
     case WORK_STORE:
-        core_stored(s->c, w.job, st, "the disk is full");
+        core_stored(s->c, w.job, st, "the disk is full", NULL);
         break;
     case WORK_LOOKUP:
         look_up(s, &w);
