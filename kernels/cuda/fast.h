@@ -128,6 +128,7 @@ typedef struct cuda_plan {
     cuda_buf split_A, split_f, split_k, across_k, across_v; /* scratch */
     float *den;
     size_t den_bytes;
+    kernel_view split_of; /* whose A split_A has, of this group's cells */
 } cuda_plan;
 
 #endif

@@ -155,6 +155,7 @@ update_z_kernel(Features f, const kernel_cell *cells)
         return;
     const float *x = ref_item<float>(f.proj, cell, blockIdx.y);
     const float4 *den = f.den + static_cast<size_t>(blockIdx.y) * f.max_mem;
+#pragma unroll 8
     for (uint32_t m = 0; m < cell.n_mem; m++, x += f.proj.ld) {
         float a = i < f.w ? x[i] : -x[i - f.w];
         float b = i2 < f.w ? x[i2] : -x[i2 - f.w];

@@ -218,6 +218,7 @@ run_all(cuda_group *g, const cuda_launch *at)
     const char *what = "an operation cannot be enqueued";
     status st = ST_OK;
 
+    g->plan.split_of = (kernel_view){0};
     for (uint32_t i = 0; i < g->n_op;) {
         uint32_t n = 0;
 

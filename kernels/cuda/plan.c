@@ -143,6 +143,7 @@ cuda_plan_ready(cuda_plan *p, const cuda_launch *at, const device_op *ops,
 {
     bool moved = false;
 
+    p->split_of = (kernel_view){0};
     for (uint32_t i = 0; is_fast(p) && i < n_op; i++) {
         const device_op *op = &ops[i];
 
@@ -425,6 +426,16 @@ set_split(cuda_product *p, uint32_t n_col)
     set_runs(p, at, n_col);
 }
 
+/* A in two numbers of bf16; a write finds it as the read left it. */
+static status
+split_A(step *s, const kernel_assoc *m, const kernel_view *out)
+{
+    if (same_view(&s->plan->split_of, &m->A))
+        return ST_OK;
+    s->plan->split_of = m->A;
+    return cuda_status(cuda_split_run(s->at, m, out), "a memory");
+}
+
 /* The memory's query, its features, and x += q A. */
 static uint32_t
 read_memory(step *s)
@@ -463,7 +474,7 @@ read_memory(step *s)
         return 0;
     s->st = cuda_status(cuda_features_run(s->at, &features), "features");
     if (s->st == ST_OK)
-        s->st = cuda_status(cuda_split_run(s->at, m, &A), "a memory");
+        s->st = split_A(s, m, &A);
     return s->st == ST_OK && enqueue(s, &q_A) ? 3 : 0;
 }
 
@@ -569,9 +580,10 @@ write_memory(step *s)
     if (s->st == ST_OK)
         s->st = cuda_status(cuda_features_run(s->at, &f), "features");
     if (s->st == ST_OK)
-        s->st = cuda_status(cuda_split_run(s->at, m, &A), "a memory");
+        s->st = split_A(s, m, &A);
     if (s->st != ST_OK || !enqueue(s, &delta) || !enqueue(s, &update))
         return 0;
+    plan->split_of = (kernel_view){0};
     if (m->z.buf != NULL)
         s->st = cuda_status(cuda_update_z(s->at, &f), "a memory");
     return s->st == ST_OK ? 5 : 0;
