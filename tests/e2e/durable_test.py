@@ -2,8 +2,8 @@
 """What was acknowledged comes to its end, whoever is killed meanwhile, and
 ends with the very bytes of a run that nothing happened to.
 
-Names of tests begin with the numbers of the fault plan in
-docs/operations.md."""
+The promises are in docs/operations.md; numbers in the names of tests are those
+of the fault plan."""
 import json
 import os
 import signal
