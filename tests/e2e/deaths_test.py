@@ -163,9 +163,9 @@ class Start(Place):
                    says="--launch")
         self.fails(*ours, "--what", code=2, says="--what")
         self.fails(*ours[:2], "--listen", "tcp://127.0.0.1:*", *ours[4:],
-                   code=2, says="--allow-local-users")
+                   code=78, says="--allow-local-users")
         self.fails(*ours[:2], "--listen", "tcp://0.0.0.0:5555", *ours[4:],
-                   "--allow-local-users", code=2, says="0.0.0.0")
+                   "--allow-local-users", code=78, says="0.0.0.0")
         self.fails(*ours[:2], "--listen", "nonsense", *ours[4:], code=2,
                    says="nonsense")
         daemon = self.start()
@@ -180,8 +180,7 @@ class Start(Place):
         for text, says in ((config[:-20], "config.json"),
                            (config.replace('"segment_size": 16',
                                            '"segment_size": -1'), "segment"),
-                           (config.replace('"frozen"', '"rollover"'),
-                            "rollover")):
+                           (config.replace('"frozen"', '"thawed"'), "thawed")):
             (broken / "config.json").write_text(text)
             self.fails("--model", broken, "--data", self.dir / "data3",
                        "--listen", self.endpoint, "--listen-worlds",
