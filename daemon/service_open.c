@@ -55,6 +55,11 @@ open_model(service *v)
     status st;
 
     TRY(config_load(&v->model, v->set->model));
+    if (v->model.align != CONFIG_ALIGN_LEFT)
+        TRY(status_fail(ST_UNSUPPORTED,
+                        "segment_alignment other than \"left\" is not "
+                        "supported by the daemon: every cut depends on the "
+                        "length of the whole input"));
     TRY(name_of(&v->name, v->set->model));
     st = tokenizer_open(&v->tok, v->set->model);
     if (st == ST_NOTFOUND) {

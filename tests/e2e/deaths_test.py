@@ -180,7 +180,9 @@ class Start(Place):
         for text, says in ((config[:-20], "config.json"),
                            (config.replace('"segment_size": 16',
                                            '"segment_size": -1'), "segment"),
-                           (config.replace('"frozen"', '"thawed"'), "thawed")):
+                           (config.replace('"frozen"', '"thawed"'), "thawed"),
+                           (config.replace('"left"', '"right"'),
+                            "segment_alignment")):
             (broken / "config.json").write_text(text)
             self.fails("--model", broken, "--data", self.dir / "data3",
                        "--listen", self.endpoint, "--listen-worlds",
