@@ -99,7 +99,8 @@ core_restore_unfinished(core *c, const store_record *r)
     j.state = CLIENT_RECEIVING;
     j.stops_len = r->stops_len;
     TRY(mem_new(&j.stops, r->stops_len, 1));
-    memcpy(j.stops, r->stops, r->stops_len);
+    if (r->stops_len > 0)
+        memcpy(j.stops, r->stops, r->stops_len);
     if (j.kind == JOB_ASK)
         TRY(restore_ask(c, &j, r));
     TRY(job_table_restore(c->jobs, &j));
