@@ -9,8 +9,9 @@
 struct answer {
     tokenizer_stream *stream; /* NULL: ids only */
     int32_t *id;
+    float *logprob;
     size_t *end; /* of the text after each token */
-    size_t n_id, cap_id, cap_end;
+    size_t n_id, cap_id, cap_logprob, cap_end;
     char *text;
     size_t len, cap;
     bool stopped, finished;
@@ -40,6 +41,7 @@ answer_free(answer *a)
         return;
     tokenizer_stream_free(a->stream);
     mem_free(a->id);
+    mem_free(a->logprob);
     mem_free(a->end);
     mem_free(a->text);
     mem_free(a);
@@ -88,7 +90,8 @@ again(const answer *a, uint32_t index, int32_t id)
 }
 
 status
-answer_push(answer *a, answer_step *out, uint32_t index, int32_t id)
+answer_push(answer *a, answer_step *out, uint32_t index, int32_t id,
+            float logprob)
 {
     answer_step step = {.fresh = true};
     const char *text = NULL;
@@ -105,11 +108,13 @@ answer_push(answer *a, answer_step *out, uint32_t index, int32_t id)
         return status_fail(ST_WIRE, "token %zu of an answer is missing",
                            a->n_id);
     TRY(room(&a->id, &a->cap_id, a->n_id + 1, sizeof(*a->id)));
+    TRY(room(&a->logprob, &a->cap_logprob, a->n_id + 1, sizeof(*a->logprob)));
     TRY(room(&a->end, &a->cap_end, a->n_id + 1, sizeof(*a->end)));
     if (a->stream)
         TRY(tokenizer_stream_push(a->stream, id, &text, &len, &step.stopped));
     TRY(add_text(a, text, len));
     a->end[a->n_id] = a->len;
+    a->logprob[a->n_id] = logprob;
     a->id[a->n_id++] = id;
     a->stopped = step.stopped;
     *out = step;
@@ -151,6 +156,12 @@ answer_ids(const answer *a, size_t *n)
     return a->id;
 }
 
+const float *
+answer_logprobs(const answer *a)
+{
+    return a->logprob;
+}
+
 const char *
 answer_text(const answer *a, size_t *len)
 {
@@ -162,5 +173,5 @@ size_t
 answer_bytes(const answer *a)
 {
     return sizeof(*a) + a->cap + a->cap_id * sizeof(*a->id) +
-           a->cap_end * sizeof(*a->end);
+           a->cap_logprob * sizeof(*a->logprob) + a->cap_end * sizeof(*a->end);
 }

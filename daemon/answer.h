@@ -26,15 +26,16 @@ status answer_new(answer **out, const tokenizer *tok, const char *const *stops,
 void answer_free(answer *a);
 
 /* Token number `index`.  ST_WIRE: a gap, or another token than the attempt
- * before gave. */
-status answer_push(answer *a, answer_step *out, uint32_t index,
-                   int32_t id) MUST_USE;
+ * before gave; of one that was there the log-probability stays as it was. */
+status answer_push(answer *a, answer_step *out, uint32_t index, int32_t id,
+                   float logprob) MUST_USE;
 /* No more tokens: what was held back joins the text. */
 status answer_finish(answer *a) MUST_USE;
 
 /* What became certain with token `index`; until the next token. */
 const char *answer_piece(const answer *a, size_t index, size_t *len);
 const int32_t *answer_ids(const answer *a, size_t *n);
+const float *answer_logprobs(const answer *a); /* one an id */
 const char *answer_text(const answer *a, size_t *len);
 size_t answer_bytes(const answer *a); /* of memory, about */
 

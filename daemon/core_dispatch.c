@@ -106,6 +106,8 @@ fill_generate(const core *c, const job *j, world_generate *g)
     g->top_k = j->sampling.top_k;
     g->top_p = j->sampling.top_p;
     g->min_p = j->sampling.min_p;
+    g->penalty = j->sampling.penalty;
+    g->logprobs = j->sampling.logprobs;
     g->seed = j->sampling.seed;
     if (j->sampling.ignore_eos)
         return;

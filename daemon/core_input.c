@@ -214,9 +214,11 @@ same_sampling(const client_sampling *a, const client_sampling *b)
 {
     return a->max_tokens == b->max_tokens && a->top_k == b->top_k &&
            a->seed == b->seed && a->ignore_eos == b->ignore_eos &&
+           a->logprobs == b->logprobs &&
            memcmp(&a->temperature, &b->temperature, sizeof(float)) == 0 &&
            memcmp(&a->top_p, &b->top_p, sizeof(float)) == 0 &&
-           memcmp(&a->min_p, &b->min_p, sizeof(float)) == 0;
+           memcmp(&a->min_p, &b->min_p, sizeof(float)) == 0 &&
+           memcmp(&a->penalty, &b->penalty, sizeof(float)) == 0;
 }
 
 static bool

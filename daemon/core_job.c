@@ -187,6 +187,10 @@ done_message(const core *c, const job *j, client_message *m,
     m->u.done.ids =
         (int32_t *)(uintptr_t)answer_ids(j->answer, &m->u.done.n_id);
     m->u.done.text = lend(answer_text(j->answer, &m->u.done.text_len));
+    if (!j->sampling.logprobs)
+        return;
+    m->u.done.logprobs = (float *)(uintptr_t)answer_logprobs(j->answer);
+    m->u.done.n_logprob = m->u.done.n_id;
 }
 
 static void
@@ -224,6 +228,7 @@ tell_tokens(core *c, job *j)
 {
     size_t n_id;
     const int32_t *ids = answer_ids(j->answer, &n_id);
+    const float *logprobs = answer_logprobs(j->answer);
 
     for (; j->told < j->kept && j->told < n_id; j->told++) {
         client_message m = {.kind = CLIENT_TOKEN};
@@ -233,6 +238,7 @@ tell_tokens(core *c, job *j)
         m.u.token.job = j->id;
         m.u.token.index = (uint32_t)j->told;
         m.u.token.id = ids[j->told];
+        m.u.token.logprob = logprobs[j->told];
         m.u.token.text =
             lend(answer_piece(j->answer, j->told, &m.u.token.text_len));
         tell_all(c, j, &m);

@@ -161,6 +161,8 @@ core_report_record(core *c, const job_watcher *to, const store_record *r)
         m.u.done.seconds = (double)(row->ended_ms - row->created_ms) * 1e-3;
     m.u.done.ids = r->ids;
     m.u.done.n_id = r->n_id;
+    m.u.done.logprobs = r->logprobs;
+    m.u.done.n_logprob = row->sampling.logprobs && r->logprobs ? r->n_id : 0;
     m.u.done.text = r->text;
     m.u.done.text_len = r->text_len;
     core_tell(c, to, &m);

@@ -65,7 +65,8 @@ restore_answer(core *c, job *j, const store_record *r)
 
     TRY(core_job_answer(c, j));
     for (size_t i = 0; i < r->n_id; i++)
-        TRY(answer_push(j->answer, &step, (uint32_t)i, r->ids[i]));
+        TRY(answer_push(j->answer, &step, (uint32_t)i, r->ids[i],
+                        r->logprobs ? r->logprobs[i] : 0));
     j->kept = j->told = r->n_id;
 fail:
     return st;

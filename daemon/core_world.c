@@ -305,7 +305,8 @@ token(core *c, job *j, const world_message *m)
         m->u.token.index >= j->sampling.max_tokens)
         return status_fail(ST_WIRE, "the world gave a token that was not asked "
                                     "for");
-    TRY(answer_push(j->answer, &step, m->u.token.index, id));
+    TRY(answer_push(j->answer, &step, m->u.token.index, id,
+                    j->sampling.logprobs ? m->u.token.logprob : 0));
     if (step.stopped) {
         core_dispatch_cancel(c, j);
         finish(j, "stop");

@@ -92,8 +92,7 @@ run_tokens(helper_task *task)
 {
     work *w = (work *)task;
 
-    return store_add_tokens(w->owner->s, w->report.id, w->first, w->record.ids,
-                            w->record.n_id);
+    return store_add_tokens(w->owner->s, w->report.id, w->first, &w->record);
 }
 
 static status
@@ -378,6 +377,9 @@ copy_tokens(work *w, const job *of)
     w->record.n_id = n_id - of->kept;
     TRY(mem_new(&w->record.ids, w->record.n_id, sizeof(*ids)));
     memcpy(w->record.ids, ids + of->kept, w->record.n_id * sizeof(*ids));
+    TRY(mem_new(&w->record.logprobs, w->record.n_id, sizeof(float)));
+    memcpy(w->record.logprobs, answer_logprobs(of->answer) + of->kept,
+           w->record.n_id * sizeof(float));
 fail:
     return st;
 }

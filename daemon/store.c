@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "daemon/store_impl.h"
 
-enum { SCHEMA_VERSION = 5, MAX_INCIDENT = 1000 };
+enum { SCHEMA_VERSION = 6, MAX_INCIDENT = 1000 };
 
 /* A value that is not bound is NULL, and no column but the answer takes it. */
 static const char *const SCHEMA[SCHEMA_VERSION] = {
@@ -66,6 +66,11 @@ static const char *const SCHEMA[SCHEMA_VERSION] = {
     "PRAGMA user_version = 4;",
     "ALTER TABLE job ADD COLUMN min_p REAL NOT NULL DEFAULT 0;"
     "PRAGMA user_version = 5;",
+    /* Jobs that are there already asked for neither. */
+    "ALTER TABLE job ADD COLUMN penalty REAL NOT NULL DEFAULT 1;"
+    "ALTER TABLE job ADD COLUMN logprobs INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE token ADD COLUMN logprob REAL NOT NULL DEFAULT 0;"
+    "PRAGMA user_version = 6;",
 };
 
 /* --------------------------------------------------------------- opening ---

@@ -60,7 +60,8 @@ typedef struct store_record {
     store_job row;
     char *stops; /* strings one after the other, each with its NUL */
     size_t stops_len;
-    int32_t *ids; /* of the answer */
+    int32_t *ids;    /* of the answer */
+    float *logprobs; /* one an id, 0 where nobody asked; NULL: likewise */
     size_t n_id;
     char *text; /* of the answer, once it is complete */
     size_t text_len;
@@ -76,9 +77,10 @@ status store_update_job(store *s, const store_job *j) MUST_USE;
 /* It has ended: row and text of the answer; input and checkpoints go. */
 status store_end_job(store *s, const store_job *j, const char *text,
                      size_t len) MUST_USE;
-/* Tokens first .. first + n - 1 of its answer. */
+/* Tokens first .. first + n - 1 of its answer, of a record its ids and
+ * logprobs. */
 status store_add_tokens(store *s, uint64_t job, uint64_t first,
-                        const int32_t *ids, size_t n) MUST_USE;
+                        const store_record *tokens) MUST_USE;
 /* *out: mem_free(); NULL: it is in a file. */
 status store_read_input(store *s, uint64_t job, uint8_t hash[CLIENT_HASH],
                         uint8_t **out, size_t *len) MUST_USE;

@@ -5,7 +5,10 @@
 #include "base/mem.h"
 #include "daemon/store_impl.h"
 
-enum { MAX_FORGET = 1000 }; /* jobs at once */
+enum {
+    MAX_FORGET = 1000, /* jobs at once */
+    N_JOB_COLUMN = 35  /* of JOB_COLUMNS */
+};
 
 /* The columns of a job, in the order of put_job() and read_job(). */
 #define JOB_COLUMNS                                                            \
@@ -13,14 +16,14 @@ enum { MAX_FORGET = 1000 }; /* jobs at once */
     "ended_ms, input, bytes, hash, max_tokens, temperature, top_k, top_p, "    \
     "seed, ignore_eos, tokens, pending, first_segment, snapshot_bytes, "       \
     "segments_done, segments_total, redone, attempt, strikes, fingerprint, "   \
-    "device, code, text, finish, min_p"
+    "device, code, text, finish, min_p, penalty, logprobs"
 #define RUNNING_TIME                                                           \
     "(SELECT coalesce((SELECT value FROM number WHERE name = 'age'), 0))"
 
 static const char INSERT_JOB[] =
     "INSERT INTO job (" JOB_COLUMNS ", ended_age, stops) VALUES "
     "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,"
-    "?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,?33,0,?34)";
+    "?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,?33,?34,?35,0,?36)";
 static const char UPDATE_JOB[] =
     "UPDATE job SET state=?3, document_id=?7, ended_ms=?9, tokens=?19, "
     "pending=?20, first_segment=?21, snapshot_bytes=?22, segments_done=?23, "
@@ -69,6 +72,8 @@ put_job(sql_query *q, const store_job *j)
     sql_put_text(q, i++, j->text);
     sql_put_text(q, i++, j->finish);
     sql_put_real(q, i++, (double)p->min_p);
+    sql_put_real(q, i++, (double)p->penalty);
+    sql_put_number(q, i++, p->logprobs);
 }
 
 /* A row is trusted as far as its own numbers make sense. */
@@ -117,6 +122,8 @@ read_job(const sql_query *q, store_job *j)
     sql_text(q, 30, j->text, sizeof(j->text));
     sql_text(q, 31, j->finish, sizeof(j->finish));
     p->min_p = (float)sql_real(q, 32);
+    p->penalty = (float)sql_real(q, 33);
+    p->logprobs = sql_number(q, 34) != 0;
     return ST_OK;
 }
 
@@ -128,7 +135,7 @@ insert_job(store *s, const store_job *j, const char *stops, size_t stops_len)
 
     TRY(sql_start(s->db, &q, INSERT_JOB));
     put_job(q, j);
-    sql_put_bytes(q, 34, stops, stops_len);
+    sql_put_bytes(q, N_JOB_COLUMN + 1, stops, stops_len);
     TRY(sql_run(q));
 fail:
     return st;
@@ -230,21 +237,22 @@ fail:
 }
 
 status
-store_add_tokens(store *s, uint64_t id, uint64_t first, const int32_t *ids,
-                 size_t n)
+store_add_tokens(store *s, uint64_t id, uint64_t first,
+                 const store_record *tokens)
 {
     sql_query *q;
     status st;
 
     TRY(sql_change_begin(s->db));
-    for (size_t i = 0; i < n && st == ST_OK; i++) {
-        st =
-            sql_start(s->db, &q, "INSERT OR REPLACE INTO token VALUES (?,?,?)");
+    for (size_t i = 0; i < tokens->n_id && st == ST_OK; i++) {
+        st = sql_start(s->db, &q,
+                       "INSERT OR REPLACE INTO token VALUES (?,?,?,?)");
         if (st != ST_OK)
             break;
         sql_put_number(q, 1, id);
         sql_put_number(q, 2, first + i);
-        sql_put_number(q, 3, (uint64_t)ids[i]);
+        sql_put_number(q, 3, (uint64_t)tokens->ids[i]);
+        sql_put_real(q, 4, tokens->logprobs ? (double)tokens->logprobs[i] : 0);
         st = sql_run(q);
     }
     st = sql_change_end(s->db, st);
@@ -320,6 +328,7 @@ store_record_fini(store_record *r)
         return;
     mem_free(r->stops);
     mem_free(r->ids);
+    mem_free(r->logprobs);
     mem_free(r->text);
     *r = (store_record){.n_id = 0};
 }
@@ -336,8 +345,10 @@ add_id(store_record *r, size_t *cap, const sql_query *q)
         size_t more = *cap ? 2 * *cap : 64;
 
         TRY(mem_resize(&r->ids, more, sizeof(*r->ids)));
+        TRY(mem_resize(&r->logprobs, more, sizeof(*r->logprobs)));
         *cap = more;
     }
+    r->logprobs[r->n_id] = (float)sql_real(q, 2);
     r->ids[r->n_id++] = (int32_t)sql_number(q, 1);
     return ST_OK;
 fail:
@@ -354,7 +365,8 @@ read_tokens(store *s, store_record *r)
     status st;
 
     TRY(sql_start(s->db, &q,
-                  "SELECT place, id FROM token WHERE job=? ORDER BY place"));
+                  "SELECT place, id, logprob FROM token WHERE job=? "
+                  "ORDER BY place"));
     sql_put_number(q, 1, r->row.id);
     for (;;) {
         TRY(sql_next(q, &row));
@@ -375,8 +387,8 @@ read_record(store *s, const sql_query *q, store_record *out)
     status st;
 
     TRY(read_job(q, &r.row));
-    TRY(sql_copy(q, 33, &r.stops, &r.stops_len));
-    TRY(sql_copy(q, 34, &r.text, &r.text_len));
+    TRY(sql_copy(q, N_JOB_COLUMN, &r.stops, &r.stops_len));
+    TRY(sql_copy(q, N_JOB_COLUMN + 1, &r.text, &r.text_len));
     TRY(read_tokens(s, &r));
     *out = r;
     return ST_OK;

@@ -10,6 +10,7 @@
 
 enum { MAX_WORD = 64, MAX_WORLD = 1024 };
 static const float MAX_TEMPERATURE = 100;
+static const float MIN_PENALTY = 0.01F, MAX_PENALTY = 100;
 
 size_t
 client_check_max_field(client_kind kind)
@@ -74,6 +75,14 @@ state(client_state s)
     return (int)s >= 0 && s <= CLIENT_CANCELED ? ST_OK : wrong("state");
 }
 
+/* 0 is an absent one.  A smaller or larger one leaves no logits to tell
+ * apart. */
+static bool
+penalty(float p)
+{
+    return !(p < 0) && !(p > 0 && p < MIN_PENALTY) && p <= MAX_PENALTY;
+}
+
 static status
 sampling(const client_sampling *s)
 {
@@ -86,6 +95,8 @@ sampling(const client_sampling *s)
         return wrong("top_p");
     if (!(s->min_p >= 0 && s->min_p <= 1))
         return wrong("min_p");
+    if (!penalty(s->penalty))
+        return wrong("repetition_penalty");
     if (s->n_stop > CLIENT_MAX_STOP)
         return wrong("stop");
     for (uint32_t i = 0; i < s->n_stop; i++) {
@@ -145,6 +156,12 @@ fail:
 }
 
 static status
+logprob(float value, const char *field)
+{
+    return isfinite(value) && value <= 0 ? ST_OK : wrong(field);
+}
+
+static status
 done(const client_message *m)
 {
     status st;
@@ -156,7 +173,11 @@ done(const client_message *m)
     TRY(seconds(m->u.done.seconds_to_first_token, "seconds_to_first_token"));
     TRY(seconds(m->u.done.tokens_per_second, "tokens_per_second"));
     if (m->u.done.n_id > CLIENT_MAX_GENERATE)
-        st = wrong("generated_ids");
+        TRY(wrong("generated_ids"));
+    if (m->u.done.n_logprob != 0 && m->u.done.n_logprob != m->u.done.n_id)
+        TRY(wrong("logprobs"));
+    for (size_t i = 0; i < m->u.done.n_logprob; i++)
+        TRY(logprob(m->u.done.logprobs[i], "logprobs"));
 fail:
     return st;
 }
@@ -253,6 +274,8 @@ client_check(const client_message *m)
         return line(m->u.refused.code, MAX_WORD, "code");
     case CLIENT_PROGRESS:
         return progress(m);
+    case CLIENT_TOKEN:
+        return logprob(m->u.token.logprob, "logprob");
     case CLIENT_DONE:
         return done(m);
     case CLIENT_DOCUMENTS:
@@ -269,7 +292,6 @@ client_check(const client_message *m)
     case CLIENT_SHUTDOWN:
     case CLIENT_WATCH:
     case CLIENT_ACCEPTED:
-    case CLIENT_TOKEN:
     case CLIENT_MORE_INPUT:
         return ST_OK;
     }

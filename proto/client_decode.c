@@ -64,7 +64,9 @@ sampling(client_sampling *to, const Longwave__Client__Sampling *from)
     to->top_p = from->top_p;
     to->min_p = from->min_p;
     to->seed = from->seed;
+    to->penalty = from->repetition_penalty;
     to->ignore_eos = from->ignore_eos;
+    to->logprobs = from->logprobs;
     for (size_t i = 0; i < from->n_stop; i++) {
         TRY(mem_strdup(&to->stop[i], from->stop[i]));
         to->n_stop++;
@@ -87,6 +89,8 @@ ask(client_message *m, const Longwave__Client__Ask *p)
         TRY(sampling(s, p->sampling));
     if (s->top_p <= 0 && s->top_p >= 0)
         s->top_p = 1; /* proto3 does not tell 0 from absent */
+    if (s->penalty <= 0 && s->penalty >= 0)
+        s->penalty = 1;
     return key(&m->u.ask.key, p->key, &p->input_hash);
 fail:
     return st;
@@ -125,7 +129,27 @@ token(client_message *m, const Longwave__Client__Token *p)
     m->u.token.job = p->job;
     m->u.token.index = p->index;
     m->u.token.id = p->id;
+    m->u.token.logprob = p->logprob;
     return bytes(&m->u.token.text, &m->u.token.text_len, &p->text);
+}
+
+static status
+answer(client_message *m, const Longwave__Client__Done *p)
+{
+    status st;
+
+    TRY(mem_new(&m->u.done.ids, p->n_generated_ids, sizeof(int32_t)));
+    TRY(mem_new(&m->u.done.logprobs, p->n_logprobs, sizeof(float)));
+    m->u.done.n_id = p->n_generated_ids;
+    m->u.done.n_logprob = p->n_logprobs;
+    if (m->u.done.n_id > 0)
+        memcpy(m->u.done.ids, p->generated_ids,
+               m->u.done.n_id * sizeof(int32_t));
+    if (m->u.done.n_logprob > 0)
+        memcpy(m->u.done.logprobs, p->logprobs,
+               m->u.done.n_logprob * sizeof(float));
+fail:
+    return st;
 }
 
 static status
@@ -145,12 +169,7 @@ done(client_message *m, const Longwave__Client__Done *p)
     TRY(mem_strdup(&m->u.done.finish, p->finish));
     TRY(mem_strdup(&m->u.done.warning, p->warning));
     TRY(bytes(&m->u.done.text, &m->u.done.text_len, &p->text));
-    TRY(mem_new(&m->u.done.ids, p->n_generated_ids, sizeof(int32_t)));
-    m->u.done.n_id = p->n_generated_ids;
-    if (m->u.done.n_id > 0)
-        memcpy(m->u.done.ids, p->generated_ids,
-               m->u.done.n_id * sizeof(int32_t));
-    return ST_OK;
+    return answer(m, p);
 fail:
     return st;
 }

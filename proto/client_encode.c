@@ -123,7 +123,9 @@ ask(building *b, const client_message *m)
     to->top_p = from->top_p;
     to->min_p = from->min_p;
     to->seed = from->seed;
+    to->repetition_penalty = from->penalty;
     to->ignore_eos = from->ignore_eos;
+    to->logprobs = from->logprobs;
     to->n_stop = from->n_stop;
     to->stop = b->stop;
     memcpy(b->stop, from->stop, sizeof(b->stop));
@@ -229,6 +231,7 @@ token(building *b, const client_message *m)
     p->job = m->u.token.job;
     p->index = m->u.token.index;
     p->id = m->u.token.id;
+    p->logprob = m->u.token.logprob;
     p->text.data = (uint8_t *)m->u.token.text;
     p->text.len = m->u.token.text_len;
 }
@@ -247,6 +250,8 @@ done(building *b, const client_message *m)
     p->seconds_to_first_token = m->u.done.seconds_to_first_token;
     p->n_generated_ids = m->u.done.n_id;
     p->generated_ids = m->u.done.ids;
+    p->n_logprobs = m->u.done.n_logprob;
+    p->logprobs = m->u.done.logprobs;
     p->text.data = (uint8_t *)m->u.done.text;
     p->text.len = m->u.done.text_len;
     p->snapshot_bytes = m->u.done.snapshot_bytes;

@@ -177,6 +177,7 @@ client_message_fini(client_message *m)
         mem_free(m->u.done.warning);
         mem_free(m->u.done.text);
         mem_free(m->u.done.ids);
+        mem_free(m->u.done.logprobs);
         break;
     case CLIENT_DOCUMENTS:
         fini_documents(m);

@@ -70,10 +70,11 @@ typedef struct client_sampling {
     uint32_t max_tokens;
     float temperature; /* 0: greedy */
     uint32_t top_k;
-    float top_p; /* 1: off (0 on the wire is read as 1) */
-    float min_p; /* 0: off */
+    float top_p;   /* 1: off (0 on the wire is read as 1) */
+    float min_p;   /* 0: off */
+    float penalty; /* of repetition; 1: off (0 on the wire is read as 1) */
     uint64_t seed;
-    bool ignore_eos;
+    bool ignore_eos, logprobs;
     uint32_t n_stop;
     char *stop[CLIENT_MAX_STOP];
 } client_sampling;
@@ -159,6 +160,7 @@ typedef struct client_message {
             uint64_t job;
             uint32_t index;
             int32_t id;
+            float logprob; /* 0 unless it was asked for */
             char *text;
             size_t text_len;
         } token;
@@ -170,6 +172,8 @@ typedef struct client_message {
             double seconds, seconds_to_first_token, tokens_per_second;
             int32_t *ids;
             size_t n_id;
+            float *logprobs; /* of the ids; n_logprob is n_id or 0 */
+            size_t n_logprob;
         } done;
         struct {
             client_document *item;

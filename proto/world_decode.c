@@ -57,6 +57,8 @@ generate(world_generate *to, const Longwave__World__Generate *from)
     to->top_k = from->top_k;
     to->top_p = from->top_p;
     to->min_p = from->min_p;
+    to->penalty = from->repetition_penalty;
+    to->logprobs = from->logprobs;
     to->seed = from->seed;
     to->n_eos = (uint32_t)from->n_eos;
     for (size_t i = 0; i < from->n_eos; i++)
@@ -127,6 +129,7 @@ small(world_message *m, const Longwave__World__WorldMessage *p)
     case WORLD_TOKEN:
         m->u.token.index = p->token->index;
         m->u.token.id = p->token->id;
+        m->u.token.logprob = p->token->logprob;
         break;
     case WORLD_WELCOME:
         m->u.welcome.incarnation = p->welcome->incarnation;

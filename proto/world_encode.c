@@ -90,6 +90,8 @@ begin(building *b, const world_message *m)
     to->top_k = from->top_k;
     to->top_p = from->top_p;
     to->min_p = from->min_p;
+    to->repetition_penalty = from->penalty;
+    to->logprobs = from->logprobs;
     to->seed = from->seed;
     to->n_eos = from->n_eos;
     to->eos = b->eos;
@@ -205,6 +207,7 @@ small(building *b, const world_message *m)
         longwave__world__token__init(b->top.token = &b->body.token);
         b->body.token.index = m->u.token.index;
         b->body.token.id = m->u.token.id;
+        b->body.token.logprob = m->u.token.logprob;
         break;
     case WORLD_JOB_DONE:
         longwave__world__job_done__init(b->top.job_done = &b->body.job_done);

@@ -20,6 +20,7 @@ enum {
     MAX_VOCAB = 1 << 24,
     MAX_STREAM = 1 << 16
 };
+static const float MAX_TEMPERATURE = 100, MAX_PENALTY = 100;
 
 static status
 count(uint32_t value, uint32_t max, const char *field)
@@ -68,20 +69,35 @@ fail:
 }
 
 static status
+at_most(float value, float most, const char *field)
+{
+    if (!(value >= 0) || value > most)
+        return status_fail(ST_ARG, "field '%s' is out of range", field);
+    return ST_OK;
+}
+
+static status
+check_generate(const world_generate *g)
+{
+    status st;
+
+    TRY(at_most(g->temperature, MAX_TEMPERATURE, "temperature"));
+    TRY(at_most(g->top_p, 1, "top_p"));
+    TRY(at_most(g->min_p, 1, "min_p"));
+    TRY(at_most(g->penalty, MAX_PENALTY, "repetition_penalty"));
+    if (g->n_eos > WORLD_MAX_EOS)
+        return status_fail(ST_ARG, "more than %d end tokens", WORLD_MAX_EOS);
+fail:
+    return st;
+}
+
+static status
 check_begin(const world_message *m)
 {
     const world_generate *g = &m->u.begin.generate;
     status st;
 
-    TRY(number((double)g->temperature, "temperature"));
-    TRY(number((double)g->top_p, "top_p"));
-    if (g->top_p > 1)
-        return status_fail(ST_ARG, "field 'top_p' is out of range");
-    TRY(number((double)g->min_p, "min_p"));
-    if (g->min_p > 1)
-        return status_fail(ST_ARG, "field 'min_p' is out of range");
-    if (g->n_eos > WORLD_MAX_EOS)
-        return status_fail(ST_ARG, "more than %d end tokens", WORLD_MAX_EOS);
+    TRY(check_generate(g));
     if (m->u.begin.n_forced > g->max_tokens)
         return status_fail(ST_ARG, "field 'n_forced' is out of range");
     if (m->u.begin.first_segment > UINT64_MAX - m->u.begin.n_segment)
@@ -108,6 +124,14 @@ check_checkpoint(const world_message *m)
 }
 
 static status
+check_token(const world_message *m)
+{
+    if (!isfinite(m->u.token.logprob) || m->u.token.logprob > 0)
+        return status_fail(ST_ARG, "field 'logprob' is out of range");
+    return ST_OK;
+}
+
+static status
 check_job_done(const world_message *m)
 {
     status st;
@@ -126,6 +150,8 @@ check(const world_message *m)
         return check_hello(&m->u.hello);
     case WORLD_HEARTBEAT:
         return number(m->u.heartbeat.tokens_per_second, "tokens_per_second");
+    case WORLD_TOKEN:
+        return check_token(m);
     case WORLD_JOB_DONE:
         return check_job_done(m);
     case WORLD_JOB_FAILED:

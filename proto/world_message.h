@@ -50,7 +50,9 @@ typedef struct world_hello {
 typedef struct world_generate {
     uint32_t max_tokens; /* 0: nothing is generated */
     float temperature, top_p, min_p;
+    float penalty; /* of repetition; 0 or 1: off */
     uint32_t top_k;
+    bool logprobs; /* wanted with the tokens */
     uint64_t seed;
     uint32_t n_eos;
     int32_t eos[WORLD_MAX_EOS];
@@ -91,6 +93,7 @@ typedef struct world_message {
         struct {
             uint32_t index;
             int32_t id;
+            float logprob;
         } token;
         struct {
             char *finish;

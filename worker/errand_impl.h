@@ -76,6 +76,7 @@ struct errand {
         *forced; /* [n_forced] tokens that were told in an earlier attempt */
     uint32_t n_forced;
     int32_t drawn;      /* token n_drawn - 1 */
+    float logprob;      /* of it, if it is asked for */
     const char *finish; /* NULL: more tokens are wanted */
 
     errand_checkpoints keep;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A job at the world: segments in, a snapshot or tokens out. */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -54,18 +55,24 @@ ends_answer(const errand *e, int32_t id)
     return false;
 }
 
-static void
-drawn(errand *e, int32_t id)
+static status
+drawn(errand *e, const engine_token *token)
 {
+    int32_t id = token->id;
+    if (!isfinite(token->logprob))
+        return status_fail(ST_NUMERIC, "the logits of token %u are no numbers",
+                           e->n_drawn);
     /* A token that was told is never another one, on whatever device. */
     if (e->n_drawn < e->n_forced)
         id = e->forced[e->n_drawn];
     e->drawn = id;
+    e->logprob = fminf(token->logprob, 0);
     e->n_drawn++;
     if (ends_answer(e, id))
         e->finish = "eos";
     else if (e->n_drawn == e->generate.max_tokens)
         e->finish = "length";
+    return ST_OK;
 }
 
 void
@@ -82,7 +89,7 @@ errand_event(errand *e, const world_event *ev)
         if (ev->seg < e->first_segment + e->n_segment)
             e->n_done++;
     } else if (ev->kind == WORLD_EVENT_TOKEN) {
-        drawn(e, ev->u.token.id);
+        st = drawn(e, &ev->u.token);
     } else if (ev->kind == WORLD_EVENT_SHARD) {
         st = errand_checkpoint_shard(e, ev);
     } else if (ev->kind == WORLD_EVENT_SNAPSHOT && e->draining) {
@@ -144,6 +151,8 @@ feed_answer(errand *e, bool *busy)
             break; /* the states that are asked for are those before it */
         if (seg.frozen) {
             seg.want = ENGINE_TOKEN;
+            if (e->generate.logprobs)
+                seg.want |= ENGINE_LOGPROBS;
             seg.sample = sampling(e);
         }
         TRY(world_feed(e->w, e->stream, &seg, ids));
@@ -216,6 +225,7 @@ tell_progress(errand *e)
         world_message m = {.kind = WORLD_TOKEN};
         m.u.token.index = e->n_drawn - 1;
         m.u.token.id = e->drawn;
+        m.u.token.logprob = e->logprob;
         TRY(errand_tell(e, &m, NULL, 0, &sent));
         if (sent)
             e->told_drawn = e->n_drawn;

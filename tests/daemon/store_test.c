@@ -3,6 +3,7 @@
 #include "daemon/store.h"
 
 #include "base/mem.h"
+#include "daemon/sql.h"
 #include "tests/daemon/scratch.h"
 
 static document
@@ -42,6 +43,8 @@ a_job(uint64_t id, client_state state)
                                 .top_k = 3,
                                 .top_p = 0.25F,
                                 .min_p = 0.125F,
+                                .penalty = 1.25F,
+                                .logprobs = true,
                                 .seed = UINT64_MAX,
                                 .ignore_eos = true},
                    .tokens = 6,
@@ -147,8 +150,10 @@ see_record(void *ctx, const store_record *r)
     assert_int_equal(r->stops_len, 5);
     assert_memory_equal(r->stops, "a\0bc\0", 5);
     assert_int_equal(r->n_id, 3);
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 3; i++) {
         assert_int_equal(r->ids[i], 40 + i);
+        assert_true(r->logprobs[i] == -1.0F / (float)(i + 3));
+    }
     return ST_OK;
 }
 
@@ -198,11 +203,22 @@ a_document_ends_its_job(void **state)
     scratch_fini(&box);
 }
 
+/* n tokens of the answer that see_record() knows. */
+static status
+add_tokens(store *s, uint64_t job, uint32_t first, size_t n)
+{
+    int32_t ids[] = {40, 41, 42};
+    float logprobs[] = {-1.0F / 3, -1.0F / 4, -1.0F / 5};
+    const store_record r = {
+        .ids = ids + first, .logprobs = logprobs + first, .n_id = n};
+
+    return store_add_tokens(s, job, first, &r);
+}
+
 /* What was committed is there again, to the last bit; what was not is not. */
 static void
 unfinished_jobs_come_back(void **state)
 {
-    const int32_t ids[] = {40, 41, 42};
     scratch box;
     store *s;
     store_job j = a_job(7, CLIENT_RUNNING);
@@ -214,8 +230,8 @@ unfinished_jobs_come_back(void **state)
     EXPECT_OK(store_open(&s, scratch_path(&box, "db")));
     EXPECT_OK(store_begin(s));
     EXPECT_OK(store_insert_job(s, &j, "a\0bc\0", 5, "x", 1));
-    EXPECT_OK(store_add_tokens(s, 7, 0, ids, 2));
-    EXPECT_OK(store_add_tokens(s, 7, 1, ids + 1, 2)); /* overlaps */
+    EXPECT_OK(add_tokens(s, 7, 0, 2));
+    EXPECT_OK(add_tokens(s, 7, 1, 2)); /* overlaps */
     EXPECT_OK(store_commit(s));
     EXPECT_OK(store_begin(s));
     EXPECT_OK(store_insert_job(s, &other, "", 0, "x", 1));
@@ -262,7 +278,8 @@ a_key_belongs_to_one_job_of_an_owner(void **state)
 static void
 results_are_kept_for_running_time(void **state)
 {
-    const int32_t id = 5;
+    int32_t id = 5;
+    const store_record tokens = {.ids = &id, .n_id = 1};
     scratch box;
     store *s;
     store_record r;
@@ -279,7 +296,7 @@ results_are_kept_for_running_time(void **state)
         EXPECT_OK(store_begin(s));
         EXPECT_OK(store_insert_job(s, &j, "", 0, "x", 1));
         EXPECT_OK(store_set_number(s, "age", 100 * i));
-        EXPECT_OK(store_add_tokens(s, i, 0, &id, 1));
+        EXPECT_OK(store_add_tokens(s, i, 0, &tokens));
         j.state = CLIENT_STATE_DONE;
         EXPECT_OK(store_end_job(s, &j, "five", 4));
         EXPECT_OK(store_commit(s));
@@ -325,6 +342,56 @@ incidents_are_kept_in_order(void **state)
     scratch_fini(&box);
 }
 
+/* A journal as version 5 left it: what is new since then is off. */
+static void
+make_version_5(const char *path)
+{
+    sql *db;
+
+    EXPECT_OK(sql_open(&db, path));
+    EXPECT_OK(sql_begin(db));
+    EXPECT_OK(sql_execute(db, "ALTER TABLE job DROP COLUMN penalty;"
+                              "ALTER TABLE job DROP COLUMN logprobs;"
+                              "ALTER TABLE token DROP COLUMN logprob;"
+                              "PRAGMA user_version = 5;"));
+    EXPECT_OK(sql_commit(db));
+    sql_close(db);
+}
+
+static void
+older_journals_are_read(void **state)
+{
+    store_job j = a_job(7, CLIENT_RUNNING);
+    scratch box;
+    store *s;
+    store_record r;
+
+    (void)state;
+    scratch_init(&box);
+    EXPECT_OK(store_open(&s, scratch_path(&box, "db")));
+    EXPECT_OK(store_begin(s));
+    EXPECT_OK(store_insert_job(s, &j, "a\0bc\0", 5, "x", 1));
+    EXPECT_OK(add_tokens(s, 7, 0, 2));
+    EXPECT_OK(store_commit(s));
+    store_close(s);
+    make_version_5(scratch_path(&box, "db"));
+    EXPECT_OK(store_open(&s, scratch_path(&box, "db")));
+    EXPECT_OK(store_get_job(s, &r, 7));
+    assert_true(r.row.sampling.min_p == 0.125F);
+    assert_true(r.row.sampling.penalty == 1.0F);
+    assert_false(r.row.sampling.logprobs);
+    assert_int_equal(r.n_id, 2);
+    assert_int_equal(r.ids[1], 41);
+    assert_true(r.logprobs[1] == 0.0F);
+    assert_int_equal(r.stops_len, 5);
+    store_record_fini(&r);
+    EXPECT_OK(store_begin(s));
+    EXPECT_OK(add_tokens(s, 7, 1, 2));
+    EXPECT_OK(store_commit(s));
+    store_close(s);
+    scratch_fini(&box);
+}
+
 static void
 other_files_are_refused(void **state)
 {
@@ -355,6 +422,7 @@ main(void)
         cmocka_unit_test(a_key_belongs_to_one_job_of_an_owner),
         cmocka_unit_test(results_are_kept_for_running_time),
         cmocka_unit_test(incidents_are_kept_in_order),
+        cmocka_unit_test(older_journals_are_read),
         cmocka_unit_test(other_files_are_refused),
     };
 

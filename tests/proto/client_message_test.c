@@ -59,6 +59,8 @@ requests_go_round(void **state)
                                .top_k = 40,
                                .top_p = 0.9F,
                                .min_p = 0.125F,
+                               .penalty = 1.25F,
+                               .logprobs = true,
                                .seed = UINT64_MAX,
                                .ignore_eos = true,
                                .n_stop = 2,
@@ -81,6 +83,8 @@ requests_go_round(void **state)
     assert_int_equal(got.u.ask.sampling.top_k, 40);
     assert_true(got.u.ask.sampling.top_p == 0.9F);
     assert_true(got.u.ask.sampling.min_p == 0.125F);
+    assert_true(got.u.ask.sampling.penalty == 1.25F);
+    assert_true(got.u.ask.sampling.logprobs);
     assert_int_equal(got.u.ask.sampling.seed, UINT64_MAX);
     assert_true(got.u.ask.sampling.ignore_eos);
     assert_int_equal(got.u.ask.sampling.n_stop, 2);
@@ -91,6 +95,8 @@ requests_go_round(void **state)
     ask.u.ask.sampling = (client_sampling){.max_tokens = 1};
     got = copy_of(&ask);
     assert_true(got.u.ask.sampling.top_p == 1.0F);
+    assert_true(got.u.ask.sampling.penalty == 1.0F);
+    assert_false(got.u.ask.sampling.logprobs);
     client_message_fini(&got);
 }
 
@@ -155,14 +161,18 @@ events_go_round(void **state)
                                         .seconds_left = -1}};
     got = copy_of(&m);
     assert_memory_equal(&got.u.progress, &m.u.progress, sizeof(m.u.progress));
-    m = (client_message){
-        .kind = CLIENT_TOKEN,
-        .u.token = {
-            .job = 1, .index = 3, .id = -5, .text = "a\0b", .text_len = 3}};
+    m = (client_message){.kind = CLIENT_TOKEN,
+                         .u.token = {.job = 1,
+                                     .index = 3,
+                                     .id = -5,
+                                     .logprob = -1e-3F,
+                                     .text = "a\0b",
+                                     .text_len = 3}};
     got = copy_of(&m);
     assert_int_equal(got.u.token.job, 1);
     assert_int_equal(got.u.token.index, 3);
     assert_int_equal(got.u.token.id, -5);
+    assert_true(got.u.token.logprob == -1e-3F);
     assert_int_equal(got.u.token.text_len, 3);
     assert_memory_equal(got.u.token.text, "a\0b", 4);
     client_message_fini(&got);
@@ -172,6 +182,7 @@ static void
 done_goes_round(void **state)
 {
     int32_t ids[] = {0, 1, INT32_MAX, -1};
+    float logprobs[] = {0, -0.125F, -1e30F, -3};
     client_message m = {.kind = CLIENT_DONE,
                         .request = 8,
                         .u.done = {.job = 1,
@@ -188,7 +199,9 @@ done_goes_round(void **state)
                                    .seconds_to_first_token = 0.25,
                                    .tokens_per_second = 12,
                                    .ids = ids,
-                                   .n_id = 4}};
+                                   .n_id = 4,
+                                   .logprobs = logprobs,
+                                   .n_logprob = 4}};
     client_message got = copy_of(&m);
 
     (void)state;
@@ -207,6 +220,8 @@ done_goes_round(void **state)
     assert_true(got.u.done.tokens_per_second == 12);
     assert_int_equal(got.u.done.n_id, 4);
     assert_memory_equal(got.u.done.ids, ids, sizeof(ids));
+    assert_int_equal(got.u.done.n_logprob, 4);
+    assert_memory_equal(got.u.done.logprobs, logprobs, sizeof(logprobs));
     client_message_fini(&got);
 
     m = (client_message){.kind = CLIENT_DONE};
@@ -384,6 +399,31 @@ names_are_checked(void **state)
 }
 
 static void
+logprobs_are_checked(void **state)
+{
+    const float bad[] = {1e-6F, NAN, INFINITY, -INFINITY};
+    int32_t ids[] = {1, 2};
+    float logprobs[] = {-1, -2};
+    client_message m = {
+        .kind = CLIENT_DONE,
+        .u.done = {
+            .ids = ids, .n_id = 2, .logprobs = logprobs, .n_logprob = 1}};
+
+    (void)state;
+    refuse(&m, ST_ARG); /* of every token, or of none */
+    m.u.done.n_logprob = 2;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        logprobs[1] = bad[i];
+        refuse(&m, ST_ARG);
+    }
+    m = (client_message){.kind = CLIENT_TOKEN};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        m.u.token.logprob = bad[i];
+        refuse(&m, ST_ARG);
+    }
+}
+
+static void
 sampling_is_checked(void **state)
 {
     const client_sampling bad[] = {
@@ -397,6 +437,11 @@ sampling_is_checked(void **state)
         {.min_p = -0.1F},
         {.min_p = 1.5F},
         {.min_p = NAN},
+        {.penalty = -1},
+        {.penalty = 0.009F},
+        {.penalty = 100.5F},
+        {.penalty = INFINITY},
+        {.penalty = NAN},
         {.max_tokens = CLIENT_MAX_GENERATE + 1},
         {.max_tokens = UINT32_MAX},
         {.n_stop = CLIENT_MAX_STOP + 1},
@@ -565,6 +610,7 @@ main(void)
         cmocka_unit_test(refusals_can_always_be_sent),
         cmocka_unit_test(names_are_checked),
         cmocka_unit_test(sampling_is_checked),
+        cmocka_unit_test(logprobs_are_checked),
         cmocka_unit_test(numbers_are_checked),
         cmocka_unit_test(versions_are_named),
         cmocka_unit_test(other_bodies_are_refused),

@@ -108,10 +108,11 @@ events_go_round(void **state)
                         .u.segments_done = {UINT64_MAX}};
     got = copy_of(&m);
     assert_int_equal(got.u.segments_done.segments, UINT64_MAX);
-    m = (world_message){.kind = WORLD_TOKEN, .u.token = {5, -6}};
+    m = (world_message){.kind = WORLD_TOKEN, .u.token = {5, -6, -0.5F}};
     got = copy_of(&m);
     assert_int_equal(got.u.token.index, 5);
     assert_int_equal(got.u.token.id, -6);
+    assert_true(got.u.token.logprob == -0.5F);
     m = (world_message){.kind = WORLD_JOB_DONE,
                         .u.job_done = {.finish = "eos", .seconds = 0.5}};
     got = copy_of(&m);
@@ -165,6 +166,8 @@ begin_goes_round(void **state)
                                                 .temperature = 0.5F,
                                                 .top_p = 0.25F,
                                                 .min_p = 0.125F,
+                                                .penalty = 1.25F,
+                                                .logprobs = true,
                                                 .top_k = 5,
                                                 .seed = UINT64_MAX,
                                                 .n_eos = 2,
@@ -226,22 +229,39 @@ hello_is_checked(void **state)
 }
 
 static void
+sampling_is_checked(void **state)
+{
+    const world_generate bad[] = {
+        {.temperature = -1},  {.temperature = 101},
+        {.temperature = NAN}, {.top_p = -1},
+        {.top_p = 2},         {.top_p = NAN},
+        {.min_p = -1},        {.min_p = 2},
+        {.min_p = NAN},       {.penalty = -1},
+        {.penalty = 101},     {.penalty = INFINITY},
+        {.penalty = NAN},     {.n_eos = WORLD_MAX_EOS + 1},
+    };
+    world_message m = {.kind = WORLD_BEGIN};
+    const float bad_logprob[] = {0.5F, NAN, -INFINITY};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
+        m.u.begin.generate = bad[i];
+        refuse(&m, ST_ARG);
+    }
+    m = (world_message){.kind = WORLD_TOKEN};
+    for (size_t i = 0; i < sizeof(bad_logprob) / sizeof(*bad_logprob); i++) {
+        m.u.token.logprob = bad_logprob[i];
+        refuse(&m, ST_ARG);
+    }
+}
+
+static void
 numbers_are_checked(void **state)
 {
     world_message m = {.kind = WORLD_HEARTBEAT,
                        .u.heartbeat.tokens_per_second = NAN};
 
     (void)state;
-    refuse(&m, ST_ARG);
-    m = (world_message){
-        .kind = WORLD_BEGIN,
-        .u.begin.generate = {.max_tokens = 1, .temperature = -1}};
-    refuse(&m, ST_ARG);
-    m.u.begin.generate = (world_generate){.max_tokens = 1, .top_p = 2};
-    refuse(&m, ST_ARG);
-    m.u.begin.generate = (world_generate){.max_tokens = 1, .min_p = 2};
-    refuse(&m, ST_ARG);
-    m.u.begin.generate = (world_generate){.n_eos = WORLD_MAX_EOS + 1};
     refuse(&m, ST_ARG);
     m = (world_message){
         .kind = WORLD_BEGIN,
@@ -285,6 +305,7 @@ main(void)
         cmocka_unit_test(begin_goes_round),
         cmocka_unit_test(snapshot_parts_go_round),
         cmocka_unit_test(hello_is_checked),
+        cmocka_unit_test(sampling_is_checked),
         cmocka_unit_test(numbers_are_checked),
         cmocka_unit_test(others_are_refused),
     };
