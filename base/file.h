@@ -46,6 +46,11 @@ status file_writer_add(file_writer *w, const void *data, size_t len) MUST_USE;
 status file_writer_finish(file_writer *w, bool durable) MUST_USE;
 void file_writer_close(file_writer *w); /* drops what was not finished */
 
+/* An fsync of this process has failed at some time.  The kernel may have thrown
+ * away what it could not write, and says nothing the next time: nothing that
+ * was written since can be relied on. */
+bool file_sync_failed(void);
+
 bool file_exists(const char *path);
 status file_remove(const char *path) MUST_USE; /* absent is fine */
 /* Creates a directory (and parents) with mode 0700 if it is not there.  An

@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writes that are whole or not there: tmp, fsync, rename, fsync directory. */
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
+
+static atomic_bool sync_has_failed;
+
+bool
+file_sync_failed(void)
+{
+    return atomic_load(&sync_has_failed);
+}
 
 static status
 write_failed(const char *path)
@@ -32,7 +42,7 @@ file_writer_open(file_writer *w, const char *path)
     (void)snprintf(w->tmp, size, "%s.%ld.tmp", path, (long)getpid());
     (void)unlink(w->tmp);
     w->fd = open(w->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (w->fd < 0)
+    if (w->fd < 0 || FAULT_FAILS(FILE_OPEN))
         TRY(write_failed(w->tmp));
     return ST_OK;
 fail:
@@ -46,7 +56,8 @@ file_writer_add(file_writer *w, const void *data, size_t len)
     const char *at = data;
 
     while (len > 0) {
-        ssize_t n = write(w->fd, at, len);
+        size_t part = FAULT_CUT(FILE_WRITE, len);
+        ssize_t n = part > 0 ? write(w->fd, at, part) : -1;
 
         if (n < 0 && errno == EINTR)
             continue;
@@ -67,8 +78,10 @@ sync_directory(const char *path)
 
     TRY(mem_strdup(&copy, path));
     fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) != 0)
+    if (fd < 0 || FAULT_FAILS(FILE_DIRECTORY) || fsync(fd) != 0) {
+        atomic_store(&sync_has_failed, true);
         TRY(write_failed(path));
+    }
 fail:
     if (fd >= 0)
         (void)close(fd);
@@ -82,10 +95,13 @@ file_writer_finish(file_writer *w, bool durable)
     status st;
     int fd = w->fd;
 
-    if (durable && fsync(fd) != 0)
+    if (durable && (FAULT_FAILS(FILE_SYNC) || fsync(fd) != 0)) {
+        atomic_store(&sync_has_failed, true);
         TRY(write_failed(w->path));
+    }
     w->fd = -1;
-    if (close(fd) != 0 || rename(w->tmp, w->path) != 0) {
+    if (close(fd) != 0 || FAULT_FAILS(FILE_RENAME) ||
+        rename(w->tmp, w->path) != 0) {
         st = write_failed(w->path);
         (void)unlink(w->tmp);
         goto fail;

@@ -5,6 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/fault.h"
+
 status
 size_mul(size_t *out, size_t a, size_t b)
 {
@@ -44,7 +46,7 @@ mem_new(void *out, size_t n, size_t size)
 
     if (__builtin_mul_overflow(n, size, &bytes))
         return no_memory(n, size);
-    ptr = calloc(1, bytes > 0 ? bytes : 1);
+    ptr = FAULT_FAILS(MEM_NEW) ? NULL : calloc(1, bytes > 0 ? bytes : 1);
     if (ptr == NULL)
         return no_memory(n, size);
     memcpy(out, &ptr, sizeof(ptr));
@@ -61,7 +63,7 @@ mem_resize(void *ptr, size_t n, size_t size)
     if (__builtin_mul_overflow(n, size, &bytes))
         return no_memory(n, size);
     memcpy(&old, ptr, sizeof(old));
-    grown = realloc(old, bytes > 0 ? bytes : 1);
+    grown = FAULT_FAILS(MEM_NEW) ? NULL : realloc(old, bytes > 0 ? bytes : 1);
     if (grown == NULL)
         return no_memory(n, size);
     memcpy(ptr, &grown, sizeof(grown));

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/crc.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "daemon/disk_impl.h"
@@ -90,6 +91,7 @@ finish(disk_checkpoint *k, disk_work *w)
     TRY(datadir_checkpoint_path(k->owner->dir, &path, k->row.job,
                                 k->row.segment));
     TRY(file_write(path, k->data, k->len));
+    FAULT_POINT(CHECKPOINT_FILE);
     k->finished = true;
     k->row.bytes = k->len;
     k->row.n_layer = k->info.n_layer;

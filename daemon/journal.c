@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
+#include "base/file.h"
 #include "base/mem.h"
 #include "daemon/helper.h"
 
@@ -75,8 +77,11 @@ run_submit(helper_task *task)
     work *w = (work *)task;
     const store_record *r = &w->record;
 
-    return store_insert_job(w->owner->s, &r->row, r->stops, r->stops_len,
-                            w->data, w->len);
+    status st = store_insert_job(w->owner->s, &r->row, r->stops, r->stops_len,
+                                 w->data, w->len);
+
+    FAULT_POINT(SUBMIT_ROW);
+    return st;
 }
 
 static status
@@ -193,7 +198,7 @@ begin(void *ctx)
 {
     journal *j = ctx;
 
-    if (atomic_load(&j->broken))
+    if (atomic_load(&j->broken) || file_sync_failed())
         return status_fail(ST_IO, "the journal: its disk has failed");
     return store_begin(j->s);
 }
@@ -204,8 +209,11 @@ static status
 commit(void *ctx)
 {
     journal *j = ctx;
-    status st = store_commit(j->s);
+    status st;
 
+    FAULT_POINT(COMMIT_BEGIN);
+    st = store_commit(j->s);
+    FAULT_POINT(COMMIT_END);
     if (st != ST_OK && store_is_broken(j->s))
         atomic_store(&j->broken, true);
     return st;

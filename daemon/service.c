@@ -12,6 +12,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/service_state.h"
@@ -110,8 +112,31 @@ act_journal(service *v, const core_action *a)
 static void
 tell_world(service *v, const core_action *a)
 {
+    if (a->world->kind == WORLD_BEGIN)
+        FAULT_POINT(DISPATCH_BEFORE);
     worlds_tell(v->worlds, a->peer, a->world, a->raw.data ? *a->raw.data : NULL,
                 a->raw.len);
+    if (a->world->kind == WORLD_BEGIN)
+        FAULT_POINT(DISPATCH_AFTER);
+}
+
+static void
+tell_client(service *v, const core_action *a)
+{
+    if (a->client->kind == CLIENT_ACCEPTED)
+        FAULT_POINT(ACK_BEFORE);
+    clients_tell(v->clients, a->peer, a->client);
+    if (a->client->kind == CLIENT_ACCEPTED)
+        FAULT_POINT(ACK_AFTER);
+    if (a->client->kind == CLIENT_DONE)
+        FAULT_POINT(RESULT_SENT);
+}
+
+static void
+submit(service *v, const core_action *a)
+{
+    FAULT_POINT(SUBMIT_HEARD);
+    put_off(v, JOURNAL_SUBMITTED, a->job->id, service_job_submit(v, a));
 }
 
 static void
@@ -128,7 +153,7 @@ service_act(void *ctx, const core_action *a)
 
     switch ((int)a->kind) {
     case CORE_TELL_CLIENT:
-        clients_tell(v->clients, a->peer, a->client);
+        tell_client(v, a);
         break;
     case CORE_TELL_WORLD:
         tell_world(v, a);
@@ -140,7 +165,7 @@ service_act(void *ctx, const core_action *a)
         service_job_input(v, a);
         break;
     case CORE_SUBMIT:
-        put_off(v, JOURNAL_SUBMITTED, a->job->id, service_job_submit(v, a));
+        submit(v, a);
         break;
     case CORE_PREPARE:
         service_job_prepare(v, a);
@@ -161,6 +186,7 @@ service_act(void *ctx, const core_action *a)
         drop_checkpoint(v, a);
         break;
     case CORE_STORE:
+        FAULT_POINT(RESULT_HEARD);
         put_off(v, JOURNAL_STORED, a->job->id, service_job_store(v, a));
         break;
     case CORE_ATTEMPT_DROP:
@@ -302,6 +328,7 @@ checkpoint_kept(service *v, const journal_report *r)
 {
     job_checkpoint k = {.segment = r->number, .bytes = r->bytes};
 
+    FAULT_POINT(CHECKPOINT_ROW);
     core_checkpointed(v->core, r->id, r->attempt, &k, r->st, r->text);
     if (r->st == ST_OK && v->launch)
         launch_progress(v->launch);
@@ -314,6 +341,7 @@ checkpoint_kept(service *v, const journal_report *r)
 static void
 ended(service *v, const journal_report *r)
 {
+    FAULT_POINT(RESULT_ROW);
     if (r->st == ST_OK && v->launch &&
         r->record->row.state == CLIENT_STATE_DONE)
         launch_progress(v->launch);
@@ -420,15 +448,18 @@ service_on_launch(void *ctx, launch_state state, uint64_t token,
  */
 
 /* A disk that loses what it was given cannot be trusted with anything more. */
-static void
-check_broken(service *v)
+static bool
+is_broken(service *v)
 {
-    if (!journal_is_broken(v->journal) || v->code == SERVICE_DISK)
-        return;
+    if (!journal_is_broken(v->journal) && !file_sync_failed())
+        return false;
+    if (v->code == SERVICE_DISK)
+        return true;
     log_error("the disk of the data directory failed: nothing more can be "
               "promised");
     v->code = SERVICE_DISK;
     loop_stop(v->l);
+    return true;
 }
 
 static void
@@ -437,8 +468,10 @@ collect_journal(void *ctx, int fd)
     service *v = ctx;
 
     (void)fd;
+    if (is_broken(v))
+        return; /* nothing is acknowledged any more */
     journal_collect(v->journal);
-    check_broken(v);
+    (void)is_broken(v);
 }
 
 static void
@@ -448,6 +481,7 @@ collect_disk(void *ctx, int fd)
 
     (void)fd;
     disk_collect(v->writer);
+    (void)is_broken(v);
 }
 
 static void

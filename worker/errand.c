@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "proto/snapshot.h"
 #include "worker/errand_impl.h"
@@ -238,6 +239,8 @@ errand_begin(errand *e, const world_message *m, const uint8_t *raw, size_t len)
                     .want_snapshot = m->u.begin.want_snapshot,
                     .generate = m->u.begin.generate,
                     .state = ERRAND_RESTORE};
+
+    FAULT_POINT(LEAD_BEGIN);
     status st = check_begin(e, m);
 
     mem_free(e->forced);

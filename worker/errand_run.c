@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "proto/snapshot.h"
 #include "worker/draw.h"
@@ -240,6 +241,9 @@ tell_snapshot(errand *e)
     status st = ST_OK;
     size_t total = snapshot_total(e);
     bool sent = true;
+
+    if (e->snapshot != NULL)
+        FAULT_POINT(LEAD_STATE);
     while (sent && e->snapshot != NULL) {
         size_t left = total - (size_t)e->snapshot_at;
         size_t len = left < PART_BYTES ? left : PART_BYTES;
@@ -265,6 +269,8 @@ tell_result(errand *e, bool *sent)
 {
     world_message m = {.kind = WORLD_JOB_DONE};
     char finish[8] = "";
+
+    FAULT_POINT(LEAD_DONE);
     if (e->result != ST_OK) {
         char code[16];
         snprintf(code, sizeof code, "%s", status_name(e->result));

@@ -7,6 +7,7 @@
 #include "worker/member.h"
 
 #include "base/crc.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "worker/member_impl.h"
 
@@ -317,6 +318,7 @@ run_group(member *m, bool *busy)
         return ST_OK;
     *busy = true;
     TRY(engine_collect(m->e, &done, &n));
+    FAULT_POINT(WORLD_GROUP);
     TRY(m->failed);
     for (uint32_t i = 0; i < n; i++)
         TRY(cell_done(m, &done[i]));

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "model/weights.h"
@@ -333,6 +334,7 @@ main(int argc, char **argv)
     TRY(parse(&w, argc, argv, &done));
     if (done)
         goto fail;
+    FAULT_POINT(WORLD_START);
     TRY(setup_agree(&w.s, follow_launcher(&w)));
     TRY(setup_model(&w.s));
     TRY(setup_agree(&w.s, check_model(&w.s.cfg)));
