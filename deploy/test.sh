@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds, and runs every test: the release build
-# with warnings as errors, the engine alone, the same tests but the slow ones
+# with warnings as errors, the engine alone, the same tests
 # under AddressSanitizer and UndefinedBehaviorSanitizer, and where clang is
 # there each fuzz target for 5 seconds.
 #
@@ -54,7 +54,7 @@ cmake -S . -B build-asan -DLONGWAVE_WERROR=ON -DCMAKE_BUILD_TYPE=RelWithDebInfo 
 cmake --build build-asan -j "$jobs"
 # Open MPI and its plug-ins keep memory until the process ends.
 export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
-ctest --test-dir build-asan --output-on-failure -LE 'slow|lint'
+ctest --test-dir build-asan --output-on-failure -LE lint
 
 if command -v clang > /dev/null; then
     step "fuzz targets"
