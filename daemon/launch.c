@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/launch_argv.h"
+#include "daemon/launch_place.h"
 #include "daemon/launch_process.h"
 
 enum {
@@ -27,6 +28,7 @@ enum {
 struct launch {
     launch_setup setup;
     char *copy[6];
+    launch_place *place; /* NULL: ranks share where they please */
     launch_fn *fn;
     void *ctx;
     pid_t pid;   /* 0: not running; also its process group */
@@ -84,6 +86,17 @@ launch_joined(launch *l, uint64_t token)
     l->joined |= token != 0 && token == l->token;
 }
 
+/* Its directory, or NULL: a world can do without. */
+static const char *
+next_place(launch *l)
+{
+    if (!l->place)
+        return NULL;
+    if (launch_place_next(l->place) != ST_OK)
+        log_warn("the world may leave files behind: %s", status_text());
+    return launch_place_path(l->place);
+}
+
 void
 launch_start(launch *l)
 {
@@ -97,7 +110,7 @@ launch_start(launch *l)
     do {
         hash_random(&l->token, sizeof(l->token));
     } while (l->token == 0);
-    TRY(launch_argv_new(&a, &l->setup, l->token));
+    TRY(launch_argv_new(&a, &l->setup, next_place(l), l->token));
     TRY(launch_process_start(&l->pid, &l->exec_fd, a));
     l->fn(l->ctx, LAUNCH_STARTED, l->token, "");
 fail:
@@ -160,6 +173,8 @@ launch_reap(launch *l)
     (void)kill(-l->pid, SIGKILL);
     (void)waitpid(l->pid, NULL, 0);
     l->pid = 0;
+    if (l->place)
+        launch_place_clear(l->place);
     describe(l, why, sizeof(why), &info);
     ended(l, why);
 }
@@ -253,6 +268,9 @@ launch_new(launch **out, const launch_setup *setup, launch_fn *fn, void *ctx)
     TRY(copy(l, 3, &l->setup.device));
     TRY(copy(l, 4, &l->setup.placement));
     TRY(copy(l, 5, &l->setup.key));
+    l->setup.data = NULL; /* looked at here and now */
+    if (setup->data && !setup->command)
+        TRY(launch_place_new(&l->place, NULL, setup->data));
     *out = l;
     return ST_OK;
 fail:
@@ -270,6 +288,7 @@ launch_free(launch *l)
         (void)waitpid(l->pid, NULL, 0);
         (void)exec_error(l);
     }
+    launch_place_free(l->place);
     for (size_t i = 0; i < sizeof(l->copy) / sizeof(*l->copy); i++)
         mem_free(l->copy[i]);
     mem_free(l);

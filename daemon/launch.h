@@ -21,7 +21,8 @@ typedef struct launch_setup {
     const char *model, *endpoint, *device, *placement;
     uint32_t threads;  /* 0: the worker's own default */
     uint64_t start_ms; /* until it must have joined; 0: any time */
-    const char *key; /* file of the daemon's key, for worlds by TCP, or NULL */
+    const char *key;  /* file of the daemon's key, for worlds by TCP, or NULL */
+    const char *data; /* data directory (launch_place.h), or NULL */
 } launch_setup;
 
 typedef enum launch_state {
@@ -36,7 +37,7 @@ typedef void launch_fn(void *ctx, launch_state state, uint64_t token,
 /* Copies the setup. */
 status launch_new(launch **out, const launch_setup *setup, launch_fn *fn,
                   void *ctx) MUST_USE;
-/* Kills what still runs. */
+/* Kills what still runs, and removes what worlds left in shared memory. */
 void launch_free(launch *l);
 
 /* Starts the first time; a failure is reported and tried again like an end. */

@@ -36,6 +36,11 @@ static const char *const MPIRUN_FLAGS[] = {
     "none",
 };
 
+/* Of the shared memory, in Open MPI 4.1 and in 5; others are passed over. */
+static const char *const BACKING[] = {"btl_vader_backing_directory",
+                                      "btl_sm_backing_directory"};
+enum { N_BACKING = sizeof(BACKING) / sizeof(*BACKING) };
+
 static status add(text_list *list, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 static status
@@ -89,13 +94,18 @@ cores(void)
 }
 
 static status
-mpirun(text_list *list, const launch_setup *s)
+mpirun(text_list *list, const launch_setup *s, const char *place)
 {
     status st;
 
     TRY(add(list, "mpirun"));
     for (size_t i = 0; i < sizeof(MPIRUN_FLAGS) / sizeof(*MPIRUN_FLAGS); i++)
         TRY(add(list, "%s", MPIRUN_FLAGS[i]));
+    for (size_t i = 0; place && i < N_BACKING; i++) {
+        TRY(add(list, "--mca"));
+        TRY(add(list, "%s", BACKING[i]));
+        TRY(add(list, "%s", place));
+    }
     if (geteuid() == 0)
         TRY(add(list, "--allow-run-as-root"));
     if (s->workers > cores())
@@ -128,16 +138,20 @@ is_ours(const char *variable)
 
 /* What --launch commands and ranks read instead of flags. */
 static status
-environment(text_list *list, const launch_setup *s, uint64_t token)
+environment(text_list *list, const launch_setup *s, const char *place,
+            uint64_t token)
 {
     status st;
 
     for (char **variable = environ; *variable; variable++)
-        if (!is_ours(*variable) && strlen(*variable) < MAX_TEXT)
+        if (!is_ours(*variable) && strlen(*variable) < MAX_TEXT &&
+            !(place && strncmp(*variable, "TMPDIR=", 7) == 0))
             TRY(add(list, "%s", *variable));
     TRY(add(list, "LONGWAVE_MODEL=%s", s->model));
     TRY(add(list, "LONGWAVE_DAEMON=%s", s->endpoint));
     TRY(add(list, "LONGWAVE_LAUNCH_TOKEN=%" PRIu64, token));
+    if (place) /* of mpirun's session files */
+        TRY(add(list, "TMPDIR=%s", place));
     if (s->device)
         TRY(add(list, "LONGWAVE_DEVICE=%s", s->device));
     if (s->placement)
@@ -153,7 +167,8 @@ fail:
 }
 
 status
-launch_argv_new(launch_argv **out, const launch_setup *setup, uint64_t token)
+launch_argv_new(launch_argv **out, const launch_setup *setup, const char *place,
+                uint64_t token)
 {
     launch_argv *a = NULL;
     status st;
@@ -164,9 +179,9 @@ launch_argv_new(launch_argv **out, const launch_setup *setup, uint64_t token)
         TRY(add(&a->list, "-c"));
         TRY(add(&a->list, "%s", setup->command));
     } else {
-        TRY(mpirun(&a->list, setup));
+        TRY(mpirun(&a->list, setup, place));
     }
-    TRY(environment(&a->environment, setup, token));
+    TRY(environment(&a->environment, setup, place, token));
     *out = a;
     return ST_OK;
 fail:

@@ -11,9 +11,10 @@
 
 typedef struct launch_argv launch_argv;
 
-/* The flags are those of Open MPI 4.1 and 5. */
+/* The flags are those of Open MPI 4.1 and 5.  `place`: directory for what
+ * mpirun and its ranks share, or NULL for theirs. */
 status launch_argv_new(launch_argv **out, const launch_setup *setup,
-                       uint64_t token) MUST_USE;
+                       const char *place, uint64_t token) MUST_USE;
 void launch_argv_free(launch_argv *a);
 /* NULL-terminated; owned by `a`. */
 char *const *launch_argv_list(const launch_argv *a);

@@ -272,6 +272,7 @@ open_launch(service *v)
         .placement = v->set->placement,
         .threads = (uint32_t)v->set->threads,
         .key = v->set->key,
+        .data = v->set->data,
         .start_ms = (uint64_t)(v->set->start_seconds * 1e3),
     };
 

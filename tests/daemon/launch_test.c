@@ -250,7 +250,7 @@ mpirun_gets_its_flags(void **state)
     launch_argv *a;
 
     (void)state;
-    EXPECT_OK(launch_argv_new(&a, &setup, 77));
+    EXPECT_OK(launch_argv_new(&a, &setup, "/a/place", 77));
     assert_string_equal(launch_argv_list(a)[0], "mpirun");
     assert_true(has(launch_argv_list(a), "4096"));
     assert_true(has(launch_argv_list(a), "--oversubscribe"));
@@ -259,6 +259,9 @@ mpirun_gets_its_flags(void **state)
                      geteuid() == 0);
     assert_true(has(launch_argv_environment(a), "LONGWAVE_PLACEMENT=segments"));
     assert_true(has(launch_argv_environment(a), "LONGWAVE_THREADS=3"));
+    assert_true(has(launch_argv_environment(a), "TMPDIR=/a/place"));
+    assert_true(has(launch_argv_list(a), "btl_vader_backing_directory"));
+    assert_true(has(launch_argv_list(a), "/a/place"));
     assert_true(has(launch_argv_environment(a), "LONGWAVE_LAUNCH_TOKEN=77"));
     launch_argv_free(a);
 }

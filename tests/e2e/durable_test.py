@@ -9,8 +9,8 @@ import os
 import signal
 import time
 
-from harness import ANSWER, BIN, WAIT, Place, main, processes_of, text_of, \
-    wait_for
+from harness import ANSWER, BIN, WAIT, Place, main, processes_of, \
+    shared_memory_of, text_of, wait_for
 
 EVERY = 64  # segments between two checkpoints
 SOON = ("--checkpoint-segments", str(EVERY), "--checkpoint-seconds", "0")
@@ -188,11 +188,16 @@ class Durable(Place):
         daemon = self.up()
         text, client = self.read("d")
         self.wait_checkpoint("d")
+        before = shared_memory_of(self.dir)
+        self.assertEqual(len(before), 1)
         mpirun = [pid for pid, line in processes_of(self.dir).items()
                   if line.startswith("mpirun")]
         os.kill(mpirun[0], signal.SIGKILL)
         self.finish("d", text, client)
         self.assertIsNone(daemon.poll())
+        after = shared_memory_of(self.dir)
+        self.assertEqual(len(after), 1)
+        self.assertNotEqual(after, before)
         self.assertEqual(self.down(daemon), 0)
 
     # ------------------------------------------------------------ the end

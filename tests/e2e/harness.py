@@ -58,6 +58,15 @@ def processes_of(directory):
     return found
 
 
+def shared_memory_of(directory):
+    """What worlds of the daemons below the directory have in shared memory:
+    nothing once a daemon has ended, or has recovered."""
+    heads = [f"longwave-{info.st_dev:x}-{info.st_ino:x}-*"
+             for info in (p.stat() for p in directory.iterdir()
+                          if p.is_dir())]
+    return [p for head in heads for p in pathlib.Path("/dev/shm").glob(head)]
+
+
 def text_of(n):
     """n bytes of text, which are n tokens, that do not repeat soon."""
     words = "the whale and sea of grey men in ships who saw no land".split()
@@ -93,6 +102,8 @@ class Place(unittest.TestCase):
                 process.wait(WAIT)
         for pid in processes_of(cls.dir):
             os.kill(pid, signal.SIGKILL)
+        for place in shared_memory_of(cls.dir):
+            shutil.rmtree(place, ignore_errors=True)
         shutil.rmtree(cls.dir)
 
     # ------------------------------------------------------------- daemon
@@ -149,6 +160,8 @@ class Place(unittest.TestCase):
                  lambda: not processes_of(cls.dir))
         left = sorted(p.name for p in cls.dir.glob("*.sock"))
         assert not left, f"sockets are left: {left}"
+        left = shared_memory_of(cls.dir)
+        assert not left, f"shared memory is left: {left}"
         return code
 
     # ------------------------------------------------------------- client

@@ -126,6 +126,9 @@ def left_behind(directory):
     left = [f"{kind} {pid}" for kind, pids in ours(directory).items()
             for pid in pids]
     left += [str(p.name) for p in place.glob("*.sock")]
+    data = os.stat(place / "data")
+    left += [str(p) for p in pathlib.Path("/dev/shm").glob(
+        f"longwave-{data.st_dev:x}-{data.st_ino:x}-*")]
     for folder in ("checkpoints", "inputs"):
         left += [f"{folder}/{p.name}"
                  for p in (place / "data" / folder).glob("*")]
