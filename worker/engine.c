@@ -280,6 +280,7 @@ engine_open(engine *e, uint32_t id, bool state_here, int32_t priority)
 
     TRY(zero_states(e, id));
     wavefront_open(e->w, id, priority);
+    e->head.n_seen[id] = 0;
     memset(e->arrived + id * n_layer, 0, n_layer * sizeof *e->arrived);
     if (e->remote_state && state_here) {
         for (uint32_t layer = 0; layer < n_waiting(e); layer++)
@@ -327,6 +328,8 @@ check_segment(const engine *e, uint32_t id, const engine_segment *s)
     if (s->n_token == 0 || s->n_token > e->cfg->segment_size)
         return status_fail(ST_ARG, "a segment has %u tokens, not 1 to %u",
                            s->n_token, e->cfg->segment_size);
+    if (!engine_seen_here(e, id, s))
+        return status_fail(ST_STATE, "ids that a penalty counts are missing");
     const engine_segment *run = frozen_before(e, id);
     if (!s->frozen && run != NULL &&
         (e->cfg->generation != CONFIG_ROLLOVER || run->seg != s->seg ||

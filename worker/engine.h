@@ -61,7 +61,7 @@ typedef struct engine_segment {
     uint32_t pos;     /* frozen: tokens of the run before these */
     uint32_t frozen;  /* 1: reads only; 0: reads and writes */
     uint32_t want;    /* flags above */
-    kernel_sample_args sample;
+    kernel_sample_args sample; /* n_seen: as engine_seen() has brought them */
 } engine_segment;
 
 /* Where bytes of a stream live, for a transport. */
@@ -130,6 +130,16 @@ uint32_t engine_room(const engine *e, uint32_t id);
  * hidden state is already in its place. */
 status engine_feed(engine *e, uint32_t id, const engine_segment *segment,
                    const int32_t *ids) MUST_USE;
+
+/* More ids that the stream's repetition penalty counts, each once; copied. They
+ * are only kept where tokens are drawn.  ST_LIMIT: more than there is room. */
+status engine_seen(engine *e, uint32_t id, const int32_t *ids,
+                   uint32_t n) MUST_USE;
+uint32_t engine_seen_room(const engine *e); /* 0: no token is drawn here */
+/* Whether all ids that the segment's sample.n_seen counts have come: it cannot
+ * be fed before. */
+bool engine_seen_here(const engine *e, uint32_t id,
+                      const engine_segment *segment);
 
 /* The rows of local segment `local_seg` at this rank's border: input before
  * the first layer, output after the last.  n_row rows of d_model. */

@@ -81,6 +81,25 @@ fail:
     return st;
 }
 
+/* What repetition penalties count. */
+static status
+make_seen(engine_buffers *b, kernel_device *dev)
+{
+    const engine_buffers_shape *s = &b->shape;
+    kernel_view seen = {.type = KERNEL_I32, .by = KERNEL_BY_KV};
+    size_t n_id = 0;
+    status st = ST_OK;
+
+    b->max_seen =
+        s->n_vocab < KERNEL_SAMPLE_SEEN ? s->n_vocab : KERNEL_SAMPLE_SEEN;
+    seen.ld = b->max_seen;
+    TRY(size_mul(&n_id, s->n_stream, b->max_seen));
+    TRY(mem_new(&b->host_seen, n_id, sizeof *b->host_seen));
+    TRY(make(b, &b->seen, dev, &seen, b->max_seen, s->n_stream));
+fail:
+    return st;
+}
+
 static status
 make_head(engine_buffers *b, kernel_device *dev)
 {
@@ -98,6 +117,7 @@ make_head(engine_buffers *b, kernel_device *dev)
     TRY(mem_new(&b->host_next, n_slot, sizeof *b->host_next));
     TRY(make(b, &b->next, dev, &next, 1, n_slot));
     TRY(make_report(b, dev, n_slot));
+    TRY(make_seen(b, dev));
     /* Either a row for each of many cells, or many rows of one cell. */
     TRY(make(b, &b->logits, dev, &row, s->n_vocab, b->tile_row));
 fail:
@@ -123,6 +143,7 @@ void
 engine_buffers_fini(engine_buffers *b)
 {
     kernel_buf_free(b->logits.buf);
+    kernel_buf_free(b->seen.buf);
     kernel_buf_free(b->next.buf);
     kernel_buf_free(b->logprobs.buf);
     kernel_buf_free(b->top_ids.buf);
@@ -131,6 +152,7 @@ engine_buffers_fini(engine_buffers *b)
     kernel_buf_free(b->model.state.buf);
     kernel_buf_free(b->model.x.buf);
     mem_free(b->host_logits);
+    mem_free(b->host_seen);
     mem_free(b->host_next);
     mem_free(b->host_logprobs);
     mem_free(b->host_top_ids);

@@ -5,6 +5,7 @@
  *   slot   stream * n_slot + local segment mod n_slot    x, ids, next
  *   kv     stream * n_layer + layer                      kv
  *   state  the same; one a stream where segments are chained
+ *   seen   the stream
  * so everything of a stream lies together.  Of logits there is one tile in
  * all: outputs of any length pass through it in pieces. */
 #ifndef WORKER_ENGINE_BUFFERS_H
@@ -37,8 +38,11 @@ typedef struct engine_buffers {
     kernel_view logprobs; /* F32 [1 + TOP] by slot; head */
     kernel_view top_ids;  /* I32 [TOP] by slot; head */
     kernel_view logits;   /* F32 [tile_row, n_vocab]; head */
+    kernel_view seen;     /* I32 [max_seen], by kv; head */
+    uint32_t max_seen;    /* ids of a stream that a penalty counts */
     size_t tile_row;      /* TILE, or a row for every stream if more */
     int32_t *host_ids;    /* [n_slot in all, max_token], being copied in */
+    int32_t *host_seen;   /* [n_stream, max_seen], being copied in */
     int32_t *host_next;   /* [n_slot in all], copied out */
     float *host_logprobs; /* as these, copied out */
     int32_t *host_top_ids;

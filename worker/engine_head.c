@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What comes out at the last layer: drawn tokens, and logits in tiles. */
+#include <string.h>
+
 #include "base/mem.h"
 #include "worker/engine_impl.h"
 
@@ -10,6 +12,7 @@ engine_head_init(engine_head *h, uint32_t n_stream)
     TRY(mem_new(&h->cells, n_stream, sizeof *h->cells));
     TRY(mem_new(&h->sample, n_stream, sizeof *h->sample));
     TRY(mem_new(&h->done_of, n_stream, sizeof *h->done_of));
+    TRY(mem_new(&h->n_seen, n_stream, sizeof *h->n_seen));
 fail:
     return st;
 }
@@ -20,7 +23,44 @@ engine_head_fini(engine_head *h)
     mem_free(h->cells);
     mem_free(h->sample);
     mem_free(h->done_of);
+    mem_free(h->n_seen);
     *h = (engine_head){0};
+}
+
+uint32_t
+engine_seen_room(const engine *e)
+{
+    return e->buf.max_seen;
+}
+
+/* The staging copy is only ever added to while the stream is open. */
+status
+engine_seen(engine *e, uint32_t id, const int32_t *ids, uint32_t n)
+{
+    engine_buffers *b = &e->buf;
+    uint32_t *at = &e->head.n_seen[id];
+    int32_t *host;
+    status st = ST_OK;
+
+    if (!e->part->head || n == 0)
+        return ST_OK;
+    if (n > b->max_seen - *at)
+        return status_fail(ST_LIMIT, "more than %u ids for a penalty",
+                           b->max_seen);
+    host = b->host_seen + (size_t)id * b->max_seen + *at;
+    memcpy(host, ids, n * sizeof *host);
+    TRY(kernel_copy_in(e->q, b->seen.buf,
+                       engine_buffers_offset(&b->seen, id) + *at * sizeof *host,
+                       host, n * sizeof *host));
+    *at += n;
+fail:
+    return st;
+}
+
+bool
+engine_seen_here(const engine *e, uint32_t id, const engine_segment *segment)
+{
+    return !e->part->head || segment->sample.n_seen <= e->head.n_seen[id];
 }
 
 static bool
@@ -65,7 +105,7 @@ gather(engine *e)
     const engine_group *g = &e->group;
 
     h->n_cell = 0;
-    h->draw = h->logprobs = false;
+    h->draw = h->logprobs = h->seen = false;
     for (uint32_t i = 0; i < g->n_cell; i++) {
         const engine_done *d = &g->done[g->done_of[i]];
         const engine_segment *s = &d->segment;
@@ -74,10 +114,12 @@ gather(engine *e)
             continue;
         h->cells[h->n_cell] =
             rows_of(&g->cells[i], last_row(&g->cells[i], s), 1);
+        h->cells[h->n_cell].kv = d->stream; /* where the seen ids are */
         h->sample[h->n_cell] =
             token ? s->sample : (kernel_sample_args){.top_p = 1};
         h->done_of[h->n_cell++] = g->done_of[i];
         h->draw = h->draw || token;
+        h->seen = h->seen || (token && s->sample.n_seen > 0);
         h->logprobs = h->logprobs || (token && (s->want & ENGINE_LOGPROBS));
     }
 }
@@ -120,6 +162,8 @@ engine_head_launch(engine *e)
     gather(e);
     if (h->n_cell == 0)
         return ST_OK;
+    if (h->seen)
+        op.seen = e->buf.seen;
     if (h->logprobs) {
         op.logprobs = e->buf.logprobs;
         op.top_ids = e->buf.top_ids;

@@ -35,7 +35,8 @@ typedef struct engine_head {
     kernel_sample_args *sample;
     uint32_t *done_of; /* cell -> its place in group.done */
     uint32_t n_cell;
-    bool draw, logprobs; /* what any of them wants */
+    bool draw, logprobs, seen; /* what any of them wants */
+    uint32_t *n_seen;          /* [n_stream] ids that came for penalties */
 } engine_head;
 
 struct engine {

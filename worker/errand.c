@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "proto/snapshot.h"
 #include "worker/errand_impl.h"
+#include "worker/seen.h"
 
 status
 errand_new(errand **out, world *w, const errand_shape *shape,
@@ -191,7 +192,8 @@ check_begin(const errand *e, const world_message *m)
                            "an answer of %u tokens; this world gives at most "
                            "%u (--max-generate)",
                            most, s->max_generate);
-    return ST_OK;
+    return seen_check(s->model, m->u.begin.generate.penalty,
+                      (uint64_t)s->model->segment_size + most);
 }
 
 static int32_t

@@ -113,6 +113,7 @@ sampling(const errand *e)
                                 .top_p = g->top_p,
                                 .top_k = g->top_k,
                                 .min_p = g->min_p,
+                                .penalty = g->penalty,
                                 .uniform = draw_uniform(g->seed, e->n_drawn)};
 }
 

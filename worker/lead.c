@@ -34,7 +34,7 @@ open_channels(lead *w)
                            .ctx = w};
     uint32_t n_segment = w->n_stream * w->n_slot;
     order_out_config oc = {.n_rank = size,
-                           .n_queue = n_segment +
+                           .n_queue = 2 * n_segment +
                                       w->n_stream * (w->place.n_layer + 3) + 1,
                            .n_segment = n_segment,
                            .max_token = w->model->segment_size};
@@ -67,6 +67,8 @@ lead_new(lead **out, comm *c, engine *e)
                 sizeof *w->n_ahead));
     for (uint32_t id = 0; id < w->n_stream; id++)
         w->stream[id].n_ahead = w->n_ahead + (size_t)id * w->n_active;
+    for (uint32_t id = 0; id < w->n_stream; id++)
+        TRY(seen_init(&w->stream[id].seen, w->model->n_vocab, w->n_active));
     TRY(open_channels(w));
     TRY(member_new(&w->member, c, e, lead_gather_own, w));
     *out = w;
@@ -87,6 +89,7 @@ lead_free(lead *w)
     for (uint32_t id = 0; w->stream != NULL && id < w->n_stream; id++) {
         mem_free(w->stream[id].restore);
         mem_free(w->stream[id].snapshot);
+        seen_fini(&w->stream[id].seen);
     }
     mem_free(w->n_ahead);
     mem_free(w->stream);
@@ -226,7 +229,9 @@ lead_open(lead *w, uint32_t *id, const world_stream *in)
                        .past = in->past,
                        .prompt = in->prompt,
                        .restore = copy,
-                       .n_ahead = s->n_ahead};
+                       .n_ahead = s->n_ahead,
+                       .seen = s->seen};
+    seen_clear(&s->seen);
     memset(s->n_ahead, 0, w->n_active * sizeof *s->n_ahead);
     for (uint32_t rank = 0; rank < w->n_active && st == ST_OK; rank++)
         st = open_on(w, free_id, rank, in);
@@ -290,6 +295,32 @@ check_segment(const lead *w, uint32_t id, const engine_segment *seg,
     return ST_OK;
 }
 
+/* Prompt and answer come as frozen segments, in order: what their ids are is
+ * what a penalty counts.  The rank that draws hears of new ones before it can
+ * be given the segment. */
+static status
+count_seen(lead *w, uint32_t id, engine_segment *segment, const int32_t *ids)
+{
+    status st = ST_OK;
+    seen *s = &w->stream[id].seen;
+    uint32_t rank = w->place.kind == PLACE_LAYERS ? w->n_active - 1
+                                                  : entry(w, segment->seg);
+    command cmd = {.kind = COMMAND_SEEN, .stream = id};
+    uint32_t n = 0;
+
+    segment->sample.n_seen = 0;
+    if (!segment->frozen || !seen_matters(segment->sample.penalty))
+        return ST_OK;
+    TRY(seen_add(s, ids, segment->n_token));
+    ids = seen_take(s, rank, &n);
+    cmd.len = n * sizeof *ids;
+    if (n > 0)
+        TRY(send(w, rank, &cmd, ids));
+    segment->sample.n_seen = s->n;
+fail:
+    return st;
+}
+
 status
 lead_feed(lead *w, uint32_t id, const engine_segment *segment,
           const int32_t *ids)
@@ -304,6 +335,7 @@ lead_feed(lead *w, uint32_t id, const engine_segment *segment,
                    .capture = s->capture && !segment->frozen,
                    .segment = *segment};
     cmd.segment.past = s->past;
+    TRY(count_seen(w, id, &cmd.segment, ids));
     TRY(send(w, rank, &cmd, ids));
     s->n_ahead[rank]++;
     s->capture = false;

@@ -88,7 +88,7 @@ take_closed(lead *w, const report *r)
         return;
     mem_free(s->snapshot);
     mem_free(s->restore);
-    *s = (lead_stream){.n_ahead = s->n_ahead};
+    *s = (lead_stream){.n_ahead = s->n_ahead, .seen = s->seen};
     tell(w, &ev);
 }
 

@@ -10,6 +10,7 @@
 #include "worker/member.h"
 #include "worker/order.h"
 #include "worker/report.h"
+#include "worker/seen.h"
 
 typedef struct lead_stream {
     bool open;
@@ -26,6 +27,7 @@ typedef struct lead_stream {
     bool snapshot_wanted; /* asked for, not yet of the ranks */
     uint32_t n_state_due; /* layers missing in it */
     uint32_t *n_ahead;    /* [n_active] segments given to a rank, not done */
+    seen seen;            /* what its penalty counts */
 } lead_stream;
 
 struct lead {

@@ -231,6 +231,9 @@ member_command(member *m, const command *cmd, const void *data)
             s->capture = cmd->segment.seg + 1;
         s->n_fed++;
         return ST_OK;
+    case COMMAND_SEEN:
+        return engine_seen(m->e, cmd->stream, data,
+                           (uint32_t)(cmd->len / sizeof(int32_t)));
     case COMMAND_SNAPSHOT:
         return report_states(m, cmd);
     case COMMAND_CLOSE:

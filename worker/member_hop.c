@@ -78,7 +78,9 @@ place_hop(member *m, const hop_header *head, bool *ready)
     if (head->kind == HOP_FIN || s->closing)
         return hop_take(m->hop, NULL);
     if (head->kind == HOP_X) {
-        *ready = engine_room(m->e, head->stream) > 0;
+        /* Commands do not wait for hops: what it counts will come. */
+        *ready = engine_room(m->e, head->stream) > 0 &&
+                 engine_seen_here(m->e, head->stream, &head->segment);
         if (!*ready)
             return ST_OK;
         engine_x_place(m->e, head->stream, s->n_fed,

@@ -36,6 +36,11 @@ static const char footer[] =
         .name = (flag), .kind = (type), .value = (to), .argument = (arg),      \
         .help = (text), .min = 0, .max = (most)                                \
     }
+#define BETWEEN(flag, to, arg, text, least, most)                              \
+    {                                                                          \
+        .name = (flag), .kind = OPTION_F64, .value = (to), .argument = (arg),  \
+        .help = (text), .min = (least), .max = (most)                          \
+    }
 #define FLAG(flag, to, text)                                                   \
     {                                                                          \
         .name = (flag), .kind = OPTION_FLAG, .value = (to), .help = (text)     \
@@ -112,7 +117,7 @@ status
 run_options_parse(run_options *o, setup *s, int argc, char **argv, bool *done)
 {
     status st = ST_OK;
-    *o = (run_options){.template = "plain", .top_p = 1};
+    *o = (run_options){.template = "plain", .top_p = 1, .penalty = 1};
     option_entry entry[] = {
         [SETUP_N_OPTION] = HEAD("Input"),
         TEXT("input", &o->input, "X", "text, or safetensors with input_ids"),
@@ -133,6 +138,9 @@ run_options_parse(run_options *o, setup *s, int argc, char **argv, bool *done)
                "draw from those that make up P", 1),
         NUMBER("min-p", OPTION_F64, &o->min_p, "P",
                "drop those below P times the most probable; 0: none", 1),
+        BETWEEN("repetition-penalty", &o->penalty, "P",
+                "of tokens that the last segment or the answer has; 1: none",
+                0.01, 100),
         NUMBER("seed", OPTION_U64, &o->seed, "N",
                "the same seed draws the same answer", 0),
         {.name = "stop",

@@ -9,7 +9,7 @@ typedef struct run_options {
     const char *input, *question, *alignment, *template;
     const char *logits, *state, *generated_logits; /* files, or NULL */
     uint64_t generate;                             /* tokens; 0: none */
-    double temperature, top_p, min_p;
+    double temperature, top_p, min_p, penalty;
     uint64_t top_k, logprobs, seed;
     option_list stop;
     bool ignore_eos, json, inspect, check;

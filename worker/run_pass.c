@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "worker/draw.h"
 #include "worker/idle.h"
+#include "worker/seen.h"
 
 /* Remembers the first failure; the loop then closes the stream. */
 static void
@@ -55,6 +56,8 @@ run_pass_check(const model_config *cfg, uint64_t n_token, const run_options *o)
         span.n_token += (uint32_t)o->generate - 1;
     if (o->generate > 0)
         TRY(memory_check(cfg, &span));
+    TRY(seen_check(cfg, (float)o->penalty,
+                   segment_cut_tokens(&cut, last) + o->generate));
 fail:
     return st;
 }
@@ -234,6 +237,7 @@ want_token(const run_pass *p, engine_segment *s)
         .top_p = (float)o->top_p,
         .top_k = (uint32_t)o->top_k,
         .min_p = (float)o->min_p,
+        .penalty = (float)o->penalty,
         .n_top = o->logprobs < n_vocab ? (uint32_t)o->logprobs : n_vocab,
         .uniform = draw_uniform(o->seed, p->answer->n_id)};
 }

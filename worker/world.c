@@ -49,7 +49,9 @@ join(world *w)
     size_t max_data = 0;
     if (w->e != NULL) {
         const model_config *cfg = model_config_of(engine_model(w->e));
-        size_t ids = cfg->segment_size * sizeof(int32_t);
+        uint32_t n_seen = engine_seen_room(w->e);
+        size_t n_id = n_seen > cfg->segment_size ? n_seen : cfg->segment_size;
+        size_t ids = n_id * sizeof(int32_t);
         max_data = engine_state_room(w->e);
         max_data = max_data > ids ? max_data : ids;
         w->report_bytes = lead_report_bytes(w->e);

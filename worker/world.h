@@ -80,7 +80,9 @@ uint32_t world_room(const world *w, uint32_t id);
 /* The next segment of the stream; ids are copied.  `seg` numbers follow
  * first_seg without a gap; frozen steps after the prompt keep the prompt's
  * number.  Where answers roll over, a run of S tokens is fed again, written,
- * before the run of the next number begins.  The world fills in `past`. */
+ * before the run of the next number begins.  The world fills in `past`, and the
+ * ids that sample.penalty counts: those of all frozen segments so far
+ * (seen_check() says whether there is room for them). */
 status world_feed(world *w, uint32_t id, const engine_segment *segment,
                   const int32_t *ids) MUST_USE;
 /* The states after the next segment that is fed (a written one) are told as it

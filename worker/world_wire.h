@@ -27,8 +27,9 @@ enum {
 
 typedef enum command_kind {
     COMMAND_OPEN = 1,
-    COMMAND_STATE,    /* data: the state of `layer` */
-    COMMAND_SEGMENT,  /* data: segment.n_token ids */
+    COMMAND_STATE,   /* data: the state of `layer` */
+    COMMAND_SEGMENT, /* data: segment.n_token ids */
+    COMMAND_SEEN, /* data: ids that the stream's penalty counts from now on */
     COMMAND_SNAPSHOT, /* answered by REPORT_STATE for each layer; of `past` */
     COMMAND_CLOSE,    /* answered by REPORT_CLOSED */
     COMMAND_STOP

@@ -11,6 +11,7 @@ from run_lib import expect
 
 TEXT = "It was a bright cold day, and the clocks were striking thirteen. " * 20
 QUESTION = "What did they strike?"
+SEGMENT = 64
 
 
 def answer(args, flags, ranks=0):
@@ -23,7 +24,7 @@ def check_input(args):
     # A byte-level tokenizer without merges, and a begin-of-text token.
     n = 1 + len(TEXT) + len(QUESTION)
     expect(a["tokens"] == n, f"{a['tokens']} tokens, not {n}")
-    expect(a["segments"] == -(-n // 64), "segments")
+    expect(a["segments"] == -(-n // SEGMENT), "segments")
     expect(len(a["generated_ids"]) == 24, "length of the answer")
     b = answer(args, ["--question", QUESTION, "--placement", "segments",
                       "--schedule", "sequential"], 2)
@@ -76,9 +77,44 @@ def check_sampling(args):
              "--min-p", "0.7", "--seed", "1"]
     drawn = ids(*flags)
     expect(drawn != ids(*flags[:6], *flags[8:]), "min-p changes nothing")
+    expect(ids(*flags, "--repetition-penalty", "1") == drawn,
+           "a penalty of 1 changes something")
+    flags += ["--repetition-penalty", "1.4"]
+    penalised = ids(*flags)
+    expect(penalised != drawn, "a penalty changes nothing")
     for ranks in (2, 3):
-        expect(drawn == answer(args, flags, ranks)["generated_ids"],
+        expect(drawn == answer(args, flags[:-2], ranks)["generated_ids"],
                f"the same seed on {ranks} ranks")
+        for placement in ("layers", "segments"):
+            expect(penalised == answer(args, flags + [
+                "--placement", placement], ranks)["generated_ids"],
+                f"a penalty on {ranks} ranks, {placement}")
+
+
+def check_penalty(args):
+    """Each token is the likeliest once the logits of those of the last segment
+    and of the answer are changed, as Hugging Face's processor does it."""
+    path = os.path.join(args.work, "generated.safetensors")
+    inputs = os.path.join(args.work, "ids.safetensors")
+    given = [i * i % 211 for i in range(2 * SEGMENT + 40)]
+    run_lib.write_ids(inputs, given)
+    for penalty in (1.7, 0.6):
+        done = run_lib.summary(args, 0, [
+            "--model", args.model, "--input", inputs, "--generate", "24",
+            "--ignore-eos", "--repetition-penalty", str(penalty),
+            "--generated-logits", path])
+        shape, values = run_lib.read_tensors(path)["gen_logits"]
+        seen = set(given[2 * SEGMENT:])
+        moved = 0
+        for i, got in enumerate(done["generated_ids"]):
+            row = values[i * shape[1]:(i + 1) * shape[1]]
+            new = [x if k not in seen else x * penalty if x < 0 else x / penalty
+                   for k, x in enumerate(row)]
+            best = max(range(len(new)), key=new.__getitem__)
+            expect(got == best, f"token {i}: {got}, not {best}")
+            moved += best != max(range(len(row)), key=row.__getitem__)
+            seen.add(got)
+        expect(moved > 0, "the penalty changes no token")
 
 
 def check_logprobs(args):
@@ -166,6 +202,7 @@ def main():
     check_input(args)
     check_template(args)
     check_sampling(args)
+    check_penalty(args)
     check_logprobs(args)
     check_stop(args)
     check_eos(args)

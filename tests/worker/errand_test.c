@@ -3,6 +3,7 @@
  * answers and their bits; and every kind of message that is wrong. */
 #include "worker/errand.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "base/crc.h"
@@ -11,6 +12,7 @@
 #include "proto/snapshot.h"
 #include "tests/expect.h"
 #include "tests/worker/world_case.h"
+#include "worker/seen.h"
 
 enum { JOB = 11, ATTEMPT = 2, CREDIT = 8, MAX_TURN = 5000 };
 
@@ -57,6 +59,23 @@ take_part(rig *r, const world_message *m, const void *raw, size_t len)
     r->n_checkpoint++;
 }
 
+/* Of a token that nobody forced: of the model's distribution, whatever the
+ * penalty and the temperature are. */
+static void
+check_logprob(const rig *r, const world_message *m)
+{
+    size_t n = r->t->model.n_vocab;
+    const float *row = r->j->last_logits + m->u.token.index * n;
+    double total = 0;
+
+    if (m->u.token.id != r->j->token[m->u.token.index])
+        return;
+    for (size_t i = 0; i < n; i++)
+        total += exp((double)row[i]);
+    assert_true(fabs((double)m->u.token.logprob -
+                     ((double)row[m->u.token.id] - log(total))) < 1e-5);
+}
+
 static status
 heard(void *ctx, const world_message *m, const void *raw, size_t len)
 {
@@ -76,6 +95,7 @@ heard(void *ctx, const world_message *m, const void *raw, size_t len)
         break;
     case WORLD_TOKEN:
         assert_int_equal(m->u.token.index, r->n_token);
+        check_logprob(r, m);
         r->token[r->n_token++] = m->u.token.id;
         break;
     case WORLD_SNAPSHOT:
@@ -133,7 +153,7 @@ is_kind(const world_case *t, kind k)
     case KIND_CACHE:
         return m->memory == CONFIG_MEMORY_CACHE;
     default:
-        return assoc && m->l2_norm && !m->window;
+        return assoc && m->l2_norm && !m->window && m->bare[0] == 0;
     }
 }
 
@@ -146,7 +166,8 @@ find_case(rig *r, kind k)
         EXPECT_OK(world_case_new(&r->t, number, 0, 1));
         r->j = &r->t->job[0];
         if (r->j->first_seg > 0 && r->j->n_write > 10 && r->j->n_draw > 2 &&
-            r->j->temperature > 0 && is_kind(r->t, k))
+            r->j->temperature > 0 && seen_matters(r->j->penalty) &&
+            is_kind(r->t, k))
             return;
         world_case_free(r->t);
     }
@@ -248,6 +269,8 @@ begin_of(const rig *r, bool answer)
     if (answer) {
         m.u.begin.generate.max_tokens = r->j->n_draw;
         m.u.begin.generate.temperature = r->j->temperature;
+        m.u.begin.generate.penalty = r->j->penalty;
+        m.u.begin.generate.logprobs = true;
         m.u.begin.generate.top_p = 1;
         m.u.begin.generate.seed = 7;
     }

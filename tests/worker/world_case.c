@@ -133,6 +133,8 @@ make_job(world_case_job *j, world_case *t, world_case_random *r)
     TRY(mem_new(&j->ids, n, sizeof *j->ids));
     for (size_t i = 0; i < n; i++)
         j->ids[i] = (int32_t)world_case_draw(r, t->model.n_vocab);
+    if (world_case_draw(r, 2) == 0)
+        j->penalty = 0.5f + 0.5f * (float)world_case_draw(r, 4);
 fail:
     return st;
 }
@@ -385,6 +387,7 @@ answer(engine *e, const world_case *t, solving *s)
     decode d = {0};
     engine_segment seg;
     uint32_t n = 0;
+    uint32_t n_seen = 0;
     uint64_t end = j->first_seg + j->n_write;
     const int32_t *ids = world_case_ids(t, j, end, &n);
 
@@ -398,11 +401,16 @@ answer(engine *e, const world_case *t, solving *s)
         if (!decode_next(&d, &seg, &ids))
             break;
         seg.past = world_case_past(t, j, seg.seg);
-        if (seg.frozen)
+        if (seg.frozen) {
             seg.want = ENGINE_TOKEN | ENGINE_LAST_LOGITS;
+            n_seen += seg.n_token;
+            TRY(engine_seen(e, 0, ids, seg.n_token)); /* also twice */
+        }
         seg.sample =
             (kernel_sample_args){.temperature = j->temperature,
                                  .top_p = 1,
+                                 .penalty = j->penalty,
+                                 .n_seen = n_seen,
                                  .uniform = draw_uniform(7, s->n_drawn)};
         TRY(run_one(e, &seg, ids));
         decode_fed(&d, &seg);

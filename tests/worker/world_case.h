@@ -18,7 +18,7 @@ typedef struct world_case_job {
     uint32_t n_prompt; /* tokens, 0: no prompt */
     uint32_t n_draw;   /* tokens of the answer */
     int32_t priority;
-    float temperature;
+    float temperature, penalty;
     bool want_logits, want_snapshot;
     uint32_t cancel_turn; /* UINT32_MAX: never */
     int32_t *ids;         /* [first_seg + n_write + 1, S] */

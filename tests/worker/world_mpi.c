@@ -251,6 +251,7 @@ feed_answer(driver *d, job_run *r)
         seg.sample =
             (kernel_sample_args){.temperature = j->temperature,
                                  .top_p = 1,
+                                 .penalty = j->penalty,
                                  .uniform = draw_uniform(7, r->n_asked)};
         TRY(world_feed(d->w, r->stream, &seg, ids));
         decode_fed(&r->decode, &seg);
