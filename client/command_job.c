@@ -195,8 +195,8 @@ fail:
 typedef struct question {
     const char *ids;
     uint64_t generate, top_k, seed;
-    double temperature, top_p, min_p;
-    bool ignore_eos;
+    double temperature, top_p, min_p, penalty;
+    bool ignore_eos, logprobs;
     option_list stop;
 } question;
 
@@ -209,6 +209,22 @@ answer_of(const display *d, const client_message *m, size_t *len)
 
     *len = whole ? m->u.done.text_len : d->n_text;
     return whole ? m->u.done.text : d->answer;
+}
+
+/* As longwave-run prints them; none unless they were asked for. */
+static void
+json_logprobs(jsonout *j, const client_message *m)
+{
+    if (m->u.done.n_logprob == 0)
+        return;
+    jsonout_array(j, "logprobs");
+    for (size_t i = 0; i < m->u.done.n_logprob; i++) {
+        jsonout_object(j, NULL);
+        jsonout_i64(j, "id", m->u.done.ids[i]);
+        jsonout_f64(j, "logprob", (double)m->u.done.logprobs[i]);
+        jsonout_close_object(j);
+    }
+    jsonout_close_array(j);
 }
 
 static status
@@ -227,6 +243,7 @@ print_ask_json(const display *d, const client_message *m)
     for (size_t i = 0; i < m->u.done.n_id; i++)
         jsonout_i64(&j, NULL, m->u.done.ids[i]);
     jsonout_close_array(&j);
+    json_logprobs(&j, m);
     jsonout_bytes(&j, "text", text, len);
     jsonout_text(&j, "finish", m->u.done.finish);
     jsonout_u64(&j, "tokens", m->u.done.tokens);
@@ -270,8 +287,10 @@ run_ask(command *c, const question *q)
                                 .top_k = (uint32_t)q->top_k,
                                 .top_p = (float)q->top_p,
                                 .min_p = (float)q->min_p,
+                                .penalty = (float)q->penalty,
                                 .seed = q->seed,
                                 .ignore_eos = q->ignore_eos,
+                                .logprobs = q->logprobs,
                                 .n_stop = (uint32_t)q->stop.n};
     client_message m = {.request = 0};
     client_events events;
@@ -303,7 +322,8 @@ fail:
 static status
 parse_ask(command *c, question *q, int argc, char **argv, bool *done)
 {
-    option_entry entry[9 + COMMAND_N_ENTRY] = {
+    enum { N_ENTRY = 11 };
+    option_entry entry[N_ENTRY + COMMAND_N_ENTRY] = {
         {"ids", OPTION_TEXT, &q->ids, "FILE",
          "the question's token ids: safetensors with a tensor input_ids (I32 "
          "or I64, shape [n])",
@@ -318,10 +338,16 @@ parse_ask(command *c, question *q, int argc, char **argv, bool *done)
          "draw from the most probable tokens that make up P", 0, 1},
         {"min-p", OPTION_F64, &q->min_p, "P",
          "drop tokens below P times the most probable; 0: none", 0, 1},
+        {"repetition-penalty", OPTION_F64, &q->penalty, "P",
+         "of tokens that the last segment of document and question or the "
+         "answer has; 1: none",
+         0.01, 100},
         {"seed", OPTION_U64, &q->seed, "N",
          "the same seed draws the same answer", 0, 0},
         {"stop", OPTION_LIST, &q->stop, "TEXT",
          "end the answer before this text; up to 16 times", 0, 0},
+        {"logprobs", OPTION_FLAG, &q->logprobs, NULL,
+         "with --json: how likely each token was", 0, 0},
         {"ignore-eos", OPTION_FLAG, &q->ignore_eos, NULL,
          "go on past an end token", 0, 0}};
     const option_set set = {
@@ -334,7 +360,7 @@ parse_ask(command *c, question *q, int argc, char **argv, bool *done)
         .max_argument = 2};
     status st;
 
-    command_entries(c, entry + 9);
+    command_entries(c, entry + N_ENTRY);
     TRY(command_parse(c, &set, 1, argc, argv, done));
     if (*done)
         return ST_OK;
@@ -350,7 +376,7 @@ fail:
 status
 command_ask(int argc, char **argv)
 {
-    question q = {.generate = 128, .top_p = 1};
+    question q = {.generate = 128, .top_p = 1, .penalty = 1};
     bool done = false;
     command c;
     status st;

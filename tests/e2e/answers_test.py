@@ -28,6 +28,28 @@ class Answers:
                 self.assertEqual(got["generated_ids"], expected,
                                  f"{n} bytes, {question}")
 
+    def test_sampling(self):
+        """A penalty counts the same tokens, and the same numbers come."""
+        long = ("--generate", "24")
+        for n in (2, 3 * SEGMENT + 7):
+            text = text_of(n)
+            self.add(f"s{n}", text)
+            for question in QUESTIONS:
+                plain = self.run_alone(text, question, *long)
+                for penalty in ("1.3", "0.5"):
+                    flags = (*long, "--repetition-penalty", penalty)
+                    expected = self.summary_alone(text, question, *flags,
+                                                  "--logprobs", "1")
+                    got = self.ask(f"s{n}", question, *flags, "--logprobs")
+                    self.assertEqual(got["generated_ids"],
+                                     expected["generated_ids"], question)
+                    self.assertNotEqual(got["generated_ids"], plain)
+                    self.assertEqual(
+                        got["logprobs"],
+                        [{"id": t["id"], "logprob": t["logprob"]}
+                         for t in expected["logprobs"]])
+            self.assertNotIn("logprobs", self.ask(f"s{n}", "?"))
+
     def test_asking_changes_nothing(self):
         self.add("same", text_of(100))
         first = self.ask("same", "who")

@@ -216,6 +216,11 @@ class Place(unittest.TestCase):
     @classmethod
     def run_alone(cls, text, question, *flags):
         """The ids of one run over document and question together."""
+        return cls.summary_alone(text, question, *flags)["generated_ids"]
+
+    @classmethod
+    def summary_alone(cls, text, question, *flags):
+        """All that the run says."""
         path = cls.dir / "input.txt"
         path.write_text(text)
         done = subprocess.run(
@@ -225,7 +230,7 @@ class Place(unittest.TestCase):
             capture_output=True, timeout=WAIT)
         if done.returncode != 0:
             raise AssertionError(done.stderr.decode())
-        return json.loads(done.stdout.splitlines()[-1])["generated_ids"]
+        return json.loads(done.stdout.splitlines()[-1])
 
 
 def main():
