@@ -108,9 +108,10 @@ status weights_put(weights *w, weights_kind kind, uint32_t layer, size_t first,
 status weights_put_raw(weights *w, weights_kind kind, uint32_t layer,
                        size_t first, size_t n, const void *values) MUST_USE;
 
-/* Every kind from a seeded generator: close to normal / sqrt(fan in), norms 1,
- * value projection x 0.1, gate bias -4 (states stay bounded).  A value depends
- * on (seed, kind, layer, index) alone, so every part of a model agrees. */
+/* Every kind from a seeded generator: close to normal / sqrt(fan in), the token
+ * table normal, norms 1; value and gate projection x 0.1, gate bias -4, so that
+ * states stay bounded.  A value depends on (seed, kind, layer, index) alone, so
+ * every part of a model agrees. */
 status weights_randomize(weights *w, uint64_t seed) MUST_USE;
 
 /* Whether the model has weights of this kind. */

@@ -162,7 +162,11 @@ random_law(const model_config *cfg, weights_kind kind, kernel_random *law)
     bool gate = kind == WEIGHTS_MEM_B_BIAS;
     law->mean = one ? 1.0f : gate ? -4.0f : 0.0f;
     law->spread = one || gate ? 0.0f : 1.0f / sqrtf((float)fan_in);
-    if (kind == WEIGHTS_MEM_V)
+    if (kind == WEIGHTS_EMBED || (kind == WEIGHTS_HEAD && cfg->tied_head))
+        law->spread = 1.0f; /* tokens that the first layers still tell apart */
+    /* A gate that opens for all memory rows at once overshoots the delta rule,
+     * and states grow without end: so it stays near its bias. */
+    if (kind == WEIGHTS_MEM_V || kind == WEIGHTS_MEM_B)
         law->spread *= 0.1f;
 }
 

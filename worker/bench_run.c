@@ -148,6 +148,12 @@ read_states(engine *e, const bench_run_args *a, bench_run_result *r)
     if (!isfinite(r->norm) || r->norm == 0)
         TRY(status_fail(ST_STATE, "the states are %s: no result",
                         r->norm == 0 ? "all zero" : "not finite"));
+    size_t n = r->states_bytes / sizeof *r->states;
+    if (r->norm > BENCH_RUN_MAX_RMS * sqrt((double)n))
+        TRY(status_fail(ST_STATE,
+                        "the states' norm %g is that of numbers above %d, they "
+                        "grow: no result",
+                        r->norm, BENCH_RUN_MAX_RMS));
 fail:
     return st;
 }
