@@ -34,8 +34,10 @@ core_free(core *c)
 {
     if (!c)
         return;
-    for (size_t i = 0; i < c->n_world; i++)
+    for (size_t i = 0; i < c->n_world; i++) {
+        core_memory_fini(&c->world[i]->memory);
         mem_free(c->world[i]);
+    }
     job_table_free(c->jobs);
     catalog_free(c->docs);
     mem_free(c);

@@ -78,7 +78,7 @@ typedef enum core_action_kind {
                              far as job->allowed says [job, peer, document] */
     CORE_FEED_ALLOW,      /* job->allowed has grown [job] */
     CORE_SNAPSHOT_PART,   /* of the document that is read [job, world, raw] */
-    CORE_CHECKPOINT_PART, /* a shard [job, world, raw]; the last one is
+    CORE_CHECKPOINT_PART, /* a shard [job, world, place, raw]; the last one is
                              answered by core_checkpointed() */
     CORE_CHECKPOINT_DROP, /* the one after `number` segments is of no use any
                              more [job, number] */
@@ -107,6 +107,11 @@ typedef struct core_raw {
     size_t len;
 } core_raw;
 
+/* Where a layer's state lies; bytes. */
+typedef struct core_place {
+    uint64_t at, len, states; /* in the states of all layers, and of these */
+} core_place;
+
 typedef struct core_action {
     core_action_kind kind;
     const zsocket_peer *peer;
@@ -117,6 +122,7 @@ typedef struct core_action {
     const job_watcher *watcher;
     const char *text;
     uint64_t number;
+    core_place place;
     core_raw raw;
 } core_action;
 

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "daemon/core_state.h"
-#include "proto/snapshot.h"
 
 static void
 drop(core *c, const job *j, uint64_t segment)
@@ -35,20 +34,20 @@ core_checkpoint_drop_all(core *c, job *j)
 }
 
 static status
-check_part(core *c, const job *j, const world_message *m, size_t len)
+check_part(core *c, const job *j, const world_message *m, size_t len,
+           core_place *place)
 {
     const core_world *w = core_world_find(c, j->incarnation);
-    uint64_t states;
 
     if (!w || j->kind != JOB_ADD || m->u.checkpoint.segment <= j->base ||
         m->u.checkpoint.segment > j->n_write ||
-        m->u.checkpoint.layer >= c->cfg.n_layer)
+        m->u.checkpoint.layer >= c->cfg.n_layer || w->memory.token_bytes > 0)
         return status_fail(ST_WIRE, "the world sent a part of a checkpoint "
                                     "that was not due");
-    states = w->snapshot_bytes - SNAPSHOT_HEADER;
-    if (m->u.checkpoint.total != states / c->cfg.n_layer || len == 0 ||
-        len > WORLD_MAX_PART ||
-        len > m->u.checkpoint.total - m->u.checkpoint.offset)
+    *place = core_memory_layer(&w->memory, m->u.checkpoint.layer);
+    if (m->u.checkpoint.total != place->len || len == 0 ||
+        len > WORLD_MAX_PART || m->u.checkpoint.offset > place->len ||
+        len > place->len - m->u.checkpoint.offset)
         return status_fail(ST_WIRE, "the world's checkpoint has another size "
                                     "than its snapshot");
     return ST_OK;
@@ -60,7 +59,7 @@ core_checkpoint_part(core *c, job *j, const world_message *m,
 {
     core_action a = {
         .kind = CORE_CHECKPOINT_PART, .job = j, .world = m, .raw = *raw};
-    status st = check_part(c, j, m, raw->len);
+    status st = check_part(c, j, m, raw->len, &a.place);
 
     if (st != ST_OK)
         core_job_fail(c, j, st, status_text());

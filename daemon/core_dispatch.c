@@ -18,18 +18,14 @@ free_slots(const core_world *w)
 }
 
 static status
-world_suits(const core_world *w, const job *j)
+world_suits(const core *c, const core_world *w, const job *j)
 {
     if (j->kind == JOB_ASK && j->sampling.max_tokens > w->max_generate)
         return status_fail(ST_LIMIT,
                            "an answer of %u tokens is asked for, and the "
                            "worker's limit is %u",
                            j->sampling.max_tokens, w->max_generate);
-    if (j->kind == JOB_ASK && j->snapshot_bytes > 0 &&
-        j->snapshot_bytes != w->snapshot_bytes)
-        return status_fail(ST_STATE,
-                           "the document's snapshot is of another model");
-    return ST_OK;
+    return core_memory_suits(c, &w->memory, j);
 }
 
 status
@@ -45,7 +41,7 @@ core_dispatch_possible(const core *c, const job *j)
                            "document '%s' was read by another model than '%s'",
                            doc->name, c->cfg.model);
     for (size_t i = 0; i < c->n_world; i++) {
-        st = world_suits(c->world[i], j);
+        st = world_suits(c, c->world[i], j);
         if (st == ST_OK)
             return ST_OK;
     }
@@ -90,7 +86,7 @@ best_world(core *c, const job *j)
             continue;
         if (j->kind == JOB_ADD && w->n_slot > 1 && n > 0)
             n--;
-        if (n <= most || world_suits(w, j) != ST_OK)
+        if (n <= most || world_suits(c, w, j) != ST_OK)
             continue;
         best = w;
         most = n;
@@ -143,6 +139,7 @@ fill_begin(const core *c, const job *j, world_message *m)
 {
     m->u.begin.n_segment = j->n_write - j->base;
     m->u.begin.want_snapshot = j->kind == JOB_ADD;
+    m->u.begin.n_token = core_memory_tokens(c, j);
     if (j->kind == JOB_ASK) {
         m->u.begin.first_segment = j->first_segment;
         m->u.begin.snapshot_bytes = j->snapshot_bytes;

@@ -26,12 +26,20 @@ typedef struct core_slot {
     uint32_t attempt;
 } core_slot;
 
+/* What a world's memory declares (world.proto). */
+typedef struct core_memory {
+    uint64_t snapshot_bytes, token_bytes, max_context;
+    uint32_t n_layer;
+    uint64_t *layer_bytes; /* [n_layer], NULL: all alike */
+} core_memory;
+
 typedef struct core_world {
     uint64_t incarnation;
     zsocket_peer peer;
     char placement[32], device[96];
     uint32_t ranks, threads;
-    uint64_t snapshot_bytes, launch;
+    core_memory memory;
+    uint64_t launch;
     uint32_t credit_segments, max_generate;
     uint64_t heard_ns;
     double tokens_per_second;
@@ -130,6 +138,23 @@ status core_report_documents(core *c, const job_watcher *to,
 status core_report_jobs(core *c, const job_watcher *to) MUST_USE;
 status core_report_status(core *c, const job_watcher *to) MUST_USE;
 void core_report_record(core *c, const job_watcher *to, const store_record *r);
+
+/* ---- core_memory.c ---- */
+/* Whether what a world says of its memory holds together. */
+status core_memory_check(const world_hello *h) MUST_USE;
+status core_memory_init(core_memory *m, const world_hello *h) MUST_USE;
+void core_memory_fini(core_memory *m);
+/* Bytes of the snapshot after so many tokens, all in full segments. */
+uint64_t core_memory_snapshot(const core_memory *m, uint64_t n_token);
+/* Where a layer's state lies in the states of a checkpoint.  States that grow
+ * have none: what there is of them is read again. */
+core_place core_memory_layer(const core_memory *m, uint32_t layer);
+/* Tokens that the job has in all at most: of its document, its own, drawn. */
+uint64_t core_memory_tokens(const core *c, const job *j);
+/* ST_LIMIT: it needs more room than there is; ST_STATE: another model read its
+ * document. */
+status core_memory_suits(const core *c, const core_memory *m,
+                         const job *j) MUST_USE;
 
 /* ---- core_dispatch.c ---- */
 void core_dispatch(core *c);

@@ -40,6 +40,7 @@ drop(core *c, core_world *w, bool strike, const char *why)
             c->world[i] = c->world[--c->n_world];
             break;
         }
+    core_memory_fini(&w->memory);
     mem_free(w);
     if (!c->stopping)
         (void)snprintf(c->last_error, sizeof(c->last_error), "%s", why);
@@ -185,7 +186,7 @@ check_hello(const core *c, const world_hello *h)
                                      "the worlds before it");
     if (h->streams == 0 || h->credit_segments == 0)
         return status_fail(ST_WIRE, "a world without streams or credits");
-    return ST_OK;
+    return core_memory_check(h);
 }
 
 static void
@@ -224,13 +225,13 @@ join(core *c, const zsocket_peer *peer, const world_hello *h)
 
     TRY(check_hello(c, h));
     TRY(mem_new(&w, 1, sizeof(*w)));
+    TRY(core_memory_init(&w->memory, h));
     w->incarnation = ++c->last_incarnation;
     w->peer = *peer;
     (void)snprintf(w->placement, sizeof(w->placement), "%s", h->placement);
     (void)snprintf(w->device, sizeof(w->device), "%s", h->device);
     w->ranks = h->ranks;
     w->threads = h->threads;
-    w->snapshot_bytes = h->snapshot_bytes;
     w->launch = h->launch;
     w->credit_segments = h->credit_segments;
     w->max_generate = h->max_generate;
@@ -242,7 +243,9 @@ join(core *c, const zsocket_peer *peer, const world_hello *h)
         c->launch = CORE_LAUNCH_NONE;
     c->world[c->n_world++] = w;
     welcome(c, w);
+    return ST_OK;
 fail:
+    mem_free(w);
     return st;
 }
 
@@ -319,19 +322,17 @@ fail:
 }
 
 static status
-check_part(const core *c, const job *j, const world_message *m, size_t len)
+check_part(core *c, const job *j, const world_message *m, size_t len)
 {
-    const core_world *w = NULL;
+    const core_world *w = core_world_find(c, j->incarnation);
     uint64_t end = m->u.snapshot.offset + len;
+    uint64_t read = j->n_write * c->cfg.segment_size;
 
-    for (size_t i = 0; i < c->n_world; i++)
-        if (c->world[i]->incarnation == j->incarnation)
-            w = c->world[i];
     if (j->kind != JOB_ADD || j->snapshot_done || len == 0 ||
         len > WORLD_MAX_PART || m->u.snapshot.offset != j->snapshot_at)
         return status_fail(ST_WIRE, "the world sent a part of a snapshot that "
                                     "was not due");
-    if (!w || m->u.snapshot.total != w->snapshot_bytes ||
+    if (!w || m->u.snapshot.total != core_memory_snapshot(&w->memory, read) ||
         end > m->u.snapshot.total ||
         m->u.snapshot.last != (end == m->u.snapshot.total))
         return status_fail(ST_WIRE,

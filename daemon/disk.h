@@ -78,10 +78,12 @@ status disk_remove(disk *d, uint64_t id) MUST_USE;
 
 /* ---- a checkpoint ---- */
 typedef struct disk_shard {
+    uint64_t place;         /* of the layer in the states of all; bytes */
     uint64_t offset, total; /* in its layer, and the layer's bytes */
     uint32_t layer, crc;
 } disk_shard;
-/* `info`: what its header will say. */
+/* `info`: what its header will say.  It is whole when its states are; layers
+ * without a state have no shard, and shards do not overlap. */
 status disk_checkpoint_new(disk_checkpoint **out, disk *d, const job *of,
                            uint64_t segment,
                            const snapshot_info *info) MUST_USE;

@@ -22,7 +22,7 @@ struct disk_checkpoint {
     uint8_t *data; /* the helper's, and what follows: the whole snapshot */
     size_t len;
     shard *shard;
-    uint32_t n_whole;
+    uint64_t n_byte; /* of layers that are whole */
     status failed;
     bool finished;
 };
@@ -46,24 +46,24 @@ static status
 take(disk_checkpoint *k, const disk_work *w)
 {
     const disk_shard *at = &w->shard;
-    size_t layer_bytes = (size_t)k->info.state_bytes / k->info.n_layer;
+    uint64_t all = k->info.state_bytes;
     shard *s = &k->shard[at->layer];
 
-    if (at->total != layer_bytes || at->offset != s->have ||
-        w->len > layer_bytes - s->have)
+    if (at->place > all || at->total > all - at->place ||
+        at->offset != s->have || s->have > at->total ||
+        w->len > at->total - s->have)
         return status_fail(ST_WIRE, "a shard of the checkpoint is out of "
                                     "place");
-    memcpy(k->data + SNAPSHOT_HEADER + at->layer * layer_bytes + at->offset,
-           w->data, w->len);
+    memcpy(k->data + SNAPSHOT_HEADER + at->place + at->offset, w->data, w->len);
     s->crc = crc_add(s->crc, w->data, w->len);
     s->have += w->len;
-    if (s->have < layer_bytes)
+    if (s->have < at->total)
         return ST_OK;
     if (s->crc != at->crc)
         return status_fail(ST_WIRE,
                            "layer %u of the checkpoint was damaged on its way",
                            at->layer);
-    k->n_whole++;
+    k->n_byte += at->total;
     return ST_OK;
 }
 
@@ -118,7 +118,7 @@ run_shard(helper_task *task)
         return ST_OK;
     TRY(open_data(k));
     TRY(take(k, w));
-    if (k->n_whole == k->info.n_layer)
+    if (k->n_byte == k->info.state_bytes)
         TRY(finish(k, w));
     return ST_OK;
 fail:

@@ -27,7 +27,7 @@ enum {
 
 struct launch {
     launch_setup setup;
-    char *copy[6];
+    char *copy[7];
     launch_place *place; /* NULL: ranks share where they please */
     launch_fn *fn;
     void *ctx;
@@ -271,6 +271,7 @@ launch_new(launch **out, const launch_setup *setup, launch_fn *fn, void *ctx)
     l->setup.data = NULL; /* looked at here and now */
     if (setup->data && !setup->command)
         TRY(launch_place_new(&l->place, NULL, setup->data));
+    TRY(copy(l, 6, &l->setup.weights));
     *out = l;
     return ST_OK;
 fail:

@@ -18,9 +18,10 @@ typedef struct launch launch;
 typedef struct launch_setup {
     const char *command; /* for /bin/sh -c; NULL: mpirun of `workers` ranks */
     uint32_t workers;
-    const char *model, *endpoint, *device, *placement;
-    uint32_t threads;  /* 0: the worker's own default */
-    uint64_t start_ms; /* until it must have joined; 0: any time */
+    const char *model, *endpoint, *device, *placement, *weights;
+    uint32_t threads;     /* 0: the worker's own default */
+    uint64_t max_context; /* as it */
+    uint64_t start_ms;    /* until it must have joined; 0: any time */
     const char *key;  /* file of the daemon's key, for worlds by TCP, or NULL */
     const char *data; /* data directory (launch_place.h), or NULL */
 } launch_setup;

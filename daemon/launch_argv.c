@@ -125,9 +125,11 @@ static bool
 is_ours(const char *variable)
 {
     static const char *const names[] = {
-        "LONGWAVE_MODEL=",  "LONGWAVE_DAEMON=",     "LONGWAVE_LAUNCH_TOKEN=",
-        "LONGWAVE_DEVICE=", "LONGWAVE_PLACEMENT=",  "LONGWAVE_THREADS=",
-        "LONGWAVE_KEY=",    "LONGWAVE_SERVER_KEY=",
+        "LONGWAVE_MODEL=",        "LONGWAVE_DAEMON=",
+        "LONGWAVE_LAUNCH_TOKEN=", "LONGWAVE_DEVICE=",
+        "LONGWAVE_PLACEMENT=",    "LONGWAVE_THREADS=",
+        "LONGWAVE_WEIGHTS=",      "LONGWAVE_MAX_CONTEXT=",
+        "LONGWAVE_KEY=",          "LONGWAVE_SERVER_KEY=",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
@@ -158,6 +160,10 @@ environment(text_list *list, const launch_setup *s, const char *place,
         TRY(add(list, "LONGWAVE_PLACEMENT=%s", s->placement));
     if (s->threads > 0)
         TRY(add(list, "LONGWAVE_THREADS=%u", s->threads));
+    if (s->weights)
+        TRY(add(list, "LONGWAVE_WEIGHTS=%s", s->weights));
+    if (s->max_context > 0)
+        TRY(add(list, "LONGWAVE_MAX_CONTEXT=%" PRIu64, s->max_context));
     if (s->key) {
         TRY(add(list, "LONGWAVE_KEY=%s", s->key));
         TRY(add(list, "LONGWAVE_SERVER_KEY=%s", s->key));

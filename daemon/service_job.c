@@ -466,12 +466,13 @@ add_shard(service *v, holding *h, const core_action *a)
 {
     const world_message *m = a->world;
     const job *j = a->job;
-    disk_shard at = {.offset = m->u.checkpoint.offset,
+    disk_shard at = {.place = a->place.at,
+                     .offset = m->u.checkpoint.offset,
                      .total = m->u.checkpoint.total,
                      .layer = m->u.checkpoint.layer,
                      .crc = m->u.checkpoint.crc};
     snapshot_info info = {.n_layer = v->model.n_layer,
-                          .state_bytes = at.total * v->model.n_layer,
+                          .state_bytes = a->place.states,
                           .n_segment = m->u.checkpoint.segment};
     status st = ST_OK;
 

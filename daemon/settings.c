@@ -22,7 +22,7 @@ static const char FOOTER[] =
     "TCP endpoint needs --key and --authorized; without them loopback needs\n"
     "--allow-local-users, and any other address is refused (exit status 78).";
 
-enum { N_LIMIT = 7, N_DURABILITY = 8, N_OWN = 17 };
+enum { N_LIMIT = 7, N_DURABILITY = 8, N_OWN = 19 };
 
 static void
 limits(settings *s, option_entry out[N_LIMIT])
@@ -117,6 +117,12 @@ parse(settings *s, int argc, char **argv, bool *done)
          "auto, layers or segments", 0, 0},
         {"threads", OPTION_U64, &s->threads, "N", "threads of each rank", 0,
          4096},
+        {"weights", OPTION_TEXT, &s->weights, "HOW",
+         "stored, or int8 (the CPU alone: half the memory of bf16)", 0, 0},
+        {"max-context", OPTION_U64, &s->max_context, "TOKENS",
+         "of a job in all, drawn ones too, for which room is kept where the "
+         "model keeps every token",
+         0, 1 << 30},
         {"Output", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
         {"json", OPTION_FLAG, &s->json, NULL,
          "one JSON object with the endpoints on stdout when ready", 0, 0},

@@ -9,13 +9,13 @@
 #include "base/status.h"
 
 typedef struct settings {
-    const char *model, *device, *placement, *launch;
+    const char *model, *device, *placement, *weights, *launch;
     const char *template;                      /* as template_open() takes it */
     const char *listen, *listen_worlds, *data; /* never NULL after parsing */
     const char *key, *authorized;              /* files, NULL: none */
     bool allow_local_users, verbose, json;
-    uint64_t workers; /* 0: no local world by mpirun */
-    uint64_t threads; /* 0: the worker's own default */
+    uint64_t workers;              /* 0: no local world by mpirun */
+    uint64_t threads, max_context; /* 0: the worker's own default */
     uint64_t max_question, max_input, max_queue, max_tokens, max_queued_bytes,
         key_share;
     uint64_t keep;                /* days */

@@ -22,6 +22,24 @@ hash(uint8_t out[32], const ProtobufCBinaryData *in, const char *field)
 }
 
 static status
+layer_bytes(world_hello *to, const Longwave__World__Hello *from)
+{
+    size_t n = from->n_layer_bytes;
+    status st = ST_OK;
+
+    if (n == 0)
+        return ST_OK;
+    if (n != from->n_layer || n > WORLD_MAX_LAYER)
+        return status_fail(ST_ARG, "states of %zu layers, the world has %u", n,
+                           from->n_layer);
+    TRY(mem_new(&to->layer_bytes, n, sizeof(*to->layer_bytes)));
+    memcpy(to->layer_bytes, from->layer_bytes, n * sizeof(*to->layer_bytes));
+    to->n_layer_bytes = n;
+fail:
+    return st;
+}
+
+static status
 hello(world_hello *to, const Longwave__World__Hello *from)
 {
     status st;
@@ -42,6 +60,9 @@ hello(world_hello *to, const Longwave__World__Hello *from)
     to->streams = from->streams;
     to->credit_segments = from->credit_segments;
     to->max_generate = from->max_generate;
+    to->token_bytes = from->token_bytes;
+    to->max_context = from->max_context;
+    TRY(layer_bytes(to, from));
     return ST_OK;
 fail:
     return st;
@@ -76,6 +97,7 @@ begin(world_message *m, const Longwave__World__Begin *p)
     m->u.begin.checkpoint_segments = p->checkpoint_segments;
     m->u.begin.checkpoint_ms = p->checkpoint_ms;
     m->u.begin.n_forced = p->n_forced;
+    m->u.begin.n_token = p->n_token;
     return p->generate ? generate(&m->u.begin.generate, p->generate) : ST_OK;
 }
 

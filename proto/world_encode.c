@@ -64,6 +64,10 @@ hello(building *b, const world_hello *from)
     to->credit_segments = from->credit_segments;
     to->max_generate = from->max_generate;
     to->launch = from->launch;
+    to->token_bytes = from->token_bytes;
+    to->max_context = from->max_context;
+    to->layer_bytes = from->layer_bytes;
+    to->n_layer_bytes = from->n_layer_bytes;
 }
 
 static void
@@ -81,6 +85,7 @@ begin(building *b, const world_message *m)
     p->checkpoint_segments = m->u.begin.checkpoint_segments;
     p->checkpoint_ms = m->u.begin.checkpoint_ms;
     p->n_forced = m->u.begin.n_forced;
+    p->n_token = m->u.begin.n_token;
     if (from->max_tokens == 0)
         return; /* nothing is generated: the field is absent */
     p->generate = to;

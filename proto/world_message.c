@@ -239,6 +239,7 @@ world_message_fini(world_message *m)
         mem_free(m->u.hello.placement);
         mem_free(m->u.hello.device);
         mem_free(m->u.hello.device_name);
+        mem_free(m->u.hello.layer_bytes);
         break;
     case WORLD_JOB_DONE:
         mem_free(m->u.job_done.finish);

@@ -12,10 +12,11 @@
 
 enum {
     WORLD_MAJOR = 1,
-    WORLD_MINOR = 1,
+    WORLD_MINOR = 2,
     WORLD_MAX_MESSAGE = 64 << 10, /* bytes of a control frame */
     WORLD_MAX_PART = 4 << 20,     /* bytes of a raw frame */
-    WORLD_MAX_EOS = 16
+    WORLD_MAX_EOS = 16,
+    WORLD_MAX_LAYER = 1024
 };
 
 typedef enum world_kind {
@@ -44,6 +45,9 @@ typedef struct world_hello {
     uint8_t fingerprint[32];
     uint32_t ranks, threads, n_layer, segment_size, n_vocab;
     uint64_t snapshot_bytes, launch;
+    uint64_t token_bytes, max_context; /* see world.proto */
+    uint64_t *layer_bytes;             /* [n_layer_bytes], 0 or n_layer */
+    size_t n_layer_bytes;
     uint32_t streams, credit_segments, max_generate;
 } world_hello;
 
@@ -79,6 +83,7 @@ typedef struct world_message {
             world_generate generate;
             uint32_t checkpoint_segments, checkpoint_ms; /* 0: none */
             uint32_t n_forced; /* raw frame: their int32 ids */
+            uint64_t n_token;  /* of the whole job at most; 0: not said */
         } begin;
         struct {
             uint64_t segment;

@@ -85,8 +85,17 @@ errand_shape_bytes(errand_shape *s, kernel_type compute)
     const memory_past one = {.n_token = size, .n_last = size};
     const memory_past two = {.n_token = 2 * (uint64_t)size, .n_last = size};
     size_t n = memory_states_bytes(s->model, compute, &one);
+    s->compute = compute;
     s->token_bytes = (memory_states_bytes(s->model, compute, &two) - n) / size;
     s->state_bytes = n - size * s->token_bytes;
+}
+
+size_t
+errand_layer_bytes(const errand_shape *s, uint32_t layer)
+{
+    uint32_t size = s->model->segment_size;
+    const memory_past past = {.n_token = size, .n_last = size};
+    return memory_state_bytes(s->model, s->compute, layer, &past);
 }
 
 size_t
@@ -238,6 +247,7 @@ errand_begin(errand *e, const world_message *m, const uint8_t *raw, size_t len)
                     .start_ns = clock_ns(),
                     .first_segment = m->u.begin.first_segment,
                     .n_segment = m->u.begin.n_segment,
+                    .n_token_most = m->u.begin.n_token,
                     .want_snapshot = m->u.begin.want_snapshot,
                     .generate = m->u.begin.generate,
                     .state = ERRAND_RESTORE};
@@ -265,6 +275,19 @@ errand_begin(errand *e, const world_message *m, const uint8_t *raw, size_t len)
     }
 }
 
+/* At most, drawn ones too. */
+static uint64_t
+tokens_to_come(const errand *e)
+{
+    uint64_t size = e->shape.model->segment_size;
+    uint64_t most = errand_n_input(e) * size + e->generate.max_tokens;
+    uint64_t before = e->first_segment * size;
+
+    if (e->n_token_most == 0 || e->n_token_most >= before + most)
+        return most;
+    return e->n_token_most > before ? e->n_token_most - before : 0;
+}
+
 void
 errand_open(errand *e)
 {
@@ -276,7 +299,7 @@ errand_open(errand *e)
         .past = {.n_token = e->first_segment * size,
                  .n_last = e->first_segment > 0 ? (uint32_t)size : 0},
         .n_write = e->n_segment,
-        .n_token = errand_n_input(e) * size + e->generate.max_tokens,
+        .n_token = tokens_to_come(e),
         .prompt = e->generate.max_tokens > 0,
         .priority = e->generate.max_tokens > 0,
         .states = states};
@@ -362,7 +385,8 @@ put_segment(errand *e, const world_message *m, const uint8_t *raw, size_t len)
                            (unsigned long long)m->u.segment_ids.segment);
     if (e->n_queued == n_cap)
         return status_fail(ST_WIRE, "more segments than there were credits");
-    if (len % 4 != 0 || n == 0 || n > e->shape.model->segment_size)
+    if (len % 4 != 0 || n == 0 || n > e->shape.model->segment_size ||
+        n + e->generate.max_tokens > tokens_to_come(e) - e->n_token_come)
         return status_fail(ST_WIRE, "a segment of %zu bytes", len);
     uint32_t slot = (e->first + e->n_queued) % n_cap;
     int32_t *ids = e->ids + (size_t)slot * e->shape.model->segment_size;
@@ -373,6 +397,7 @@ put_segment(errand *e, const world_message *m, const uint8_t *raw, size_t len)
                                e->shape.model->n_vocab);
     }
     e->n_token[slot] = (uint32_t)n;
+    e->n_token_come += n;
     e->n_queued++;
     e->n_received++;
     return ST_OK;

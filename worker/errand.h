@@ -18,8 +18,11 @@
 /* What is the same for all jobs of a world. */
 typedef struct errand_shape {
     const model_config *model;
+    kernel_type compute;
     /* Of the states of all layers after full segments. */
     size_t state_bytes, token_bytes;
+    uint64_t max_context;     /* tokens that a stream has room for, where states
+                                 grow; 0: any */
     uint32_t credit_segments; /* segments that the daemon may be ahead */
     uint32_t max_generate;
     uint8_t fingerprint[32];
@@ -29,9 +32,11 @@ typedef struct errand_shape {
 typedef status errand_send_fn(void *ctx, const world_message *m,
                               const void *raw, size_t raw_len);
 
-/* Fills in the bytes: after n >= 1 full segments the states of all layers have
- * state_bytes + n S token_bytes. */
+/* Fills in compute and the bytes: after n >= 1 full segments the states of all
+ * layers have state_bytes + n S token_bytes. */
 void errand_shape_bytes(errand_shape *s, kernel_type compute);
+/* Of a layer's state after a full segment, where states do not grow. */
+size_t errand_layer_bytes(const errand_shape *s, uint32_t layer);
 
 typedef struct errand errand;
 

@@ -10,27 +10,18 @@
 enum { PART_BYTES = 1 << 20 };
 
 static size_t
-layer_bytes(const errand *e)
+layer_bytes(const errand *e, uint32_t layer)
 {
-    return e->shape.state_bytes / e->shape.model->n_layer;
+    return e->keep.place[layer + 1] - e->keep.place[layer];
 }
 
-/* A state of constant size, the same at every layer, each of which is done with
- * it on its own: what else there is would not be cheap, or not be whole. */
+/* A state that grows is not captured: it is bounded by what the world has room
+ * for, so what was read is soon read again, and copying all of it again and
+ * again is not cheap. */
 static bool
 can_be_captured(const errand *e)
 {
-    const model_config *cfg = e->shape.model;
-    const memory *m = memory_of(cfg);
-    const memory_past past = {.n_token = cfg->segment_size,
-                              .n_last = cfg->segment_size};
-    size_t len = memory_state_bytes(cfg, KERNEL_F32, 0, &past);
-
-    for (uint32_t layer = 1; layer < cfg->n_layer; layer++) {
-        if (memory_state_bytes(cfg, KERNEL_F32, layer, &past) != len)
-            return false;
-    }
-    return !m->chained && !m->grows;
+    return !memory_of(e->shape.model)->grows && e->shape.state_bytes > 0;
 }
 
 void
@@ -51,6 +42,7 @@ void
 errand_checkpoint_fini(errand *e)
 {
     mem_free(e->keep.states);
+    mem_free(e->keep.place);
     mem_free(e->keep.crc);
     mem_free(e->keep.here);
     e->keep = (errand_checkpoints){.every = 0};
@@ -66,9 +58,14 @@ make_room(errand *e)
     if (k->states == NULL) {
         TRY(mem_new(&k->crc, n, sizeof *k->crc));
         TRY(mem_new(&k->here, n, sizeof *k->here));
-        TRY(mem_new(&k->states, n, layer_bytes(e)));
+        TRY(mem_new(&k->place, n + 1, sizeof *k->place));
+        for (uint32_t i = 0; i < n; i++)
+            k->place[i + 1] = k->place[i] + errand_layer_bytes(&e->shape, i);
+        TRY(mem_new(&k->states, k->place[n], 1));
     }
-    memset(k->here, 0, n * sizeof *k->here);
+    /* Of a layer without a state there is nothing to wait for. */
+    for (uint32_t i = 0; i < n; i++)
+        k->here[i] = layer_bytes(e, i) == 0;
     k->layer = 0;
     k->at = 0;
 fail:
@@ -118,11 +115,12 @@ errand_checkpoint_shard(errand *e, const world_event *ev)
 
     if (!k->busy || ev->seg + 1 != e->first_segment + k->taken)
         return ST_OK;
-    if (layer >= e->shape.model->n_layer || ev->u.shard.len != layer_bytes(e))
+    if (layer >= e->shape.model->n_layer ||
+        ev->u.shard.len != layer_bytes(e, layer))
         return status_fail(ST_WIRE, "a shard of layer %u with %zu bytes", layer,
                            ev->u.shard.len);
-    memcpy(k->states + layer * layer_bytes(e), ev->u.shard.state,
-           ev->u.shard.len);
+    if (ev->u.shard.len > 0)
+        memcpy(k->states + k->place[layer], ev->u.shard.state, ev->u.shard.len);
     k->crc[layer] = ev->u.shard.crc;
     k->here[layer] = true;
     return ST_OK;
@@ -133,13 +131,12 @@ errand_checkpoint_whole(errand *e, const world_event *ev)
 {
     status st = ST_OK;
     errand_checkpoints *k = &e->keep;
-    size_t len = layer_bytes(e);
-
     TRY(make_room(e));
-    ASSERT(ev->u.snapshot.len == e->shape.model->n_layer * len);
+    ASSERT(ev->u.snapshot.len == e->shape.state_bytes);
     memcpy(k->states, ev->u.snapshot.states, ev->u.snapshot.len);
     for (uint32_t layer = 0; layer < e->shape.model->n_layer; layer++) {
-        k->crc[layer] = crc_add(0, k->states + layer * len, len);
+        k->crc[layer] =
+            crc_add(0, k->states + k->place[layer], layer_bytes(e, layer));
         k->here[layer] = true;
     }
     k->busy = true;
@@ -153,7 +150,7 @@ static status
 tell_part(errand *e, bool *sent)
 {
     errand_checkpoints *k = &e->keep;
-    size_t total = layer_bytes(e);
+    size_t total = layer_bytes(e, k->layer);
     size_t left = total - (size_t)k->at;
     size_t len = left < PART_BYTES ? left : PART_BYTES;
     world_message m = {.kind = WORLD_CHECKPOINT};
@@ -164,7 +161,9 @@ tell_part(errand *e, bool *sent)
     m.u.checkpoint.offset = k->at;
     m.u.checkpoint.total = total;
     m.u.checkpoint.crc = k->crc[k->layer];
-    TRY(errand_tell(e, &m, k->states + k->layer * total + k->at, len, sent));
+    if (total > 0)
+        TRY(errand_tell(e, &m, k->states + k->place[k->layer] + k->at, len,
+                        sent));
     if (*sent)
         k->at += len;
     if (k->at == total) {

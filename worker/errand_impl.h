@@ -27,7 +27,8 @@ typedef struct errand_checkpoints {
     uint64_t ns;    /* when it was captured */
     uint64_t durable; /* segments that the last durable one has */
     uint64_t durable_ns;
-    uint8_t *states; /* [n_layer, layer bytes], NULL before the first */
+    uint8_t *states; /* of all layers, NULL before the first */
+    size_t *place;   /* [n_layer + 1] of each layer's in these */
     uint32_t *crc;   /* [n_layer] */
     bool *here;      /* [n_layer] */
     uint32_t layer;  /* that is sent now, n_layer: all have been */
@@ -53,7 +54,9 @@ struct errand {
     int32_t *ids;      /* [credit_segments, segment_size] */
     uint32_t *n_token; /* [credit_segments] */
     uint32_t first, n_queued;
-    uint64_t n_received; /* in all, with the prompt */
+    uint64_t n_received;   /* in all, with the prompt */
+    uint64_t n_token_come; /* tokens of these */
+    uint64_t n_token_most; /* of the whole job; 0: not said */
 
     uint8_t *restore; /* the snapshot on its way in */
     uint64_t restore_at;

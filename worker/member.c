@@ -274,7 +274,8 @@ report_shard(member *m, const engine_done *d, uint32_t layer)
                 .seg = d->segment.seg,
                 .layer = m->layer_first + layer,
                 .rank = m->place.rank};
-    TRY(engine_read(m->e, &from, m->state));
+    if (from.len > 0)
+        TRY(engine_read(m->e, &from, m->state));
     r.crc = crc_add(0, m->state, from.len);
     TRY(m->report(m->ctx, &r, m->state));
 fail:

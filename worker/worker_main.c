@@ -13,6 +13,7 @@
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "model/weights.h"
 #include "proto/snapshot.h"
 #include "worker/desk.h"
@@ -23,7 +24,7 @@ enum {
     GONE_MS = 10000, /* silence after which the daemon is gone */
     REST_US = 20000, /* without a job only the line can wake the lead */
     MAX_GENERATE = 1 << 16,
-    N_OWN = 7 /* flags beside the shared ones */
+    N_OWN = 8 /* flags beside the shared ones */
 };
 
 typedef struct worker {
@@ -32,9 +33,10 @@ typedef struct worker {
     keyfile key;
     char *runtime_dir;
     char endpoint[512];
-    uint64_t streams, max_generate, launch_token;
+    uint64_t streams, max_generate, max_context, launch_token;
     double connect_timeout;
     errand_shape shape;
+    uint64_t *layer_bytes; /* [n_layer], or NULL */
     world_hello hello;
     uplink *line;
     desk *desk;
@@ -46,11 +48,9 @@ static const char SUMMARY[] =
     "status 0 when the daemon stops it, 1 when the daemon is gone for 10 s,\n"
     "2 when the daemon does not want it.\n";
 
-static status
-parse(worker *w, int argc, char **argv, bool *done)
+static void
+own_entries(worker *w, option_entry out[N_OWN])
 {
-    option_entry entry[SETUP_N_OPTION + N_OWN];
-    setup_entries(&w->s, entry);
     const option_entry own[N_OWN] = {
         {.name = "daemon",
          .kind = OPTION_TEXT,
@@ -83,6 +83,15 @@ parse(worker *w, int argc, char **argv, bool *done)
          .help = "tokens that an answer may have",
          .min = 1,
          .max = MAX_GENERATE},
+        {.name = "max-context",
+         .kind = OPTION_U64,
+         .value = &w->max_context,
+         .argument = "TOKENS",
+         .help =
+             "of a job in all, drawn ones too, for which room is kept where "
+             "the model keeps every token (default 8192)",
+         .min = 1,
+         .max = 1 << 30},
         {.name = "connect-timeout",
          .kind = OPTION_F64,
          .value = &w->connect_timeout,
@@ -95,13 +104,22 @@ parse(worker *w, int argc, char **argv, bool *done)
          .value = &w->launch_token,
          .argument = "N",
          .help = "set by a daemon that starts its own world"}};
-    memcpy(entry + SETUP_N_OPTION, own, sizeof own);
+    memcpy(out, own, sizeof own);
+}
+
+static status
+parse(worker *w, int argc, char **argv, bool *done)
+{
+    option_entry entry[SETUP_N_OPTION + N_OWN];
+    setup_entries(&w->s, entry);
+    own_entries(w, entry + SETUP_N_OPTION);
     const option_set set = {.program = "longwave-worker",
                             .summary = SUMMARY,
                             .entry = entry,
                             .n_entry = SETUP_N_OPTION + N_OWN};
     w->streams = 4;
     w->max_generate = 1024;
+    w->max_context = 8192;
     w->connect_timeout = 30;
     return setup_parse(&w->s, &set, argc, argv, done);
 }
@@ -121,21 +139,33 @@ follow_launcher(const worker *w)
     return ST_OK;
 }
 
-/* A document's segments must not move when something is put behind it, and its
- * snapshot must have one size. */
+/* A document's segments must not move when something is put behind it. */
 static status
 check_model(const model_config *cfg)
 {
-    if (memory_of(cfg)->grows)
-        return status_fail(ST_UNSUPPORTED,
-                           "a model without a memory of constant size is not "
-                           "supported here: longwave-run runs it");
     if (cfg->align != CONFIG_ALIGN_LEFT)
         return status_fail(ST_UNSUPPORTED,
                            "segment_alignment other than \"left\" is not "
                            "supported here: every cut depends on the length "
                            "of the whole input");
     return ST_OK;
+}
+
+/* Where every token is kept, a job has room for so many, and no more than there
+ * are positions. */
+static void
+limit_context(worker *w)
+{
+    const model_config *cfg = &w->s.cfg;
+
+    if (!memory_of(cfg)->grows) {
+        w->max_context = 0;
+        return;
+    }
+    if (cfg->n_position > 0 && w->max_context > cfg->n_position)
+        w->max_context = cfg->n_position;
+    if (w->max_generate > w->max_context)
+        w->max_generate = w->max_context;
 }
 
 /* Answers end before a table of positions does, behind the longest prompt. */
@@ -146,6 +176,9 @@ limit_answers(worker *w)
     memory_span run = {.n_token = cfg->segment_size, .frozen = true};
     uint64_t asked = w->max_generate;
 
+    limit_context(w);
+    if (w->max_context > 0)
+        return ST_OK; /* each job is measured as it comes */
     if (cfg->n_position == 0 || cfg->generation == CONFIG_ROLLOVER)
         return ST_OK;
     if (w->max_generate > cfg->n_position)
@@ -169,6 +202,22 @@ limit_answers(worker *w)
 
 /* ---------------------------------------------------------------- line --- */
 
+/* What the states of the layers have, where they are not all alike. */
+static status
+fill_layers(worker *w)
+{
+    status st = ST_OK;
+    uint32_t n = w->s.cfg.n_layer;
+
+    if (memory_of(&w->s.cfg)->grows)
+        return ST_OK;
+    TRY(mem_new(&w->layer_bytes, n, sizeof *w->layer_bytes));
+    for (uint32_t i = 0; i < n; i++)
+        w->layer_bytes[i] = errand_layer_bytes(&w->shape, i);
+fail:
+    return st;
+}
+
 static status
 fill_shape(worker *w)
 {
@@ -178,8 +227,10 @@ fill_shape(worker *w)
 
     w->shape = (errand_shape){.model = cfg,
                               .credit_segments = cfg->n_layer + 2 * n_rank,
+                              .max_context = w->max_context,
                               .max_generate = (uint32_t)w->max_generate};
     errand_shape_bytes(&w->shape, w->s.info.compute);
+    TRY(fill_layers(w));
     TRY(weights_fingerprint(w->shape.fingerprint, w->s.opt.model, w->s.want));
 fail:
     return st;
@@ -196,6 +247,7 @@ static void
 fill_hello(worker *w)
 {
     const errand_shape *s = &w->shape;
+    uint32_t n_layer = s->model->n_layer;
     w->hello = (world_hello){.version = text(LONGWAVE_VERSION),
                              .model_dir = text(w->s.opt.model),
                              .placement = text(place_name(w->s.place.kind)),
@@ -203,10 +255,14 @@ fill_hello(worker *w)
                              .device_name = w->s.info.name,
                              .ranks = comm_size(w->s.comm),
                              .threads = w->s.info.n_thread,
-                             .n_layer = s->model->n_layer,
+                             .n_layer = n_layer,
                              .segment_size = s->model->segment_size,
                              .n_vocab = s->model->n_vocab,
                              .snapshot_bytes = SNAPSHOT_HEADER + s->state_bytes,
+                             .token_bytes = s->token_bytes,
+                             .max_context = s->max_context,
+                             .layer_bytes = w->layer_bytes,
+                             .n_layer_bytes = w->layer_bytes ? n_layer : 0,
                              .launch = w->launch_token,
                              .streams = (uint32_t)w->streams,
                              .credit_segments = s->credit_segments,
@@ -340,7 +396,8 @@ main(int argc, char **argv)
     TRY(setup_agree(&w.s, check_model(&w.s.cfg)));
     TRY(setup_agree(&w.s, limit_answers(&w)));
     setup_world args = {.n_stream = (uint32_t)w.streams,
-                        .n_answer = (uint32_t)w.max_generate};
+                        .n_answer = (uint32_t)w.max_generate,
+                        .n_token = w.max_context};
     TRY(setup_start(&w.s, &args));
     TRY(setup_agree(&w.s, open_line(&w)));
     TRY(run(&w));
@@ -348,5 +405,6 @@ fail:
     desk_free(w.desk);
     uplink_close(w.line);
     keyfile_wipe(&w.key);
+    mem_free(w.layer_bytes);
     return setup_close(&w.s, st);
 }

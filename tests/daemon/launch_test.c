@@ -246,6 +246,8 @@ mpirun_gets_its_flags(void **state)
                           .model = "some model",
                           .endpoint = "ipc:///x",
                           .placement = "segments",
+                          .weights = "int8",
+                          .max_context = 500,
                           .threads = 3};
     launch_argv *a;
 
@@ -262,6 +264,8 @@ mpirun_gets_its_flags(void **state)
     assert_true(has(launch_argv_environment(a), "TMPDIR=/a/place"));
     assert_true(has(launch_argv_list(a), "btl_vader_backing_directory"));
     assert_true(has(launch_argv_list(a), "/a/place"));
+    assert_true(has(launch_argv_environment(a), "LONGWAVE_WEIGHTS=int8"));
+    assert_true(has(launch_argv_environment(a), "LONGWAVE_MAX_CONTEXT=500"));
     assert_true(has(launch_argv_environment(a), "LONGWAVE_LAUNCH_TOKEN=77"));
     launch_argv_free(a);
 }

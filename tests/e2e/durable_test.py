@@ -6,9 +6,11 @@ The promises are in docs/operations.md; numbers in the names of tests are those
 of the fault plan."""
 import json
 import os
+import shutil
 import signal
 import time
 
+import models
 from harness import ANSWER, BIN, WAIT, Place, main, processes_of, \
     shared_memory_of, text_of, wait_for
 
@@ -106,6 +108,25 @@ class Durable(Place):
                                  4 * EVERY + LAYERS + 8)
         self.assertIn("signal 9", self.status()["last_error"])
         self.assertEqual(self.down(daemon), 0)
+
+    def test_t01_states_of_other_sizes(self):
+        """One state for all layers, layers without one, and windows."""
+        tiny = type(self).model
+        for kind in ("rmt", "bare", "window"):
+            type(self).model = self.dir / kind
+            shutil.copytree(tiny, self.model)
+            models.remake(self.model, kind)
+            daemon = self.start("--workers", "2", "--placement", "segments",
+                                *SOON, data="of-" + kind)
+            text, client = self.read(kind)
+            kept = self.wait_checkpoint(kind)
+            os.kill(self.ranks()[1], signal.SIGKILL)
+            job = self.finish(kind, text, client)
+            self.assertGreater(job["attempts"], kept["attempts"])
+            self.assertLessEqual(job["redone_segments"],
+                                 4 * EVERY + LAYERS + 8)
+            self.assertEqual(self.down(daemon), 0)
+        type(self).model = tiny
 
     def test_t13_a_rank_hangs(self):
         daemon = self.up(2, "--hang-seconds", "2")

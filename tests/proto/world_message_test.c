@@ -66,8 +66,15 @@ a_hello(void)
 static void
 hello_goes_round(void **state)
 {
-    world_message m = a_hello(), got = copy_of(&m);
+    uint64_t bytes[] = {13, 0, UINT64_MAX};
+    world_message m = a_hello(), got;
     const world_hello *h = &got.u.hello;
+
+    m.u.hello.token_bytes = 11;
+    m.u.hello.max_context = 12;
+    m.u.hello.layer_bytes = bytes;
+    m.u.hello.n_layer_bytes = 3;
+    got = copy_of(&m);
 
     (void)state;
     assert_string_equal(h->version, "0.1.0");
@@ -86,8 +93,29 @@ hello_goes_round(void **state)
     assert_int_equal(h->streams, 8);
     assert_int_equal(h->credit_segments, 9);
     assert_int_equal(h->max_generate, 10);
+    assert_int_equal(h->token_bytes, 11);
+    assert_int_equal(h->max_context, 12);
+    assert_int_equal(h->n_layer_bytes, 3);
+    assert_memory_equal(h->layer_bytes, bytes, sizeof(bytes));
     world_message_fini(&got);
     world_message_fini(&got);
+}
+
+/* One size for every layer, or none. */
+static void
+states_of_other_layers_are_refused(void **state)
+{
+    uint64_t bytes[] = {1, 2};
+    world_message m = a_hello(), got;
+    uint8_t *data;
+    size_t len;
+
+    (void)state;
+    m.u.hello.layer_bytes = bytes;
+    m.u.hello.n_layer_bytes = 2;
+    EXPECT_OK(world_message_encode(&data, &len, &m));
+    EXPECT_ST(world_message_decode(&got, data, len), ST_ARG);
+    mem_free(data);
 }
 
 static void
@@ -162,6 +190,7 @@ begin_goes_round(void **state)
                                    .first_segment = 2,
                                    .n_segment = 3,
                                    .want_snapshot = true,
+                                   .n_token = 7,
                                    .generate = {.max_tokens = 4,
                                                 .temperature = 0.5F,
                                                 .top_p = 0.25F,
@@ -181,6 +210,7 @@ begin_goes_round(void **state)
     assert_int_equal(got.u.begin.first_segment, 2);
     assert_int_equal(got.u.begin.n_segment, 3);
     assert_true(got.u.begin.want_snapshot);
+    assert_int_equal(got.u.begin.n_token, 7);
     m.u.begin.generate.max_tokens = 0;
     got = copy_of(&m);
     assert_int_equal(got.u.begin.generate.max_tokens, 0);
@@ -300,6 +330,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hello_goes_round),
+        cmocka_unit_test(states_of_other_layers_are_refused),
         cmocka_unit_test(events_go_round),
         cmocka_unit_test(orders_go_round),
         cmocka_unit_test(begin_goes_round),

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every memory through a daemon: read, ask, and the answer is that of one run
+over document and question together, under both rules of generation."""
+import unittest
+
+import models
+from harness import SEGMENT, Place, main, text_of
+
+LENGTHS = [1, SEGMENT - 1, 3 * SEGMENT - 1, 3 * SEGMENT, 10 * SEGMENT + 5]
+QUESTIONS = ["?", "a question that is longer than a segment, so it is cut too"]
+
+
+class Kind(Place):
+    """A model of a kind; subclasses name it."""
+    kind = None
+    placement = "segments"
+    answer = ()
+
+    @classmethod
+    def setUpClass(cls):
+        if cls is Kind:
+            raise unittest.SkipTest("no kind")
+        super().setUpClass()
+        models.remake(cls.model, cls.kind)
+        cls.one = cls.start("--workers", "1")
+
+    def compare(self, lengths, name):
+        for n in lengths:
+            self.add(f"{name}{n}", text_of(n))
+            for question in QUESTIONS:
+                self.assertEqual(
+                    self.ask(f"{name}{n}", question,
+                             *self.answer)["generated_ids"],
+                    self.run_alone(text_of(n), question, *self.answer),
+                    f"{n} bytes, {question}")
+
+    def test_one_run(self):
+        self.compare(LENGTHS, "one")
+
+    def test_two_ranks(self):
+        """Two worlds serve one daemon; the second one reads here too."""
+        self.assertEqual(self.stop(self.one), 0)
+        daemon = self.start("--workers", "2", "--placement", self.placement)
+        self.compare([5 * SEGMENT + 3], "two")
+        self.assertEqual(self.stop(daemon), 0)
+        type(self).one = self.start("--workers", "1")
+        # What two ranks have read, one rank answers.
+        self.assertEqual(
+            self.ask(f"two{5 * SEGMENT + 3}", "?",
+                     *self.answer)["generated_ids"],
+            self.run_alone(text_of(5 * SEGMENT + 3), "?", *self.answer))
+
+
+class Rmt(Kind):
+    kind = "rmt"
+
+
+class Bare(Kind):
+    kind = "bare"
+
+
+class Window(Kind):
+    """The answer fills two segments: they are written, and read again."""
+    kind = "window"
+    answer = ("--generate", str(2 * SEGMENT + 3))
+
+
+class Llama(Kind):
+    kind = "llama"
+    placement = "layers"
+
+    def test_room(self):
+        """What does not fit is refused with what it needs and what there
+        is."""
+        self.assertEqual(self.stop(self.one), 0)
+        type(self).one = self.start("--workers", "1", "--max-context", "64",
+                                    data="small")
+        self.refused("add", "-", "--name", "long",
+                     input=text_of(200).encode(),
+                     says="201 of them, the answer's too, need 75.4 KiB, and "
+                          "a worker has room for 64, 24.0 KiB")
+        self.add("short", text_of(45))
+        self.ask("short", "who")
+        self.refused("ask", "short", "who", "--generate", "32",
+                     says="has room for 64")
+        self.assertEqual(len(self.ask("short", "who", "--generate", "15")
+                             ["generated_ids"]), 15)
+
+
+class Gpt2(Kind):
+    """Positions end: a job has no more tokens than there are."""
+    kind = "gpt2"
+    placement = "layers"
+
+    def test_positions(self):
+        self.refused("add", "-", "--name", "long",
+                     input=text_of(600).encode(),
+                     says="has room for 512")
+
+
+if __name__ == "__main__":
+    main()
