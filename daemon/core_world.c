@@ -390,6 +390,12 @@ job_failed(core *c, job *j, const world_message *m)
         core_job_retry(c, j, false, m->u.failed.text); /* in the next run */
         return;
     }
+    if (why == ST_NUMERIC && !j->recomputed) { /* the machine, or the model? */
+        j->recomputed = true;
+        core_incident(c, j, "attempt %u: %.300s", j->attempt, m->u.failed.text);
+        core_job_retry(c, j, false, m->u.failed.text);
+        return;
+    }
     j->incarnation = 0; /* nothing is left there to cancel */
     core_job_fail(c, j, why, m->u.failed.text);
 }

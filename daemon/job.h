@@ -89,6 +89,7 @@ typedef struct job {
 
     /* across attempts */
     uint32_t attempt;
+    bool recomputed;  /* once, after numbers that were not finite */
     uint32_t strikes; /* worlds that ended while it ran, without progress */
     uint64_t redone;  /* segments read more than once */
     job_checkpoint checkpoint[JOB_MAX_CHECKPOINT]; /* ascending */

@@ -91,6 +91,10 @@ errand_event(errand *e, const world_event *ev)
             e->n_done++;
     } else if (ev->kind == WORLD_EVENT_TOKEN) {
         st = drawn(e, &ev->u.token);
+    } else if (ev->kind == WORLD_EVENT_SPOILED) {
+        st = status_fail(ST_NUMERIC,
+                         "segment %llu has numbers that are not finite",
+                         (unsigned long long)ev->seg);
     } else if (ev->kind == WORLD_EVENT_SHARD) {
         st = errand_checkpoint_shard(e, ev);
     } else if (ev->kind == WORLD_EVENT_SNAPSHOT && e->draining) {

@@ -277,6 +277,16 @@ fail:
     return st;
 }
 
+void *
+hop_data(const hop *h)
+{
+    if (h->head.len == 0)
+        return NULL;
+    if (h->to.buf == NULL || h->cfg.staged)
+        return h->landing;
+    return kernel_buf_mpi(h->to.buf, h->to.offset);
+}
+
 status
 hop_next(hop *h)
 {

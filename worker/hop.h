@@ -46,6 +46,8 @@ status hop_poll(hop *h, hop_state *state, bool *busy) MUST_USE;
 const hop_header *hop_head(const hop *h);
 /* Receives the payload into `to`, NULL: throws it away. */
 status hop_take(hop *h, const engine_place *to) MUST_USE;
+/* The payload that has arrived, in host memory; NULL: it has none. */
+void *hop_data(const hop *h);
 status hop_next(hop *h) MUST_USE;
 
 /* Lets MPI progress; for the hook of a queue. */

@@ -24,7 +24,8 @@ lead_gather_turn(void *ctx, const report *r)
 {
     const lead *w = ctx;
     if (r->stream >= w->n_stream || r->kind == REPORT_CLOSED ||
-        r->kind == REPORT_STATE || r->kind == REPORT_SHARD)
+        r->kind == REPORT_STATE || r->kind == REPORT_SHARD ||
+        r->kind == REPORT_SPOILED)
         return true;
     const lead_stream *s = &w->stream[r->stream];
     return s->closing || r->seg == s->done_seg;
@@ -117,6 +118,9 @@ lead_gather_take(void *ctx, const report *r, const void *data)
     } else if (r->kind == REPORT_TOKEN) {
         ev.kind = WORLD_EVENT_TOKEN;
         ev.u.token = r->token;
+        tell(w, &ev);
+    } else if (r->kind == REPORT_SPOILED) {
+        ev.kind = WORLD_EVENT_SPOILED;
         tell(w, &ev);
     } else if (r->kind == REPORT_SHARD) {
         return take_shard(w, r, data);

@@ -322,7 +322,8 @@ run_group(member *m, bool *busy)
         return ST_OK;
     *busy = true;
     TRY(engine_collect(m->e, &done, &n));
-    FAULT_POINT(WORLD_GROUP);
+    if (FAULT_FAILS(WORLD_GROUP))
+        TRY(status_fail(ST_DEVICE, "a fault was asked for"));
     TRY(m->failed);
     for (uint32_t i = 0; i < n; i++)
         TRY(cell_done(m, &done[i]));

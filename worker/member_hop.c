@@ -9,6 +9,10 @@
  * stream's, and no number of segments, layers and ranks can deadlock. */
 #include "worker/member_impl.h"
 
+#include <string.h>
+
+#include "base/fault.h"
+
 /* ----------------------------------------------------------------- out --- */
 
 void
@@ -100,11 +104,73 @@ place_hop(member *m, const hop_header *head, bool *ready)
     return hop_take(m->hop, &to);
 }
 
+/* The type of what hops, when all of it has one: states of an association are
+ * sums in F32, the rest is what is computed in. */
+static bool
+has_type(const member *m, const hop_header *head, kernel_type *type)
+{
+    const model_config *cfg = model_config_of(engine_model(m->e));
+
+    *type = engine_compute(m->e);
+    if (head->kind == HOP_X || *type == KERNEL_F32)
+        return true;
+    *type = KERNEL_F32;
+    return cfg->memory == CONFIG_MEMORY_ASSOC && !cfg->window;
+}
+
+/* By the bits: an exponent of all ones. */
+static bool
+is_finite(const uint8_t *data, size_t len, kernel_type type)
+{
+    uint32_t mask = type == KERNEL_F32    ? 0x7f800000
+                    : type == KERNEL_BF16 ? 0x7f80
+                                          : 0x7c00;
+    bool wide = type == KERNEL_F32;
+    bool bad = false;
+
+    for (size_t i = 0; wide && i < len / 4; i++) {
+        uint32_t word;
+        memcpy(&word, data + 4 * i, sizeof word);
+        bad |= (word & mask) == mask;
+    }
+    for (size_t i = 0; !wide && i < len / 2; i++) {
+        uint16_t word;
+        memcpy(&word, data + 2 * i, sizeof word);
+        bad |= (word & mask) == mask;
+    }
+    return !bad;
+}
+
+/* One broken number spoils all that is computed from it: the lead is told of
+ * the first, and ends the stream. */
+static status
+check_hop(member *m, const hop_header *head)
+{
+    member_stream *s = &m->stream[head->stream];
+    report r = {.kind = REPORT_SPOILED,
+                .stream = head->stream,
+                .seg = head->segment.seg,
+                .rank = m->place.rank};
+    uint8_t *data = hop_data(m->hop);
+    kernel_type type;
+
+    if (data == NULL || s->closing || s->spoiled)
+        return ST_OK;
+    if (FAULT_SPOILS(HOP_DATA))
+        memset(data, 0xff, sizeof(float));
+    if (!has_type(m, head, &type) || is_finite(data, (size_t)head->len, type))
+        return ST_OK;
+    s->spoiled = true;
+    return m->report(m->ctx, &r, NULL);
+}
+
 static status
 use_hop(member *m, const hop_header *head)
 {
     status st = ST_OK;
     member_stream *s = &m->stream[head->stream];
+
+    TRY(check_hop(m, head));
     if (head->kind == HOP_FIN) {
         s->fin = true;
     } else if (s->closing) {

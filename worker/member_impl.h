@@ -17,6 +17,7 @@ typedef struct member_stream {
     uint64_t n_fed;   /* segments of this rank */
     uint64_t end_seg; /* the first that is not written */
     bool prompt;
+    bool spoiled;     /* so was reported */
     uint64_t capture; /* 1 + the segment whose states are reported, 0: none */
 } member_stream;
 

@@ -130,6 +130,14 @@ write_state(const run_pass *p, const void *states)
     return run_files_state(p->opt->state, p->cfg, p->compute, &past, states);
 }
 
+static status
+spoiled(const world_event *ev)
+{
+    return status_fail(ST_NUMERIC,
+                       "segment %llu has numbers that are not finite",
+                       (unsigned long long)ev->seg);
+}
+
 static void
 score_event(void *ctx, const world_event *ev)
 {
@@ -150,6 +158,9 @@ score_event(void *ctx, const world_event *ev)
         break;
     case WORLD_EVENT_CLOSED:
         p->closed = true;
+        break;
+    case WORLD_EVENT_SPOILED:
+        note(p, spoiled(ev));
         break;
     case WORLD_EVENT_TOKEN:
     case WORLD_EVENT_SHARD:
@@ -215,6 +226,9 @@ answer_event(void *ctx, const world_event *ev)
         break;
     case WORLD_EVENT_CLOSED:
         p->closed = true;
+        break;
+    case WORLD_EVENT_SPOILED:
+        note(p, spoiled(ev));
         break;
     case WORLD_EVENT_SNAPSHOT:
     case WORLD_EVENT_SHARD:

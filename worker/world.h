@@ -23,7 +23,9 @@ typedef enum world_event_kind {
     WORLD_EVENT_TOKEN,
     WORLD_EVENT_SNAPSHOT, /* states of all layers, in layer order */
     WORLD_EVENT_SHARD,    /* the state of one layer after a captured segment */
-    WORLD_EVENT_CLOSED    /* the stream's id may be used again */
+    WORLD_EVENT_CLOSED,   /* the stream's id may be used again */
+    WORLD_EVENT_SPOILED   /* numbers of segment `seg` arrived at a rank that are
+                             not finite: what follows is worth nothing */
 } world_event_kind;
 
 typedef struct world_event {

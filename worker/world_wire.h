@@ -54,7 +54,8 @@ typedef enum report_kind {
     REPORT_TOKEN,
     REPORT_STATE, /* data: the state of `layer` */
     REPORT_SHARD, /* likewise, after segment `seg`, as it passed */
-    REPORT_CLOSED
+    REPORT_CLOSED,
+    REPORT_SPOILED /* what came of segment `seg` is no number any more */
 } report_kind;
 
 typedef struct report {

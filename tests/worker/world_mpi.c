@@ -167,6 +167,9 @@ on_event(void *ctx, const world_event *ev)
     case WORLD_EVENT_CLOSED:
         r->phase = PHASE_CLOSED;
         break;
+    case WORLD_EVENT_SPOILED:
+        CHECK(d, false);
+        break;
     }
 }
 
