@@ -108,9 +108,10 @@ class Place(unittest.TestCase):
 
     # ------------------------------------------------------------- daemon
     @classmethod
-    def start(cls, *flags, data="data", log="daemon.log", **environment):
+    def start(cls, *flags, data="data", log="daemon.log", program=BIN,
+              **environment):
         """Starts a longwaved and waits until it serves."""
-        command = [BIN / "longwaved", "--model", cls.model, "--listen",
+        command = [program / "longwaved", "--model", cls.model, "--listen",
                    cls.endpoint, "--listen-worlds", cls.worlds, "--data",
                    cls.dir / data, "--threads", "1", "--json", *flags]
         with open(cls.dir / log, "ab") as err:
