@@ -227,9 +227,10 @@ take_next(wavefront *w, uint32_t id, uint32_t room, bool *left)
     return 1;
 }
 
-/* Marks the cells of the next group in w->taken. */
+/* Marks the cells of the next group in w->taken; `only` NULL: of all streams.
+ */
 static void
-choose(wavefront *w)
+choose(wavefront *w, const bool *only)
 {
     bool sequential = w->cfg.order == WAVEFRONT_SEQUENTIAL;
     uint32_t room = sequential ? 1 : w->cfg.max_cell;
@@ -237,6 +238,8 @@ choose(wavefront *w)
     bool left = false;
     for (uint32_t i = 0; i < w->n_order && !left; i++) {
         uint32_t id = w->order[i];
+        if (only != NULL && !only[id])
+            continue;
         uint32_t n = sequential ? take_next(w, id, room, &left)
                                 : take(w, id, room, &left);
         if (n > 0 && head == UINT32_MAX)
@@ -252,8 +255,14 @@ choose(wavefront *w)
 uint32_t
 wavefront_pick(wavefront *w, wavefront_cell *cells)
 {
+    return wavefront_pick_only(w, NULL, cells);
+}
+
+uint32_t
+wavefront_pick_only(wavefront *w, const bool *only, wavefront_cell *cells)
+{
     ASSERT(w->n_group == 0);
-    choose(w);
+    choose(w, only);
     uint32_t n = 0;
     for (uint32_t layer = 0; layer < w->cfg.n_layer; layer++) {
         bool *taken = w->taken + (size_t)layer * w->cfg.n_stream;

@@ -71,7 +71,10 @@ void wavefront_release(wavefront *w, uint32_t id, uint64_t seg);
  * one cell per stream and layer.  Returns the number, 0 when nothing is ready.
  * The cells count as running until wavefront_done(); one group at a time. */
 uint32_t wavefront_pick(wavefront *w, wavefront_cell *cells);
-/* The picked group is done. */
+/* The same of the streams with only[id] set alone. */
+uint32_t wavefront_pick_only(wavefront *w, const bool *only,
+                             wavefront_cell *cells);
+/* The picked group is done; nothing without one. */
 void wavefront_done(wavefront *w);
 
 /* Of stream `id`: segments fed, done at every layer, and released. */

@@ -101,7 +101,7 @@ engine_new(engine **out, kernel_device *dev, model *m, const engine_config *cfg)
     TRY(make_wavefront(e));
     TRY(make_streams(e));
     TRY(make_buffers(e, dev));
-    TRY(engine_group_init(&e->group, e->config.max_cell));
+    TRY(engine_group_init(&e->group, &e->config, e->part->n_layer));
     TRY(engine_head_init(&e->head, e->config.n_stream));
     TRY(kernel_event_new(&e->event, dev));
     TRY(kernel_queue_new(&e->q, dev));
@@ -428,6 +428,43 @@ engine_release(engine *e, uint32_t id, uint64_t local_seg)
 
 /* ------------------------------------------------------------- groups --- */
 
+/* Whether single rows pass all layers in one launch: nobody has a part in
+ * them, and nobody looks at what is between. */
+static bool
+may_climb(const engine *e)
+{
+    return e->part->embed && e->part->head && !e->remote_state &&
+           e->sink.rows == NULL;
+}
+
+/* The rows of answers among the cells of the group, up to the last layer.  The
+ * queue keeps the order, so a cell counts as done once it is enqueued, and
+ * rows that are at one layer stay together. */
+static status
+climb(engine *e)
+{
+    engine_group *g = &e->group;
+    uint32_t n = 0, n_first = g->n_cell;
+    status st = ST_OK;
+
+    memset(g->climbs, 0, e->config.n_stream * sizeof *g->climbs);
+    for (uint32_t i = 0; i < n_first; i++) {
+        const engine_done *d = &g->done[i];
+        g->climbs[d->stream] = d->segment.frozen && d->segment.n_token == 1 &&
+                               d->layer + 1 < e->part->n_layer;
+    }
+    wavefront_done(e->w);
+    for (uint32_t layer = 1; layer < e->part->n_layer; layer++) {
+        n = wavefront_pick_only(e->w, g->climbs, g->picked);
+        if (n == 0)
+            break;
+        TRY(engine_group_run(e, n));
+        wavefront_done(e->w);
+    }
+fail:
+    return st;
+}
+
 status
 engine_launch(engine *e, uint32_t *n_cell)
 {
@@ -436,11 +473,14 @@ engine_launch(engine *e, uint32_t *n_cell)
     uint32_t n = wavefront_pick(e->w, e->group.picked);
     if (n > 0) {
         e->group.running = true;
+        e->group.n_cell = 0;
         TRY(engine_group_run(e, n));
+        if (may_climb(e))
+            TRY(climb(e));
         TRY(engine_head_launch(e));
         TRY(kernel_event_record(e->event, e->q));
     }
-    *n_cell = n;
+    *n_cell = n > 0 ? e->group.n_cell : 0;
 fail:
     return st;
 }

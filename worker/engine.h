@@ -166,8 +166,10 @@ memory_past engine_past_after(const engine_segment *segment);
 void engine_state_arrived(engine *e, uint32_t id, uint32_t layer);
 
 /* Enqueues the next group of every cell that can run; *n_cell = 0: nothing can.
- * One group at a time.  A CPU device computes inside, running the queue's
- * hook. */
+ * Where this rank has all layers, a frozen segment of one row passes all that
+ * are left to it, in groups of their own behind that one; they count as one
+ * group here.  One group at a time.  A CPU device computes inside, running the
+ * queue's hook. */
 status engine_launch(engine *e, uint32_t *n_cell) MUST_USE;
 /* Whether the launched group is done; never blocks. */
 status engine_poll(engine *e, bool *reached) MUST_USE;

@@ -7,14 +7,18 @@
 #include "worker/engine_impl.h"
 
 status
-engine_group_init(engine_group *g, uint32_t max_cell)
+engine_group_init(engine_group *g, const engine_config *cfg, uint32_t n_layer)
 {
+    size_t n = 0;
     status st = ST_OK;
-    TRY(mem_new(&g->picked, max_cell, sizeof *g->picked));
-    TRY(mem_new(&g->done, max_cell, sizeof *g->done));
-    TRY(mem_new(&g->cells, max_cell, sizeof *g->cells));
-    TRY(mem_new(&g->embed, max_cell, sizeof *g->embed));
-    TRY(mem_new(&g->done_of, max_cell, sizeof *g->done_of));
+    TRY(size_mul(&n, cfg->n_stream, n_layer));
+    TRY(size_add(&n, n, cfg->max_cell));
+    TRY(mem_new(&g->picked, cfg->max_cell, sizeof *g->picked));
+    TRY(mem_new(&g->done, n, sizeof *g->done));
+    TRY(mem_new(&g->cells, n, sizeof *g->cells));
+    TRY(mem_new(&g->embed, cfg->max_cell, sizeof *g->embed));
+    TRY(mem_new(&g->done_of, n, sizeof *g->done_of));
+    TRY(mem_new(&g->climbs, cfg->n_stream, sizeof *g->climbs));
 fail:
     return st;
 }
@@ -27,6 +31,7 @@ engine_group_fini(engine_group *g)
     mem_free(g->cells);
     mem_free(g->embed);
     mem_free(g->done_of);
+    mem_free(g->climbs);
     *g = (engine_group){0};
 }
 
@@ -55,41 +60,23 @@ count(engine *e, const kernel_cell *c)
     e->counts.flops += config_cell_flops(e->cfg, &cell);
 }
 
-/* Appends the cells that write, or the frozen ones, in the order picked. */
-static void
-append(engine *e, uint32_t n_cell, bool frozen)
+/* Appends the cells that write, or the frozen ones, of done[first ..], in the
+ * order picked; returns how many enter the model. */
+static uint32_t
+append(engine *e, uint32_t first, uint32_t end, bool frozen, uint32_t n_embed)
 {
     engine_group *g = &e->group;
-    for (uint32_t i = 0; i < n_cell; i++) {
+    for (uint32_t i = first; i < end; i++) {
         if ((g->done[i].segment.frozen != 0) != frozen)
             continue;
         kernel_cell c = cell_of(e, &g->done[i]);
         if (e->part->embed && c.layer == 0)
-            g->embed[g->n_embed++] = c;
+            g->embed[n_embed++] = c;
         count(e, &c);
         g->done_of[g->n_cell] = i;
         g->cells[g->n_cell++] = c;
     }
-}
-
-static void
-build(engine *e, uint32_t n_cell)
-{
-    engine_group *g = &e->group;
-    for (uint32_t i = 0; i < n_cell; i++) {
-        const wavefront_cell *p = &g->picked[i];
-        uint32_t slot = engine_slot(e, p->stream, p->seg);
-        g->done[i] = (engine_done){.stream = p->stream,
-                                   .layer = p->layer,
-                                   .local_seg = p->seg,
-                                   .segment = e->fed[slot].segment};
-    }
-    g->n_cell = 0;
-    g->n_embed = 0;
-    append(e, n_cell, false);
-    g->n_write = g->n_cell;
-    append(e, n_cell, true);
-    e->counts.n_group++;
+    return n_embed;
 }
 
 /* n values of the device's compute type at `rows`, widened in place. */
@@ -154,18 +141,38 @@ fail:
     return st;
 }
 
+/* What was picked, behind what is done of the picks before. */
+static void
+note(engine *e, uint32_t n_cell)
+{
+    engine_group *g = &e->group;
+    for (uint32_t i = 0; i < n_cell; i++) {
+        const wavefront_cell *p = &g->picked[i];
+        uint32_t slot = engine_slot(e, p->stream, p->seg);
+        g->done[g->n_cell + i] = (engine_done){.stream = p->stream,
+                                               .layer = p->layer,
+                                               .local_seg = p->seg,
+                                               .segment = e->fed[slot].segment};
+    }
+    e->counts.n_group++;
+}
+
 status
 engine_group_run(engine *e, uint32_t n_cell)
 {
     engine_group *g = &e->group;
+    uint32_t first = g->n_cell, end = first + n_cell;
     status st = ST_OK;
 
-    build(e, n_cell);
-    if (g->n_embed > 0)
+    note(e, n_cell);
+    uint32_t n_embed = append(e, first, end, false, 0);
+    uint32_t frozen = g->n_cell;
+    n_embed = append(e, first, end, true, n_embed);
+    if (n_embed > 0)
         TRY(model_embed(e->m, e->q, &e->buf.model, e->buf.ids, g->embed,
-                        g->n_embed));
-    TRY(run(e, 0, g->n_write, false));
-    TRY(run(e, g->n_write, g->n_cell, true));
+                        n_embed));
+    TRY(run(e, first, frozen, false));
+    TRY(run(e, frozen, end, true));
 fail:
     return st;
 }

@@ -17,14 +17,16 @@ typedef struct engine_fed {
     bool state_stays; /* its states are where the segment before it left them */
 } engine_fed;
 
-/* The group being run.  Arrays have room for the largest group. */
+/* The group being run, and behind it what single rows go on with until they
+ * have passed all layers (engine_launch()).  Arrays have room for both. */
 typedef struct engine_group {
-    wavefront_cell *picked;
-    engine_done *done;  /* in the order picked */
-    kernel_cell *cells; /* those that write first, then the frozen ones */
-    kernel_cell *embed; /* cells of the model's first layer */
-    uint32_t *done_of;  /* cell -> its place in `done` */
-    uint32_t n_cell, n_write, n_embed;
+    wavefront_cell *picked; /* the latest pick */
+    engine_done *done;      /* in the order picked */
+    kernel_cell *cells;     /* those that write first, then the frozen ones */
+    kernel_cell *embed;     /* cells of the model's first layer */
+    uint32_t *done_of;      /* cell -> its place in `done` */
+    bool *climbs;           /* [n_stream] whose single row goes on */
+    uint32_t n_cell;        /* of all picks */
     bool running;
 } engine_group;
 
@@ -66,9 +68,11 @@ uint32_t engine_state_item(const engine *e, uint32_t id, uint32_t layer);
 /* A segment, as its memory is asked about it. */
 memory_span engine_span(const engine_segment *segment);
 
-status engine_group_init(engine_group *g, uint32_t max_cell) MUST_USE;
+status engine_group_init(engine_group *g, const engine_config *cfg,
+                         uint32_t n_layer) MUST_USE;
 void engine_group_fini(engine_group *g);
-/* Turns group.picked[n_cell] into cells and enqueues them. */
+/* Turns group.picked[n_cell] into cells behind those of the picks before, and
+ * enqueues them. */
 status engine_group_run(engine *e, uint32_t n_cell) MUST_USE;
 
 status engine_head_init(engine_head *h, uint32_t n_stream) MUST_USE;

@@ -296,6 +296,41 @@ priorities(void **state)
     wavefront_free(w);
 }
 
+/* Streams that are not asked for keep their ready cells, and their turn. */
+static void
+only_some(void **state)
+{
+    const wavefront_config cfg = {
+        .n_stream = 3, .n_layer = 3, .n_slot = 2, .max_cell = 9};
+    const bool only[3] = {false, true, false}, none[3] = {false};
+    wavefront_cell cells[9];
+    wavefront *w = NULL;
+
+    (void)state;
+    EXPECT_OK(wavefront_new(&w, &cfg));
+    for (uint32_t id = 0; id < 3; id++) {
+        wavefront_open(w, id, 0);
+        wavefront_feed(w, id);
+    }
+    assert_int_equal(wavefront_pick(w, cells), 3);
+    wavefront_done(w);
+    wavefront_done(w); /* without a group: nothing */
+    for (uint32_t layer = 1; layer < 3; layer++) {
+        assert_int_equal(wavefront_pick_only(w, only, cells), 1);
+        assert_int_equal(cells[0].stream, 1);
+        assert_int_equal(cells[0].layer, layer);
+        wavefront_done(w);
+    }
+    assert_int_equal(wavefront_finished(w, 1), 1);
+    assert_int_equal(wavefront_pick_only(w, only, cells), 0);
+    assert_int_equal(wavefront_pick_only(w, none, cells), 0);
+    assert_int_equal(wavefront_pick(w, cells), 2);
+    assert_int_equal(cells[0].stream, 0);
+    assert_int_equal(cells[1].stream, 2);
+    assert_int_equal(cells[1].layer, 1);
+    wavefront_free(w);
+}
+
 static void
 refusals(void **state)
 {
@@ -339,9 +374,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_grids),
-        cmocka_unit_test(group_count),
-        cmocka_unit_test(priorities),
+        cmocka_unit_test(random_grids), cmocka_unit_test(group_count),
+        cmocka_unit_test(priorities),   cmocka_unit_test(only_some),
         cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
