@@ -9,15 +9,24 @@
 #include "base/mem.h"
 #include "base/option.h"
 #include "sched/segment.h"
-#include "worker/bench_run.h"
+#include "worker/bench_decode.h"
 #include "worker/draw.h"
 
-enum { MAX_TOKEN = 1 << 28, N_HOT = 5, N_SCHEDULE = 2, LARGE = 8192 };
+enum {
+    MAX_TOKEN = 1 << 28,
+    MAX_DECODE = 4096,
+    N_HOT = 5,
+    N_SCHEDULE = 2,
+    LARGE = 8192,
+    READ_CPU = 256 << 20,
+    READ_GPU = 2000 << 20
+};
 
 typedef struct bench {
     /* flags */
     const char *preset, *device, *schedule, *compute;
     uint64_t layers, d_model, segment, mem, tokens, threads, repeat;
+    uint64_t decode, jobs;
     const char *weights;
     bool json;
 
@@ -27,6 +36,9 @@ typedef struct bench {
     model_config cfg;
     int32_t *ids;
     double product; /* FLOP/s of the bare product */
+    double product_before, product_after;
+    double read; /* bytes/s read of the device's memory */
+    bench_decode_result answer;
     bench_run_result result[N_SCHEDULE];
     bool wanted[N_SCHEDULE];
 } bench;
@@ -51,7 +63,12 @@ static const char footer[] =
     "  + m (2 d w + 2 d d + 2 d + 4 g d + 4 g)  write\n"
     "\"of product\" is their rate beside that of [r, d] x [d, f] by the same\n"
     "threads, the best of 5 hot runs before or after; on a GPU beside that of\n"
-    "8192 x 8192 x 8192 for a second.";
+    "8192 x 8192 x 8192 for a second.  MB: device memory beside the "
+    "weights.\n\n"
+    "--decode: jobs that have read a segment answer a prompt of 16 tokens,\n"
+    "greedily; a step reads the weights once (not those of a write, and of "
+    "the\n"
+    "embedding a row) and A and z of each job.";
 
 /* ------------------------------------------------------------- options --- */
 
@@ -68,7 +85,8 @@ parse(bench *b, int argc, char **argv, bool *done)
                  .segment = 256,
                  .mem = 16,
                  .tokens = 16384,
-                 .repeat = 3};
+                 .repeat = 3,
+                 .jobs = 1};
     const option_entry entry[] = {
         {"preset", OPTION_TEXT, &b->preset, "NAME",
          "tiny, s256, s512, armt-llama-160m, -1b, -3b, -8b", 0, 0},
@@ -92,6 +110,10 @@ parse(bench *b, int argc, char **argv, bool *done)
         {"threads", OPTION_U64, &b->threads, "N", "0: all cores", 0, 1024},
         {"repeat", OPTION_U64, &b->repeat, "N", "timed runs", 1,
          BENCH_RUN_MAX_REPEAT},
+        {"decode", OPTION_U64, &b->decode, "N",
+         "instead: tokens of an answer, one step each", 0, MAX_DECODE},
+        {"jobs", OPTION_U64, &b->jobs, "N", "that answer together", 1,
+         BENCH_DECODE_MAX_JOB},
         {"json", OPTION_FLAG, &b->json, NULL, "one line of JSON", 0, 0}};
     const option_set set = {.program = "longwave-bench",
                             .summary = summary,
@@ -140,6 +162,9 @@ configure(bench *b)
     b->cfg.segment_size = (uint32_t)b->segment;
     b->cfg.n_mem = (uint32_t)b->mem;
     TRY(config_check(&b->cfg));
+    if (b->decode > 0 && b->tokens < b->segment + b->jobs)
+        TRY(status_fail(ST_ARG, "--decode needs as many --tokens as a segment "
+                                "and --jobs"));
 fail:
     return st;
 }
@@ -171,8 +196,41 @@ measure_product(bench *b)
     if (b->info.n_thread == 0) /* a GPU's rate is that of a large one */
         m = n = k = LARGE;
     status st = kernel_measure_linear(b->dev, m, n, k, N_HOT, &rate);
-    if (st == ST_OK && rate > b->product)
-        b->product = rate;
+    if (st != ST_OK)
+        return st;
+    b->product_before = b->product == 0 ? rate : b->product_before;
+    b->product_after = rate;
+    b->product = rate > b->product ? rate : b->product;
+    return ST_OK;
+}
+
+static status
+measure_read(bench *b)
+{
+    double rate = 0;
+    size_t bytes = b->info.n_thread == 0 ? READ_GPU : READ_CPU;
+    status st = kernel_measure_read(b->dev, bytes, &rate);
+    if (st == ST_OK && rate > b->read)
+        b->read = rate;
+    return st;
+}
+
+/* The step of an answer stands beside the read rate. */
+static status
+run_decode(bench *b)
+{
+    const bench_decode_args args = {.dev = b->dev,
+                                    .cfg = &b->cfg,
+                                    .ids = b->ids,
+                                    .n_id = b->tokens,
+                                    .n_job = (uint32_t)b->jobs,
+                                    .n_token = (uint32_t)b->decode,
+                                    .n_repeat = (uint32_t)b->repeat};
+    status st = ST_OK;
+    TRY(measure_read(b));
+    TRY(bench_decode(&b->answer, &args));
+    TRY(measure_read(b));
+fail:
     return st;
 }
 
@@ -205,6 +263,7 @@ run_all(bench *b)
         TRY(bench_run(&b->result[i], &args));
         TRY(measure_product(b));
     }
+    TRY(measure_read(b));
 fail:
     return st;
 }
@@ -213,7 +272,7 @@ fail:
 static bool
 same_states(const bench *b)
 {
-    if (!b->wanted[0] || !b->wanted[1])
+    if (b->decode > 0 || !b->wanted[0] || !b->wanted[1])
         return true;
     return memcmp(b->result[0].states, b->result[1].states,
                   b->result[0].states_bytes) == 0;
@@ -230,19 +289,65 @@ print_table(const bench *b)
            (unsigned long long)b->segment, (unsigned long long)b->mem,
            (unsigned long long)b->tokens,
            (unsigned long long)segment_count(b->tokens, b->cfg.segment_size));
-    printf("%s on %u cores; bare product %.1f GFLOP/s\n\n", b->info.name,
-           b->info.n_core, b->product * 1e-9);
-    printf("%-12s%10s%12s%10s%10s%12s%14s\n", "schedule", "seconds", "tokens/s",
-           "groups", "GFLOP/s", "of product", "state norm");
+    printf("%s on %u cores; bare product %.1f GFLOP/s (before %.1f, after "
+           "%.1f), reads %.1f GB/s\n\n",
+           b->info.name, b->info.n_core, b->product * 1e-9,
+           b->product_before * 1e-9, b->product_after * 1e-9, b->read * 1e-9);
+    printf("%-12s%10s%10s%12s%8s%10s%12s%14s%10s\n", "schedule", "seconds",
+           "warm-up", "tokens/s", "groups", "GFLOP/s", "of product",
+           "state norm", "MB");
     for (uint32_t i = 0; i < N_SCHEDULE; i++) {
         const bench_run_result *r = &b->result[i];
         if (!b->wanted[i])
             continue;
-        printf("%-12s%10.4f%12.0f%10llu%10.1f%11.1f%%%14.6g\n",
-               schedule_names[i], r->seconds, (double)b->tokens / r->seconds,
-               (unsigned long long)r->n_group, r->flops / r->seconds * 1e-9,
-               100 * r->flops / r->seconds / b->product, r->norm);
+        printf("%-12s%10.4f%10.4f%12.0f%8llu%10.1f%11.1f%%%14.6g%10.1f\n",
+               schedule_names[i], r->seconds, r->warm,
+               (double)b->tokens / r->seconds, (unsigned long long)r->n_group,
+               r->flops / r->seconds * 1e-9,
+               100 * r->flops / r->seconds / b->product, r->norm,
+               (double)(r->taken > 0 ? r->taken : r->bytes) * 1e-6);
     }
+}
+
+static double
+tokens_of(const bench *b)
+{
+    return (double)b->answer.n_step * (double)b->jobs / b->answer.seconds;
+}
+
+static double
+bytes_of(const bench *b)
+{
+    return b->answer.bytes * (double)b->answer.n_step / b->answer.seconds;
+}
+
+static void
+print_answer(const bench *b)
+{
+    printf("%s on %u cores; reads %.1f GB/s\n\n", b->info.name, b->info.n_core,
+           b->read * 1e-9);
+    printf("%llu jobs: %.1f tokens/s, %.4f ms a step of %.4f GB, %.1f GB/s: "
+           "%.1f%% of what the device reads; warm-up %.4f s\n",
+           (unsigned long long)b->jobs, tokens_of(b),
+           b->answer.seconds / (double)b->answer.n_step * 1e3,
+           b->answer.bytes * 1e-9, bytes_of(b) * 1e-9,
+           100 * bytes_of(b) / b->read, b->answer.warm);
+}
+
+static void
+add_answer(jsonout *j, const bench *b)
+{
+    jsonout_object(j, "decode");
+    jsonout_u64(j, "jobs", b->jobs);
+    jsonout_u64(j, "steps", b->answer.n_step);
+    jsonout_f64(j, "seconds", b->answer.seconds);
+    jsonout_f64(j, "warm_seconds", b->answer.warm);
+    jsonout_f64(j, "tokens_per_second", tokens_of(b));
+    jsonout_f64(j, "bytes_per_step", b->answer.bytes);
+    jsonout_f64(j, "bytes_per_second", bytes_of(b));
+    jsonout_f64(j, "fraction_of_read", bytes_of(b) / b->read);
+    jsonout_u64(j, "engine_bytes", b->answer.device_bytes);
+    jsonout_close_object(j);
 }
 
 static void
@@ -259,6 +364,8 @@ add_run(jsonout *j, const bench *b, uint32_t i)
     jsonout_f64(j, "fraction_of_product", r->flops / r->seconds / b->product);
     jsonout_f64(j, "state_norm", r->norm);
     jsonout_u64(j, "engine_bytes", r->bytes);
+    jsonout_u64(j, "device_bytes", r->taken);
+    jsonout_f64(j, "warm_seconds", r->warm);
     jsonout_close_object(j);
 }
 
@@ -281,9 +388,14 @@ print_json(const bench *b)
     jsonout_u64(&j, "threads", b->info.n_thread);
     jsonout_u64(&j, "cores", b->info.n_core);
     jsonout_f64(&j, "product_flops_per_second", b->product);
+    jsonout_f64(&j, "product_before", b->product_before);
+    jsonout_f64(&j, "product_after", b->product_after);
+    jsonout_f64(&j, "read_bytes_per_second", b->read);
+    if (b->decode > 0)
+        add_answer(&j, b);
     jsonout_array(&j, "runs");
     for (uint32_t i = 0; i < N_SCHEDULE; i++) {
-        if (b->wanted[i])
+        if (b->wanted[i] && b->decode == 0)
             add_run(&j, b, i);
     }
     jsonout_close_array(&j);
@@ -305,11 +417,16 @@ all(bench *b, int argc, char **argv)
     TRY(configure(b));
     TRY(open_device(b));
     TRY(make_ids(b));
-    TRY(run_all(b));
+    if (b->decode > 0)
+        TRY(run_decode(b));
+    else
+        TRY(run_all(b));
     if (!same_states(b))
         TRY(status_fail(ST_STATE, "the schedules left different states"));
     if (b->json)
         TRY(print_json(b));
+    else if (b->decode > 0)
+        print_answer(b);
     else
         print_table(b);
 fail:

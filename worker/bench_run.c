@@ -8,14 +8,12 @@
 #include "base/mem.h"
 #include "sched/segment.h"
 
-static status
-make_engine(engine **out, const bench_run_args *a)
+status
+bench_run_engine(engine **out, const bench_run_args *a,
+                 const engine_config *cfg)
 {
     weights_part part = {
         .n_layer = a->cfg->n_layer, .embed = true, .head = true};
-    engine_config cfg = {.place = {.n_layer = a->cfg->n_layer, .size = 1},
-                         .order = a->order,
-                         .n_stream = 1};
     weights *w = NULL;
     model *m = NULL;
     weights_types types;
@@ -31,9 +29,9 @@ make_engine(engine **out, const bench_run_args *a)
         weights_types_int8(&types, a->cfg);
     TRY(weights_new_typed(&w, a->dev, a->cfg, &part, &types));
     TRY(weights_randomize(w, 1));
-    TRY(model_new(&m, a->dev, a->cfg, w, a->cfg->n_layer));
+    TRY(model_new(&m, a->dev, a->cfg, w, a->cfg->n_layer * cfg->n_stream));
     w = NULL; /* the model's */
-    TRY(engine_new(out, a->dev, m, &cfg));
+    TRY(engine_new(out, a->dev, m, cfg));
     m = NULL; /* the engine's */
 fail:
     model_free(m);
@@ -91,8 +89,8 @@ fail:
 }
 
 /* Insertion sort: there are few. */
-static double
-median(double *x, uint32_t n)
+double
+bench_run_median(double *x, uint32_t n)
 {
     for (uint32_t i = 1; i < n; i++) {
         double value = x[i];
@@ -107,19 +105,19 @@ median(double *x, uint32_t n)
 static status
 time_runs(engine *e, const bench_run_args *a, bench_run_result *r)
 {
-    double seconds[BENCH_RUN_MAX_REPEAT] = {0}, warm = 0;
+    double seconds[BENCH_RUN_MAX_REPEAT] = {0};
     engine_counts before, after;
     status st = ST_OK;
 
     ASSERT(a->n_repeat > 0 && a->n_repeat <= BENCH_RUN_MAX_REPEAT);
-    TRY(run_once(e, a, &warm));
+    TRY(run_once(e, a, &r->warm));
     engine_counts_get(e, &before);
     for (uint32_t i = 0; i < a->n_repeat; i++) {
         engine_close(e, 0);
         TRY(run_once(e, a, &seconds[i]));
     }
     engine_counts_get(e, &after);
-    r->seconds = median(seconds, a->n_repeat);
+    r->seconds = bench_run_median(seconds, a->n_repeat);
     r->n_group = (after.n_group - before.n_group) / a->n_repeat;
     r->flops = (after.flops - before.flops) / a->n_repeat;
 fail:
@@ -158,15 +156,34 @@ fail:
     return st;
 }
 
+static size_t
+weights_of(const bench_run_args *a)
+{
+    weights_part part = {
+        .n_layer = a->cfg->n_layer, .embed = true, .head = true};
+    kernel_info info;
+
+    kernel_info_get(a->dev, &info);
+    return weights_bytes(a->cfg, &part, info.compute);
+}
+
 status
 bench_run(bench_run_result *out, const bench_run_args *args)
 {
+    engine_config cfg = {.place = {.n_layer = args->cfg->n_layer, .size = 1},
+                         .order = args->order,
+                         .n_stream = 1};
     bench_run_result r = {0};
     engine *e = NULL;
+    kernel_info before, after;
     status st = ST_OK;
 
-    TRY(make_engine(&e, args));
+    kernel_info_get(args->dev, &before);
+    TRY(bench_run_engine(&e, args, &cfg));
     TRY(time_runs(e, args, &r));
+    kernel_info_get(args->dev, &after);
+    if (before.n_thread == 0)
+        r.taken = before.memory_free - after.memory_free - weights_of(args);
     TRY(read_states(e, args, &r));
     r.bytes = engine_bytes(e);
     *out = r;

@@ -22,10 +22,13 @@ typedef struct bench_run_args {
 
 typedef struct bench_run_result {
     double seconds;   /* median of the repeats */
+    double warm;      /* seconds of the run before them, capture included */
     uint64_t n_group; /* of one run */
     double flops;     /* useful ones of one run, config_cell_flops() */
     double norm;      /* Frobenius norm of the last states */
-    size_t bytes;     /* of device memory beside the weights */
+    size_t bytes;     /* of device memory beside the weights, as counted */
+    size_t taken;     /* the same, as the device tells: all that is there when
+                         the runs are over, less the weights; 0 on a CPU */
     float *states;    /* of all layers; mem_free() */
     size_t states_bytes;
 } bench_run_result;
@@ -34,5 +37,11 @@ typedef struct bench_run_result {
  * head.  ST_STATE: states that are not finite, all zero or above
  * BENCH_RUN_MAX_RMS are no result. */
 status bench_run(bench_run_result *out, const bench_run_args *args) MUST_USE;
+
+/* For what else is timed on such a model (bench_decode.h): an engine with
+ * random weights, and a median, which sorts x[n]. */
+status bench_run_engine(engine **out, const bench_run_args *a,
+                        const engine_config *cfg) MUST_USE;
+double bench_run_median(double *x, uint32_t n);
 
 #endif
