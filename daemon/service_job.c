@@ -22,10 +22,12 @@ find(service *v, uint64_t id)
 }
 
 static void
-fail_later(holding *h, uint32_t attempt, status st, const char *text)
+fail_later(service *v, holding *h, uint32_t attempt, status st,
+           const char *text)
 {
     if (h->failed != ST_OK)
         return;
+    v->has_failed = true;
     h->failed = st;
     h->failed_attempt = attempt;
     (void)snprintf(h->text_of_failure, sizeof(h->text_of_failure), "%s", text);
@@ -114,7 +116,7 @@ service_job_open(service *v, const core_action *a)
     else
         st = disk_input_new(&h->file, v->writer, a->job->id);
     if (st != ST_OK)
-        fail_later(h, 0, st, status_text());
+        fail_later(v, h, 0, st, status_text());
 }
 
 void
@@ -134,7 +136,7 @@ service_job_input(service *v, const core_action *a)
                             a->job->received == a->job->bytes);
     }
     if (st != ST_OK)
-        fail_later(h, 0, st, status_text());
+        fail_later(v, h, 0, st, status_text());
 }
 
 void
@@ -225,7 +227,7 @@ service_job_prepare(service *v, const core_action *a)
         return;
     st = prepare(v, h, a);
     if (st != ST_OK)
-        fail_later(h, 0, st, status_text());
+        fail_later(v, h, 0, st, status_text());
 }
 
 static status
@@ -298,7 +300,7 @@ feed_failed(void *ctx, const feed_failure *f)
 
     if (!h)
         return;
-    fail_later(h, f->attempt, f->st, f->text);
+    fail_later(v, h, f->attempt, f->st, f->text);
     h->damaged = f->damaged;
 }
 
@@ -360,7 +362,7 @@ service_job_feed(service *v, const core_action *a)
         return;
     st = open_feed(v, h, a);
     if (st != ST_OK)
-        fail_later(h, a->job->attempt, st, status_text());
+        fail_later(v, h, a->job->attempt, st, status_text());
 }
 
 void
@@ -408,7 +410,7 @@ service_job_part(service *v, const core_action *a)
         return;
     st = add_part(v, h, a);
     if (st != ST_OK)
-        fail_later(h, a->job->attempt, st, status_text());
+        fail_later(v, h, a->job->attempt, st, status_text());
 }
 
 status
@@ -500,7 +502,7 @@ service_job_shard(service *v, const core_action *a)
         return;
     st = add_shard(v, h, a);
     if (st != ST_OK)
-        fail_later(h, a->job->attempt, st, status_text());
+        fail_later(v, h, a->job->attempt, st, status_text());
 }
 
 void
@@ -524,7 +526,7 @@ service_job_checkpoint(service *v, const disk_report *r)
 bool
 service_job_settle(service *v)
 {
-    for (holding *h = v->first; h; h = h->next) {
+    for (holding *h = v->has_failed ? v->first : NULL; h; h = h->next) {
         char text[sizeof(h->text_of_failure)];
         status st = h->failed;
         bool damaged = h->damaged;
@@ -540,5 +542,6 @@ service_job_settle(service *v)
             core_job_failed(v->core, h->job, h->failed_attempt, st, text);
         return true;
     }
+    v->has_failed = false;
     return false;
 }

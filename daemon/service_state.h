@@ -76,7 +76,8 @@ struct service {
     launch *launch;
     core *core;
     holding *first;
-    int signals; /* signalfd */
+    bool has_failed; /* perhaps one of these; none is looked for otherwise */
+    int signals;     /* signalfd */
     int timer;
     uint64_t leave_ns; /* shutting down since; 0: not */
     bool closing;      /* everything is stored */
