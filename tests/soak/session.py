@@ -141,9 +141,8 @@ class Session(Peer):
             got = self._one_message()
             if got:
                 return got
-            left = end - time.monotonic()
-            if left <= 0 or not select.select([self.socket], [], [],
-                                              left)[0]:
+            left = max(0, end - time.monotonic())
+            if not select.select([self.socket], [], [], left)[0]:
                 return None
             more = self.socket.recv(1 << 18)
             if not more:
