@@ -13,7 +13,8 @@
 enum { MAX_LAYER = 4, N_SEGMENT = 8, N_REPEAT = 3 };
 
 void
-plan_job_model(cost_model *out, const model_config *cfg, kernel_type type)
+plan_job_model(cost_model *out, const model_config *cfg, kernel_type type,
+               uint64_t n_token)
 {
     weights_part layer = {.n_layer = 1};
     weights_part ends = {.embed = true, .head = true};
@@ -23,17 +24,15 @@ plan_job_model(cost_model *out, const model_config *cfg, kernel_type type)
     uint32_t n_row = memory_rows(cfg, &span);
     const config_cell cell = {.n_row = n_row, .n_mem = cfg->n_mem};
 
-    *out = (cost_model){
-        .n_layer = cfg->n_layer,
-        .n_row = n_row,
-        .cell_flops = config_cell_flops(cfg, &cell),
-        .x_bytes =
-            (double)n_row * cfg->d_model * (double)kernel_type_size(type),
-        /* Of two segments, which is all of a state that does not grow. */
-        .state_bytes =
-            (double)memory_state_room(cfg, type, 2 * (uint64_t)n_row),
-        .layer_bytes = (double)weights_bytes(cfg, &layer, type),
-        .ends_bytes = (double)weights_bytes(cfg, &ends, type)};
+    *out = (cost_model){.n_layer = cfg->n_layer,
+                        .n_row = n_row,
+                        .cell_flops = config_cell_flops(cfg, &cell),
+                        .x_bytes = (double)n_row * cfg->d_model *
+                                   (double)kernel_type_size(type),
+                        .state_bytes =
+                            (double)memory_state_room(cfg, type, n_token),
+                        .layer_bytes = (double)weights_bytes(cfg, &layer, type),
+                        .ends_bytes = (double)weights_bytes(cfg, &ends, type)};
 }
 
 static status

@@ -7,8 +7,11 @@
 #include "model/config.h"
 #include "sched/cost.h"
 
-/* The cost of a model's cells with weights and hidden states in `type`. */
-void plan_job_model(cost_model *out, const model_config *cfg, kernel_type type);
+/* The cost of a model's cells with weights and hidden states in `type`.  A
+ * state that grows is counted as it is after n_token tokens, from the start:
+ * room for it is kept. */
+void plan_job_model(cost_model *out, const model_config *cfg, kernel_type type,
+                    uint64_t n_token);
 
 /* This machine as a cluster of n_rank ranks of n_thread threads on one node:
  * their rate and what fills them from two short runs of a model of this shape

@@ -43,6 +43,28 @@ class Plan(unittest.TestCase):
         self.assertEqual(segments["ranks_per_world"], 4)
         self.assertEqual(segments["bytes_moved"], 99 * 4 * 384 * 257 * 4)
 
+    def test_a_state_that_grows_is_counted_whole(self):
+        config = {"model_type": "llama", "vocab_size": 100, "hidden_size": 32,
+                  "intermediate_size": 64, "num_hidden_layers": 3,
+                  "num_attention_heads": 4, "num_key_value_heads": 2,
+                  "rms_norm_eps": 1e-5, "segment_size": 64}
+        used = []
+        with tempfile.TemporaryDirectory() as model:
+            with open(os.path.join(model, "config.json"), "w",
+                      encoding="utf-8") as out:
+                json.dump(config, out)
+            for tokens in (6400, 64000):
+                done = subprocess.run(
+                    [PROGRAM, "--model", model, "--type", "f32", "--ranks",
+                     "1", "--tokens", str(tokens), "--streams", "2",
+                     "--json"], capture_output=True, text=True, timeout=60)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                row = json.loads(done.stdout)["plans"][0]
+                used.append(row["memory_bytes_per_rank"])
+        # Streams, layers, keys and values of two heads of 8 numbers.
+        self.assertEqual(used[1] - used[0],
+                         2 * 3 * (2 * 2 * 8 * 4) * (64000 - 6400))
+
     def test_the_path_is_the_time(self):
         for row in plans("--ranks", "4", "--documents", "5")["plans"]:
             self.assertAlmostEqual(sum(row["path"].values()) / row["seconds"],
