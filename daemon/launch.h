@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "model/config.h"
 
 typedef struct launch launch;
 
@@ -19,6 +20,7 @@ typedef struct launch_setup {
     const char *command; /* for /bin/sh -c; NULL: mpirun of `workers` ranks */
     uint32_t workers;
     const char *model, *endpoint, *device, *placement, *weights;
+    config_given given;   /* beside config.json */
     uint32_t threads;     /* 0: the worker's own default */
     uint64_t max_context; /* as it */
     uint64_t start_ms;    /* until it must have joined; 0: any time */

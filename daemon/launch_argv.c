@@ -129,13 +129,30 @@ is_ours(const char *variable)
         "LONGWAVE_LAUNCH_TOKEN=", "LONGWAVE_DEVICE=",
         "LONGWAVE_PLACEMENT=",    "LONGWAVE_THREADS=",
         "LONGWAVE_WEIGHTS=",      "LONGWAVE_MAX_CONTEXT=",
-        "LONGWAVE_KEY=",          "LONGWAVE_SERVER_KEY=",
+        "LONGWAVE_KEY=",          "LONGWAVE_SEGMENT=",
+        "LONGWAVE_KEY_NORM=",     "LONGWAVE_LORA_ALPHA=",
+        "LONGWAVE_SERVER_KEY=",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
         if (strncmp(variable, names[i], strlen(names[i])) == 0)
             return true;
     return false;
+}
+
+static status
+given(text_list *list, const config_given *g)
+{
+    status st = ST_OK;
+
+    if (g->segment_size > 0)
+        TRY(add(list, "LONGWAVE_SEGMENT=%" PRIu64, g->segment_size));
+    if (g->key_norm)
+        TRY(add(list, "LONGWAVE_KEY_NORM=%s", g->key_norm));
+    if (g->lora_alpha != 0)
+        TRY(add(list, "LONGWAVE_LORA_ALPHA=%.17g", g->lora_alpha));
+fail:
+    return st;
 }
 
 /* What --launch commands and ranks read instead of flags. */
@@ -164,6 +181,7 @@ environment(text_list *list, const launch_setup *s, const char *place,
         TRY(add(list, "LONGWAVE_WEIGHTS=%s", s->weights));
     if (s->max_context > 0)
         TRY(add(list, "LONGWAVE_MAX_CONTEXT=%" PRIu64, s->max_context));
+    TRY(given(list, &s->given));
     if (s->key) {
         TRY(add(list, "LONGWAVE_KEY=%s", s->key));
         TRY(add(list, "LONGWAVE_SERVER_KEY=%s", s->key));

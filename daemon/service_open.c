@@ -54,7 +54,7 @@ open_model(service *v)
 {
     status st;
 
-    TRY(config_load(&v->model, v->set->model));
+    TRY(config_load_given(&v->model, v->set->model, &v->set->given));
     if (v->model.align != CONFIG_ALIGN_LEFT)
         TRY(status_fail(ST_UNSUPPORTED,
                         "segment_alignment other than \"left\" is not "
@@ -210,7 +210,7 @@ open_core(service *v)
 
     for (int i = 0; i < FINGERPRINT_N_VARIANT; i++)
         TRY(fingerprint_read(cfg.fingerprint[i], &n_file, v->set->model,
-                             (fingerprint_variant)i));
+                             (fingerprint_variant)i, &v->set->given));
     /* A head node may lack the weights. */
     cfg.n_fingerprint = n_file > 0 ? FINGERPRINT_N_VARIANT : 0;
     memcpy(cfg.eos, v->model.eos, sizeof(cfg.eos));
@@ -271,6 +271,7 @@ open_launch(service *v)
         .device = v->set->device,
         .placement = v->set->placement,
         .weights = v->set->weights,
+        .given = v->set->given,
         .threads = (uint32_t)v->set->threads,
         .max_context = v->set->max_context,
         .key = v->set->key,

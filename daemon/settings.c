@@ -22,7 +22,7 @@ static const char FOOTER[] =
     "TCP endpoint needs --key and --authorized; without them loopback needs\n"
     "--allow-local-users, and any other address is refused (exit status 78).";
 
-enum { N_LIMIT = 7, N_DURABILITY = 8, N_OWN = 19 };
+enum { N_LIMIT = 7, N_DURABILITY = 8, N_OWN = 19, N_GIVEN = 4 };
 
 static void
 limits(settings *s, option_entry out[N_LIMIT])
@@ -81,10 +81,27 @@ durability(settings *s, option_entry out[N_DURABILITY])
     memcpy(out, entry, sizeof(entry));
 }
 
+static void
+given(settings *s, option_entry out[N_GIVEN])
+{
+    const option_entry entry[N_GIVEN] = {
+        {"In place of config.json, for the worlds too", OPTION_HEAD, NULL, NULL,
+         NULL, 0, 0},
+        {"segment", OPTION_U64, &s->given.segment_size, "TOKENS",
+         "of a segment", 0, 1 << 20},
+        {"key-norm", OPTION_TEXT, &s->given.key_norm, "HOW", "none or l2", 0,
+         0},
+        {"lora-alpha", OPTION_F64, &s->given.lora_alpha, "X", "of LoRA parts",
+         0, 1e6},
+    };
+
+    memcpy(out, entry, sizeof(entry));
+}
+
 static status
 parse(settings *s, int argc, char **argv, bool *done)
 {
-    option_entry entry[N_OWN + N_LIMIT + N_DURABILITY] = {
+    option_entry entry[N_OWN + N_GIVEN + N_LIMIT + N_DURABILITY] = {
         {"model", OPTION_TEXT, &s->model, "DIR",
          "model directory: config.json, *.safetensors, tokenizer.json", 0, 0},
         {"workers", OPTION_U64, &s->workers, "N",
@@ -135,8 +152,9 @@ parse(settings *s, int argc, char **argv, bool *done)
                             .n_entry = sizeof(entry) / sizeof(*entry)};
     size_t n_argument = 0;
 
-    limits(s, entry + N_OWN);
-    durability(s, entry + N_OWN + N_LIMIT);
+    given(s, entry + N_OWN);
+    limits(s, entry + N_OWN + N_GIVEN);
+    durability(s, entry + N_OWN + N_GIVEN + N_LIMIT);
     return option_parse(&set, argc, argv, NULL, &n_argument, done);
 }
 

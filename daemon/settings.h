@@ -7,10 +7,12 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "model/config.h"
 
 typedef struct settings {
     const char *model, *device, *placement, *weights, *launch;
     const char *template;                      /* as template_open() takes it */
+    config_given given;                        /* beside config.json */
     const char *listen, *listen_worlds, *data; /* never NULL after parsing */
     const char *key, *authorized;              /* files, NULL: none */
     bool allow_local_users, verbose, json;

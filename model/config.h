@@ -161,6 +161,18 @@ float config_rope_scale(const model_config *cfg);
  * config.json.  ST_UNSUPPORTED: a known option that is not built, by name. */
 status config_load(model_config *out, const char *dir) MUST_USE;
 
+/* What somebody says beside the files, and which then wins; 0 or NULL: nothing.
+ * What config.json must say may be said here. */
+typedef struct config_given {
+    uint64_t segment_size;
+    const char *key_norm; /* "none", "l2": of an associative memory alone */
+    double lora_alpha;
+} config_given;
+
+/* config_load() with what is given; NULL: nothing is. */
+status config_load_given(model_config *out, const char *dir,
+                         const config_given *given) MUST_USE;
+
 /* The same from text; `what` names the source in messages. */
 status config_parse(model_config *out, const char *text, size_t len,
                     const char *what) MUST_USE;

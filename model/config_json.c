@@ -118,13 +118,16 @@ fail:
 }
 
 static status
-parse(model_config *out, const char *text, size_t len, const char *what)
+parse(model_config *out, const char *text, size_t len, const char *what,
+      const config_given *given)
 {
     model_config cfg = {.bos = -1};
     config_reader r = {.what = what};
     json_doc *doc = NULL;
     status st;
 
+    if (given)
+        r.given = *given;
     TRY(json_parse(&doc, text, len, what));
     r.top = json_root(doc);
     TRY(json_is_object(r.top) ? read_all(&r, &cfg)
@@ -142,7 +145,7 @@ config_parse(model_config *out, const char *text, size_t len, const char *what)
     model_config cfg;
     status st;
 
-    TRY(parse(&cfg, text, len, what));
+    TRY(parse(&cfg, text, len, what, NULL));
     TRY(config_check(&cfg));
     *out = cfg;
     return ST_OK;
@@ -207,8 +210,28 @@ fail:
     return st;
 }
 
+/* What no file can take back. */
+static status
+apply(model_config *cfg, const config_given *given)
+{
+    if (!given)
+        return ST_OK;
+    if (given->lora_alpha != 0)
+        cfg->lora_alpha = given->lora_alpha;
+    if (given->key_norm && cfg->memory != CONFIG_MEMORY_ASSOC)
+        return status_fail(ST_ARG, "key_norm is of an associative memory, "
+                                   "which this model does not have");
+    return ST_OK;
+}
+
 status
 config_load(model_config *out, const char *dir)
+{
+    return config_load_given(out, dir, NULL);
+}
+
+status
+config_load_given(model_config *out, const char *dir, const config_given *given)
 {
     model_config cfg;
     char *path = NULL;
@@ -218,9 +241,10 @@ config_load(model_config *out, const char *dir)
 
     TRY(file_join(&path, dir, "config.json"));
     TRY(file_read(&text, &len, path, MAX_BYTES));
-    TRY(parse(&cfg, text, len, "config.json"));
+    TRY(parse(&cfg, text, len, "config.json", given));
     TRY(load_beside(&cfg, dir, "generation_config.json", read_generation_file));
     TRY(load_beside(&cfg, dir, "adapter_config.json", read_adapter_file));
+    TRY(apply(&cfg, given));
     TRY(config_check(&cfg));
     *out = cfg;
 

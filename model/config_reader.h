@@ -15,6 +15,7 @@ typedef struct config_reader {
     const char *what; /* of messages */
     const json *top;  /* the wrapper's fields */
     const json *base; /* the base model's: `top` itself without a wrapper */
+    config_given given;
 } config_reader;
 
 /* "`what`: `name` must be `expected`", ST_ARG. */

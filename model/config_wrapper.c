@@ -117,6 +117,27 @@ fail:
     return st;
 }
 
+/* *size has the default; `need`: there is none. */
+static status
+read_segment(const config_reader *r, bool need, uint32_t *size)
+{
+    uint64_t given = r->given.segment_size;
+    status st;
+
+    if (given > UINT32_MAX)
+        return status_fail(ST_ARG, "segments of %llu tokens",
+                           (unsigned long long)given);
+    if (need && given == 0)
+        TRY(config_need_u32(r, r->top, "segment_size", size));
+    else
+        TRY(config_get_u32(r, r->top, "segment_size", size));
+    if (given > 0)
+        *size = (uint32_t)given;
+
+fail:
+    return st;
+}
+
 static status
 read_assoc(const config_reader *r, model_config *cfg)
 {
@@ -125,7 +146,7 @@ read_assoc(const config_reader *r, model_config *cfg)
 
     TRY(config_get_u32(r, r->top, "num_mem_tokens", &cfg->n_mem));
     TRY(config_get_u32(r, r->top, "d_mem", &cfg->d_mem));
-    TRY(config_get_u32(r, r->top, "segment_size", &cfg->segment_size));
+    TRY(read_segment(r, false, &cfg->segment_size));
     TRY(config_get_u32(r, r->top, "n_heads", &cfg->n_mem_head));
     TRY(config_get_bool(r, r->top, "correction", &cfg->correction));
     TRY(config_get_bool(r, r->top, "use_denom", &cfg->denom));
@@ -155,6 +176,8 @@ read_armt(config_reader *r, const char *norm, model_config *cfg)
     cfg->correction = cfg->denom = true;
     TRY(read_assoc(r, cfg));
     TRY(config_get_text(r, r->top, "key_norm", &norm));
+    if (r->given.key_norm)
+        norm = r->given.key_norm;
     cfg->l2_norm = strcmp(norm, "l2") == 0;
     if (!cfg->l2_norm && strcmp(norm, "none") != 0)
         return config_refuse(r, "key_norm", norm);
@@ -183,7 +206,9 @@ read_raw(config_reader *r, model_config *cfg)
     size_t len = 0;
 
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
-        if (!json_is_null(json_get(r->top, needed[i])))
+        if (!json_is_null(json_get(r->top, needed[i])) ||
+            (r->given.segment_size > 0 &&
+             strcmp(needed[i], "segment_size") == 0))
             continue;
         int n = snprintf(list + len, sizeof list - len, "%s%s",
                          len > 0 ? ", " : "", needed[i]);
@@ -207,7 +232,7 @@ read_rmt(config_reader *r, model_config *cfg)
 
     cfg->memory = CONFIG_MEMORY_TOKENS;
     TRY(config_need_u32(r, r->top, "num_mem_tokens", &cfg->n_mem));
-    TRY(config_need_u32(r, r->top, "segment_size", &cfg->segment_size));
+    TRY(read_segment(r, true, &cfg->segment_size));
     TRY(read_align(r, &cfg->align));
     TRY(read_generation(r, false, &cfg->generation));
     if (cfg->generation != CONFIG_FROZEN)
@@ -227,7 +252,7 @@ read_alone(config_reader *r, model_config *cfg)
 
     cfg->memory = CONFIG_MEMORY_CACHE;
     cfg->segment_size = BASE_SEGMENT;
-    TRY(config_get_u32(r, r->top, "segment_size", &cfg->segment_size));
+    TRY(read_segment(r, false, &cfg->segment_size));
     r->base = r->top;
 
 fail:

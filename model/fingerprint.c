@@ -29,19 +29,37 @@ by_name(const struct dirent **a, const struct dirent **b)
 }
 
 static status
-add_config(hash *h, const char *dir)
+add_config(hash *h, const char *dir, const char *name)
 {
     char *path = NULL, *text = NULL;
     size_t len = 0;
     status st = ST_OK;
 
-    TRY(file_join(&path, dir, "config.json"));
+    TRY(file_join(&path, dir, name));
     TRY(file_read(&text, &len, path, MAX_CONFIG));
     uint64_t size = len;
     hash_add(h, &size, sizeof size);
     hash_add(h, text, len);
 fail:
     mem_free(text);
+    mem_free(path);
+    return st;
+}
+
+/* What lies beside config.json and changes results. */
+static status
+add_adapter(hash *h, const char *dir)
+{
+    static const char name[] = "adapter_config.json";
+    char *path = NULL;
+    status st = ST_OK;
+
+    TRY(file_join(&path, dir, name));
+    if (file_exists(path)) {
+        hash_add(h, name, sizeof name);
+        TRY(add_config(h, dir, name));
+    }
+fail:
     mem_free(path);
     return st;
 }
@@ -79,9 +97,26 @@ fail:
     return st;
 }
 
+static void
+add_given(hash *h, const config_given *g)
+{
+    if (g->segment_size > 0) {
+        hash_add(h, "segment", sizeof "segment");
+        hash_add(h, &g->segment_size, sizeof g->segment_size);
+    }
+    if (g->key_norm != NULL) {
+        hash_add(h, "key_norm", sizeof "key_norm");
+        hash_add(h, g->key_norm, strlen(g->key_norm) + 1);
+    }
+    if (g->lora_alpha != 0) {
+        hash_add(h, "lora_alpha", sizeof "lora_alpha");
+        hash_add(h, &g->lora_alpha, sizeof g->lora_alpha);
+    }
+}
+
 status
 fingerprint_read(uint8_t out[32], size_t *n_file, const char *dir,
-                 fingerprint_variant variant)
+                 fingerprint_variant variant, const config_given *given)
 {
     struct dirent **entry = NULL;
     hash h;
@@ -92,11 +127,14 @@ fingerprint_read(uint8_t out[32], size_t *n_file, const char *dir,
     if (n < 0)
         return status_fail(ST_NOTFOUND, "cannot list %s: %s", dir,
                            strerror(errno));
-    TRY(add_config(&h, dir));
+    TRY(add_config(&h, dir, "config.json"));
+    TRY(add_adapter(&h, dir));
     for (int i = 0; i < n; i++)
         TRY(add_file(&h, dir, entry[i]->d_name));
     if (variant == FINGERPRINT_INT8)
         hash_add(&h, "int8", 4);
+    if (given != NULL)
+        add_given(&h, given);
     hash_end(&h, out);
     if (n_file != NULL)
         *n_file = (size_t)n;

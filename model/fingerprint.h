@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "model/config.h"
 
 /* How the weights run: in 8 bits it is another model. */
 typedef enum fingerprint_variant {
@@ -16,11 +17,14 @@ typedef enum fingerprint_variant {
     FINGERPRINT_N_VARIANT
 } fingerprint_variant;
 
-/* BLAKE2b-256 over config.json and, of every safetensors file in name order,
- * its size, its header and samples of its data (fine-tuned models of one shape
- * differ in nothing else); 32 bytes.  *n_file: the safetensors files (NULL: not
- * asked); without one it is of config.json alone. */
+/* BLAKE2b-256 over config.json, adapter_config.json if it is there and, of
+ * every safetensors file in name order, its size, its header and samples of its
+ * data (fine-tuned models of one shape differ in nothing else); 32 bytes.
+ * *n_file: the safetensors files (NULL: not asked); without one it is of
+ * config.json alone.  `given` beside the files (NULL: nothing) makes another
+ * model, too. */
 status fingerprint_read(uint8_t out[32], size_t *n_file, const char *dir,
-                        fingerprint_variant variant) MUST_USE;
+                        fingerprint_variant variant,
+                        const config_given *given) MUST_USE;
 
 #endif

@@ -272,9 +272,10 @@ fail:
 }
 
 status
-weights_fingerprint(uint8_t out[32], const char *dir, weights_want want)
+weights_fingerprint(uint8_t out[32], const char *dir, weights_want want,
+                    const config_given *given)
 {
-    return fingerprint_read(out, NULL, dir,
-                            want == WEIGHTS_INT8 ? FINGERPRINT_INT8
-                                                 : FINGERPRINT_STORED);
+    return fingerprint_read(
+        out, NULL, dir,
+        want == WEIGHTS_INT8 ? FINGERPRINT_INT8 : FINGERPRINT_STORED, given);
 }

@@ -136,7 +136,7 @@ status weights_open(weights **out, kernel_device *dev, const model_config *cfg,
                     weights_want want) MUST_USE;
 
 /* fingerprint_read() of the model as it runs; 32 bytes. */
-status weights_fingerprint(uint8_t out[32], const char *dir,
-                           weights_want want) MUST_USE;
+status weights_fingerprint(uint8_t out[32], const char *dir, weights_want want,
+                           const config_given *given) MUST_USE;
 
 #endif

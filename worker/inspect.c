@@ -304,7 +304,7 @@ inspect_run(const setup *s, const run_options *opt)
     facts f = {.cfg = &cfg};
     status st = ST_OK;
 
-    TRY(config_load(&cfg, s->opt.model));
+    TRY(config_load_given(&cfg, s->opt.model, &s->opt.given));
     TRY(checkpoint_open(&f.file, &cfg, s->opt.model));
     checkpoint_types(&f.file, &f.stored, KERNEL_F32, WEIGHTS_STORED);
     checkpoint_types(&f.file, &f.int8, KERNEL_F32, WEIGHTS_INT8);

@@ -14,6 +14,7 @@
 /* Cells of several streams that go into one group: enough to fill any number
  * of cores, and few enough for the scratch of a GPU. */
 enum { MAX_CELL = 64 };
+enum { N_GIVEN = 3 };
 
 status
 setup_agree(const setup *s, status st)
@@ -51,6 +52,30 @@ fail:
     return st;
 }
 
+static void
+given_entries(config_given *g, option_entry out[N_GIVEN])
+{
+    const option_entry entry[N_GIVEN] = {
+        {.name = "segment",
+         .kind = OPTION_U64,
+         .value = &g->segment_size,
+         .argument = "TOKENS",
+         .help = "of a segment, in place of config.json's",
+         .max = 1 << 20},
+        {.name = "key-norm",
+         .kind = OPTION_TEXT,
+         .value = &g->key_norm,
+         .argument = "HOW",
+         .help = "none or l2, in place of config.json's"},
+        {.name = "lora-alpha",
+         .kind = OPTION_F64,
+         .value = &g->lora_alpha,
+         .argument = "X",
+         .help = "of LoRA parts, in place of the files'",
+         .max = 1e6}};
+    memcpy(out, entry, sizeof entry);
+}
+
 void
 setup_entries(setup *s, option_entry out[SETUP_N_OPTION])
 {
@@ -59,7 +84,7 @@ setup_entries(setup *s, option_entry out[SETUP_N_OPTION])
                          .placement = "auto",
                          .schedule = "diagonal",
                          .weights = "stored"};
-    const option_entry entry[SETUP_N_OPTION] = {
+    const option_entry entry[SETUP_N_OPTION - N_GIVEN] = {
         {.name = "model",
          .kind = OPTION_TEXT,
          .value = &o->model,
@@ -96,6 +121,7 @@ setup_entries(setup *s, option_entry out[SETUP_N_OPTION])
          .value = &o->verbose,
          .help = "say more on stderr"}};
     memcpy(out, entry, sizeof entry);
+    given_entries(&o->given, out + SETUP_N_OPTION - N_GIVEN);
 }
 
 status
@@ -136,7 +162,7 @@ read_model(setup *s)
 
     TRY(parse_schedule(&s->order, s->opt.schedule));
     TRY(weights_want_parse(&s->want, s->opt.weights));
-    TRY(config_load(&s->cfg, s->opt.model));
+    TRY(config_load_given(&s->cfg, s->opt.model, &s->opt.given));
     const memory *mem = memory_of(&s->cfg);
     s->place = (place){
         .n_layer = s->cfg.n_layer, .size = size, .rank = comm_rank(s->comm)};
@@ -189,7 +215,7 @@ static status
 compare(setup *s)
 {
     uint8_t hash[32];
-    status st = weights_fingerprint(hash, s->opt.model, s->want);
+    status st = weights_fingerprint(hash, s->opt.model, s->want, &s->opt.given);
     uint32_t way[2] = {(uint32_t)s->place.kind, (uint32_t)s->order};
 
     TRY(setup_agree(s, st));

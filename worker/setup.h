@@ -18,11 +18,12 @@
 /* The flags that the programs share. */
 typedef struct setup_options {
     const char *model, *device, *placement, *schedule, *weights;
+    config_given given;
     uint64_t threads;
     bool verbose;
 } setup_options;
 
-enum { SETUP_N_OPTION = 7 };
+enum { SETUP_N_OPTION = 10 };
 
 typedef struct setup {
     const char *program;

@@ -248,6 +248,7 @@ mpirun_gets_its_flags(void **state)
                           .placement = "segments",
                           .weights = "int8",
                           .max_context = 500,
+                          .given = {32, "none", 0.5},
                           .threads = 3};
     launch_argv *a;
 
@@ -266,6 +267,9 @@ mpirun_gets_its_flags(void **state)
     assert_true(has(launch_argv_list(a), "/a/place"));
     assert_true(has(launch_argv_environment(a), "LONGWAVE_WEIGHTS=int8"));
     assert_true(has(launch_argv_environment(a), "LONGWAVE_MAX_CONTEXT=500"));
+    assert_true(has(launch_argv_environment(a), "LONGWAVE_SEGMENT=32"));
+    assert_true(has(launch_argv_environment(a), "LONGWAVE_KEY_NORM=none"));
+    assert_true(has(launch_argv_environment(a), "LONGWAVE_LORA_ALPHA=0.5"));
     assert_true(has(launch_argv_environment(a), "LONGWAVE_LAUNCH_TOKEN=77"));
     launch_argv_free(a);
 }

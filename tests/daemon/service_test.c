@@ -243,7 +243,7 @@ hello(const scene *s)
     m.u.hello.version = m.u.hello.model_dir = m.u.hello.placement = word;
     m.u.hello.device = m.u.hello.device_name = word;
     EXPECT_OK(fingerprint_read(m.u.hello.fingerprint, NULL, MODEL,
-                               FINGERPRINT_STORED));
+                               FINGERPRINT_STORED, NULL));
     m.u.hello.ranks = m.u.hello.threads = 1;
     m.u.hello.n_layer = s->model.n_layer;
     m.u.hello.segment_size = s->model.segment_size;
@@ -279,8 +279,8 @@ make_snapshot(const scene *s, uint64_t n, float scale)
     uint8_t *data;
     size_t count = s->model.n_layer * FLOATS;
 
-    EXPECT_OK(
-        fingerprint_read(info.fingerprint, NULL, MODEL, FINGERPRINT_STORED));
+    EXPECT_OK(fingerprint_read(info.fingerprint, NULL, MODEL,
+                               FINGERPRINT_STORED, NULL));
     EXPECT_OK(mem_new(&data, snapshot_size(s), 1));
     for (size_t i = 0; i < count; i++) {
         float value = (float)i * scale;

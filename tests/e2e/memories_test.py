@@ -98,5 +98,27 @@ class Gpt2(Kind):
                      says="has room for 512")
 
 
+class Given(Place):
+    """What is said beside config.json makes another model."""
+
+    def test_flags(self):
+        flags = ("--segment", "8", "--key-norm", "none")
+        daemon = self.start("--workers", "1", *flags)
+        text = text_of(10 * SEGMENT)
+        self.assertEqual(self.add("d", text)["segments"],
+                         (len(text) + 1 + 7) // 8)
+        expected = self.run_alone(text, QUESTIONS[1], *flags)
+        self.assertEqual(self.ask("d", QUESTIONS[1])["generated_ids"],
+                         expected)
+        self.assertNotEqual(self.run_alone(text, QUESTIONS[1]), expected)
+        self.assertEqual(self.start_world(1).wait(60), 2)
+        self.assertIn("another model",
+                      (self.dir / "world.log").read_text())
+        self.assertEqual(self.start_world(1, "--segment", "8").wait(60), 2)
+        self.assertIn("another checkpoint",
+                      (self.dir / "world.log").read_text())
+        self.assertEqual(self.stop(daemon), 0)
+
+
 if __name__ == "__main__":
     main()

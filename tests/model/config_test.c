@@ -496,6 +496,47 @@ trained_norms(void **state)
     assert_true(cfg.trained_norm[2] == 200);
 }
 
+/* What is said beside the files wins, and may be what they leave out. */
+static void
+given_beside_the_files(void **state)
+{
+    static const char *const raw[] = {
+        "{\"base_model_config\":{" BASE "},",
+        "\"num_mem_tokens\":4,\"d_mem\":8,\"correction\":true,"
+        "\"use_denom\":true,\"segment_alignment\":\"left\","
+        "\"generation\":\"frozen\"}"};
+    char dir[] = "/tmp/longwave-config-XXXXXX";
+    char path[512], text[4096];
+    const config_given given = {
+        .segment_size = 24, .key_norm = "l2", .lora_alpha = 5};
+    const config_given bad = {.segment_size = 24, .key_norm = "l3"};
+    model_config cfg;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    (void)snprintf(text, sizeof(text), "%s%s", raw[0], raw[1]);
+    write_text(dir, "config.json", text);
+    expect_named(config_load(&cfg, dir), ST_ARG, "segment_size");
+    EXPECT_OK(config_load_given(&cfg, dir, &given));
+    assert_int_equal(cfg.segment_size, 24);
+    assert_true(cfg.l2_norm);
+    assert_true(cfg.lora_alpha == 5);
+    expect_named(config_load_given(&cfg, dir, &bad), ST_UNSUPPORTED, "l3");
+    (void)snprintf(text, sizeof(text), "%s\"segment_size\":16,%s", raw[0],
+                   raw[1]);
+    write_text(dir, "config.json", text);
+    EXPECT_OK(config_load(&cfg, dir));
+    assert_int_equal(cfg.segment_size, 16);
+    assert_false(cfg.l2_norm);
+    EXPECT_OK(config_load_given(&cfg, dir, &given));
+    assert_int_equal(cfg.segment_size, 24);
+    write_text(dir, "config.json", "{" BASE "}");
+    expect_named(config_load_given(&cfg, dir, &given), ST_ARG, "key_norm");
+    (void)snprintf(path, sizeof(path), "%s/config.json", dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 static void
 lora_alpha(void **state)
 {
@@ -583,6 +624,7 @@ main(void)
         cmocka_unit_test(windows),
         cmocka_unit_test(wrapped_layers),
         cmocka_unit_test(trained_norms),
+        cmocka_unit_test(given_beside_the_files),
         cmocka_unit_test(lora_alpha),
         cmocka_unit_test(defaults),
         cmocka_unit_test(key_norm),

@@ -464,15 +464,24 @@ fingerprints(void **state)
 {
     (void)state;
     uint8_t a[HASH_BYTES], b[HASH_BYTES];
-    EXPECT_OK(weights_fingerprint(a, "golden/armt-llama", WEIGHTS_STORED));
-    EXPECT_OK(weights_fingerprint(b, "golden/armt-llama", WEIGHTS_STORED));
+    EXPECT_OK(
+        weights_fingerprint(a, "golden/armt-llama", WEIGHTS_STORED, NULL));
+    EXPECT_OK(
+        weights_fingerprint(b, "golden/armt-llama", WEIGHTS_STORED, NULL));
     assert_memory_equal(a, b, HASH_BYTES);
-    EXPECT_OK(weights_fingerprint(b, "golden/armt-llama", WEIGHTS_INT8));
+    EXPECT_OK(weights_fingerprint(b, "golden/armt-llama", WEIGHTS_INT8, NULL));
     assert_memory_not_equal(a, b, HASH_BYTES);
     EXPECT_OK(weights_fingerprint(b, "golden/armt-llama-nocorrection",
-                                  WEIGHTS_STORED));
+                                  WEIGHTS_STORED, NULL));
     assert_memory_not_equal(a, b, HASH_BYTES);
-    EXPECT_ST(weights_fingerprint(b, "golden/none", WEIGHTS_STORED),
+    const config_given given[] = {
+        {.segment_size = 9}, {.key_norm = "none"}, {.lora_alpha = 2}, {0}};
+    for (size_t i = 0; i < 4; i++) {
+        EXPECT_OK(weights_fingerprint(b, "golden/armt-llama", WEIGHTS_STORED,
+                                      &given[i]));
+        assert_int_equal(memcmp(a, b, HASH_BYTES) == 0, i == 3);
+    }
+    EXPECT_ST(weights_fingerprint(b, "golden/none", WEIGHTS_STORED, NULL),
               ST_NOTFOUND);
 }
 
@@ -488,12 +497,22 @@ fingerprint_of_numbers(void **state)
     EXPECT_OK(file_join(&config, dir, "config.json"));
     EXPECT_OK(file_join(&path, dir, "model.safetensors"));
     EXPECT_OK(file_write(config, "{}", 2));
-    EXPECT_OK(weights_fingerprint(a, dir, WEIGHTS_STORED));
+    EXPECT_OK(weights_fingerprint(a, dir, WEIGHTS_STORED, NULL));
     EXPECT_OK(file_read(&bytes, &len, path, (size_t)1 << 24));
     bytes[len - 3] ^= 1;
     EXPECT_OK(file_write(path, bytes, len));
-    EXPECT_OK(weights_fingerprint(b, dir, WEIGHTS_STORED));
+    EXPECT_OK(weights_fingerprint(b, dir, WEIGHTS_STORED, NULL));
     assert_memory_not_equal(a, b, HASH_BYTES);
+    char *adapter = NULL;
+    EXPECT_OK(file_join(&adapter, dir, "adapter_config.json"));
+    EXPECT_OK(file_write(adapter, "{\"lora_alpha\":1}", 16));
+    EXPECT_OK(weights_fingerprint(a, dir, WEIGHTS_STORED, NULL));
+    assert_memory_not_equal(a, b, HASH_BYTES);
+    EXPECT_OK(file_write(adapter, "{\"lora_alpha\":2}", 16));
+    EXPECT_OK(weights_fingerprint(b, dir, WEIGHTS_STORED, NULL));
+    assert_memory_not_equal(a, b, HASH_BYTES);
+    EXPECT_OK(file_remove(adapter));
+    mem_free(adapter);
     EXPECT_OK(file_remove(config));
     mem_free(bytes);
     mem_free(config);
