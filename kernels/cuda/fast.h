@@ -128,6 +128,9 @@ typedef struct cuda_plan {
     cuda_buf split_A, split_f, split_k, across_k, across_v; /* scratch */
     float *den;
     size_t den_bytes;
+    float *shares; /* of the attention of single rows */
+    size_t shares_bytes;
+    bool chained;         /* the last launch was one of thin.h */
     kernel_view split_of; /* whose A split_A has, of this group's cells */
 } cuda_plan;
 

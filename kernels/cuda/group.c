@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "kernels/cuda/host.h"
+#include "kernels/cuda/plan_step.h"
 
 enum { N_TURN = 4, META_ALIGN = 256 };
 
@@ -77,7 +77,7 @@ fail:
 static status
 grow_meta(cuda_group *g, uint32_t n_cell)
 {
-    size_t cells = (n_cell * sizeof(kernel_cell) + META_ALIGN - 1) /
+    size_t cells = (2 * n_cell * sizeof(kernel_cell) + META_ALIGN - 1) /
                    META_ALIGN * META_ALIGN;
     size_t need = cells + n_cell * sizeof(kernel_sample_args);
     size_t have = g->meta_bytes;
@@ -96,8 +96,8 @@ grow_meta(cuda_group *g, uint32_t n_cell)
     g->meta_bytes = need;
     /* Samples lie behind the cells of the largest group that fits. */
     g->sample_offset = need /
-                       (sizeof(kernel_cell) + sizeof(kernel_sample_args)) *
-                       sizeof(kernel_cell) / META_ALIGN * META_ALIGN;
+                       (2 * sizeof(kernel_cell) + sizeof(kernel_sample_args)) *
+                       2 * sizeof(kernel_cell) / META_ALIGN * META_ALIGN;
 fail:
     return st;
 }
@@ -187,11 +187,15 @@ larger(uint32_t a, uint32_t b)
     return a > b ? a : b;
 }
 
+/* Of the cells from `first` of the uploaded ones on; those without rows are
+ * none. */
 static cuda_launch
-launch_of(const cuda_group *g)
+launch_of(const cuda_group *g, uint32_t first)
 {
+    bool any = false;
     cuda_launch at = {.stream = g->stream,
-                      .cells = (const void *)g->meta,
+                      .cells =
+                          (const kernel_cell *)(const void *)g->meta + first,
                       .samples = (const void *)(g->meta + g->sample_offset),
                       .room = g->room,
                       .n_cell = g->n_cell,
@@ -199,9 +203,12 @@ launch_of(const cuda_group *g)
                       .arch = g->dev->arch};
 
     for (uint32_t i = 0; i < g->n_cell; i++) {
-        const kernel_cell *c = &g->cells[i];
+        const kernel_cell *c = &g->cells[first + i];
 
-        at.min_row = i == 0 || c->n_row < at.min_row ? c->n_row : at.min_row;
+        if (c->n_row == 0)
+            continue;
+        at.min_row = !any || c->n_row < at.min_row ? c->n_row : at.min_row;
+        any = true;
         at.max_row = larger(at.max_row, c->n_row);
         at.max_mem = larger(at.max_mem, c->n_mem);
         at.max_end = larger(at.max_end, c->row0 + c->n_row);
@@ -213,12 +220,13 @@ launch_of(const cuda_group *g)
 }
 
 static status
-run_all(cuda_group *g, const cuda_launch *at)
+run_cells(cuda_group *g, const cuda_launch *at)
 {
     const char *what = "an operation cannot be enqueued";
     status st = ST_OK;
 
     g->plan.split_of = (kernel_view){0};
+    g->plan.chained = false;
     for (uint32_t i = 0; i < g->n_op;) {
         uint32_t n = 0;
 
@@ -233,6 +241,19 @@ fail:
     return st;
 }
 
+/* Single rows have launches of their own, whatever they are grouped with. */
+static status
+run_all(cuda_group *g, const cuda_launch at[2])
+{
+    status st = ST_OK;
+
+    TRY(run_cells(g, &at[0]));
+    if (g->n_thin > 0)
+        TRY(run_cells(g, &at[1]));
+fail:
+    return st;
+}
+
 /* The graph of such a group; a new one in the place of the least used. */
 static cuda_graph *
 graph_of(cuda_group *g, const cuda_launch *at)
@@ -243,8 +264,9 @@ graph_of(cuda_group *g, const cuda_launch *at)
         cuda_graph *x = &g->graphs[i];
 
         if (x->n_op == g->n_op && x->n_cell == at->n_cell &&
-            x->min_row == at->min_row && x->max_row == at->max_row &&
-            x->max_mem == at->max_mem && x->max_end == at->max_end &&
+            (x->n_thin > 0) == (g->n_thin > 0) && x->min_row == at->min_row &&
+            x->max_row == at->max_row && x->max_mem == at->max_mem &&
+            x->max_end == at->max_end &&
             memcmp(x->ops, g->ops, g->n_op * sizeof(*g->ops)) == 0)
             return x;
         if (x->used < oldest->used)
@@ -254,6 +276,7 @@ graph_of(cuda_group *g, const cuda_launch *at)
         (void)cudaGraphExecDestroy(oldest->exec);
     *oldest = (cuda_graph){.n_op = g->n_op,
                            .n_cell = at->n_cell,
+                           .n_thin = g->n_thin,
                            .min_row = at->min_row,
                            .max_row = at->max_row,
                            .max_mem = at->max_mem,
@@ -263,7 +286,7 @@ graph_of(cuda_group *g, const cuda_launch *at)
 }
 
 static status
-capture(cuda_group *g, const cuda_launch *at, cuda_graph *x)
+capture(cuda_group *g, const cuda_launch at[2], cuda_graph *x)
 {
     cudaGraph_t graph = NULL;
     status st, ended;
@@ -286,7 +309,7 @@ fail:
 }
 
 static status
-launch(cuda_group *g, const cuda_launch *at)
+launch(cuda_group *g, const cuda_launch at[2])
 {
     cuda_graph *x;
     bool seen;
@@ -304,23 +327,61 @@ fail:
     return st;
 }
 
-status
-cuda_group_end(cuda_group *g)
+/* Where some cells have one row and others more: all cells twice, first
+ * without the rows of the one kind, then of the other. */
+static void
+take_apart(cuda_group *g)
 {
-    cuda_launch at = launch_of(g);
-    size_t room = 0, cells = g->n_cell * sizeof(kernel_cell), bytes = cells;
+    uint32_t n = 0;
+
+    for (uint32_t i = 0; i < g->n_cell; i++)
+        n += g->cells[i].n_row == 1 ? 1 : 0;
+    g->n_thin = n < g->n_cell && cuda_plan_thin_fits(&g->plan) ? n : 0;
+    for (uint32_t i = 0; g->n_thin > 0 && i < g->n_cell; i++) {
+        kernel_cell *tall = &g->cells[i], *thin = &g->cells[g->n_cell + i];
+        kernel_cell *none = tall->n_row == 1 ? tall : thin;
+
+        *thin = *tall;
+        none->n_row = none->n_mem = none->n_prefix = 0;
+    }
+}
+
+/* Grows what the launches need. */
+static status
+make_ready(cuda_group *g, cuda_launch *at)
+{
+    size_t room = 0;
     status st = ST_OK;
 
     for (uint32_t i = 0; i < g->n_op; i++) {
-        size_t need = cuda_room(&at, &g->ops[i]) * sizeof(float);
+        size_t need = cuda_room(at, &g->ops[i]) * sizeof(float);
 
         room = need > room ? need : room;
     }
     TRY(grow(g, &g->room, &g->room_bytes, room));
-    at.room = g->room;
-    if (cuda_plan_ready(&g->plan, &at, g->ops, g->n_op, &st))
+    at->room = g->room;
+    if (cuda_plan_ready(&g->plan, at, g->ops, g->n_op, &st))
         drop_graphs(g);
-    TRY(st);
+fail:
+    return st;
+}
+
+status
+cuda_group_end(cuda_group *g)
+{
+    size_t bytes = g->n_cell * sizeof(kernel_cell);
+    cuda_launch at[2];
+    status st = ST_OK;
+
+    take_apart(g);
+    at[0] = launch_of(g, 0);
+    TRY(make_ready(g, &at[0]));
+    if (g->n_thin > 0) {
+        bytes *= 2;
+        at[1] = launch_of(g, g->n_cell);
+        TRY(make_ready(g, &at[1]));
+        at[0].room = g->room;
+    }
     if (g->has_samples)
         bytes = g->sample_offset + g->n_cell * sizeof(kernel_sample_args);
     TRY(cuda_status(cudaMemcpyAsync(g->meta, g->cells, bytes,
@@ -328,7 +389,7 @@ cuda_group_end(cuda_group *g)
                     "uploading cells"));
     TRY(cuda_status(cudaEventRecord(g->copied[g->turn], g->stream),
                     "uploading cells"));
-    TRY(launch(g, &at));
+    TRY(launch(g, at));
 fail:
     return st;
 }

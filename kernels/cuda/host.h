@@ -50,7 +50,7 @@ enum { CUDA_GROUP_OPS = 32, CUDA_GROUP_GRAPHS = 64 };
 typedef struct cuda_graph {
     cudaGraphExec_t exec; /* NULL: seen once */
     uint64_t used;        /* when last */
-    uint32_t n_op, n_cell, min_row, max_row, max_mem, max_end;
+    uint32_t n_op, n_cell, n_thin, min_row, max_row, max_mem, max_end;
     device_op ops[CUDA_GROUP_OPS];
 } cuda_graph;
 
@@ -58,13 +58,15 @@ typedef struct cuda_graph {
 typedef struct cuda_group {
     cuda_device *dev;
     cudaStream_t stream;
-    kernel_cell *cells;  /* the host's; pinned, in a ring of turns */
+    kernel_cell *cells;  /* the host's, room for twice as many; pinned, in a
+                            ring of turns */
     char *pinned, *meta; /* [N_TURN][meta_bytes] on the host, and one copy on
                             the device */
     size_t meta_bytes, sample_offset;
     uint32_t turn;
     cudaEvent_t copied[4]; /* behind the upload of each turn */
     uint32_t n_cell;
+    uint32_t n_thin; /* cells of one row among others; 0: all are of a kind */
     device_op ops[CUDA_GROUP_OPS];
     uint32_t n_op;
     bool has_samples;

@@ -6,15 +6,7 @@
  * the memory's products, heads before their rotation. */
 #include <string.h>
 
-#include "kernels/cuda/host.h"
-
-typedef struct step {
-    cuda_plan *plan;
-    const cuda_launch *at;
-    const device_op *ops; /* the one at hand, and those behind it */
-    uint32_t n_op;
-    status st;
-} step;
+#include "kernels/cuda/plan_step.h"
 
 /* --------------------------------------------------------------- rooms --- */
 
@@ -26,6 +18,7 @@ cuda_plan_fini(cuda_plan *p)
 
     (void)cudaFree(p->turns);
     (void)cudaFree(p->den);
+    (void)cudaFree(p->shares);
     for (size_t i = 0; i < sizeof rooms / sizeof *rooms; i++)
         (void)cudaFree(rooms[i]->data);
 }
@@ -166,13 +159,13 @@ cuda_plan_ready(cuda_plan *p, const cuda_launch *at, const device_op *ops,
             moved |= den_grow(p, at, st);
         }
     }
-    return moved;
+    return cuda_plan_thin_ready(p, at, ops, n_op, st) || moved;
 }
 
 /* ------------------------------------------------------------ products --- */
 
-static bool
-same_view(const kernel_view *a, const kernel_view *b)
+bool
+cuda_plan_same_view(const kernel_view *a, const kernel_view *b)
 {
     return a->buf == b->buf && a->type == b->type && a->by == b->by &&
            a->offset == b->offset && a->ld == b->ld;
@@ -187,7 +180,7 @@ typedef struct product_views {
 } product_views;
 
 static bool
-make_maps(const step *s, cuda_product *p, const product_views *v)
+make_maps(const cuda_step *s, cuda_product *p, const product_views *v)
 {
     cuda_encode *encode = s->plan->dev->encode;
     const cuda_view_rows x = {v->x, v->x_row, v->x_col, v->x_exact};
@@ -207,7 +200,7 @@ make_maps(const step *s, cuda_product *p, const product_views *v)
 }
 
 static size_t
-rows_needed(const step *s, const kernel_view *v, kernel_rows rows)
+rows_needed(const cuda_step *s, const kernel_view *v, kernel_rows rows)
 {
     if (v->by == KERNEL_BY_SLOT)
         return s->at->max_end;
@@ -216,7 +209,7 @@ rows_needed(const step *s, const kernel_view *v, kernel_rows rows)
 
 /* The product of an operation on its own; false: it needs another kernel. */
 static bool
-product_of(const step *s, const kernel_linear_args *a, cuda_finish finish,
+product_of(const cuda_step *s, const kernel_linear_args *a, cuda_finish finish,
            cuda_product *out)
 {
     size_t n_w = finish == CUDA_SWIGLU ? a->n / 2 : a->n;
@@ -250,7 +243,7 @@ product_of(const step *s, const kernel_linear_args *a, cuda_finish finish,
 }
 
 static bool
-enqueue(step *s, const cuda_product *p)
+enqueue(cuda_step *s, const cuda_product *p)
 {
     s->st = cuda_status(cuda_product_run(s->at, p), "a product");
     return s->st == ST_OK;
@@ -332,8 +325,8 @@ is_written_by(const device_op *op, const kernel_view *v)
                v->offset * kernel_type_size(v->type);
 }
 
-static bool
-is_dead(const step *s, uint32_t n, const kernel_view *v)
+bool
+cuda_plan_is_dead(const cuda_step *s, uint32_t n, const kernel_view *v)
 {
     if (v->buf->use != KERNEL_SCRATCH)
         return false;
@@ -348,21 +341,22 @@ is_dead(const step *s, uint32_t n, const kernel_view *v)
 
 /* -------------------------------------------------------------- fusing --- */
 
-static bool
-is_kind(const step *s, uint32_t i, device_op_kind kind)
+bool
+cuda_plan_is_kind(const cuda_step *s, uint32_t i, device_op_kind kind)
 {
     return i < s->n_op && s->ops[i].kind == kind;
 }
 
 static uint32_t
-swiglu(step *s)
+swiglu(cuda_step *s)
 {
     const kernel_linear_args *a = &s->ops[0].u.linear;
     cuda_product p;
 
-    if (!is_kind(s, 1, DEVICE_SWIGLU) || a->accumulate || a->bias.buf != NULL ||
-        !same_view(&a->out, &s->ops[1].u.swiglu.gate_up) ||
-        2 * s->ops[1].u.swiglu.d != a->n || !is_dead(s, 2, &a->out) ||
+    if (!cuda_plan_is_kind(s, 1, DEVICE_SWIGLU) || a->accumulate ||
+        a->bias.buf != NULL ||
+        !cuda_plan_same_view(&a->out, &s->ops[1].u.swiglu.gate_up) ||
+        2 * s->ops[1].u.swiglu.d != a->n || !cuda_plan_is_dead(s, 2, &a->out) ||
         s->ops[1].u.swiglu.out.type != KERNEL_BF16 ||
         !product_of(s, a, CUDA_SWIGLU, &p))
         return 0;
@@ -373,21 +367,21 @@ swiglu(step *s)
 /* Heads of whole 64 or 128 numbers from the columns' first on; the second
  * rotation goes on where the first one ends. */
 static uint32_t
-rope(step *s)
+rope(cuda_step *s)
 {
     const kernel_linear_args *a = &s->ops[0].u.linear;
     const kernel_rope_args *of = &s->plan->turns_of;
     uint32_t n = 1, n_rot = 0;
     cuda_product p;
 
-    for (; is_kind(s, n, DEVICE_ROPE) && n <= 2; n++) {
+    for (; cuda_plan_is_kind(s, n, DEVICE_ROPE) && n <= 2; n++) {
         const kernel_rope_args *r = &s->ops[n].u.rope;
         kernel_view x = r->x;
 
         if (x.offset != a->out.offset + n_rot)
             break;
         x.offset = a->out.offset;
-        if (!same_view(&a->out, &x) || r->d_rot != r->d_head ||
+        if (!cuda_plan_same_view(&a->out, &x) || r->d_rot != r->d_head ||
             (r->d_head != 64 && r->d_head != 128) || s->plan->turns == NULL ||
             r->freq.buf != of->freq.buf || r->freq.offset != of->freq.offset ||
             r->d_rot != of->d_rot || r->scale != of->scale)
@@ -428,9 +422,9 @@ set_split(cuda_product *p, uint32_t n_col)
 
 /* A in two numbers of bf16; a write finds it as the read left it. */
 static status
-split_A(step *s, const kernel_assoc *m, const kernel_view *out)
+split_A(cuda_step *s, const kernel_assoc *m, const kernel_view *out)
 {
-    if (same_view(&s->plan->split_of, &m->A))
+    if (cuda_plan_same_view(&s->plan->split_of, &m->A))
         return ST_OK;
     s->plan->split_of = m->A;
     return cuda_status(cuda_split_run(s->at, m, out), "a memory");
@@ -438,7 +432,7 @@ split_A(step *s, const kernel_assoc *m, const kernel_view *out)
 
 /* The memory's query, its features, and x += q A. */
 static uint32_t
-read_memory(step *s)
+read_memory(cuda_step *s)
 {
     cuda_plan *plan = s->plan;
     const kernel_linear_args *a = &s->ops[0].u.linear;
@@ -447,12 +441,14 @@ read_memory(step *s)
     const kernel_view *x = &s->ops[2].u.read.x;
     cuda_product query, q_A;
 
-    if (!is_kind(s, 1, DEVICE_DPFP) || !is_kind(s, 2, DEVICE_ASSOC_READ) ||
-        !same_view(&a->out, &d->x) ||
-        !same_view(&d->out, &s->ops[2].u.read.f) || !memory_fits(m) ||
+    if (!cuda_plan_is_kind(s, 1, DEVICE_DPFP) ||
+        !cuda_plan_is_kind(s, 2, DEVICE_ASSOC_READ) ||
+        !cuda_plan_same_view(&a->out, &d->x) ||
+        !cuda_plan_same_view(&d->out, &s->ops[2].u.read.f) || !memory_fits(m) ||
         m->d_key % 64 != 0 || d->n_head != 1 || d->d_mem * 6 != m->d_key ||
-        x->type != KERNEL_BF16 || !is_dead(s, 3, &d->out) ||
-        !is_dead(s, 3, &a->out) || !product_of(s, a, CUDA_STORE, &query))
+        x->type != KERNEL_BF16 || !cuda_plan_is_dead(s, 3, &d->out) ||
+        !cuda_plan_is_dead(s, 3, &a->out) ||
+        !product_of(s, a, CUDA_STORE, &query))
         return 0;
     const kernel_view f = room_view(&plan->split_f, 2 * m->d_key);
     const kernel_view A = room_view(&plan->split_A, 2 * m->d_key);
@@ -480,26 +476,29 @@ read_memory(step *s)
 
 /* Keys, values and gates of the memory rows, and what they change. */
 static bool
-write_fits(const step *s)
+write_fits(const cuda_step *s)
 {
     const device_op *o = s->ops;
 
-    return is_kind(s, 1, DEVICE_DPFP) && is_kind(s, 2, DEVICE_LINEAR) &&
-           is_kind(s, 3, DEVICE_LINEAR) && is_kind(s, 4, DEVICE_ASSOC_WRITE) &&
+    return cuda_plan_is_kind(s, 1, DEVICE_DPFP) &&
+           cuda_plan_is_kind(s, 2, DEVICE_LINEAR) &&
+           cuda_plan_is_kind(s, 3, DEVICE_LINEAR) &&
+           cuda_plan_is_kind(s, 4, DEVICE_ASSOC_WRITE) &&
            o[0].u.linear.rows == KERNEL_ROWS_MEM &&
-           same_view(&o[0].u.linear.out, &o[1].u.dpfp.x) &&
-           same_view(&o[1].u.dpfp.out, &o[4].u.write.k) &&
-           same_view(&o[2].u.linear.out, &o[4].u.write.v) &&
-           same_view(&o[3].u.linear.out, &o[4].u.write.b) &&
+           cuda_plan_same_view(&o[0].u.linear.out, &o[1].u.dpfp.x) &&
+           cuda_plan_same_view(&o[1].u.dpfp.out, &o[4].u.write.k) &&
+           cuda_plan_same_view(&o[2].u.linear.out, &o[4].u.write.v) &&
+           cuda_plan_same_view(&o[3].u.linear.out, &o[4].u.write.b) &&
            memory_fits(&o[4].u.write.mem) && o[4].u.write.mem.d_key % 64 == 0 &&
-           o[1].u.dpfp.n_head == 1 &&
+           o[1].u.dpfp.n_head == 1 && s->at->max_mem > 0 &&
            o[1].u.dpfp.d_mem * 6 == o[4].u.write.mem.d_key &&
-           o[4].u.write.mem.d_model >= 16 && is_dead(s, 5, &o[1].u.dpfp.out) &&
-           is_dead(s, 5, &o[2].u.linear.out);
+           o[4].u.write.mem.d_model >= 16 &&
+           cuda_plan_is_dead(s, 5, &o[1].u.dpfp.out) &&
+           cuda_plan_is_dead(s, 5, &o[2].u.linear.out);
 }
 
 static bool
-delta_of(const step *s, const kernel_view *k, const kernel_view *A,
+delta_of(const cuda_step *s, const kernel_view *k, const kernel_view *A,
          uint32_t pad, cuda_product *out)
 {
     const kernel_assoc *m = &s->ops[4].u.write.mem;
@@ -524,7 +523,7 @@ delta_of(const step *s, const kernel_view *k, const kernel_view *A,
 }
 
 static bool
-update_of(const step *s, uint32_t pad, cuda_product *out)
+update_of(const cuda_step *s, uint32_t pad, cuda_product *out)
 {
     const kernel_assoc *m = &s->ops[4].u.write.mem;
     const kernel_view k = room_view(&s->plan->across_k, 2 * (size_t)pad);
@@ -546,7 +545,7 @@ update_of(const step *s, uint32_t pad, cuda_product *out)
 }
 
 static uint32_t
-write_memory(step *s)
+write_memory(cuda_step *s)
 {
     cuda_plan *plan = s->plan;
     const device_op *o = s->ops;
@@ -590,7 +589,7 @@ write_memory(step *s)
 }
 
 static uint32_t
-alone(step *s)
+alone(cuda_step *s)
 {
     const kernel_linear_args *a = &s->ops[0].u.linear;
     cuda_product p;
@@ -601,7 +600,7 @@ alone(step *s)
 }
 
 static uint32_t
-attention(step *s)
+attention(cuda_step *s)
 {
     const kernel_attention_args *a = &s->ops[0].u.attention;
     cuda_encode *encode = s->plan->dev->encode;
@@ -636,13 +635,16 @@ status
 cuda_plan_run(cuda_plan *plan, const cuda_launch *at, const device_op *ops,
               uint32_t n_op, uint32_t i, uint32_t *n_done)
 {
-    uint32_t (*const ways[])(step *) = {swiglu, rope, read_memory, write_memory,
-                                        alone};
-    step s = {plan, at, ops + i, n_op - i, ST_OK};
+    uint32_t (*const ways[])(cuda_step *) = {swiglu, rope, read_memory,
+                                             write_memory, alone};
+    cuda_step s = {plan, at, ops + i, n_op - i, ST_OK};
 
     *n_done = 0;
-    if (!is_fast(plan))
-        return ST_OK;
+    if (at->max_row == 1 && cuda_plan_thin_fits(plan))
+        *n_done = cuda_plan_thin_run(&s);
+    plan->chained = *n_done > 0;
+    if (s.st != ST_OK || *n_done > 0 || !is_fast(plan))
+        return s.st;
     if (ops[i].kind == DEVICE_ATTENTION)
         *n_done = attention(&s);
     for (size_t w = 0; ops[i].kind == DEVICE_LINEAR && s.st == ST_OK &&

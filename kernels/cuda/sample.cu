@@ -237,6 +237,9 @@ __launch_bounds__(THREADS)
     __shared__ Shared sh;
     const kernel_cell &cell = cells[blockIdx.x];
     const kernel_sample_args &a = args[blockIdx.x];
+
+    if (cell.n_row == 0)
+        return;
     Set s = {ref_item<float>(logits, cell, blockIdx.x) +
                  static_cast<size_t>(cell.n_row - 1) * logits.ld,
              n,
