@@ -18,6 +18,10 @@ cmake --build "$build" -j "$(nproc)"
 step "operations, against sums in double and plain kernels"
 ctest --test-dir "$build" -R '^kernels' --output-on-failure
 
+step "golden cases, and schedules, batches and ranks that leave the same bits"
+ctest --test-dir "$build" -R '^worker' --output-on-failure --verbose |
+    grep -v '^Test command\|^Working Directory\|^Test timeout' || exit 1
+
 step "compute-sanitizer"
 if command -v compute-sanitizer >/dev/null; then
     for tool in memcheck racecheck; do

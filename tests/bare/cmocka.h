@@ -39,6 +39,9 @@ extern jmp_buf bare_out;
 #define assert_int_not_equal(a, b) bare_check((a) != (b), #a " is " #b)
 #define assert_string_equal(a, b)                                              \
     bare_check(strcmp(a, b) == 0, #a " is not " #b)
+#define assert_memory_not_equal(a, b, n)                                       \
+    bare_check(memcmp(a, b, n) != 0, #a " is " #b)
+#define print_message(...) (void)printf(__VA_ARGS__)
 #define assert_memory_equal(a, b, n)                                           \
     bare_check(memcmp(a, b, n) == 0, #a " is not " #b)
 

@@ -11,6 +11,11 @@
 
 enum { MAX_JOB = 4, MAX_ID = 80, KV_CAP = 64, MAX_TOKEN = 100 };
 
+/* What the tests run on now: ranks 0 and 1, and turns. */
+static const char *device[2] = {"cpu", "cpu-async"};
+static const char *compute = "f32";
+static uint32_t n_try = 20; /* of each variant */
+
 static uint64_t seed;
 
 static uint32_t
@@ -74,7 +79,8 @@ run_alone(rig_job *out, const model_config *shape, const rig_job *jobs,
 {
     rig r;
     rig_open(&r, &(rig_config){.shape = shape,
-                               .device = "cpu",
+                               .device = device[0],
+                               .compute = compute,
                                .n_thread = 1,
                                .order = WAVEFRONT_SEQUENTIAL,
                                .n_stream = 1,
@@ -115,13 +121,13 @@ check_together(const rig_config *how, uint32_t n_job)
 static void
 test_together_is_alone(void **state)
 {
-    static const char *const devices[] = {"cpu", "cpu-async"};
     (void)state;
-    for (uint32_t i = 0; i < 20 * RIG_N_VARIANT; i++) {
+    for (uint32_t i = 0; i < n_try * RIG_N_VARIANT; i++) {
         seed = i;
-        const model_config shape = rig_variant(i / 20);
+        const model_config shape = rig_variant(i / n_try);
         rig_config how = {.shape = &shape,
-                          .device = devices[i % 2],
+                          .device = device[i % 2],
+                          .compute = compute,
                           .n_thread = 1 + i / 2 % 2,
                           .order = i / 4 % 4 == 3 ? WAVEFRONT_SEQUENTIAL
                                                   : WAVEFRONT_DIAGONAL};
@@ -163,6 +169,36 @@ check_restored(rig *r, const rig_job *straight, uint32_t n_first)
 
 /* States read after some segments, put under another stream, go on as if
  * nothing had happened. */
+/* The shape that a GPU's fused launches take. */
+static void
+test_together_in_fast_launches(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < n_try; i++) {
+        seed = 1000 + i;
+        model_config shape = rig_shape();
+        shape.d_model = 256;
+        shape.d_head = shape.rope.d_rot = shape.d_mem = 64;
+        shape.n_kv_head = 1;
+        shape.d_ffn = 512;
+        shape.segment_size = 24;
+        shape.n_mem = 16;
+        if (i % 4 == 3) {
+            shape.l2_norm = shape.window = true;
+            shape.n_sink = 1;
+        }
+        EXPECT_OK(config_check(&shape));
+        rig_config how = {.shape = &shape,
+                          .device = device[i % 2],
+                          .compute = compute,
+                          .n_thread = 2,
+                          .order = i % 2 == 0 ? WAVEFRONT_DIAGONAL
+                                              : WAVEFRONT_SEQUENTIAL,
+                          .max_cell = i % 3};
+        check_together(&how, 1 + i % MAX_JOB);
+    }
+}
+
 static void
 test_snapshot_and_restore(void **state)
 {
@@ -173,7 +209,8 @@ test_snapshot_and_restore(void **state)
         model_config shape = rig_variant(i);
         rig r;
         rig_open(&r, &(rig_config){.shape = &shape,
-                                   .device = "cpu",
+                                   .device = device[0],
+                                   .compute = compute,
                                    .n_thread = 2,
                                    .n_stream = 2,
                                    .max_token = MAX_TOKEN,
@@ -201,7 +238,8 @@ test_samples_are_drawn(void **state)
         how[i] = (kernel_sample_args){
             .temperature = 1.5f, .top_p = 1, .uniform = (float)i / 6};
     rig_open(&r, &(rig_config){.shape = &shape,
-                               .device = "cpu",
+                               .device = device[0],
+                               .compute = compute,
                                .n_thread = 1,
                                .n_stream = 2,
                                .kv_cap = KV_CAP});
@@ -226,7 +264,8 @@ groups_of(const model_config *shape, uint32_t n_segment, uint32_t n_job)
     rig_job jobs[2];
     rig r;
     rig_open(&r, &(rig_config){.shape = shape,
-                               .device = "cpu",
+                               .device = device[0],
+                               .compute = compute,
                                .n_thread = 1,
                                .max_token = MAX_TOKEN,
                                .n_stream = n_job});
@@ -300,7 +339,8 @@ test_logits_in_tiles(void **state)
     random_ids();
     shape.segment_size = MAX_ID;
     rig_open(&r, &(rig_config){.shape = &shape,
-                               .device = "cpu",
+                               .device = device[0],
+                               .compute = compute,
                                .n_thread = 2,
                                .n_stream = 1});
     rig_job job = {.ids = ids[0], .n_id = MAX_ID, .want_logits = true};
@@ -330,7 +370,8 @@ test_refuses(void **state)
     rig r;
     (void)state;
     rig_open(&r, &(rig_config){.shape = &shape,
-                               .device = "cpu",
+                               .device = device[0],
+                               .compute = compute,
                                .n_thread = 1,
                                .n_stream = 1,
                                .n_slot = 3,
@@ -370,7 +411,8 @@ static void
 open_rank(rig *r, const model_config *shape, place_kind kind, uint32_t rank)
 {
     rig_open(r, &(rig_config){.shape = shape,
-                              .device = rank == 0 ? "cpu" : "cpu-async",
+                              .device = device[rank],
+                              .compute = compute,
                               .n_thread = 1,
                               .n_stream = 1,
                               .kv_cap = KV_CAP,
@@ -552,11 +594,12 @@ test_frozen_states_stay(void **state)
     rig_close(&r);
 }
 
-int
-main(void)
+static int
+run(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_together_is_alone),
+        cmocka_unit_test(test_together_in_fast_launches),
         cmocka_unit_test(test_snapshot_and_restore),
         cmocka_unit_test(test_samples_are_drawn),
         cmocka_unit_test(test_groups_are_diagonals),
@@ -567,4 +610,26 @@ main(void)
         cmocka_unit_test(test_frozen_states_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int
+main(void)
+{
+    static const char *const types[] = {"f32", "bf16"};
+    kernel_device *dev = NULL;
+    int n_bad = run();
+
+    if (kernel_open(&dev, &(kernel_config){.device = "cuda"}) != ST_OK) {
+        print_message("on a GPU: not run: %s\n", status_text());
+        return n_bad;
+    }
+    kernel_close(dev);
+    device[0] = device[1] = "cuda";
+    n_try = 3;
+    for (size_t i = 0; i < 2; i++) {
+        compute = types[i];
+        print_message("on a GPU, %s\n", compute);
+        n_bad += run();
+    }
+    return n_bad;
 }

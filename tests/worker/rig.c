@@ -134,15 +134,6 @@ rig_variant(uint32_t i)
     return c;
 }
 
-static void
-load(weights *w, const char *dir)
-{
-    if (dir != NULL)
-        EXPECT_OK(weights_load(w, dir));
-    else
-        EXPECT_OK(weights_randomize(w, 7));
-}
-
 /* ------------------------------------------------------------- outputs --- */
 
 static void
@@ -200,7 +191,9 @@ part_of(const place *p)
 void
 rig_open(rig *r, const rig_config *cfg)
 {
-    kernel_config kc = {.device = cfg->device, .n_thread = cfg->n_thread};
+    kernel_config kc = {.device = cfg->device,
+                        .n_thread = cfg->n_thread,
+                        .compute = cfg->compute};
     engine_config ec = {.order = cfg->order,
                         .n_stream = cfg->n_stream,
                         .n_slot = cfg->n_slot,
@@ -212,10 +205,7 @@ rig_open(rig *r, const rig_config *cfg)
 
     *r = (rig){0};
     EXPECT_OK(kernel_open(&r->dev, &kc));
-    if (cfg->dir != NULL)
-        EXPECT_OK(config_load(&r->cfg, cfg->dir));
-    else
-        r->cfg = *cfg->shape;
+    r->cfg = *cfg->shape;
     if (cfg->align != CONFIG_ALIGN_LEFT)
         r->cfg.align = cfg->align;
     ec.place = cfg->place;
@@ -223,7 +213,10 @@ rig_open(rig *r, const rig_config *cfg)
         ec.place = (place){.n_layer = r->cfg.n_layer, .size = 1};
     weights_part part = part_of(&ec.place);
     EXPECT_OK(weights_new(&w, r->dev, &r->cfg, &part));
-    load(w, cfg->dir);
+    if (cfg->fill != NULL)
+        EXPECT_OK(cfg->fill(w, cfg->fill_ctx));
+    else
+        EXPECT_OK(weights_randomize(w, 7));
     EXPECT_OK(
         model_new(&m, r->dev, &r->cfg, w, cfg->n_stream * r->cfg.n_layer));
     EXPECT_OK(engine_new(&r->e, r->dev, m, &ec));

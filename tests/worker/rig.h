@@ -7,10 +7,15 @@
 #include "sched/segment.h"
 #include "worker/decode.h"
 
+/* Fills a model's weights. */
+typedef status rig_fill(weights *w, const void *ctx);
+
 typedef struct rig_config {
-    const char *dir; /* of a model, or NULL: random weights of `shape` */
     const model_config *shape;
+    rig_fill *fill; /* NULL: random weights */
+    const void *fill_ctx;
     const char *device;
+    const char *compute; /* as kernel_config has it */
     uint32_t n_thread;
     wavefront_order order;
     uint32_t n_stream, n_slot, kv_cap, max_cell;
