@@ -44,8 +44,16 @@ bench --preset armt-llama-160m --segment 1024 --mem 128 --tokens 131072
 bench --preset armt-llama-8b --segment 1024 --mem 128 --tokens 131072 \
     --schedule diagonal
 
+step "a whole model in bf16, and the same in PyTorch"
+weights=$(mktemp)
+trap 'rm -f "$weights"' EXIT
+half=$("$build/tests/test_worker_half" "$weights")
+echo "$half"
+
 step "PyTorch"
 if python3 -c 'import torch' 2>/dev/null; then
+    python3 tests/bench/torch_half.py "$weights" \
+        "$(sed -n 's/.*relative norm of the difference //p' <<<"$half")"
     python3 tests/bench/torch_peer_gpu.py --preset 1b --tokens 131072 \
         --segment 1024 --mem 128 --modes sequential,diagonal
 else
