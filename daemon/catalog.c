@@ -11,13 +11,25 @@ struct catalog {
     size_t n, cap;
 };
 
+static bool
+is_set(const uint8_t *bytes, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (bytes[i])
+            return true;
+    return false;
+}
+
 bool
 document_has_model(const document *doc)
 {
-    for (size_t i = 0; i < sizeof(doc->fingerprint); i++)
-        if (doc->fingerprint[i])
-            return true;
-    return false;
+    return is_set(doc->fingerprint, sizeof(doc->fingerprint));
+}
+
+bool
+document_has_template(const document *doc)
+{
+    return is_set(doc->template, sizeof(doc->template));
 }
 
 status

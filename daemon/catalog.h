@@ -21,6 +21,7 @@ typedef struct document {
     char name[CLIENT_MAX_NAME + 1];
     char owner[CATALOG_MAX_OWNER + 1]; /* each has names of his own */
     uint8_t fingerprint[32]; /* of the model that read it; zeros: none yet */
+    uint8_t template[32]; /* around its text, of the ids; zeros: none known */
     uint64_t tokens;
     uint64_t segments;            /* with the pending one */
     uint64_t snapshot_bytes;      /* 0: one segment, all of it pending */
@@ -35,6 +36,8 @@ typedef struct document {
 
 /* Whether some world's model left its mark on the document. */
 bool document_has_model(const document *doc);
+/* Whether something stood around its text, or was known not to. */
+bool document_has_template(const document *doc);
 
 typedef struct catalog catalog;
 

@@ -44,11 +44,12 @@ typedef struct core_config {
     int32_t eos[WORLD_MAX_EOS];
     uint32_t n_fingerprint; /* of the model, as it may run; 0: not known */
     uint8_t fingerprint[FINGERPRINT_N_VARIANT][32];
-    uint64_t epoch;      /* starts of this directory so far */
-    uint64_t max_input;  /* bytes of a document or question */
-    uint64_t max_tokens; /* of a job; 0: any */
-    uint64_t max_bytes;  /* of all unfinished inputs; 0: any */
-    uint32_t max_queue;  /* jobs that are not finished */
+    uint8_t template[32]; /* hash of what stands around texts */
+    uint64_t epoch;       /* starts of this directory so far */
+    uint64_t max_input;   /* bytes of a document or question */
+    uint64_t max_tokens;  /* of a job; 0: any */
+    uint64_t max_bytes;   /* of all unfinished inputs; 0: any */
+    uint32_t max_queue;   /* jobs that are not finished */
     uint32_t share; /* percent of these, and of the documents, that one owner
                        who is no admin may fill; 0: any */
     uint64_t input_window;             /* bytes ahead of what is written */

@@ -40,6 +40,13 @@ core_dispatch_possible(const core *c, const job *j)
         return status_fail(ST_STATE,
                            "document '%s' was read by another model than '%s'",
                            doc->name, c->cfg.model);
+    if (j->kind == JOB_ASK && doc && j->input == CLIENT_TEXT &&
+        document_has_template(doc) &&
+        memcmp(doc->template, c->cfg.template, sizeof(doc->template)) != 0)
+        return status_fail(ST_STATE,
+                           "document '%s' was read with another template than "
+                           "the daemon has now (--template)",
+                           doc->name);
     for (size_t i = 0; i < c->n_world; i++) {
         st = world_suits(c, c->world[i], j);
         if (st == ST_OK)

@@ -494,6 +494,8 @@ document_of(const core *c, const job *j)
         memcpy(doc.fingerprint, j->fingerprint, sizeof(doc.fingerprint));
     if (j->n_write > 0)
         doc.n_norm = c->cfg.n_norm;
+    if (j->input == CLIENT_TEXT)
+        memcpy(doc.template, c->cfg.template, sizeof(doc.template));
     doc.pending = segment_tokens(j->n_write, j->tokens, c->cfg.segment_size);
     return doc;
 }

@@ -7,6 +7,7 @@
 #include <sys/signalfd.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "daemon/service_state.h"
@@ -177,6 +178,25 @@ measured_layers(const model_config *m)
     return alike ? m->n_layer : 0;
 }
 
+/* What stands around a text, whatever it is called. */
+static void
+hash_template(uint8_t out[HASH_BYTES], const template *t)
+{
+    hash h;
+
+    hash_init(&h);
+    for (int place = 0; place < TEMPLATE_N_PLACE; place++) {
+        size_t n = 0;
+        const int32_t *ids = template_ids(t, (template_place)place, &n);
+        const uint64_t count = n;
+
+        hash_add(&h, &count, sizeof(count));
+        if (n > 0)
+            hash_add(&h, ids, n * sizeof(*ids));
+    }
+    hash_end(&h, out);
+}
+
 static status
 open_core(service *v)
 {
@@ -213,6 +233,7 @@ open_core(service *v)
                              (fingerprint_variant)i, &v->set->given));
     /* A head node may lack the weights. */
     cfg.n_fingerprint = n_file > 0 ? FINGERPRINT_N_VARIANT : 0;
+    hash_template(cfg.template, v->chat);
     memcpy(cfg.eos, v->model.eos, sizeof(cfg.eos));
     TRY(count_start(v, &cfg.epoch));
     TRY(store_next_job(datadir_store(v->dir), &next));

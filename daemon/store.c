@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "daemon/store_impl.h"
 
-enum { SCHEMA_VERSION = 6, MAX_INCIDENT = 1000 };
+enum { SCHEMA_VERSION = 7, MAX_INCIDENT = 1000 };
 
 /* A value that is not bound is NULL, and no column but the answer takes it. */
 static const char *const SCHEMA[SCHEMA_VERSION] = {
@@ -71,6 +71,9 @@ static const char *const SCHEMA[SCHEMA_VERSION] = {
     "ALTER TABLE job ADD COLUMN logprobs INTEGER NOT NULL DEFAULT 0;"
     "ALTER TABLE token ADD COLUMN logprob REAL NOT NULL DEFAULT 0;"
     "PRAGMA user_version = 6;",
+    /* None: ids, or read before this was noted. */
+    "ALTER TABLE document ADD COLUMN template BLOB NOT NULL DEFAULT x'';"
+    "PRAGMA user_version = 7;",
 };
 
 /* --------------------------------------------------------------- opening ---
@@ -175,7 +178,7 @@ store_add_document(store *s, const document *doc)
     status st;
 
     TRY(sql_start(s->db, &q,
-                  "INSERT INTO document VALUES (?,?,?,?,?,?,?,?,?,?)"));
+                  "INSERT INTO document VALUES (?,?,?,?,?,?,?,?,?,?,?)"));
     sql_put_number(q, 1, doc->id);
     sql_put_text(q, 2, doc->name);
     sql_put_bytes(q, 3, doc->fingerprint, sizeof(doc->fingerprint));
@@ -186,6 +189,8 @@ store_add_document(store *s, const document *doc)
     sql_put_number(q, 8, (uint64_t)doc->created_ms);
     sql_put_text(q, 9, doc->owner);
     sql_put_bytes(q, 10, doc->norm, doc->n_norm * sizeof(float));
+    sql_put_bytes(q, 11, doc->template,
+                  document_has_template(doc) ? sizeof(doc->template) : 0);
     TRY(sql_run(q));
 fail:
     return st;
@@ -239,6 +244,7 @@ read_document(const sql_query *q, document *doc)
     sql_text(q, 1, doc->name, sizeof(doc->name));
     sql_text(q, 8, doc->owner, sizeof(doc->owner));
     sql_bytes(q, 2, doc->fingerprint, sizeof(doc->fingerprint));
+    sql_bytes(q, 10, doc->template, sizeof(doc->template));
     if (doc->pending == 0 || doc->pending > doc->tokens || doc->segments == 0 ||
         (doc->segments > 1) != (doc->snapshot_bytes > 0))
         return status_fail(ST_IO, "the row of document '%s' is damaged",

@@ -11,6 +11,7 @@ a_document(uint64_t id, const char *name)
 {
     document doc = {.id = id,
                     .fingerprint = {1, 2, 3},
+                    .template = {0, 4},
                     .tokens = 20,
                     .segments = 3,
                     .snapshot_bytes = 100,
@@ -350,7 +351,8 @@ make_version_5(const char *path)
 
     EXPECT_OK(sql_open(&db, path));
     EXPECT_OK(sql_begin(db));
-    EXPECT_OK(sql_execute(db, "ALTER TABLE job DROP COLUMN penalty;"
+    EXPECT_OK(sql_execute(db, "ALTER TABLE document DROP COLUMN template;"
+                              "ALTER TABLE job DROP COLUMN penalty;"
                               "ALTER TABLE job DROP COLUMN logprobs;"
                               "ALTER TABLE token DROP COLUMN logprob;"
                               "PRAGMA user_version = 5;"));

@@ -108,7 +108,7 @@ class WithTemplate(Place):
         template.write_text("Read:\n{document}\nSay: {question}"
                             "<|end_of_text|>\n")
         flags = ("--template", str(template))
-        self.start("--workers", "1", *flags)
+        daemon = self.start("--workers", "1", *flags)
         for n in (1, 3 * SEGMENT - 8, 5 * SEGMENT):
             done = self.add(f"d{n}", text_of(n))
             self.assertEqual(done["tokens"], n + 1 + len("Read:\n"))
@@ -117,6 +117,21 @@ class WithTemplate(Place):
                 got = self.ask(f"d{n}", question)
                 self.assertEqual(got["generated_ids"], expected, question)
         self.assertNotEqual(expected, self.run_alone(text_of(n), question))
+        self.assertEqual(self.stop(daemon), 0)
+
+    def test_another_template(self):
+        """A document is asked with the template that it was read with."""
+        template = self.dir / "another"
+        template.write_text("{document}\n{question}\n")
+        daemon = self.start("--workers", "1", data="other")
+        self.add("d", text_of(50))
+        self.assertEqual(self.stop(daemon), 0)
+        daemon = self.start("--workers", "1", "--template", str(template),
+                            data="other")
+        self.refused("ask", "d", "who", code=1, says="another template")
+        self.add("e", text_of(50))
+        self.ask("e", "who")
+        self.assertEqual(self.stop(daemon), 0)
 
 
 if __name__ == "__main__":
