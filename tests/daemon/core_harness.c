@@ -22,6 +22,9 @@ copy_client(harness_action *to, const client_message *m)
     } else if (m->kind == CLIENT_DONE) {
         to->job = m->u.done.job;
         to->n_id = m->u.done.n_id;
+        to->n_logprob = m->u.done.n_logprob;
+        for (size_t i = 0; i < to->n_logprob && i < 4; i++)
+            to->logprob[i] = m->u.done.logprobs[i];
         to->n_segment = m->u.done.segments;
         to->snapshot_bytes = m->u.done.snapshot_bytes;
         (void)snprintf(to->finish, sizeof(to->finish), "%s",
@@ -34,6 +37,7 @@ copy_client(harness_action *to, const client_message *m)
         to->n_segment = m->u.progress.segments_done;
     } else if (m->kind == CLIENT_TOKEN) {
         to->index = m->u.token.index;
+        to->logprob[0] = m->u.token.logprob;
     } else if (m->kind == CLIENT_DOCUMENTS) {
         const client_document *d = m->u.documents.item;
 
@@ -62,6 +66,7 @@ copy_world(harness_action *to, const world_message *m)
         to->snapshot_bytes = m->u.begin.snapshot_bytes;
         to->first_segment = m->u.begin.first_segment;
         to->n_forced = m->u.begin.n_forced;
+        to->generate = m->u.begin.generate;
     } else if (m->kind == WORLD_KEPT) {
         to->n_segment = m->u.kept.segment;
     } else if (m->kind == WORLD_REFUSE) {

@@ -8,9 +8,11 @@ import json
 import os
 import shutil
 import signal
+import struct
 import time
 
 import models
+import wire
 from harness import ANSWER, BIN, WAIT, Place, main, processes_of, \
     shared_memory_of, text_of, wait_for
 
@@ -285,16 +287,57 @@ class Durable(Place):
     def test_t09_answers_go_on_with_their_tokens(self):
         daemon = self.up(1)
         self.add("d", text_of(300))
-        expected = self.ask("d", "who", "--generate", "900")["generated_ids"]
-        client = self.start_client("ask", "d", "who", *ANSWER, "--generate",
-                                   "900")
-        wait_for("the question", lambda: any(
-            j["kind"] == "ask" and j["state"] == "running"
-            for j in self.call("jobs")["jobs"]))
+        flags = ("--generate", "900", "--repetition-penalty", "1.2",
+                 "--logprobs")
+        expected = self.ask("d", "who", *flags)
+        client = self.start_client("ask", "d", "who", *ANSWER, *flags)
+        self.wait_asked(2)
         os.kill(self.ranks()[0], signal.SIGKILL)
+        self.same_answer(client, expected)
+        self.assertEqual(self.down(daemon), 0)
+
+    def wait_asked(self, n):
+        """The n-th question is there, and most likely being answered."""
+        def asked():
+            jobs = [j for j in self.call("jobs")["jobs"]
+                    if j["kind"] == "ask" and j["state"] != "receiving"]
+            return jobs[-1]["job"] if len(jobs) == n else None
+        return wait_for("the question", asked)
+
+    def same_answer(self, client, expected):
         out, err = client.communicate(timeout=WAIT)
         self.assertEqual(client.returncode, 0, err)
-        self.assertEqual(json.loads(out)["generated_ids"], expected)
+        got = json.loads(out)
+        for what in ("generated_ids", "logprobs", "text", "finish"):
+            self.assertEqual(got[what], expected[what], what)
+
+    def test_t09_answers_outlive_the_daemon(self):
+        """Their tokens with their log-probabilities are in the journal, and a
+        client that was never connected before gets them, too."""
+        daemon = self.up(1)
+        self.add("d", text_of(300))
+        flags = ("--generate", "900", "--repetition-penalty", "1.2",
+                 "--logprobs")
+        expected = self.ask("d", "who", *flags)
+        client = self.start_client("ask", "d", "who", *ANSWER, *flags)
+        job = self.wait_asked(2)
+        daemon.kill()
+        daemon.wait(WAIT)
+        daemon.stdout.close()
+        wait_for("the end of its world", lambda: not self.ranks())
+        daemon = self.up(1)
+        self.same_answer(client, expected)
+        self.assertEqual(self.down(daemon), 0)
+        daemon = self.up(1)
+        with wire.Peer(self.endpoint) as peer:
+            peer.send(wire.client_message("watch", wire.number(1, job)))
+            kind, done = peer.reply(1)
+        self.assertEqual(kind, "done")
+        field = {name: n for _, name, n in wire.CLIENT.message["Done"]}
+        values = done[field["logprobs"]]
+        self.assertEqual(
+            values, struct.pack(f"<{len(values) // 4}f", *(
+                t["logprob"] for t in expected["logprobs"])))
         self.assertEqual(self.down(daemon), 0)
 
 

@@ -262,7 +262,6 @@ class Words(Place):
     def test_t21_what_must_be_refused(self):
         t, num = wire.text, wire.number
         add = t(1, "d") + num(3, 4)
-        sampled = t(1, "d") + num(3, 4)
         refused = self.refused
         refused("add", t(1, "") + num(3, 4))
         refused("add", t(1, "a/b") + num(3, 4))
@@ -279,12 +278,6 @@ class Words(Place):
         refused("add", add + t(4, "another-model"))
         refused("add", add + t(5, "k" * 65))
         refused("add", add + t(6, b"short"))
-        for sampling in (wire.real(2, math.nan, "<f"),
-                         wire.real(2, math.inf, "<f"),
-                         wire.real(2, -1, "<f"), wire.real(4, 1.5, "<f"),
-                         wire.real(4, math.nan, "<f"), num(1, 2**17),
-                         t(7, ""), t(7, "x" * 257), t(7, "x") * 17):
-            refused("ask", sampled + t(4, sampling))
         refused("cancel", num(1, 2**64 - 1))
         refused("watch", num(1, 0))
         refused("remove", t(1, "nobody"))
@@ -294,6 +287,46 @@ class Words(Place):
                         wire.client_message("list", b"", 5, major=2)):
             self.peer.send(message)
             self.assertEqual(self.peer.reply(5)[0], "refused")
+
+    def test_t21_sampling(self):
+        """Every number of it: what is outside, and what just is not."""
+        never = (-1e-3, -math.inf, math.inf, math.nan)
+        reals = {"temperature": ((0, 100), (100.001,)),
+                 "top_p": ((0, 1), (1.001,)),
+                 "min_p": ((0, 1), (1.001,)),
+                 "repetition_penalty": ((0, 0.01, 100),
+                                        (0.0099, 1e-45, 100.001))}
+        field = {name: n for _, name, n in wire.CLIENT.message["Sampling"]}
+        self.assertEqual(
+            {name for kind, name, _ in wire.CLIENT.message["Sampling"]
+             if kind == "float"}, set(reals))
+        asked = wire.text(1, "nobody") + wire.number(3, 4)
+        tokens = wire.number(field["max_tokens"], 4)
+
+        def code(sampling):
+            return self.refused("ask", asked + wire.text(4, sampling))
+
+        for name, (good, bad) in reals.items():
+            for value in good:
+                self.assertEqual(
+                    code(tokens + wire.real(field[name], value, "<f")),
+                    "notfound", f"{name} {value}")
+            for value in (*bad, *never):
+                self.assertEqual(
+                    code(tokens + wire.real(field[name], value, "<f")),
+                    "arg", f"{name} {value}")
+        stop = field["stop"]
+        for bad in (wire.number(field["max_tokens"], 0),
+                    wire.number(field["max_tokens"], 2**16 + 1),
+                    tokens + wire.text(stop, ""),
+                    tokens + wire.text(stop, "x" * 257),
+                    tokens + wire.text(stop, b"\xff"),
+                    tokens + wire.text(stop, "x") * 17):
+            self.assertEqual(code(bad), "arg", bad[:40])
+        for name in ("top_k", "seed", "ignore_eos", "logprobs"):
+            self.assertEqual(
+                code(tokens + wire.number(field[name], 2**32 - 1)),
+                "notfound", name)
 
     def test_t21_tokens_and_bytes_have_limits(self):
         for data, says in ((b"", "empty"), (b"x" * 1001, "1000"),
