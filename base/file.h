@@ -50,6 +50,9 @@ void file_writer_close(file_writer *w); /* drops what was not finished */
  * away what it could not write, and says nothing the next time: nothing that
  * was written since can be relied on. */
 bool file_sync_failed(void);
+/* Makes durable that `path` is in its directory. */
+status file_sync_entry(const char *path) MUST_USE;
+void file_sync_fail(void); /* it has, outside of this file */
 
 bool file_exists(const char *path);
 status file_remove(const char *path) MUST_USE; /* absent is fine */

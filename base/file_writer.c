@@ -26,6 +26,12 @@ write_failed(const char *path)
     return status_fail(ST_IO, "cannot write %s: %s", path, strerror(errno));
 }
 
+void
+file_sync_fail(void)
+{
+    atomic_store(&sync_has_failed, true);
+}
+
 status
 file_writer_open(file_writer *w, const char *path)
 {
@@ -69,8 +75,8 @@ file_writer_add(file_writer *w, const void *data, size_t len)
     return ST_OK;
 }
 
-static status
-sync_directory(const char *path)
+status
+file_sync_entry(const char *path)
 {
     status st = ST_OK;
     char *copy = NULL;
@@ -79,7 +85,7 @@ sync_directory(const char *path)
     TRY(mem_strdup(&copy, path));
     fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0 || FAULT_FAILS(FILE_DIRECTORY) || fsync(fd) != 0) {
-        atomic_store(&sync_has_failed, true);
+        file_sync_fail();
         TRY(write_failed(path));
     }
 fail:
@@ -96,7 +102,7 @@ file_writer_finish(file_writer *w, bool durable)
     int fd = w->fd;
 
     if (durable && (FAULT_FAILS(FILE_SYNC) || fsync(fd) != 0)) {
-        atomic_store(&sync_has_failed, true);
+        file_sync_fail();
         TRY(write_failed(w->path));
     }
     w->fd = -1;
@@ -107,7 +113,7 @@ file_writer_finish(file_writer *w, bool durable)
         goto fail;
     }
     if (durable)
-        TRY(sync_directory(w->path));
+        TRY(file_sync_entry(w->path));
     file_writer_close(w);
     return ST_OK;
 fail:

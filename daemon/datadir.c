@@ -82,6 +82,7 @@ open_index(datadir *d, const char *dir)
 
     TRY(file_join(&path, dir, "longwave.db"));
     TRY(store_open(&d->index, path));
+    TRY(file_sync_entry(path)); /* SQLite does not look at the result */
 fail:
     mem_free(path);
     return st;

@@ -2,7 +2,6 @@
 /* One kind of task for each kind of change. */
 #include "daemon/journal.h"
 
-#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -16,7 +15,6 @@ struct journal {
     store *s;
     journal_report_fn *fn;
     void *ctx;
-    atomic_bool broken;
 };
 
 typedef struct work {
@@ -198,7 +196,7 @@ begin(void *ctx)
 {
     journal *j = ctx;
 
-    if (atomic_load(&j->broken) || file_sync_failed())
+    if (file_sync_failed())
         return status_fail(ST_IO, "the journal: its disk has failed");
     return store_begin(j->s);
 }
@@ -214,8 +212,6 @@ commit(void *ctx)
     FAULT_POINT(COMMIT_BEGIN);
     st = store_commit(j->s);
     FAULT_POINT(COMMIT_END);
-    if (st != ST_OK && store_is_broken(j->s))
-        atomic_store(&j->broken, true);
     return st;
 }
 
@@ -317,12 +313,6 @@ void
 journal_collect(journal *j)
 {
     helper_collect(j->thread);
-}
-
-bool
-journal_is_broken(const journal *j)
-{
-    return atomic_load(&j->broken);
 }
 
 /* -------------------------------------------------------------- requests ---

@@ -52,9 +52,6 @@ void journal_on_report(journal *j, journal_report_fn *fn, void *ctx);
 void journal_free(journal *j); /* does and reports what is left */
 int journal_fd(const journal *j);
 void journal_collect(journal *j);
-/* The disk failed in a way that nothing can be promised after: the process
- * must end (exit status 74). */
-bool journal_is_broken(const journal *j);
 
 /* The row of a job as it is now. */
 void journal_row(store_job *out, const job *j);

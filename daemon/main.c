@@ -4,13 +4,14 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "base/file.h"
 #include "base/jsonout.h"
 #include "base/log.h"
 #include "daemon/service.h"
 #include "daemon/settings.h"
 
 /* EX_CONFIG of sysexits.h: it would not be safe to serve like this. */
-enum { UNSAFE = 78, MAX_FILES = 16384 };
+enum { UNSAFE = 78, BROKEN = 74 /* EX_IOERR */, MAX_FILES = 16384 };
 
 /* Files are ours alone, no document ends up in a core dump, here or in a world
  * that is started from here, and many peers need many descriptors. */
@@ -75,6 +76,8 @@ fail:
         log_error("%s", status_text());
     service_free(v);
     settings_fini(&set);
+    if (file_sync_failed())
+        return BROKEN;
     if (st == ST_OK)
         return code;
     return st == ST_DENIED ? UNSAFE : status_exit_code(st);

@@ -451,7 +451,7 @@ service_on_launch(void *ctx, launch_state state, uint64_t token,
 static bool
 is_broken(service *v)
 {
-    if (!journal_is_broken(v->journal) && !file_sync_failed())
+    if (!file_sync_failed())
         return false;
     if (v->code == SERVICE_DISK)
         return true;

@@ -8,10 +8,11 @@
 
 #include <sqlite3.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { MAX_QUERY = 64 };
+enum { MAX_QUERY = 64, WAL_PAGES = 1000 };
 enum { NFS = 0x6969, LUSTRE = 0x0BD00BD0 }; /* f_type of statfs(2) */
 
 struct sql_query {
@@ -24,7 +25,6 @@ struct sql {
     sqlite3 *db;
     sql_query query[MAX_QUERY];
     size_t n_query;
-    bool broken;
 };
 
 static status
@@ -33,8 +33,29 @@ failed(sql *s)
     int code = sqlite3_extended_errcode(s->db);
 
     if (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC)
-        s->broken = true;
+        file_sync_fail();
     return status_fail(ST_IO, "the journal: %s", sqlite3_errmsg(s->db));
+}
+
+/* SQLite's own checkpoints say nothing when the disk fails, and the log is
+ * still whole then; but that disk cannot be trusted any more. */
+static void
+checkpoint(sql *s)
+{
+    if (sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL,
+                                  NULL) != SQLITE_OK &&
+        failed(s) != ST_OK)
+        log_error("%s", status_text());
+}
+
+static int
+on_commit(void *ctx, sqlite3 *db, const char *name, int n_page)
+{
+    (void)db;
+    (void)name;
+    if (n_page >= WAL_PAGES)
+        checkpoint(ctx);
+    return SQLITE_OK;
 }
 
 /* --------------------------------------------------------------- opening ---
@@ -72,6 +93,7 @@ sql_open(sql **out, const char *path)
                         NULL) != SQLITE_OK)
         TRY(failed(s));
     TRY(set_mode(s, path));
+    (void)sqlite3_wal_hook(s->db, on_commit, s);
     *out = s;
     return ST_OK;
 fail:
@@ -86,14 +108,10 @@ sql_close(sql *s)
         return;
     for (size_t i = 0; i < s->n_query; i++)
         (void)sqlite3_finalize(s->query[i].statement);
+    if (s->db)
+        checkpoint(s);
     (void)sqlite3_close(s->db);
     mem_free(s);
-}
-
-bool
-sql_is_broken(const sql *s)
-{
-    return s->broken;
 }
 
 /* ---------------------------------------------------------- transactions ---

@@ -15,11 +15,10 @@ typedef struct sql sql;
 typedef struct sql_query sql_query;
 
 /* WAL and full synchronisation; a rollback journal where the file lies on a
- * network.  ST_IO. */
+ * network.  ST_IO; here and below file_sync_failed() tells when the disk
+ * refused to make something durable. */
 status sql_open(sql **out, const char *path) MUST_USE;
 void sql_close(sql *s);
-/* The disk refused to make something durable. */
-bool sql_is_broken(const sql *s);
 
 /* Any number of statements without values. */
 status sql_execute(sql *s, const char *text) MUST_USE;

@@ -152,12 +152,6 @@ store_commit(store *s)
     return sql_commit(s->db);
 }
 
-bool
-store_is_broken(const store *s)
-{
-    return sql_is_broken(s->db);
-}
-
 status
 store_next_job(store *s, uint64_t *out)
 {

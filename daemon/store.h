@@ -26,9 +26,6 @@ void store_close(store *s);
 status store_begin(store *s) MUST_USE;
 /* A failure has undone all changes since store_begin(). */
 status store_commit(store *s) MUST_USE;
-/* The disk refused to make something durable: nothing that was written since
- * is certain, and trying again can succeed falsely.  The process must end. */
-bool store_is_broken(const store *s);
 
 /* ---- jobs ---- */
 
