@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 
+import run_lib
 from harness import BIN, SEGMENT, WAIT, Place, main, text_of, wait_for
 
 
@@ -76,6 +77,16 @@ class Jobs(Place):
             refused("ask", "doc", "--ids", ids, says="token id")
         self.assertEqual(self.call("list"), before)
         self.assertEqual(self.status()["jobs_running"], 0)
+
+    def test_bad_sampling(self):
+        self.add("sampled", text_of(40))
+        for flag, values in run_lib.BAD_SAMPLING.items():
+            for value in values:
+                if flag != "--stop":
+                    self.refused("ask", "sampled", "x", f"{flag}={value}",
+                                 says=flag)
+        self.refused("ask", "sampled", "x", "--stop", "", says="stop")
+        self.refused("ask", "sampled", "x", "--stop", "y" * 257, says="stop")
 
     def test_stop_strings(self):
         self.add("stops", text_of(40))

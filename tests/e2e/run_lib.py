@@ -13,6 +13,18 @@ CODES = {"F32": "f", "I32": "i", "I64": "q"}
 MPI_FLAGS = ["--allow-run-as-root", "--oversubscribe", "--mca", "pml", "ob1",
              "--mca", "btl", "vader,self", "--bind-to", "none"]
 
+# What neither longwave-run nor `longwave ask` takes.
+BAD_SAMPLING = {
+    "--temperature": ("-0.1", "100.1", "nan", "hot"),
+    "--top-k": ("-1", "2147483648", "x"),
+    "--top-p": ("0", "-0.1", "1.1", "nan"),
+    "--min-p": ("-0.1", "1.1", "nan"),
+    "--repetition-penalty": ("0", "0.009", "100.1", "-1", "inf", "nan"),
+    "--seed": ("-1", "18446744073709551616", "x"),
+    "--generate": ("-1", "x"),
+    "--stop": ("",),
+}
+
 
 def flags():
     p = argparse.ArgumentParser()

@@ -105,6 +105,11 @@ def main():
     before = sorted(os.listdir(args.work))
     for name, (flags, word) in cases.items():
         check(args, name, 0, flags, word)
+    good = cases["stop without answer"][0][:-2] + ["--generate", "1"]
+    for flag, values in run_lib.BAD_SAMPLING.items():
+        for value in values:
+            check(args, f"{flag} {value}", 0, good + [flag, value], flag)
+    check(args, "logprobs", 0, good + ["--logprobs", "21"], "--logprobs")
     for name in ("no such model", "not UTF-8", "alignment", "too large an id"):
         check(args, name, 3, *cases[name])
     expect(sorted(os.listdir(args.work)) == before, "files were left behind")
