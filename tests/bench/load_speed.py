@@ -101,7 +101,7 @@ def read_seconds(path):
 def read_all_seconds(path):
     """The whole file into new memory, in huge pages if there are any."""
     start, size = time.monotonic(), os.path.getsize(path)
-    memory = mmap.mmap(-1, size)
+    memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
     at = 0

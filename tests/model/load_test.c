@@ -371,7 +371,7 @@ refusals(void **state)
         {{.drop = "proj"},
          ST_ARG,
          {"missing layers.0.self_attn.q_proj.weight",
-          "layers.1.self_attn.k_proj.weight", "more"}},
+          "layers.1.self_attn.k_proj.weight", ", and 11 more"}},
         {{.extra = LAYER0 "layer.self_attn.q_proj.bias"},
          ST_ARG,
          {"unexpected layers.0.layer.self_attn.q_proj.bias"}},
