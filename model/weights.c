@@ -197,6 +197,26 @@ fail:
 }
 
 status
+weights_fit(const model_config *cfg, const weights_part *part,
+            const weights_types *types, uint64_t n_free)
+{
+    enum { MIB = 1 << 20 };
+    uint64_t need = weights_bytes_typed(cfg, part, types);
+    weights_part some = *part;
+
+    if (need <= n_free)
+        return ST_OK;
+    while (some.n_layer > 0 && weights_bytes_typed(cfg, &some, types) > n_free)
+        some.n_layer--;
+    return status_fail(ST_NOMEM,
+                       "weights of %u layers need %llu MiB of the device, %llu "
+                       "are free: %u layers would fit; more ranks, each with "
+                       "its own device, hold fewer each",
+                       part->n_layer, (unsigned long long)(need / MIB),
+                       (unsigned long long)(n_free / MIB), some.n_layer);
+}
+
+status
 weights_new_typed(weights **out, kernel_device *dev, const model_config *cfg,
                   const weights_part *part, const weights_types *types)
 {
@@ -208,6 +228,8 @@ weights_new_typed(weights **out, kernel_device *dev, const model_config *cfg,
            part->n_layer <= cfg->n_layer - part->layer_first);
     kernel_info_get(dev, &info);
     TRY(check_type(info.compute));
+    if (info.n_thread == 0) /* a GPU: what is free is all that there will be */
+        TRY(weights_fit(cfg, part, types, info.memory_free));
     TRY(mem_new(&w, 1, sizeof *w));
     w->dev = dev;
     w->cfg = *cfg;

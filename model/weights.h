@@ -83,8 +83,14 @@ void weights_types_int8(weights_types *types, const model_config *cfg);
 /* "stored" or "int8"; ST_ARG for another name. */
 status weights_want_parse(weights_want *out, const char *name) MUST_USE;
 
+/* Whether a part fits in so many free bytes; ST_NOMEM says what it needs, what
+ * there is, and how many of its layers would fit. */
+status weights_fit(const model_config *cfg, const weights_part *part,
+                   const weights_types *types, uint64_t n_free) MUST_USE;
+
 /* Allocates all buffers of the part (zeroed; WEIGHTS_ROPE filled), in the
- * device's compute type or in those given. */
+ * device's compute type or in those given.  ST_NOMEM as weights_fit(), on a
+ * GPU before anything is allocated. */
 status weights_new(weights **out, kernel_device *dev, const model_config *cfg,
                    const weights_part *part) MUST_USE;
 status weights_new_typed(weights **out, kernel_device *dev,

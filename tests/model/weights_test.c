@@ -285,14 +285,43 @@ teardown(void **state)
     return 0;
 }
 
+/* One byte too few, and what half of the layers need. */
+static void
+fits_or_says_what_would(void **state)
+{
+    model_config cfg;
+    weights_types types;
+    (void)state;
+    EXPECT_OK(config_preset(&cfg, "armt-llama-8b"));
+    weights_types_of_compute(&types, KERNEL_BF16);
+    const weights_part all = {
+        .n_layer = cfg.n_layer, .embed = true, .head = true};
+    weights_part half = all;
+    half.n_layer = cfg.n_layer / 2;
+    uint64_t need = weights_bytes_typed(&cfg, &all, &types);
+    EXPECT_OK(weights_fit(&cfg, &all, &types, need));
+    EXPECT_ST(weights_fit(&cfg, &all, &types, need - 1), ST_NOMEM);
+    assert_non_null(strstr(status_text(), ": 31 layers would fit"));
+    EXPECT_ST(weights_fit(&cfg, &all, &types,
+                          weights_bytes_typed(&cfg, &half, &types)),
+              ST_NOMEM);
+    assert_non_null(strstr(status_text(), ": 16 layers would fit"));
+    EXPECT_ST(weights_fit(&cfg, &all, &types, 0), ST_NOMEM);
+    assert_non_null(strstr(status_text(), ": 0 layers would fit"));
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(shapes),           cmocka_unit_test(bytes),
-        cmocka_unit_test(parts_agree),      cmocka_unit_test(random_laws),
-        cmocka_unit_test(random_chunks),    cmocka_unit_test(rows_in_place),
+        cmocka_unit_test(shapes),
+        cmocka_unit_test(bytes),
+        cmocka_unit_test(parts_agree),
+        cmocka_unit_test(random_laws),
+        cmocka_unit_test(random_chunks),
+        cmocka_unit_test(rows_in_place),
         cmocka_unit_test(rope_frequencies),
+        cmocka_unit_test(fits_or_says_what_would),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
