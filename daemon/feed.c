@@ -303,6 +303,10 @@ feed_new(feed **out, const feed_setup *setup, feed_failed_fn *fn, void *ctx)
     f->task.done = done;
     f->next_read = f->next_send = setup->skip;
     f->block_segments = BLOCK_TOKENS / setup->segment_size;
+    /* A question is short, and its snapshot may be, too: what is not needed
+     * is not zeroed a thousand times a second. */
+    if (f->block_segments > setup->n_segment)
+        f->block_segments = setup->n_segment;
     if (f->block_segments == 0)
         f->block_segments = 1;
     n = (size_t)(f->block_segments * setup->segment_size);
@@ -314,7 +318,10 @@ feed_new(feed **out, const feed_setup *setup, feed_failed_fn *fn, void *ctx)
 
         TRY(mem_strdup(&path, setup->snapshot));
         f->setup.snapshot = path;
-        TRY(mem_new(&f->part, PART, 1));
+        TRY(mem_new(&f->part,
+                    setup->snapshot_bytes < PART ? (size_t)setup->snapshot_bytes
+                                                 : PART,
+                    1));
     }
     read_next(f);
     *out = f;
