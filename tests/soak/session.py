@@ -98,6 +98,21 @@ class Session(Peer):
         self.send(client_message("chunk", put("Chunk", offset=offset),
                                  request), piece)
 
+    def add(self, name, data, seconds=60):
+        """Submits a document of any length; its request, acknowledged."""
+        request = self.ask_for(*add_request(name, data, ""))
+        sent = 0
+        while True:
+            m = self.wait_for(request, ("more_input", "accepted"), seconds)
+            if m is None:
+                raise ConnectionError("no acknowledgement")
+            if "job" in m:
+                return request
+            while sent < min(m["input_credit"], len(data)):
+                piece = data[sent:min(sent + CHUNK, m["input_credit"])]
+                self.ask_for_more(request, sent, piece)
+                sent += len(piece)
+
     def _one_frame(self):
         """(flags, bytes) when a whole one is there, else None."""
         d = self.data
