@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Drawing a token, as kernels/cpu/sample.c does it: the tokens still allowed
- * are those above a border of the order of floats, and the first of those on
- * it, so that nothing is sorted.  One block a cell. */
+/* Drawing a token, and how likely it was, as kernels/cpu/sample.c does it: the
+ * tokens still allowed are those above a border of the order of floats, and the
+ * first of those on it, so that nothing is sorted.  One block a cell. */
 #include "kernels/cuda/view.cuh"
 
 namespace
 {
 
-enum { THREADS = 1024 };
+enum { THREADS = 1024, SEEN_EACH = KERNEL_SAMPLE_SEEN / THREADS };
 
 /* What all threads of the block agree on. */
 struct Set {
@@ -21,6 +21,7 @@ struct Shared {
     double sum[THREADS];
     uint32_t count[THREADS];
     uint32_t pick;
+    unsigned long long key;
 };
 
 /* Unsigned numbers in the order of the floats; NaN counts as the least. */
@@ -164,6 +165,26 @@ keep_p(Shared &sh, Set &s, double p)
     s.border = low;
 }
 
+/* Keeps those whose weight is at least p of the largest, which is 1. */
+__device__ void
+keep_min(Set &s, double p)
+{
+    uint32_t low = s.border, high = order_of(s.largest);
+
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+
+        if (weight_at(s, middle) >= p)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    if (high > s.border) {
+        s.border = high - 1; /* no token need have this logit itself */
+        s.n_tie = 0;
+    }
+}
+
 /* Tokens first .. end - 1; `tie` of those before them are on the border. */
 struct Part {
     uint32_t first, end, tie;
@@ -229,36 +250,171 @@ draw(Shared &sh, const Set &s, double uniform)
     return sh.pick;
 }
 
+/* ------------------------------------------------------------ penalty --- */
+
+/* The logits that a thread changed, to be put back. */
+struct Penalised {
+    float before[SEEN_EACH]; /* of its ids, in their order */
+    uint64_t owned;          /* bit j: of its j-th id */
+};
+
+/* Penalises each id seen once.  An id may be there twice, for two threads: the
+ * one that finds its logit first leaves a mark in its place, a NaN that no sum
+ * or product makes. */
+__device__ void
+penalise(float *logits, const Set &s, const int32_t *seen,
+         const kernel_sample_args &a, Penalised &p)
+{
+    const uint32_t mark = 0x7fa5a5a5U;
+    uint32_t j = 0;
+
+    p.owned = 0;
+    for (uint32_t i = threadIdx.x; i < a.n_seen; i += THREADS, j++) {
+        uint32_t id = static_cast<uint32_t>(seen[i]);
+
+        if (id >= s.n)
+            continue;
+        uint32_t was =
+            atomicExch(reinterpret_cast<unsigned *>(logits) + id, mark);
+        if (was == mark)
+            continue;
+        p.before[j] = __uint_as_float(was);
+        p.owned |= static_cast<uint64_t>(1) << j;
+    }
+    __syncthreads();
+    j = 0;
+    for (uint32_t i = threadIdx.x; i < a.n_seen; i += THREADS, j++)
+        if ((p.owned >> j & 1) != 0) {
+            float l = p.before[j];
+
+            logits[seen[i]] = l < 0.0F ? l * a.penalty : l / a.penalty;
+        }
+    __syncthreads();
+}
+
+__device__ void
+put_back(float *logits, const int32_t *seen, const kernel_sample_args &a,
+         const Penalised &p)
+{
+    uint32_t j = 0;
+
+    __syncthreads();
+    for (uint32_t i = threadIdx.x; i < a.n_seen; i += THREADS, j++)
+        if ((p.owned >> j & 1) != 0)
+            logits[seen[i]] = p.before[j];
+    __syncthreads();
+}
+
+/* ------------------------------------------------------------- report --- */
+
+/* log sum exp(l). */
+__device__ double
+log_total(Shared &sh, const Set &s, float largest)
+{
+    double sum = 0.0;
+
+    for (uint32_t i = threadIdx.x; i < s.n; i += THREADS)
+        sum += static_cast<double>(expf(s.logits[i] - largest));
+    return static_cast<double>(largest) + log(all_sum(sh, sum));
+}
+
+/* The likeliest id behind the one with key `behind`, and its key: a larger key
+ * is likelier, and of equals the lower id. */
+__device__ uint32_t
+next_likeliest(Shared &sh, const Set &s, unsigned long long &behind)
+{
+    unsigned long long best = 0;
+
+    if (threadIdx.x == 0)
+        sh.key = 0;
+    __syncthreads();
+    for (uint32_t i = threadIdx.x; i < s.n; i += THREADS) {
+        unsigned long long key =
+            static_cast<unsigned long long>(order_of(s.logits[i])) << 32 |
+            (UINT32_MAX - i);
+
+        if (key < behind && key > best)
+            best = key;
+    }
+    atomicMax(&sh.key, best);
+    __syncthreads();
+    behind = sh.key;
+    __syncthreads();
+    return UINT32_MAX - static_cast<uint32_t>(behind);
+}
+
+__device__ void
+report(Shared &sh, const Set &s, uint32_t id, uint32_t n_top, float *logprobs,
+       int32_t *top_ids)
+{
+    double sum = log_total(sh, s, s.logits[greedy(sh, s)]);
+    unsigned long long behind = UINT64_MAX;
+
+    if (threadIdx.x == 0)
+        logprobs[0] = static_cast<float>(s.logits[id] - sum);
+    for (uint32_t i = 0; i < n_top; i++) {
+        uint32_t top = next_likeliest(sh, s, behind);
+
+        if (threadIdx.x == 0) {
+            top_ids[i] = static_cast<int32_t>(top);
+            logprobs[1 + i] = static_cast<float>(s.logits[top] - sum);
+        }
+    }
+}
+
+__device__ uint32_t
+choose(Shared &sh, Set s, const kernel_sample_args &a)
+{
+    uint32_t id = greedy(sh, s);
+
+    s.largest = s.logits[id];
+    if (a.temperature <= 0.0F || !isfinite(s.largest))
+        return id;
+    if (a.top_k > 0 && a.top_k < s.n)
+        keep_k(sh, s, a.top_k);
+    if (a.top_p < 1.0F)
+        keep_p(sh, s, static_cast<double>(a.top_p));
+    if (a.min_p > 0.0F)
+        keep_min(s, static_cast<double>(a.min_p));
+    return draw(sh, s, static_cast<double>(a.uniform));
+}
+
+/* What is there only where it is asked for. */
+struct Options {
+    Ref seen, logprobs, top_ids;
+};
+
 __global__ void
 __launch_bounds__(THREADS)
-    sample_kernel(Ref ids, Ref logits, uint32_t n,
+    sample_kernel(Ref ids, Ref logits, Options options, uint32_t n,
                   const kernel_sample_args *args, const kernel_cell *cells)
 {
     __shared__ Shared sh;
     const kernel_cell &cell = cells[blockIdx.x];
     const kernel_sample_args &a = args[blockIdx.x];
+    float *row = ref_item<float>(logits, cell, blockIdx.x) +
+                 static_cast<size_t>(cell.n_row - 1) * logits.ld;
+    Set s = {row, n, 0.0F, 1.0F / a.temperature, 0, n};
+    Penalised p;
+    uint32_t id;
 
     if (cell.n_row == 0)
         return;
-    Set s = {ref_item<float>(logits, cell, blockIdx.x) +
-                 static_cast<size_t>(cell.n_row - 1) * logits.ld,
-             n,
-             0.0F,
-             1.0F / a.temperature,
-             0,
-             n};
-    uint32_t id = greedy(sh, s);
+    if (options.seen.base != nullptr && a.penalty > 0.0F && a.penalty != 1.0F) {
+        const int32_t *seen = ref_item<int32_t>(options.seen, cell, blockIdx.x);
 
-    s.largest = s.logits[id];
-    if (a.temperature > 0.0F && isfinite(s.largest)) {
-        if (a.top_k > 0 && a.top_k < n)
-            keep_k(sh, s, a.top_k);
-        if (a.top_p < 1.0F)
-            keep_p(sh, s, static_cast<double>(a.top_p));
-        id = draw(sh, s, static_cast<double>(a.uniform));
+        penalise(row, s, seen, a, p);
+        id = choose(sh, s, a);
+        put_back(row, seen, a, p);
+    } else {
+        id = choose(sh, s, a);
     }
     if (threadIdx.x == 0)
         *ref_item<int32_t>(ids, cell, blockIdx.x) = static_cast<int32_t>(id);
+    if (options.logprobs.base != nullptr)
+        report(sh, s, id, a.n_top,
+               ref_item<float>(options.logprobs, cell, blockIdx.x),
+               ref_item<int32_t>(options.top_ids, cell, blockIdx.x));
 }
 
 } // namespace
@@ -266,8 +422,11 @@ __launch_bounds__(THREADS)
 cudaError_t
 cuda_sample(const cuda_launch *at, const device_op *op)
 {
+    const kernel_sample_op &a = op->u.sample;
+    Options options = {ref_of(a.seen), ref_of(a.logprobs), ref_of(a.top_ids)};
+
     sample_kernel<<<at->n_cell, THREADS, 0, at->stream>>>(
-        ref_of(op->u.sample.ids), ref_of(op->u.sample.logits),
-        static_cast<uint32_t>(op->u.sample.n_vocab), at->samples, at->cells);
+        ref_of(a.ids), ref_of(a.logits), options,
+        static_cast<uint32_t>(a.n_vocab), at->samples, at->cells);
     return cudaGetLastError();
 }
