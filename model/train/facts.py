@@ -30,8 +30,18 @@ SOUNDS = ("b br c ch d dr f fl g gr h j k l m n p pl qu r s sh st t th tr v "
           "b ck d g l ll m n nd ng p r rd rt s st t x".split())
 
 
-def invented(rng):
-    """A word of two or three syllables that nobody has read."""
+HELD = {w.lower() for part in EVAL.values()
+        for text in ([part] if isinstance(part, str) else part)
+        for w in re.findall(r"\w+", text)}
+
+
+def invented(rng, words):
+    """A word of two or three syllables that nobody has read, or two words in
+    one."""
+    if rng.random() < 0.35:
+        w = "".join(rng.choice(words)[:6] for _ in range(2))
+        if w not in HELD:
+            return w
     w = ""
     for i in range(rng.randrange(2, 4)):
         w += rng.choice(SOUNDS[0]) + rng.choice(SOUNDS[1])
@@ -45,7 +55,8 @@ class Language:
         self.tok, self.cache = tokenizer, {}
         self.lists = {n: (t.split() if isinstance(t, str) else t)
                       for n, t in side.items()}
-        self.prose_words = list(prose_words)
+        self.prose_words = [w for w in prose_words if w.islower()]
+        self.prose_names = [w for w in prose_words if not w.islower()]
         self.silent = self.ids(SILENT)
         self.forms = {name: [re.split(r"( ?\{\w\})", t)
                              for t in self.lists[name]]
@@ -72,7 +83,8 @@ class Language:
                 word = slots.get(m.group(1)) or (
                     self.thing(rng) if m.group(1) == "n"
                     else rng.choice(self.prose_words))
-                out += self.ids(" " + word)
+                out += self.ids(" " + (word if out else
+                                       word[0].upper() + word[1:]))
                 continue
             if loose:
                 part = re.sub(r"\w+", lambda w: self.blur(rng, w[0], loose),
@@ -86,6 +98,11 @@ class Language:
         other = rng.choice(self.prose_words)
         return other.capitalize() if word[0].isupper() else other
 
+    def nobody(self, rng):
+        """Somebody without a name."""
+        return re.sub(r"\{y\}", lambda _: rng.choice(self.prose_words),
+                      rng.choice(self.lists["nobody"]))
+
     def thing(self, rng):
         """What a value is called."""
         if self.prose_words and rng.random() < 0.3:
@@ -96,8 +113,10 @@ class Language:
         """One of the list, or with chance `wild` any word of the prose or
         one that does not exist: long words must be read piece by piece."""
         if self.prose_words and rng.random() < wild:
+            if name == "names" and rng.random() < 0.4:
+                return rng.choice(self.prose_names)
             w = (rng.choice(self.prose_words) if rng.random() < 0.6
-                 else invented(rng))
+                 else invented(rng, self.prose_words))
             return w.capitalize() if name == "names" else w
         return rng.choice(self.lists[name])
 
@@ -172,6 +191,14 @@ class World:
         place = rng.choice([x for x in self.places if x != was])
         return self.lang.say(rng, "go", p=p, l=place), (PERSON, p, place)
 
+    def decoy(self):
+        """A sentence that looks like a fact and names nobody."""
+        rng, lang = self.rng, self.lang
+        form = rng.choice(("go", "go", "take", "give"))
+        return lang.say(rng, form, p=lang.nobody(rng), q=lang.nobody(rng),
+                        l=lang.word(rng, "places", self.wild),
+                        o=lang.word(rng, "objects", self.wild))
+
     def learn(self, fact, segment):
         kind, key, value = fact
         self.told[kind][key] = (value, segment)
@@ -225,10 +252,16 @@ class Stage:
     """What the generator is asked for during some steps of training."""
 
     def __init__(self, steps, n=4, forks=4, local=0.1, longest=64, rate=3.0,
-                 silent=0.15, wild=0.85, facts=4):
+                 silent=0.15, wild=0.85, facts=4, cut=0.0, decoys=0.0,
+                 busy=0.0):
         self.steps, self.n, self.forks, self.local = steps, n, forks, local
         self.longest, self.rate, self.silent = longest, rate, silent
         self.wild, self.facts = wild, facts
+        # The share of facts that a border cuts on purpose; sentences a
+        # segment that look like facts.
+        self.cut, self.decoys = cut, decoys
+        # The share of documents whose persons never come to rest.
+        self.busy = busy
 
     def fork_at(self):
         """Segments after which questions are asked."""
@@ -274,36 +307,57 @@ def noisy(prose, rng, text, share):
     return text
 
 
-def splice(prose, rng, total, sentences, bos=False, noise=0.0):
+def straddle(rng, pieces, sentences, at, segment, share):
+    """The pieces of prose before the sentences, some of them shorter, so that
+    the border of a segment cuts a share of the sentences.  `at`: where the
+    first piece begins."""
+    out = []
+    for piece, sentence in zip(pieces, sentences):
+        if len(sentence) > 1 and rng.random() < share:
+            start = at + len(piece)
+            drop = (start + rng.randrange(1, len(sentence))) % segment
+            if drop < len(piece):
+                i = rng.randrange(len(piece) - drop)
+                piece = np.concatenate([piece[:i], piece[i + drop:]])
+        out.append(piece)
+        at += len(piece) + len(sentence)
+    return out
+
+
+def splice(prose, rng, total, sentences, bos=False, noise=0.0, segment=0,
+           cut=0.0):
     """`total` ids of prose with the sentences at uniform places, after the
     ends of its sentences; a share `noise` of the prose's tokens is replaced
-    by others of it.  Returns the ids and where each sentence ends."""
+    by others of it.  A share `cut` of the sentences lies across the border of
+    a segment.  Returns the ids and where each sentence ends."""
     size = sum(map(len, sentences)) + bos
     room = total - size
     start = prose.cut(rng, room)
     marks = sorted(max(start, min(prose.snap(start + rng.randrange(room + 1)),
                                   start + room)) for _ in sentences)
-    text = prose.text(start, room)
+    text = prose.text(start, room + (segment if cut else 0) * len(sentences))
     if noise:
         text = noisy(prose, rng, text, noise)
-    parts, ends, at, n = [], [], 0, 0
+    at = [0] + [mark - start for mark in marks]
+    pieces = [text[a:b] for a, b in zip(at, at[1:])]
+    if cut:
+        pieces = straddle(rng, pieces, sentences, int(bos), segment, cut)
+    parts, ends, n = [], [], 0
     if bos:
         parts.append(np.array([BOS], np.int16))
         n = 1
-    for mark, s in zip(marks, sentences):
-        parts.append(text[at:mark - start])
-        parts.append(np.array(s, np.int16))
-        n += mark - start - at + len(s)
+    for piece, s in zip(pieces, sentences):
+        parts += [piece, np.array(s, np.int16)]
+        n += len(piece) + len(s)
         ends.append(n)
-        at = mark - start
-    parts.append(text[at:])
+    parts.append(text[at[-1]:at[-1] + total - n])
     return np.concatenate(parts), ends
 
 
 def gates(n, segment, mem, ends, sizes):
     """Which memory row of which segment should write: the one in whose part
-    of the segment a fact ends (1); its neighbours may (-1), and so may the
-    last row where a fact goes on in the next segment; no other row (0)."""
+    of the segment a fact ends (1), and the last row where a fact goes on in the
+    next segment; the neighbours of the first may (-1); no other row (0)."""
     out = np.zeros((n, mem), np.int8)
     for end, size in zip(ends, sizes):
         seg, at = divmod(end - 1, segment)
@@ -312,8 +366,8 @@ def gates(n, segment, mem, ends, sizes):
             if 0 <= other < mem and not out[seg, other]:
                 out[seg, other] = -1
         out[seg, row] = 1
-        if at + 1 < size and seg and not out[seg - 1, -1]:
-            out[seg - 1, -1] = -1
+        if at + 1 < size and seg:
+            out[seg - 1, -1] = 1
     return out
 
 
@@ -355,6 +409,8 @@ class Lane:
         self.at = 0
         self.fast = math.exp(rng.uniform(math.log(0.3), math.log(stage.rate)))
         self.slow = math.exp(rng.uniform(math.log(0.02), math.log(self.fast)))
+        if PERSON in kinds and rng.random() < stage.busy:
+            self.slow = self.fast
 
     def inner_facts(self, stage, outside):
         """Sentences of a question segment of its own, and questions about
@@ -405,6 +461,21 @@ class Lane:
                                        16 if at is None else 0)
             out.age[row, i] = 0 if at is None or inside else self.now - at
 
+    def mixed(self, stage, sentences, first):
+        """A window's ids, with decoys between its facts, and where the facts
+        end."""
+        rng, size = self.rng, stage.n * self.segment
+        told = [(s, True) for s in sentences]
+        decoys = np.random.default_rng(rng.getrandbits(32)).poisson(
+            stage.n * stage.decoys * rng.random())
+        for _ in range(min(decoys, size // 80)):
+            told.insert(rng.randrange(len(told) + 1),
+                        (self.world.decoy(), False))
+        ids, ends = splice(self.prose, rng, size, [s for s, _ in told],
+                           bos=first, noise=self.noise(),
+                           segment=self.segment, cut=stage.cut)
+        return ids, [e for e, (_, fact) in zip(ends, told) if fact]
+
     def window(self, stage, out, row):
         """One window: ids [n, segment], whether a document begins, and which
         rows should write [n, mem]; questions from row `row` of `out` on."""
@@ -434,8 +505,7 @@ class Lane:
             sentences.append(ids)
             facts.append(fact)
         w.told = before
-        ids, ends = splice(self.prose, rng, n * S, sentences, bos=first,
-                           noise=self.noise())
+        ids, ends = self.mixed(stage, sentences, first)
         done = 0
         for i, s in enumerate(forks):
             while done < count and ends[done] <= (s + 1) * S:
@@ -453,17 +523,16 @@ class Lane:
 
 
 def prose_words(path, least=3):
-    """Words of the training prose that may stand for anything."""
+    """Words of the training prose that may stand for anything, and words with
+    a capital inside a sentence, names for the most part."""
     with open(path, encoding="utf-8") as f:
         text = f.read()
     seen = {}
-    for w in re.findall(r"(?<=[a-z,] )[a-z]{3,9}(?=[ ,.;])", text):
+    for w in re.findall(r"(?<=[a-z,] )[A-Za-z][a-z]{2,11}(?=[ ,.;])", text):
         seen[w] = seen.get(w, 0) + 1
     # No sentence of the evaluation can be put together from these.
-    held = {w.lower() for part in EVAL.values()
-            for text in ([part] if isinstance(part, str) else part)
-            for w in re.findall(r"\w+", text)}
-    return sorted(w for w, c in seen.items() if c >= least and w not in held)
+    return sorted(w for w, c in seen.items()
+                  if c >= least and w.lower() not in HELD)
 
 
 def produce(queue, now, worker, lanes, stages, shape, data, seed):
@@ -490,8 +559,8 @@ def produce(queue, now, worker, lanes, stages, shape, data, seed):
 
 def check_lists():
     """Stops where something is on both sides of the split."""
-    for name, text in TRAIN.items():
-        other = EVAL[name]
+    for name, other in EVAL.items():
+        text = TRAIN[name]
         if isinstance(text, str):
             both = set(text.split()) & set(other.split())
         else:

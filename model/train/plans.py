@@ -4,6 +4,8 @@ from armt import Shape
 from facts import Stage
 
 
+HARD = {"cut": 0.15, "decoys": 0.6}
+
 STAGES = [
     # A: recall inside a segment.
     Stage(2800, n=0, local=1.0, facts=6),
@@ -15,15 +17,25 @@ STAGES = [
     Stage(1100, longest=256),
     Stage(2200, longest=1024),
     Stage(4400, longest=4096),
-    # D: the same once more, from short to long.
-    Stage(3500, local=0.15, longest=16),
-    Stage(4000, longest=128),
-    Stage(3000, longest=1024),
-    Stage(2500, longest=4096),
+    # D: wider phrasings, cut facts and decoys, from short to long.
+    Stage(4000, local=0.15, longest=16, rate=4.0, **HARD),
+    Stage(5000, longest=128, rate=4.0, **HARD),
+    Stage(5000, longest=1024, **HARD),
+    Stage(6000, longest=4096, **HARD),
+    # E: persons who keep moving, long and compound words, names of the prose.
+    Stage(2000, local=0.15, longest=32, rate=4.0, **HARD, busy=0.6),
+    Stage(3000, longest=256, rate=4.0, **HARD, busy=0.6),
+    Stage(3000, longest=1024, **HARD, busy=0.5),
+    Stage(4000, longest=4096, **HARD, busy=0.4),
 ]
 
 FULL = {"shape": Shape(), "lanes": 32, "lr": 2e-3, "decay": 0.05,
         "teach": 1.0, "loop": 0.5, "stages": STAGES}
+
+
+def upto(count):
+    """The plan of the first `count` stages: its rate falls at their end."""
+    return {**FULL, "stages": STAGES[:count]}
 
 PLANS = {
     # Minutes on a CPU: shows that the parts fit, reaches nothing.
@@ -32,5 +44,9 @@ PLANS = {
               "lanes": 8, "lr": 3e-3,
               "stages": [Stage(20, n=0, forks=4, local=1.0, facts=3),
                          Stage(10, n=2, longest=4)]},
-    "full": FULL,
+    # Three runs, each taken up from the one before at the step where that
+    # ended: 14,100 and 34,100.
+    "first": upto(7),
+    "second": upto(11),
+    "third": upto(15),
 }

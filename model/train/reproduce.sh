@@ -8,16 +8,31 @@ out=${1:?usage: reproduce.sh DIR [GPUS | small]}
 gpus=${2:-4}
 mkdir -p "$out"
 python3 "$here/prose.py" --out "$out/data" --entries 6144
-set -- --data "$out/data" --out "$out/checkpoint" --seed 1
-if [ "$gpus" = small ]; then
-    python3 "$here/train.py" "$@" --plan small --workers 2
-else
+
+export_model() {
+    python3 "$here/export.py" --checkpoint "$1/ema.pt" \
+        --tokenizer "$out/data/tokenizer.json" --out "$out/model" \
+        --log "$1/train.jsonl"
+}
+
+run() { # plan, further flags
+    plan=$1
+    shift
     OMP_NUM_THREADS=1 torchrun --nproc-per-node "$gpus" "$here/train.py" \
-        "$@" --workers 16 --compile
+        --data "$out/data" --out "$out/$plan" --seed 1 --plan "$plan" \
+        --workers 16 --compile "$@"
+    export_model "$out/$plan"
+}
+
+if [ "$gpus" = small ]; then
+    python3 "$here/train.py" --data "$out/data" --out "$out/small" --seed 1 \
+        --plan small --workers 2
+    export_model "$out/small"
+else
+    run first
+    run second --resume "$out/model" --from 14100
+    run third --resume "$out/model" --from 34100
 fi
-python3 "$here/export.py" --checkpoint "$out/checkpoint/ema.pt" \
-    --tokenizer "$out/data/tokenizer.json" --out "$out/model" \
-    --log "$out/checkpoint/train.jsonl"
 seed=$(sha256sum "$out/model/model.safetensors" | cut -c1-8)
 python3 "$here/evaluate.py" --model "$out/model" --data "$out/data" \
     --seed "$seed" --tokens 1024,16384,131072 --json "$out/eval.json"

@@ -486,7 +486,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--data", required=True)
     p.add_argument("--out", required=True)
-    p.add_argument("--plan", choices=sorted(PLANS), default="full")
+    p.add_argument("--plan", choices=sorted(PLANS), default="third")
     p.add_argument("--resume")
     p.add_argument("--from", dest="start", type=int,
                    help="take the plan up at this step")

@@ -125,6 +125,13 @@ GIVE = ["{p} gave the {o} to {q}{a}.", "{p} handed the {o} to {q}{a}.",
         "{p} let {q} have the {o}{a}.", "{p} returned the {o} to {q}{a}.",
         "the {o} went from {p} to {q}{a}.", "{q} received the {o} from {p}{a}.",
         "{p} showed {q} the {o} and left it there{a}."]
+NOBODY = """he she they it we I you one somebody everybody nobody
+    another others""".split() + [
+        "the {y}", "the {y}", "a {y}", "his {y}", "her {y}", "their {y}",
+        "the man", "the woman", "some of them", "the other", "his brother",
+        "her sister", "a stranger", "all the people", "my father", "the king",
+        "his servant", "many of them", "the two", "these men", "he who {y}",
+        "the {y} of the {y}", "our {y}", "whoever"]
 HOLD = ["Who has the {o}{t}?", "Who carries the {o}{t}?",
         "Who took the {o}{t}?", "Who keeps the {o}{t}?",
         "Which person has the {o}{t}?", "With whom is the {o}{t}?",
@@ -158,3 +165,4 @@ TRAIN.update(
     ask_object=product([t.replace("{x}", "the {o}") for t in WHERE], t=TIMES),
     ask_holder=product(HOLD, t=TIMES))
 TRAIN["things"] = THINGS
+TRAIN["nobody"] = NOBODY
