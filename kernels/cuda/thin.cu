@@ -6,49 +6,12 @@
  * A sum is cut by the widths alone: eight columns a block, 64 numbers of k a
  * warp and turn, warps added up in their order.  A row's place among the rows
  * of a tensor core's product changes nothing in its sums. */
-#include "kernels/cuda/attention.cuh"
-#include "kernels/cuda/thin.h"
+#include "kernels/cuda/thin.cuh"
 
 namespace
 {
 
 enum { JOBS = 16, DEPTH = 64, TURN = 4, COLS = 8 };
-
-/* What the launches before this one wrote is there from here on. */
-__device__ inline void
-wait_for_others()
-{
-#if __CUDA_ARCH__ >= 900
-    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-    asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
-/* Of a launch; `chained` as thin.h says. */
-struct Grid {
-    bool chained;
-    dim3 blocks;
-    uint32_t threads;
-    size_t shared;
-};
-
-template <class... P, class... A>
-cudaError_t
-launch(const cuda_launch *at, const Grid &g, void (*kernel)(P...), A... args)
-{
-    cudaLaunchAttribute early;
-    cudaLaunchConfig_t cfg = {};
-
-    early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-    early.val.programmaticStreamSerializationAllowed = 1;
-    cfg.gridDim = g.blocks;
-    cfg.blockDim = dim3(g.threads);
-    cfg.dynamicSmemBytes = g.shared;
-    cfg.stream = at->stream;
-    cfg.attrs = &early;
-    cfg.numAttrs = g.chained && at->arch >= 90 ? 1 : 0;
-    return cudaLaunchKernelEx(&cfg, kernel, args...);
-}
 
 /* ------------------------------------------------------------ products --- */
 
@@ -56,6 +19,7 @@ struct Product {
     Ref out, x, w, bias, norm;
     uint32_t n, k, n_cell;
     float eps;
+    uint32_t n_tile, n_turn;
 };
 
 /* Cells `at` .. of a block that share their weights. */
@@ -84,6 +48,11 @@ k_of(const Lane &l, uint32_t turn, uint32_t i)
     return ((turn * TURN + i) * WARPS + l.warp) * DEPTH + 8 * l.q;
 }
 
+/* Where a block is: a tile of columns, and a turn along k. */
+struct Place {
+    uint32_t tile, turn;
+};
+
 /* Weights of a turn: of the lane's column in each tile, 16 numbers of every 64
  * of k. */
 template <int TILES> struct Weights {
@@ -93,18 +62,20 @@ template <int TILES> struct Weights {
 template <int WARPS, int TILES, bool GATED>
 __device__ inline void
 load(Weights<TILES> &to, const Product &p, const bf16 *w, const Lane &l,
-     uint32_t turn)
+     const Place &at)
 {
+    if (at.tile >= p.n_tile)
+        return;
 #pragma unroll
     for (int t = 0; t < TILES; t++) {
         uint32_t col =
-            blockIdx.y * COLS * (GATED ? 1 : TILES) + (GATED ? 0 : t * COLS);
+            at.tile * COLS * (GATED ? 1 : TILES) + (GATED ? 0 : t * COLS);
         uint32_t row = min(col + l.g, p.n - 1) + (GATED ? t * p.n : 0);
         const bf16 *from = w + row * p.w.ld;
 
 #pragma unroll
         for (int i = 0; i < TURN; i++) {
-            uint32_t k = k_of<WARPS>(l, turn, i);
+            uint32_t k = k_of<WARPS>(l, at.turn, i);
 
             if (k >= p.k)
                 continue;
@@ -165,10 +136,6 @@ multiply_turn(float (&sum)[TILES][4], const Weights<TILES> &w, const Rows &x,
     }
 }
 
-struct alignas(16) Eight {
-    bf16 at[8];
-};
-
 /* Rows of the run, normalised, into shared memory: [JOBS, pitch]. */
 template <int WARPS>
 __device__ inline void
@@ -223,12 +190,12 @@ normalise(const Product &p, const Run &run, bf16 *to, uint32_t pitch,
 /* One number of a row's result, from the sums of all warps. */
 template <int WARPS, int TILES, int FINISH, class T>
 __device__ inline void
-finish(const Product &p, const Run &run, const float (*sums)[TILES][JOBS][COLS],
-       uint32_t at)
+finish(const Product &p, const Run &run, uint32_t tile,
+       const float (*sums)[TILES][JOBS][COLS], uint32_t at)
 {
     constexpr int WIDTH = (FINISH == CUDA_SWIGLU ? 1 : TILES) * COLS;
     uint32_t job = at / WIDTH, c = at % WIDTH;
-    uint32_t col = blockIdx.y * WIDTH + c;
+    uint32_t col = tile * WIDTH + c;
     float sum = 0.0F, value = 0.0F;
 
     if (job >= run.n || col >= p.n || run.cells[run.at + job].n_row == 0)
@@ -247,6 +214,48 @@ finish(const Product &p, const Run &run, const float (*sums)[TILES][JOBS][COLS],
     *out = from_float<T>(FINISH == CUDA_ADD ? to_float(*out) + sum : sum);
 }
 
+/* All tiles of the block for one run; `w` has the first of their weights. */
+template <int WARPS, int TILES, int FINISH, class T>
+__device__ inline void
+multiply_run(const Product &p, const Run &run, const Rows &x, Weights<TILES> &w,
+             float (*sums)[TILES][JOBS][COLS])
+{
+    constexpr bool GATED = FINISH == CUDA_SWIGLU;
+    const Lane l = lane_of();
+    Place at = {blockIdx.y, 0};
+
+    while (at.tile < p.n_tile) {
+        float sum[TILES][4] = {};
+        uint32_t tile = at.tile;
+
+        for (uint32_t turn = 0; turn < p.n_turn; turn++) {
+            at = turn + 1 < p.n_turn ? Place{tile, turn + 1}
+                                     : Place{tile + gridDim.y, 0};
+            if (TILES == 1) {
+                Weights<TILES> next;
+
+                load<WARPS, TILES, GATED>(next, p, run.w, l, at);
+                multiply_turn<WARPS, TILES>(sum, w, x, p, l, turn);
+                w = next;
+            } else {
+                multiply_turn<WARPS, TILES>(sum, w, x, p, l, turn);
+                load<WARPS, TILES, GATED>(w, p, run.w, l, at);
+            }
+        }
+#pragma unroll
+        for (int t = 0; t < TILES; t++)
+#pragma unroll
+            for (int i = 0; i < 4; i++)
+                sums[l.warp][t][l.g + i / 2 * 8][2 * l.q + i % 2] = sum[t][i];
+        __syncthreads();
+        for (uint32_t i = threadIdx.x; i < TILES * JOBS * COLS; i += WARPS * 32)
+            finish<WARPS, TILES, FINISH, T>(p, run, tile, sums, i);
+        __syncthreads();
+    }
+}
+
+/* Blocks stay and take tiles in turn, with the next one's weights on their way
+ * while the sums of one are added up. */
 template <int WARPS, int TILES, bool NORM, int FINISH, class T>
 __global__ void
 __launch_bounds__(WARPS * 32)
@@ -256,25 +265,23 @@ __launch_bounds__(WARPS * 32)
     auto *sums = reinterpret_cast<float(*)[TILES][JOBS][COLS]>(shared);
     float *parts = reinterpret_cast<float *>(sums + WARPS);
     bf16 *xs = reinterpret_cast<bf16 *>(parts + JOBS * WARPS);
-    constexpr bool GATED = FINISH == CUDA_SWIGLU;
     uint32_t at = blockIdx.x * JOBS, end = min(at + JOBS, p.n_cell);
     uint32_t pitch = p.k + 8;
-    uint32_t n_turn = (p.k + WARPS * TURN * DEPTH - 1) / (WARPS * TURN * DEPTH);
     const Lane l = lane_of();
     bool waited = false;
 
     while (at < end) {
         Run run = {cells, at, 1, ref_item<bf16>(p.w, cells[at], at)};
-        float sum[TILES][4] = {};
         Weights<TILES> w;
         Rows x = {};
 
         while (at + run.n < end &&
                ref_item<bf16>(p.w, cells[at + run.n], at + run.n) == run.w)
             run.n++;
-        load<WARPS, TILES, GATED>(w, p, run.w, l, 0);
+        load<WARPS, TILES, FINISH == CUDA_SWIGLU>(w, p, run.w, l,
+                                                  {blockIdx.y, 0});
         if (!waited)
-            wait_for_others();
+            thin_wait();
         waited = true;
         if (NORM)
             normalise<WARPS>(p, run, xs, pitch, parts);
@@ -287,27 +294,7 @@ __launch_bounds__(WARPS * 32)
                                : ref_rows<bf16>(p.x, cells[at + j], at + j,
                                                 KERNEL_ROWS_ALL);
         }
-        for (uint32_t turn = 0; turn < n_turn; turn++) {
-            if (TILES == 1) {
-                Weights<TILES> next;
-
-                load<WARPS, TILES, GATED>(next, p, run.w, l, turn + 1);
-                multiply_turn<WARPS, TILES>(sum, w, x, p, l, turn);
-                w = next;
-            } else {
-                multiply_turn<WARPS, TILES>(sum, w, x, p, l, turn);
-                load<WARPS, TILES, GATED>(w, p, run.w, l, turn + 1);
-            }
-        }
-#pragma unroll
-        for (int t = 0; t < TILES; t++)
-#pragma unroll
-            for (int i = 0; i < 4; i++)
-                sums[l.warp][t][l.g + i / 2 * 8][2 * l.q + i % 2] = sum[t][i];
-        __syncthreads();
-        for (uint32_t i = threadIdx.x; i < TILES * JOBS * COLS; i += WARPS * 32)
-            finish<WARPS, TILES, FINISH, T>(p, run, sums, i);
-        __syncthreads();
+        multiply_run<WARPS, TILES, FINISH, T>(p, run, x, w, sums);
         at += run.n;
     }
 }
@@ -315,9 +302,11 @@ __launch_bounds__(WARPS * 32)
 template <int WARPS, int TILES, bool NORM, int FINISH, class T>
 cudaError_t
 launch_product(const cuda_launch *at, const cuda_thin_product *a,
-               const Product &p)
+               const Product &of)
 {
+    enum { FULL = 16 }; /* warps whose registers fill a multiprocessor */
     auto *kernel = product_kernel<WARPS, TILES, NORM, FINISH, T>;
+    Product p = of;
     uint32_t width = (FINISH == CUDA_SWIGLU ? 1 : TILES) * COLS;
     size_t shared =
         WARPS * (TILES * JOBS * COLS + JOBS) * sizeof(float) +
@@ -331,10 +320,15 @@ launch_product(const cuda_launch *at, const cuda_thin_product *a,
 
     if (code != cudaSuccess)
         return code;
-    const Grid grid = {a->chained,
-                       dim3(ceil_div(at->n_cell, JOBS), ceil_div(p.n, width)),
-                       WARPS * 32, shared};
-    return launch(at, grid, kernel, p, at->cells);
+    uint32_t n_batch = ceil_div(at->n_cell, JOBS);
+    uint32_t n_block = at->n_sm * (FULL / WARPS);
+
+    p.n_tile = ceil_div(p.n, width);
+    p.n_turn = ceil_div(p.k, WARPS * TURN * DEPTH);
+    n_block = n_block < p.n_tile ? n_block : p.n_tile;
+    const ThinGrid grid = {a->chained, dim3(n_batch, n_block), WARPS * 32,
+                           shared};
+    return thin_launch(at, grid, kernel, p, at->cells);
 }
 
 template <int WARPS, int TILES, bool NORM>
@@ -420,7 +414,7 @@ __launch_bounds__(READ_THREADS) read_kernel(Read r, const kernel_cell *cells)
     float sum[4] = {};
 
     if (cell.n_row == 0 || cell.fresh != 0 || cell.bare != 0) {
-        wait_for_others();
+        thin_wait();
         return;
     }
 #pragma unroll
@@ -428,7 +422,7 @@ __launch_bounds__(READ_THREADS) read_kernel(Read r, const kernel_cell *cells)
         if (part + i * READ_PARTS < r.dk)
             a[i] = *reinterpret_cast<const float4 *>(
                 A + (part + i * READ_PARTS) * r.A.ld);
-    wait_for_others();
+    thin_wait();
     features(r, cell, blockIdx.y, u, f);
 #pragma unroll
     for (int i = 0; i < READ_MOST; i++) {
@@ -455,281 +449,23 @@ __launch_bounds__(READ_THREADS) read_kernel(Read r, const kernel_cell *cells)
     *x = from_float<bf16>(to_float(*x) + all);
 }
 
-/* ----------------------------------------------------------- attention --- */
-
-enum { SHARES = 16, WARPS = 8, UNIT = 32 }; /* keys are shared out in UNITs */
-
-struct Attend {
-    Attention a;
-    Ref k_new, v_new; /* before the rotation; a.k and a.v: the cache */
-    const float2 *turns;
-    float *room;       /* [cell, kv head, share, G (D + 2)] */
-    uint32_t *tickets; /* [cell, kv head], 0 between launches */
-    uint32_t n_kv;
-};
-
-/* Half of a head's pair i of (i, i + D / 2) turned. */
-template <int D>
-__device__ inline float
-turned(const bf16 *x, const float2 *turns, uint32_t i)
-{
-    float2 t = turns[i % (D / 2)];
-    float a = to_float(x[i]), b = to_float(x[(i + D / 2) % D]);
-
-    return to_float(from_float<bf16>(t.x * a + (i < D / 2 ? -t.y : t.y) * b));
-}
-
-template <int D, int G> struct Room {
-    bf16 k[D], v[D];
-    float q[G][D];
-    float top[WARPS * 256 / D][G], sum[WARPS * 256 / D][G];
-    float out[WARPS * 256 / D][G][D];
-    bool last;
-};
-
-/* A lane's eighth or sixteenth of a softmax over the keys of its lanes. */
-template <int G> struct Soft {
-    float top[G], sum[G], out[G][8];
-};
-
-struct Key {
-    const bf16 *k, *v;
-    bool there;
-};
-
-template <int D, int G>
-__device__ inline void
-take(Soft<G> &s, const Room<D, G> &r, const Key &key, float scale)
-{
-    uint32_t at = threadIdx.x % (D / 8) * 8;
-    Eight ke = *reinterpret_cast<const Eight *>(key.k + at);
-    Eight ve = *reinterpret_cast<const Eight *>(key.v + at);
-
-#pragma unroll
-    for (int g = 0; g < G; g++) {
-        float score = 0.0F;
-
-#pragma unroll
-        for (int i = 0; i < 8; i++)
-            score = fmaf(r.q[g][at + i], to_float(ke.at[i]), score);
-#pragma unroll
-        for (int lane = D / 16; lane > 0; lane >>= 1)
-            score += __shfl_xor_sync(0xffffffffU, score, lane);
-        if (!key.there)
-            continue;
-        score *= scale;
-        float top = fmaxf(s.top[g], score);
-        float kept = expf(s.top[g] - top), p = expf(score - top);
-
-        s.top[g] = top;
-        s.sum[g] = s.sum[g] * kept + p;
-#pragma unroll
-        for (int i = 0; i < 8; i++)
-            s.out[g][i] = s.out[g][i] * kept + p * to_float(ve.at[i]);
-    }
-}
-
-/* Softmaxes of n parts, of one number of a head each. */
-struct Parts {
-    const float *top, *sum, *out;
-    size_t step, out_step;
-    uint32_t n;
-};
-
-/* To one, in their order. */
-__device__ inline float
-join(const Parts &p, float *best, float *total)
-{
-    float o = 0.0F;
-
-    *best = -INFINITY;
-    *total = 0.0F;
-    for (uint32_t i = 0; i < p.n; i++)
-        *best = fmaxf(*best, p.top[i * p.step]);
-    for (uint32_t i = 0; i < p.n; i++) {
-        if (p.top[i * p.step] == -INFINITY)
-            continue;
-        float e = expf(p.top[i * p.step] - *best);
-
-        *total += p.sum[i * p.step] * e;
-        o += p.out[i * p.out_step] * e;
-    }
-    return o;
-}
-
-template <int D, int G>
-__device__ inline void
-new_rows(const Attend &f, const kernel_cell &cell, Room<D, G> &r, bool last)
-{
-    uint32_t kv = blockIdx.y * D, place = blockIdx.z;
-    const bf16 *q =
-        ref_rows<bf16>(f.a.q, cell, place, KERNEL_ROWS_ALL) + kv * G;
-    const bf16 *k = ref_rows<bf16>(f.k_new, cell, place, KERNEL_ROWS_ALL) + kv;
-    const bf16 *v = ref_rows<bf16>(f.v_new, cell, place, KERNEL_ROWS_ALL) + kv;
-    const float2 *turns = f.turns + static_cast<size_t>(cell.pos) * (D / 2);
-
-    for (uint32_t i = threadIdx.x; i < G * D; i += WARPS * 32)
-        r.q[i / D][i % D] = turned<D>(q + i / D * D, turns, i % D);
-    if (last && threadIdx.x < D) {
-        r.k[threadIdx.x] = from_float<bf16>(turned<D>(k, turns, threadIdx.x));
-        r.v[threadIdx.x] = v[threadIdx.x];
-        ref_item<bf16>(f.a.k, cell,
-                       place)[cell.n_past * f.a.k.ld + kv + threadIdx.x] =
-            r.k[threadIdx.x];
-        ref_item<bf16>(f.a.v, cell,
-                       place)[cell.n_past * f.a.v.ld + kv + threadIdx.x] =
-            r.v[threadIdx.x];
-    }
-    __syncthreads();
-}
-
-/* The joined softmax of this share, or of all when it is the last to come. */
-template <int D, int G>
-__device__ inline void
-leave(const Attend &f, const kernel_cell &cell, Room<D, G> &r, uint32_t share,
-      uint32_t n_share)
-{
-    constexpr uint32_t N = WARPS * 256 / D, EACH = G * (D + 2);
-    uint32_t head = blockIdx.z * f.n_kv + blockIdx.y;
-    float *room = f.room + static_cast<size_t>(head) * SHARES * EACH;
-    bf16 *out = ref_rows<bf16>(f.a.out, cell, blockIdx.z, KERNEL_ROWS_ALL) +
-                blockIdx.y * G * D;
-    float top, sum;
-
-    for (uint32_t i = threadIdx.x; i < G * D; i += WARPS * 32) {
-        uint32_t g = i / D;
-        const Parts parts = {
-            &r.top[0][g], &r.sum[0][g], &r.out[0][g][i % D], G, G * D, N};
-        float o = join(parts, &top, &sum);
-
-        if (n_share == 1) {
-            out[i] = from_float<bf16>(o / sum);
-            continue;
-        }
-        room[share * EACH + i] = o;
-        if (i % D == 0) {
-            room[share * EACH + G * D + g] = top;
-            room[share * EACH + G * D + G + g] = sum;
-        }
-    }
-    if (n_share == 1)
-        return;
-    __threadfence();
-    __syncthreads();
-    if (threadIdx.x == 0)
-        r.last = atomicAdd(&f.tickets[head], 1) == n_share - 1;
-    __syncthreads();
-    if (!r.last)
-        return;
-    __threadfence();
-    for (uint32_t i = threadIdx.x; i < G * D; i += WARPS * 32) {
-        const float *tops = room + G * D + i / D;
-        const Parts parts = {tops, tops + G, room + i, EACH, EACH, n_share};
-        float o = join(parts, &top, &sum);
-
-        out[i] = from_float<bf16>(o / sum);
-    }
-    if (threadIdx.x == 0)
-        f.tickets[head] = 0;
-}
-
-template <int D, int G>
-__global__ void
-__launch_bounds__(WARPS * 32) attend_kernel(Attend f, const kernel_cell *cells)
-{
-    extern __shared__ __align__(16) char shared[];
-    Room<D, G> &r = *reinterpret_cast<Room<D, G> *>(shared);
-    constexpr uint32_t N = WARPS * 256 / D; /* keys at a time */
-    const kernel_cell &cell = cells[blockIdx.z];
-    uint32_t mine = threadIdx.x / (D / 8);
-
-    wait_for_others();
-    if (cell.n_row == 0)
-        return;
-    const Seen seen = attention_seen(f.a, cell, 0);
-    uint32_t n = seen.end - seen.first;
-    uint32_t each = (n + SHARES * UNIT - 1) / (SHARES * UNIT) * UNIT;
-    uint32_t n_share = (n + each - 1) / each;
-    if (blockIdx.x >= n_share)
-        return;
-    uint32_t first = seen.first + blockIdx.x * each;
-    uint32_t end = min(first + each, seen.end);
-    const bf16 *k = ref_item<bf16>(f.a.k, cell, blockIdx.z) + blockIdx.y * D;
-    const bf16 *v = ref_item<bf16>(f.a.v, cell, blockIdx.z) + blockIdx.y * D;
-    Soft<G> s;
-
-    new_rows<D, G>(f, cell, r, end == seen.end);
-#pragma unroll
-    for (int g = 0; g < G; g++) {
-        s.top[g] = -INFINITY;
-        s.sum[g] = 0.0F;
-#pragma unroll
-        for (int i = 0; i < 8; i++)
-            s.out[g][i] = 0.0F;
-    }
-    for (uint32_t key0 = first; key0 < end; key0 += N) {
-        uint32_t key = min(key0 + mine, end - 1);
-        bool is_new = key == cell.n_past;
-
-        const Key of = {is_new ? r.k : k + key * f.a.k.ld,
-                        is_new ? r.v : v + key * f.a.v.ld, key0 + mine < end};
-
-        take<D, G>(s, r, of, f.a.scale);
-    }
-#pragma unroll
-    for (int g = 0; g < G; g++) {
-        r.top[mine][g] = s.top[g];
-        r.sum[mine][g] = s.sum[g];
-#pragma unroll
-        for (int i = 0; i < 8; i++)
-            r.out[mine][g][threadIdx.x % (D / 8) * 8 + i] = s.out[g][i];
-    }
-    __syncthreads();
-    leave<D, G>(f, cell, r, blockIdx.x, n_share);
-}
-
-template <int D, int G>
-cudaError_t
-launch_attend(const cuda_launch *at, bool chained, const Attend &f)
-{
-    auto *kernel = attend_kernel<D, G>;
-    cudaError_t code = cudaFuncSetAttribute(
-        kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-        static_cast<int>(sizeof(Room<D, G>)));
-
-    if (code != cudaSuccess)
-        return code;
-    const Grid grid = {chained, dim3(SHARES, f.n_kv, at->n_cell), WARPS * 32,
-                       sizeof(Room<D, G>)};
-    return launch(at, grid, kernel, f, at->cells);
-}
-
-template <int D>
-cudaError_t
-launch_group(const cuda_launch *at, bool chained, const Attend &f)
-{
-    switch (f.a.group) {
-    case 1:
-        return launch_attend<D, 1>(at, chained, f);
-    case 2:
-        return launch_attend<D, 2>(at, chained, f);
-    case 4:
-        return launch_attend<D, 4>(at, chained, f);
-    default:
-        return cudaErrorInvalidValue;
-    }
-}
-
 } // namespace
 
 cudaError_t
 cuda_thin_product_run(const cuda_launch *at, const cuda_thin_product *a)
 {
     enum { DEEP = 4096 };
-    const Product p = {
-        ref_of(a->out),  ref_of(a->x), ref_of(a->w), ref_of(a->bias),
-        ref_of(a->norm), a->n,         a->k,         at->n_cell,
-        a->eps};
+    const Product p = {ref_of(a->out),
+                       ref_of(a->x),
+                       ref_of(a->w),
+                       ref_of(a->bias),
+                       ref_of(a->norm),
+                       a->n,
+                       a->k,
+                       at->n_cell,
+                       a->eps,
+                       0,
+                       0};
     bool deep = a->k >= DEEP;
 
     if (a->norm.buf != nullptr)
@@ -760,32 +496,7 @@ cuda_thin_read(const cuda_launch *at, bool chained, const kernel_view *x,
                     static_cast<uint32_t>(m->d_model),
                     d->l2_norm};
 
-    const Grid grid = {chained, dim3(r.d / READ_COLS, at->n_cell), READ_THREADS,
-                       0};
-    return launch(at, grid, read_kernel, r, at->cells);
-}
-
-size_t
-cuda_thin_room(uint32_t n_cell, const kernel_attention_args *a)
-{
-    return static_cast<size_t>(n_cell) * a->n_kv *
-           (1 + SHARES * (a->n_head / a->n_kv) * (a->d_head + 2)) *
-           sizeof(float);
-}
-
-cudaError_t
-cuda_thin_attend(const cuda_launch *at, bool chained,
-                 const cuda_thin_attention *t)
-{
-    size_t n_ticket = static_cast<size_t>(at->n_cell) * t->args->n_kv;
-    const Attend f = {attention_of(t->args),
-                      ref_of(t->k_new),
-                      ref_of(t->v_new),
-                      reinterpret_cast<const float2 *>(t->turns),
-                      t->room + n_ticket,
-                      reinterpret_cast<uint32_t *>(t->room),
-                      static_cast<uint32_t>(t->args->n_kv)};
-
-    return t->args->d_head == 64 ? launch_group<64>(at, chained, f)
-                                 : launch_group<128>(at, chained, f);
+    const ThinGrid grid = {chained, dim3(r.d / READ_COLS, at->n_cell),
+                           READ_THREADS, 0};
+    return thin_launch(at, grid, read_kernel, r, at->cells);
 }
