@@ -249,6 +249,11 @@ skip_inert(const char *text, size_t len, size_t at)
     return len;
 }
 
+/* The number before the first tail of a Hangul syllable.  It composes with
+ * nothing, but utf8proc takes it for a tail and loses it behind a syllable
+ * without one: so nothing that is composed goes across it. */
+enum { HANGUL_BEFORE_TAILS = 0x11a7 };
+
 /* The place behind text[at] from where text can be normalized by itself. */
 static size_t
 next_start(const char *text, size_t len, size_t at)
@@ -258,7 +263,8 @@ next_start(const char *text, size_t len, size_t at)
     do {
         (void)utf8_next(text + at, len - at, &n);
         at += n;
-    } while (at < len && !unicode_is_inert(unicode_at(text, len, at)));
+    } while (at < len && !unicode_is_inert(unicode_at(text, len, at)) &&
+             unicode_at(text, len, at) != HANGUL_BEFORE_TAILS);
     return at;
 }
 
