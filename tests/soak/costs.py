@@ -4,7 +4,7 @@
 
 usage: costs.py [BIN_DIR]      (default build/bin)
 
-- checkpoints: a document is read without them, and with one every 16 segments
+- checkpoints: a document is read without them, and with one every 4 segments
   (far more than the usual one in 5 s), interleaved; CPU time of daemon and
   ranks, which other work on the machine changes less than a clock does.
   Their difference a checkpoint, in 5 s of reading, is the cost.
@@ -31,8 +31,8 @@ from session import Session, ask_request
 MODEL = ["--layers", "8", "--d-model", "512", "--heads", "8", "--kv-heads",
          "4", "--ffn", "1408", "--segment", "64", "--mem", "8", "--d-mem",
          "48"]
-SEGMENTS = 256
-EVERY = 16
+SEGMENTS = 64
+EVERY = 4
 REPEAT = 2
 INTERVAL_S = 5.0  # --checkpoint-seconds by default
 
@@ -69,7 +69,7 @@ def checkpoints(programs):
         "cpu_s_with": round(cpu[EVERY], 2), "wall_s_without":
         round(wall[0], 2), "wall_s_with": round(wall[EVERY], 2),
         "cpu_ms_each": round(each * 1e3, 2),
-        "percent_at_every_16_segments":
+        f"percent_at_every_{EVERY}_segments":
         round(100 * (cpu[EVERY] / cpu[0] - 1), 2),
         "percent_at_one_in_5_s": round(100 * each / INTERVAL_S, 3)}),
         flush=True)
