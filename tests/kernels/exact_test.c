@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The launches of a layer against sums in double over the same rounded inputs:
- * at most one bf16 ulp of a row's largest value on a GPU at the shapes of real
- * models, 3e-5 of it in fp32, where turns by large angles are that coarse.
- * Some rows of every cell, all of their columns. */
+/* The operations of a layer against sums in double over the same rounded
+ * inputs: at most one bf16 ulp of a row's largest value on a GPU at the shapes
+ * of real models, 3e-5 of it in fp32, where turns by large angles are that
+ * coarse. Some rows of every cell, all of their columns. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -49,6 +49,7 @@ typedef struct exact {
     kernel_cell cells[MAX_CELL];
     double worst; /* in units */
     const char *what;
+    size_t n; /* width of what is checked */
 } exact;
 
 static copy
@@ -164,6 +165,7 @@ check_rows(exact *e, const row_step *s)
     double *want = NULL;
 
     e->what = s->what;
+    e->n = s->n;
     for (size_t i = 0; i < 3 && s->in[i] != NULL; i++)
         in[i] = take(e, s->in[i]);
     run(e, s->part);
@@ -195,16 +197,27 @@ norm_row(exact *e, uint32_t place, size_t row, const copy in[3], double *want)
         want[i] = (double)w[i] * (double)x[i] * scale;
 }
 
-/* norm, w, frequencies */
+/* norm, w */
 static void
-qkv_row(exact *e, uint32_t place, size_t row, const copy in[3], double *want)
+product_row(exact *e, uint32_t place, size_t row, const copy in[3],
+            double *want)
 {
-    const layer_shape *s = &e->l.s;
-    size_t n = (s->n_head + 2 * s->n_kv) * s->d_head, half = s->d_head / 2;
-    const float *freq = row_of(e, &in[2], place, 0);
-    const size_t place_n_k[3] = {place, n, s->d};
+    const size_t place_n_k[3] = {place, e->n, e->l.s.d};
 
     product(e, want, row_of(e, &in[0], place, row), &in[1], place_n_k);
+}
+
+/* qkv, frequencies */
+static void
+turn_row(exact *e, uint32_t place, size_t row, const copy in[3], double *want)
+{
+    const layer_shape *s = &e->l.s;
+    size_t half = s->d_head / 2;
+    const float *from = row_of(e, &in[0], place, row);
+    const float *freq = row_of(e, &in[1], place, 0);
+
+    for (size_t i = 0; i < e->n; i++)
+        want[i] = (double)from[i];
     for (size_t h = 0; h < s->n_head + s->n_kv; h++) {
         double *x = want + h * s->d_head;
         for (size_t i = 0; i < half; i++) {
@@ -265,17 +278,15 @@ add_row(exact *e, uint32_t place, size_t row, const copy in[3], double *want)
         want[i] += (double)x[i];
 }
 
-/* norm, w */
+/* gates and values */
 static void
-mlp_row(exact *e, uint32_t place, size_t row, const copy in[3], double *want)
+swiglu_row(exact *e, uint32_t place, size_t row, const copy in[3], double *want)
 {
-    const layer_shape *s = &e->l.s;
     const float *x = row_of(e, &in[0], place, row);
 
-    for (size_t j = 0; j < s->ffn; j++) {
-        double gate = dot(x, row_of(e, &in[1], place, j), s->d);
-        double up = dot(x, row_of(e, &in[1], place, s->ffn + j), s->d);
-        want[j] = gate / (1 + exp(-gate)) * up;
+    for (size_t j = 0; j < e->n; j++) {
+        double gate = (double)x[j];
+        want[j] = gate / (1 + exp(-gate)) * (double)x[e->n + j];
     }
 }
 
@@ -287,21 +298,28 @@ check_block(exact *e)
     size_t dh = s->n_head * s->d_head;
     const row_step steps[] = {
         {"norm", LAYER_NORM1, norm_row, {&l->x, &l->w_norm}, &l->norm, s->d},
-        {"q, k, v, turned",
-         LAYER_RUN_QKV,
-         qkv_row,
-         {&l->norm, &l->w_qkv, &l->freq},
+        {"q, k, v",
+         LAYER_QKV,
+         product_row,
+         {&l->norm, &l->w_qkv},
+         &l->qkv,
+         dh + 2 * s->n_kv * s->d_head},
+        {"turned",
+         LAYER_ROPE,
+         turn_row,
+         {&l->qkv, &l->freq},
          &l->qkv,
          dh + 2 * s->n_kv * s->d_head},
         {"attention", LAYER_ATTENTION, attention_row, {&l->qkv}, &l->attn, dh},
         {"out", LAYER_OUT, add_row, {&l->attn, &l->w_out, &l->x}, &l->x, s->d},
         {"norm", LAYER_NORM2, norm_row, {&l->x, &l->w_norm}, &l->norm, s->d},
         {"gate and up",
-         LAYER_RUN_MLP,
-         mlp_row,
+         LAYER_GATE_UP,
+         product_row,
          {&l->norm, &l->w_up},
-         &l->act,
-         s->ffn},
+         &l->hidden,
+         2 * s->ffn},
+        {"SwiGLU", LAYER_SWIGLU, swiglu_row, {&l->hidden}, &l->act, s->ffn},
         {"down",
          LAYER_DOWN,
          add_row,
