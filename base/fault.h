@@ -9,7 +9,7 @@
  *     NTH     3: the third time that the process comes by, counted from 1
  *             3+: the third and every later time
  *     ACTION  kill      SIGKILL to itself
- *             segv      a wild write
+ *             segv      SIGSEGV to itself
  *             exit=N    _exit(N); exit: 1
  *             stall=N   sleeps N ms; stall: an hour
  *             eio, enospc, nomem   the call at the point fails like that
