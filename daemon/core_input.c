@@ -57,15 +57,11 @@ submit_if_whole(core *c, job *j)
 static void
 supersede(core *c, const job *by)
 {
-    for (size_t i = job_table_count(c->jobs); i > 0; i--) {
-        job *j = job_table_at(c->jobs, i - 1);
+    job *j = NULL;
 
-        if (j == by || !job_is_open(j) || j->state != CLIENT_RECEIVING ||
-            j->submitted || strcmp(j->key, by->key) != 0 ||
-            strcmp(j->owner, by->owner) != 0)
-            continue;
-        core_job_fail(c, j, ST_STATE, "the job was submitted once more");
-    }
+    while ((j = job_table_by_key(c->jobs, by->owner, by->key, j)) != NULL)
+        if (job_is_open(j) && j->state == CLIENT_RECEIVING && !j->submitted)
+            core_job_fail(c, j, ST_STATE, "the job was submitted once more");
 }
 
 void
@@ -78,6 +74,7 @@ core_input_open(core *c, job *j, const job_watcher *from, const client_key *key)
     (void)snprintf(j->key, sizeof(j->key), "%s", key->key ? key->key : "");
     if (j->key[0]) {
         supersede(c, j);
+        job_table_index(c->jobs, j);
         j->looking = true;
         act(c, CORE_INPUT_OPEN, j);
         act(c, CORE_LOOKUP, j);

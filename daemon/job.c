@@ -6,10 +6,14 @@
 
 #include "base/mem.h"
 
+/* Of jobs by their keys: thousands of jobs have a list each, about. */
+enum { KEY_LISTS = 4096 };
+
 struct job_table {
     job **item;
     size_t n, cap;
     uint64_t next;
+    job *by_key[KEY_LISTS];
 };
 
 const char *
@@ -199,9 +203,61 @@ fail:
     return st;
 }
 
+/* ----------------------------------------------------------------- keys ---
+ */
+
+/* FNV-1a */
+static uint64_t
+mix(uint64_t h, const char *text)
+{
+    for (; *text; text++)
+        h = (h ^ (uint8_t)*text) * UINT64_C(0x100000001b3);
+    return h;
+}
+
+static size_t
+list_of(const char *owner, const char *key)
+{
+    uint64_t h = mix(mix(UINT64_C(0xcbf29ce484222325), owner), key);
+
+    return (size_t)((h ^ h >> 32) % KEY_LISTS);
+}
+
+void
+job_table_index(job_table *t, job *j)
+{
+    job **first = &t->by_key[list_of(j->owner, j->key)];
+
+    j->next_key = *first;
+    *first = j;
+}
+
+job *
+job_table_by_key(const job_table *t, const char *owner, const char *key,
+                 const job *before)
+{
+    job *j = before ? before->next_key : t->by_key[list_of(owner, key)];
+
+    while (j && (strcmp(j->key, key) != 0 || strcmp(j->owner, owner) != 0))
+        j = j->next_key;
+    return j;
+}
+
+static void
+unindex(job_table *t, const job *j)
+{
+    job **at = &t->by_key[list_of(j->owner, j->key)];
+
+    while (*at && *at != j)
+        at = &(*at)->next_key;
+    if (*at)
+        *at = j->next_key;
+}
+
 static void
 forget(job_table *t, size_t i)
 {
+    unindex(t, t->item[i]);
     job_free(t->item[i]);
     memmove(t->item + i, t->item + i + 1, (t->n - i - 1) * sizeof(*t->item));
     t->n--;

@@ -65,7 +65,8 @@ typedef struct job {
     uint64_t heard_ns;  /* when input last came in */
     job_watcher sender; /* who sends the input */
     char key[CLIENT_MAX_KEY + 1];
-    bool has_hash; /* of the input, as its client says */
+    struct job *next_key; /* the table's, of jobs that have a key */
+    bool has_hash;        /* of the input, as its client says */
     uint8_t hash[CLIENT_HASH];
     bool looking;   /* for a job with the same key */
     bool holds;     /* ask: its document stays because of it */
@@ -149,6 +150,13 @@ status job_table_add(job_table *t, job **out) MUST_USE;
 /* Puts back a job of an earlier run, with what it owns. */
 status job_table_restore(job_table *t, const job *j) MUST_USE;
 void job_table_remove(job_table *t, job *j);
+/* From now on the job, whose owner and key stay as they are, is found by them;
+ * once. */
+void job_table_index(job_table *t, job *j);
+/* The latest job that was indexed with this owner and key, before `before`
+ * (NULL: of all); NULL: none.  Looks at few others, however many there are. */
+job *job_table_by_key(const job_table *t, const char *owner, const char *key,
+                      const job *before);
 size_t job_table_active(const job_table *t);
 /* Forgets the oldest finished jobs beyond the limits. */
 void job_table_trim(job_table *t);

@@ -623,8 +623,7 @@ service_free(service *v)
 {
     if (!v)
         return;
-    while (v->first)
-        service_job_drop(v, v->first->job);
+    service_job_drop_all(v);
     launch_free(v->launch);
     tokens_free(v->tokens);
     helper_free(v->reader);

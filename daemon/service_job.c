@@ -12,10 +12,17 @@
 #include "daemon/service_state.h"
 #include "sched/segment.h"
 
+/* Numbers of jobs follow each other: the lists are about equally long. */
+static holding **
+list_of(service *v, uint64_t id)
+{
+    return &v->held[id % SERVICE_LISTS];
+}
+
 static holding *
 find(service *v, uint64_t id)
 {
-    for (holding *h = v->first; h; h = h->next)
+    for (holding *h = *list_of(v, id); h; h = h->next)
         if (h->job == id)
             return h;
     return NULL;
@@ -42,8 +49,8 @@ hold(service *v, holding **out, uint64_t id)
     if (!h) {
         TRY(mem_new(&h, 1, sizeof(*h)));
         h->job = id;
-        h->next = v->first;
-        v->first = h;
+        h->next = *list_of(v, id);
+        *list_of(v, id) = h;
     }
     *out = h;
 fail:
@@ -74,7 +81,7 @@ service_job_drop_attempt(service *v, uint64_t id)
 void
 service_job_drop(service *v, uint64_t id)
 {
-    holding **at = &v->first;
+    holding **at = list_of(v, id);
     holding *h;
 
     while (*at && (*at)->job != id)
@@ -90,6 +97,14 @@ service_job_drop(service *v, uint64_t id)
     tokens_input_cancel(h->input);
     spool_free(h->ids);
     mem_free(h);
+}
+
+void
+service_job_drop_all(service *v)
+{
+    for (size_t i = 0; i < SERVICE_LISTS; i++)
+        while (v->held[i])
+            service_job_drop(v, v->held[i]->job);
 }
 
 /* ------------------------------------------------------------ coming in ---
@@ -377,9 +392,10 @@ service_job_allow(service *v, const core_action *a)
 void
 service_job_drained(service *v, const zsocket_peer *world)
 {
-    for (holding *h = v->first; h; h = h->next)
-        if (h->feed && job_same_peer(feed_peer(h->feed), world))
-            feed_pump(h->feed);
+    for (size_t i = 0; i < SERVICE_LISTS; i++)
+        for (holding *h = v->held[i]; h; h = h->next)
+            if (h->feed && job_same_peer(feed_peer(h->feed), world))
+                feed_pump(h->feed);
 }
 
 /* -------------------------------------------------------------- snapshots ---
@@ -523,25 +539,35 @@ service_job_checkpoint(service *v, const disk_report *r)
 /* --------------------------------------------------------------- failures ---
  */
 
+static holding *
+find_failed(service *v)
+{
+    for (size_t i = 0; i < SERVICE_LISTS; i++)
+        for (holding *h = v->held[i]; h; h = h->next)
+            if (h->failed != ST_OK)
+                return h;
+    return NULL;
+}
+
 bool
 service_job_settle(service *v)
 {
-    for (holding *h = v->has_failed ? v->first : NULL; h; h = h->next) {
-        char text[sizeof(h->text_of_failure)];
-        status st = h->failed;
-        bool damaged = h->damaged;
+    holding *h = v->has_failed ? find_failed(v) : NULL;
+    char text[sizeof(h->text_of_failure)];
+    bool damaged;
+    status st;
 
-        if (st == ST_OK)
-            continue;
-        memcpy(text, h->text_of_failure, sizeof(text));
-        h->failed = ST_OK;
-        h->damaged = false;
-        if (damaged)
-            core_checkpoint_damaged(v->core, h->job, h->failed_attempt, text);
-        else
-            core_job_failed(v->core, h->job, h->failed_attempt, st, text);
-        return true;
-    }
-    v->has_failed = false;
-    return false;
+    v->has_failed = h != NULL; /* perhaps there are more of them */
+    if (!h)
+        return false;
+    st = h->failed;
+    damaged = h->damaged;
+    memcpy(text, h->text_of_failure, sizeof(text));
+    h->failed = ST_OK;
+    h->damaged = false;
+    if (damaged)
+        core_checkpoint_damaged(v->core, h->job, h->failed_attempt, text);
+    else
+        core_job_failed(v->core, h->job, h->failed_attempt, st, text);
+    return true;
 }

@@ -19,7 +19,8 @@
 
 enum {
     SERVICE_MAX_LATE = 64,
-    SERVICE_DISK = 74 /* exit status, EX_IOERR */
+    SERVICE_LISTS = 1024, /* of holdings, by the job's number */
+    SERVICE_DISK = 74     /* exit status, EX_IOERR */
 };
 
 /* What is held for a job while its input comes in, and from its preparation to
@@ -75,7 +76,7 @@ struct service {
     worlds *worlds;
     launch *launch;
     core *core;
-    holding *first;
+    holding *held[SERVICE_LISTS];
     bool has_failed; /* perhaps one of these; none is looked for otherwise */
     int signals;     /* signalfd */
     int timer;
@@ -101,6 +102,7 @@ void service_job_shard(service *v, const core_action *a);
 status service_job_store(service *v, const core_action *a) MUST_USE;
 void service_job_drop_attempt(service *v, uint64_t id);
 void service_job_drop(service *v, uint64_t id);
+void service_job_drop_all(service *v);
 /* ---- and what comes of it ---- */
 void service_job_written(service *v, const disk_report *r);
 void service_job_loaded(service *v, const journal_report *r);

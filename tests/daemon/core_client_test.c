@@ -453,6 +453,38 @@ a_key_makes_one_job(void **state)
     harness_fini(h);
 }
 
+/* What was never acknowledged gives way to the same key; what is on its way
+ * into the journal does not. */
+static void
+a_key_sent_again_replaces_what_never_came(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *a;
+
+    (void)state;
+    harness_init(h, 8);
+    harness_client(h, 1, keyed("k", 7));
+    harness_client(h, 1, keyed("other", 7));
+    harness_skip(h);
+    harness_client(h, 2, keyed("k", 7));
+    assert_int_equal(EXPECT_ACTION(CORE_JOB_DROP)->job, 1);
+    a = EXPECT_CLIENT(CLIENT_REFUSED);
+    assert_string_equal(a->code, "state");
+    assert_int_equal(a->peer.id[0], 1);
+    (void)EXPECT_ACTION(CORE_INPUT_OPEN);
+    assert_int_equal(EXPECT_ACTION(CORE_LOOKUP)->job, 3);
+    EXPECT_NOTHING(); /* the other key's job goes on */
+    core_looked_up(h->c, 3, ST_NOTFOUND, NULL, "none");
+    harness_chunk(h, 2, 1, 0, 32);
+    harness_skip(h);
+    harness_client(h, 3, keyed("k", 7));
+    (void)EXPECT_ACTION(CORE_INPUT_OPEN);
+    assert_int_equal(EXPECT_ACTION(CORE_LOOKUP)->job, 4);
+    EXPECT_NOTHING();
+    harness_fini(h);
+}
+
 static void
 what_is_only_in_the_journal_is_fetched(void **state)
 {
@@ -527,6 +559,7 @@ main(void)
         cmocka_unit_test(credit_follows_what_is_written),
         cmocka_unit_test(no_acknowledgement_without_the_journal),
         cmocka_unit_test(a_key_makes_one_job),
+        cmocka_unit_test(a_key_sent_again_replaces_what_never_came),
         cmocka_unit_test(what_is_only_in_the_journal_is_fetched),
         cmocka_unit_test(limits_are_told_before_acknowledgement),
         cmocka_unit_test(jobs_are_canceled_in_every_state),
