@@ -96,6 +96,14 @@ def rss(pid):
     return int(text.split("VmRSS:")[1].split()[0]) / 1024
 
 
+def scheduled(pid):
+    """ms that the first thread of a process ran, and that it could have run
+    but had no CPU."""
+    text = pathlib.Path(f"/proc/{pid}/task/{pid}/schedstat").read_text()
+    ran, waited = map(int, text.split()[:2])
+    return ran / 1e6, waited / 1e6
+
+
 def cpu_seconds(pids):
     total = 0
     for pid in pids:
