@@ -10,8 +10,8 @@ usage: costs.py [BIN_DIR]      (default build/bin)
   Their difference a checkpoint, in 5 s of reading, is the cost.
 - ask: from sending to the acknowledgement, which waits for the journal, and
   to the end; the data directory on disk, and in memory where fsync is free.
-- restart: from SIGKILL of a rank, or of mpirun, to the next segment read,
-  beside what the first start of a world takes."""
+- restart: from SIGKILL of a rank, or of mpirun, until the job is dispatched
+  again (its next attempt), beside what the first start of a world takes."""
 import json
 import pathlib
 import shutil
@@ -121,7 +121,7 @@ def segments_done(session):
 
 def back_at_work(here, victim):
     """Seconds from the start of a world until it served, and from the kill
-    until the reading went on."""
+    until the job was dispatched again."""
     start = time.monotonic()
     here.start("--workers", "2", "--checkpoint-segments", "64",
                "--checkpoint-seconds", "0")
