@@ -79,6 +79,7 @@ uplink_open(uplink **out, const uplink_config *cfg)
     pthread_mutex_init(&u->lock, NULL);
     u->start_ns = clock_ns();
     u->heard_ns = u->start_ns;
+    u->step_ns = u->start_ns;
     u->wake_thread = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     u->wake_main = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (u->wake_thread < 0 || u->wake_main < 0)

@@ -227,7 +227,7 @@ watch_steps(uplink *u, uint64_t now)
 
     if (due && steps == u->last_steps)
         return;
-    if (due && u->step_ns != 0 && u->last_steps != 0) {
+    if (due && u->last_steps != 0) {
         u->slowest_ns -= u->slowest_ns / FORGET;
         if (gap > u->slowest_ns)
             u->slowest_ns = gap;

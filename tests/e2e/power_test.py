@@ -194,7 +194,10 @@ class Shimmed(Place):
                         peer.send(add, text)
                     else:
                         peer.send(add)
-                        self.assertEqual(peer.reply(i + 1)[0], "more_input")
+                        kind = peer.reply(i + 1)[0]
+                        if kind == "refused":
+                            continue  # there is no room: nothing promised
+                        self.assertEqual(kind, "more_input")
                         peer.send(wire.client_message("chunk", b"", i + 1),
                                   text)
                     kind, found = peer.reply(i + 1)

@@ -180,6 +180,23 @@ test_join(void **ctx)
     rig_close(&r);
 }
 
+/* Work that is there before the thread has looked at the clock for the first
+ * time is late by what has passed since then, not since the machine started. */
+static void
+test_early_work(void **ctx)
+{
+    rig r;
+    world_message m = {0};
+    (void)ctx;
+    rig_open(&r, 10000, 10000);
+    uplink_steps(r.line, 0, true);
+    join(&r, INCARNATION);
+    daemon_get(&r, WORLD_HEARTBEAT, &m, NULL, NULL);
+    assert_in_range(m.u.heartbeat.stalled_ms, 0, 10000);
+    world_message_fini(&m);
+    rig_close(&r);
+}
+
 static void
 test_both_ways(void **ctx)
 {
@@ -404,11 +421,12 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_join),     cmocka_unit_test(test_both_ways),
-        cmocka_unit_test(test_garbage),  cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_stopped),  cmocka_unit_test(test_nobody),
-        cmocka_unit_test(test_gone),     cmocka_unit_test(test_rejoin),
-        cmocka_unit_test(test_full_out), cmocka_unit_test(test_full_in),
+        cmocka_unit_test(test_join),       cmocka_unit_test(test_both_ways),
+        cmocka_unit_test(test_garbage),    cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_stopped),    cmocka_unit_test(test_nobody),
+        cmocka_unit_test(test_gone),       cmocka_unit_test(test_rejoin),
+        cmocka_unit_test(test_full_out),   cmocka_unit_test(test_full_in),
+        cmocka_unit_test(test_early_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
