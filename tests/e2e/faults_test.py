@@ -8,7 +8,6 @@ import shutil
 import signal
 import sqlite3
 import time
-import unittest
 
 import wire
 from harness import ANSWER, BIN, WAIT, Place, main, processes_of, text_of, \
@@ -84,8 +83,6 @@ class Faulty(Place):
             db.close()
 
 
-@unittest.skipIf(SLOW, "what a killed world leaves in shared memory outlives "
-                 "a sanitizer's slower restart: not understood yet")
 class Killed(Faulty):
     """T02: acknowledged is what comes to its end, wherever the daemon or the
     lead of its world is killed."""
