@@ -5,27 +5,11 @@ import os
 import signal
 import subprocess
 
-from harness import BIN, WAIT, Place, main, processes_of, text_of, wait_for
+from harness import BIN, WAIT, FreshPlace, Place, main, processes_of, text_of, \
+    wait_for
 
 
-class Deaths(Place):
-    def tearDown(self):
-        for process in self.running:
-            if process.poll() is None and process.stdout:
-                process.kill()
-                process.wait(WAIT)
-            if process.stdout:
-                process.stdout.close()
-        for pid in processes_of(self.dir):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        wait_for("the end of all processes",
-                 lambda: not processes_of(self.dir))
-        for path in self.dir.glob("*.sock"):
-            path.unlink()
-
+class Deaths(FreshPlace):
     def ranks(self):
         worker = str(BIN / "longwave-worker")
         return [pid for pid, line in processes_of(self.dir).items()

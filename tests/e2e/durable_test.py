@@ -13,7 +13,7 @@ import time
 
 import models
 import wire
-from harness import ANSWER, BIN, WAIT, Place, main, processes_of, \
+from harness import ANSWER, BIN, WAIT, FreshPlace, main, processes_of, \
     shared_memory_of, text_of, wait_for
 
 EVERY = 64  # segments between two checkpoints
@@ -23,27 +23,7 @@ QUESTION = "who saw land"
 SLOW = os.environ.get("LONGWAVE_SANITIZED")
 
 
-class Durable(Place):
-    def setUp(self):
-        self.data = self.id().rsplit(".", 1)[-1]
-
-    def tearDown(self):
-        for pid in processes_of(self.dir):
-            os.kill(pid, signal.SIGCONT)
-            os.kill(pid, signal.SIGKILL)
-        for process in self.running:
-            if process.poll() is None:
-                process.kill()
-                process.wait(WAIT)
-            for pipe in (process.stdout, process.stderr, process.stdin):
-                if pipe:
-                    pipe.close()
-        self.running.clear()
-        wait_for("the end of all processes",
-                 lambda: not processes_of(self.dir))
-        for path in self.dir.glob("*.sock"):
-            path.unlink()
-
+class Durable(FreshPlace):
     def up(self, ranks=2, *flags):
         """A daemon with a world of its own."""
         return self.start("--workers", str(ranks), *SOON, *flags,
@@ -336,15 +316,19 @@ class Durable(Place):
 
     def test_t09_answers_go_on_with_their_tokens(self):
         daemon = self.up(1)
-        self.add("d", text_of(300))
-        flags = ("--generate", "900", "--repetition-penalty", "1.2",
-                 "--logprobs")
-        expected = self.ask("d", "who", *flags)
-        client = self.start_client("ask", "d", "who", *ANSWER, *flags)
+        client, expected = self.long_answer()
         self.wait_asked(2)
         os.kill(self.ranks()[0], signal.SIGKILL)
         self.same_answer(client, expected)
         self.assertEqual(self.down(daemon), 0)
+
+    def long_answer(self):
+        """A question that is being answered, and what its answer is."""
+        self.add("d", text_of(300))
+        flags = ("--generate", "900", "--repetition-penalty", "1.2",
+                 "--logprobs")
+        expected = self.ask("d", "who", *flags)
+        return self.start_client("ask", "d", "who", *ANSWER, *flags), expected
 
     def wait_asked(self, n):
         """The n-th question is there, and most likely being answered."""
@@ -365,11 +349,7 @@ class Durable(Place):
         """Their tokens with their log-probabilities are in the journal, and a
         client that was never connected before gets them, too."""
         daemon = self.up(1)
-        self.add("d", text_of(300))
-        flags = ("--generate", "900", "--repetition-penalty", "1.2",
-                 "--logprobs")
-        expected = self.ask("d", "who", *flags)
-        client = self.start_client("ask", "d", "who", *ANSWER, *flags)
+        client, expected = self.long_answer()
         job = self.wait_asked(2)
         daemon.kill()
         daemon.wait(WAIT)

@@ -10,37 +10,15 @@ import sqlite3
 import time
 
 import wire
-from harness import ANSWER, BIN, WAIT, Place, main, processes_of, text_of, \
-    wait_for
+from harness import ANSWER, BIN, WAIT, FreshPlace, main, processes_of, \
+    text_of, wait_for
 
 FAULTY = BIN.parent / "tests/faults"
 SLOW = os.environ.get("LONGWAVE_SANITIZED")
 SOON = ("--checkpoint-segments", "64", "--checkpoint-seconds", "0")
 
 
-class Faulty(Place):
-    def setUp(self):
-        self.data = self.id().rsplit(".", 1)[-1]
-
-    def tearDown(self):
-        for pid in processes_of(self.dir):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        for process in self.running:
-            if process.poll() is None:
-                process.kill()
-                process.wait(WAIT)
-            for pipe in (process.stdout, process.stderr, process.stdin):
-                if pipe:
-                    pipe.close()
-        self.running.clear()
-        wait_for("the end of all processes",
-                 lambda: not processes_of(self.dir))
-        for path in self.dir.glob("*.sock"):
-            path.unlink()
-
+class Faulty(FreshPlace):
     def up(self, *flags, faults=None, once=True, **options):
         """A daemon; with `faults` one that has fault points."""
         more = {}

@@ -234,5 +234,32 @@ class Place(unittest.TestCase):
         return json.loads(done.stdout.splitlines()[-1])
 
 
+class FreshPlace(Place):
+    """Every test has a data directory of its own, named after it, and leaves
+    no process behind."""
+
+    def setUp(self):
+        self.data = self.id().rsplit(".", 1)[-1]
+
+    def tearDown(self):
+        for pid in processes_of(self.dir):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        for process in self.running:
+            if process.poll() is None:
+                process.kill()
+            process.wait(WAIT)
+            for pipe in (process.stdout, process.stderr, process.stdin):
+                if pipe:
+                    pipe.close()
+        self.running.clear()
+        wait_for("the end of all processes",
+                 lambda: not processes_of(self.dir))
+        for path in self.dir.glob("*.sock"):
+            path.unlink()
+
+
 def main():
     unittest.main(verbosity=2)

@@ -17,7 +17,8 @@ import subprocess
 import unittest
 
 import wire
-from harness import BIN, WAIT, Place, main, processes_of, text_of, wait_for
+from harness import BIN, WAIT, FreshPlace, main, processes_of, text_of, \
+    wait_for
 
 SHIM = BIN.parent / "tests/faults/libshim.so"
 WRITE, SYNC, TRUNCATE, RENAME, UNLINK, SENT, FAILED = range(1, 8)
@@ -142,29 +143,10 @@ class Disk:
 
 @unittest.skipIf(os.environ.get("LONGWAVE_SANITIZED"),
                  "a sanitizer must be loaded first")
-class Shimmed(Place):
+class Shimmed(FreshPlace):
     def setUp(self):
-        self.data = self.id().rsplit(".", 1)[-1]
+        super().setUp()
         self.log = self.dir / f"{self.data}.shim"
-
-    def tearDown(self):
-        for pid in processes_of(self.dir):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        for process in self.running:
-            if process.poll() is None:
-                process.kill()
-            process.wait(WAIT)
-            for pipe in (process.stdout, process.stderr, process.stdin):
-                if pipe:
-                    pipe.close()
-        self.running.clear()
-        wait_for("the end of all processes",
-                 lambda: not processes_of(self.dir))
-        for path in self.dir.glob("*.sock"):
-            path.unlink()
 
     def up(self, *flags, data=None, shim=True, fail=None):
         more = {}
