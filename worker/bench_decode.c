@@ -12,7 +12,6 @@ typedef struct answers {
     engine *e;
     int32_t next[BENCH_DECODE_MAX_JOB]; /* drawn last */
     uint64_t sum;                       /* of all drawn, in some way */
-    uint64_t n_read;                    /* segments before the prompt */
 } answers;
 
 double

@@ -188,13 +188,16 @@ test_early_work(void **ctx)
     rig r;
     world_message m = {0};
     (void)ctx;
-    rig_open(&r, 10000, 10000);
-    uplink_steps(r.line, 0, true);
-    join(&r, INCARNATION);
-    daemon_get(&r, WORLD_HEARTBEAT, &m, NULL, NULL);
-    assert_in_range(m.u.heartbeat.stalled_ms, 0, 10000);
-    world_message_fini(&m);
-    rig_close(&r);
+    /* Which of them is first is chance. */
+    for (int i = 0; i < 20; i++) {
+        rig_open(&r, 10000, 10000);
+        uplink_steps(r.line, 0, true);
+        join(&r, INCARNATION);
+        daemon_get(&r, WORLD_HEARTBEAT, &m, NULL, NULL);
+        assert_in_range(m.u.heartbeat.stalled_ms, 0, 10000);
+        world_message_fini(&m);
+        rig_close(&r);
+    }
 }
 
 static void
