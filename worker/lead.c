@@ -446,6 +446,12 @@ lead_streams_open(const lead *w)
     return n;
 }
 
+uint64_t
+lead_moved(const lead *w)
+{
+    return member_moved(w->member);
+}
+
 /* ---------------------------------------------------------------- loop --- */
 
 /* States that have reached their ranks need no copy here. */

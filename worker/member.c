@@ -144,6 +144,12 @@ member_streams_open(const member *m)
     return n;
 }
 
+uint64_t
+member_moved(const member *m)
+{
+    return m->n_byte;
+}
+
 /* ------------------------------------------------------------ commands --- */
 
 static status

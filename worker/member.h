@@ -25,6 +25,8 @@ status member_command(member *m, const command *cmd, const void *data) MUST_USE;
 /* Moves hops, runs at most one group. */
 status member_turn(member *m, bool *busy) MUST_USE;
 uint32_t member_streams_open(const member *m);
+/* Bytes of hidden and memory states that were given to the successor. */
+uint64_t member_moved(const member *m);
 
 /* Bytes of the largest hop. */
 size_t member_max_hop(const engine *e);

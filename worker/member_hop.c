@@ -38,6 +38,7 @@ member_hop_send_x(member *m, const engine_done *d)
     head.len = from.len;
     head.capture = m->stream[d->stream].capture == d->segment.seg + 1;
     m->stream[d->stream].n_hop++;
+    m->n_byte += head.len;
     hop_send(m->hop, &head, &from, d->local_seg);
 }
 
@@ -54,6 +55,7 @@ member_hop_send_state(member *m, const engine_done *d, uint32_t layer)
     head.len = from.len;
     m->stream[d->stream].n_hop++;
     m->leaving[d->stream * m->n_layer + layer] = true;
+    m->n_byte += head.len;
     hop_send(m->hop, &head, &from, d->local_seg);
 }
 

@@ -28,7 +28,8 @@ struct member {
     bool has_from, has_to;
     member_report_fn *report;
     void *ctx;
-    status failed; /* of a report inside the sink */
+    status failed;   /* of a report inside the sink */
+    uint64_t n_byte; /* payload that has been handed to the successor */
     member_stream *stream;
     bool *leaving;  /* [n_stream, n_layer] the state is on its way out */
     uint8_t *state; /* one layer's state in host memory */

@@ -178,7 +178,10 @@ print_json(const run *r)
     jsonout_u64(&j, "tokens", r->in.n_id);
     jsonout_u64(&j, "segments", run_pass_cut(&s->cfg, r->in.n_id).n_segment);
     jsonout_u64(&j, "groups", r->totals.n_group);
+    jsonout_u64(&j, "groups_most", r->totals.n_group_most);
+    jsonout_u64(&j, "groups_all", r->totals.n_group_all);
     jsonout_u64(&j, "cells", r->totals.n_cell);
+    jsonout_u64(&j, "bytes_moved", r->totals.n_byte);
     jsonout_f64(&j, "flops", r->totals.flops);
     jsonout_f64(&j, "seconds", r->seconds);
     jsonout_f64(&j, "tokens_per_second", rate(r));

@@ -242,10 +242,31 @@ own_totals(const world *w, world_totals *out)
     if (w->e != NULL)
         engine_counts_get(w->e, &counts);
     getrusage(RUSAGE_SELF, &usage);
+    uint64_t n_byte = 0;
+    if (w->lead != NULL)
+        n_byte = lead_moved(w->lead);
+    else if (w->member != NULL)
+        n_byte = member_moved(w->member);
     *out = (world_totals){.n_group = counts.n_group,
+                          .n_group_most = counts.n_group,
+                          .n_group_all = counts.n_group,
                           .n_cell = counts.n_cell,
+                          .n_byte = n_byte,
                           .peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024,
                           .flops = counts.flops};
+}
+
+static void
+add_totals(world_totals *sum, const world_totals *one)
+{
+    sum->n_group_all += one->n_group;
+    sum->n_cell += one->n_cell;
+    sum->n_byte += one->n_byte;
+    sum->flops += one->flops;
+    if (one->n_group > sum->n_group_most)
+        sum->n_group_most = one->n_group;
+    if (one->peak_rss_bytes > sum->peak_rss_bytes)
+        sum->peak_rss_bytes = one->peak_rss_bytes;
 }
 
 status
@@ -264,10 +285,7 @@ world_totals_get(world *w, world_totals *out)
         world_totals one = {0};
         TRY(comm_irecv(w->c, &req, rank, TAG_TOTALS, &one, sizeof one));
         TRY(wait_for(w->c, &req));
-        sum.n_cell += one.n_cell;
-        sum.flops += one.flops;
-        if (one.peak_rss_bytes > sum.peak_rss_bytes)
-            sum.peak_rss_bytes = one.peak_rss_bytes;
+        add_totals(&sum, &one);
     }
     *out = sum;
 fail:
