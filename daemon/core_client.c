@@ -312,6 +312,7 @@ admit_ask(const core *c, job *j)
     j->pending = doc->pending;
     j->first_segment = doc->segments - 1;
     j->snapshot_bytes = doc->snapshot_bytes;
+    TRY(core_model_suits(c, j));
     TRY(core_dispatch_possible(c, j));
 fail:
     return st;
@@ -433,8 +434,10 @@ watch(core *c, const job_watcher *from, uint64_t id)
         core_act(c, &fetch);
         return ST_OK;
     }
-    if (job_is_active(j))
+    if (job_is_active(j)) {
+        TRY(core_model_resumes(c, j));
         TRY(job_watch(j, &from->client, from->request));
+    }
     core_job_report(c, j, from);
 fail:
     return st;

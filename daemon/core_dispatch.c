@@ -31,22 +31,8 @@ world_suits(const core *c, const core_world *w, const job *j)
 status
 core_dispatch_possible(const core *c, const job *j)
 {
-    const document *doc = catalog_by_id(c->docs, j->document_id);
     status st = ST_OK;
 
-    if (j->kind == JOB_ASK && doc && c->has_fingerprint &&
-        document_has_model(doc) &&
-        memcmp(doc->fingerprint, c->fingerprint, sizeof(c->fingerprint)) != 0)
-        return status_fail(ST_STATE,
-                           "document '%s' was read by another model than '%s'",
-                           doc->name, c->cfg.model);
-    if (j->kind == JOB_ASK && doc && j->input == CLIENT_TEXT &&
-        document_has_template(doc) &&
-        memcmp(doc->template, c->cfg.template, sizeof(doc->template)) != 0)
-        return status_fail(ST_STATE,
-                           "document '%s' was read with another template than "
-                           "the daemon has now (--template)",
-                           doc->name);
     for (size_t i = 0; i < c->n_world; i++) {
         st = world_suits(c, c->world[i], j);
         if (st == ST_OK)
@@ -246,6 +232,15 @@ all_slots(const core *c)
     return n;
 }
 
+static bool
+must_wait(core *c, job *j)
+{
+    if (core_model_suits(c, j) == ST_OK)
+        return false;
+    core_model_wait(c, j);
+    return true;
+}
+
 static void
 prepare(core *c, job *j)
 {
@@ -255,16 +250,10 @@ prepare(core *c, job *j)
                                      ? catalog_by_id(c->docs, j->document_id)
                                      : NULL};
 
+    if (core_model_is_open(c, j) || must_wait(c, j))
+        return;
     core_job_stage(c, j, JOB_PREPARING);
     core_act(c, &a);
-}
-
-/* What another model has begun to read waits for it. */
-static bool
-waits_for_model(const core *c, const job *j)
-{
-    return c->has_fingerprint && j->n_checkpoint > 0 && job_has_model(j) &&
-           memcmp(j->fingerprint, c->fingerprint, sizeof(c->fingerprint)) != 0;
 }
 
 /* False: nothing younger may run before this one. */
@@ -274,7 +263,7 @@ dispatch_one(core *c, job *j)
     core_world *w;
     status st;
 
-    if (j->stage != JOB_READY || waits_for_model(c, j))
+    if (must_wait(c, j) || j->stage != JOB_READY)
         return true;
     st = core_dispatch_possible(c, j);
     if (st != ST_OK) {
@@ -295,6 +284,8 @@ dispatch_kind(core *c, job_kind kind)
     job *j;
 
     while ((j = next_queued(c, kind, &after)) != NULL) {
+        if (j->waits)
+            continue;
         if (j->stage == JOB_RAW && c->n_ahead[kind] >= ahead)
             break; /* and so are those behind it */
         if (j->stage == JOB_RAW)

@@ -244,8 +244,11 @@ join(core *c, job *j, const store_job *row)
     m.u.accepted.epoch = c->cfg.epoch;
     act(c, CORE_JOB_DROP, j);
     core_job_remove(c, j);
-    if (found && job_is_active(found))
-        st = job_watch(found, &from.client, from.request);
+    if (found && job_is_active(found)) {
+        st = core_model_resumes(c, found);
+        if (st == ST_OK)
+            st = job_watch(found, &from.client, from.request);
+    }
     if (st != ST_OK) {
         core_refuse(c, &from, st);
         return;

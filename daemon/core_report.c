@@ -96,9 +96,9 @@ describe_job(const job *j, client_job *out)
                         .redone_segments = j->redone};
     if (j->n_checkpoint > 0)
         out->checkpoint_segments = j->checkpoint[j->n_checkpoint - 1].segment;
-    if (j->st == ST_OK)
+    if (j->st == ST_OK && !j->waits)
         return;
-    out->code = lend(status_name(j->st));
+    out->code = lend(status_name(j->st == ST_OK ? ST_STATE : j->st));
     out->text = lend(j->text);
 }
 

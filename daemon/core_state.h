@@ -156,10 +156,25 @@ uint64_t core_memory_tokens(const core *c, const job *j);
 status core_memory_suits(const core *c, const core_memory *m,
                          const job *j) MUST_USE;
 
+/* ---- core_model.c ---- */
+/* Of the model that the daemon has, as far as it has one. */
+bool core_model_is_ours(const core *c, const uint8_t fingerprint[32]);
+/* Whether a model has begun the job, and it is not known yet which is served.
+ */
+bool core_model_is_open(const core *c, const job *j);
+/* ST_STATE: another model, or another template, than what is served read its
+ * document or has begun to. */
+status core_model_suits(const core *c, const job *j) MUST_USE;
+/* The same of a job that was acknowledged, with its number. */
+status core_model_resumes(const core *c, const job *j) MUST_USE;
+/* What does not suit stays as it is until its model is served again: that is
+ * noted, and whoever watches it is refused, once. */
+void core_model_wait(core *c, job *j);
+
 /* ---- core_dispatch.c ---- */
 void core_dispatch(core *c);
-/* Whether a world here could ever run it; ST_LIMIT, ST_STATE with the
- * sentence.  ST_OK too while no world is there yet. */
+/* Whether a world here has room for it; ST_LIMIT, ST_STATE with the sentence.
+ * ST_OK too while no world is there yet. */
 status core_dispatch_possible(const core *c, const job *j) MUST_USE;
 /* Tells the world that runs the job to drop it; its slot stays taken until the
  * world answers. */

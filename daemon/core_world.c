@@ -150,15 +150,6 @@ core_world_stop_all(core *c)
 /* --------------------------------------------------------------- joining ---
  */
 
-static bool
-is_our_model(const core_config *cfg, const uint8_t fingerprint[32])
-{
-    for (uint32_t i = 0; i < cfg->n_fingerprint; i++)
-        if (memcmp(cfg->fingerprint[i], fingerprint, 32) == 0)
-            return true;
-    return cfg->n_fingerprint == 0;
-}
-
 static status
 check_hello(const core *c, const world_hello *h)
 {
@@ -177,7 +168,7 @@ check_hello(const core *c, const world_hello *h)
                            "and %u",
                            h->n_layer, h->segment_size, h->n_vocab,
                            cfg->n_layer, cfg->segment_size, cfg->n_vocab);
-    if (!is_our_model(cfg, h->fingerprint))
+    if (!core_model_is_ours(c, h->fingerprint))
         return status_fail(ST_STATE, "the world has loaded another checkpoint "
                                      "than the daemon serves");
     if (c->has_fingerprint &&

@@ -115,6 +115,7 @@ typedef struct job {
 
     uint64_t accepted_ns, begun_ns, first_token_ns, ended_ns, told_ns;
     bool changed; /* something to tell since the last Progress */
+    bool waits;   /* for its model, in this run; `text` says why */
     status st;    /* of a failed job */
     char text[512];
     char finish[16];

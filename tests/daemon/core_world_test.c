@@ -563,30 +563,6 @@ answers_longer_than_any_world_gives_are_refused(void **state)
     harness_fini(h);
 }
 
-/* Which is known only when the world comes. */
-static void
-documents_of_another_model_are_refused(void **state)
-{
-    harness box;
-    harness *h = &box;
-    world_message m = harness_hello(2, 0);
-
-    (void)state;
-    harness_init(h, 8);
-    (void)harness_document(h, "d", 20);
-    harness_client(h, 1, harness_ask("d", 4));
-    harness_input(h, 1, 5);
-    m.u.hello.fingerprint[0] = 2;
-    harness_world(h, 10, m);
-    (void)EXPECT_WORLD(WORLD_WELCOME);
-    (void)harness_end(h, 1, CLIENT_FAILED);
-    EXPECT_REFUSED("state");
-    harness_client(h, 1, harness_ask("d", 4));
-    EXPECT_REFUSED("state");
-    EXPECT_NOTHING();
-    harness_fini(h);
-}
-
 int
 main(void)
 {
@@ -608,7 +584,6 @@ main(void)
         cmocka_unit_test(documents_leave_a_stream_to_questions),
         cmocka_unit_test(worlds_share_the_jobs),
         cmocka_unit_test(answers_longer_than_any_world_gives_are_refused),
-        cmocka_unit_test(documents_of_another_model_are_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

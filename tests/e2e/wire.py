@@ -69,6 +69,18 @@ def fields(data):
     return out
 
 
+def varints(data):
+    """The numbers of a packed field."""
+    out, value, shift = [], 0, 0
+    for byte in data:
+        value |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            out.append(value)
+            value = shift = 0
+    return out
+
+
 class Proto:
     """Names and numbers of a .proto of the project."""
 

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Documents that are being read while something happens to those who read."""
+import json
+import os
+import signal
+
+import wire
+from harness import BIN, WAIT, FreshPlace, processes_of, text_of, wait_for
+
+EVERY = 64  # segments between two checkpoints
+SOON = ("--checkpoint-segments", str(EVERY), "--checkpoint-seconds", "0")
+LAYERS = 3
+QUESTION = "who saw land"
+SLOW = os.environ.get("LONGWAVE_SANITIZED")
+
+
+class Reading(FreshPlace):
+    def up(self, ranks=2, *flags):
+        """A daemon with a world of its own."""
+        return self.start("--workers", str(ranks), *SOON, *flags,
+                          data=self.data)
+
+    def down(self, daemon):
+        daemon.send_signal(signal.SIGTERM)
+        return self.ended(daemon)
+
+    def ranks(self):
+        worker = str(BIN / "longwave-worker")
+        return sorted(pid for pid, line in processes_of(self.dir).items()
+                      if line.startswith(worker))
+
+    def job(self, name):
+        return next((j for j in self.call("jobs")["jobs"]
+                     if j["document"] == name), None)
+
+    def read(self, name, kilobytes=200):
+        """A document that takes a while; its text, and the client."""
+        text = text_of(kilobytes << 10)
+        path = self.dir / f"{name}.txt"
+        path.write_text(text)
+        return text, self.start_client("add", path, "--name", name)
+
+    def wait_read(self, name, segments):
+        def far_enough():
+            job = self.job(name)
+            return job if job and job["segments_done"] >= segments else None
+        return wait_for(f"{segments} segments", far_enough)
+
+    def wait_checkpoint(self, name, segments=1):
+        def kept():
+            job = self.job(name)
+            return job if job and job["checkpoint_segments"] >= segments \
+                else None
+        return wait_for("a checkpoint", kept)
+
+    def finish(self, name, text, client=None):
+        """The client, which saw nothing of it all, hears of the end; the
+        answer is that of one undisturbed run."""
+        if client:
+            out, err = client.communicate(timeout=WAIT)
+            self.assertEqual(client.returncode, 0, err)
+            done = json.loads(out.splitlines()[-1])
+            self.assertEqual(done["tokens"], len(text) + 1)
+        wait_for("the end", lambda: self.job(name)["state"] == "done")
+        self.assertEqual(self.ask(name, QUESTION)["generated_ids"],
+                         self.run_alone(text, QUESTION))
+        job = self.job(name)
+        self.assertEqual(job["state"], "done")
+        return job
