@@ -7,7 +7,8 @@
 #include "kernels/kernel_ops.h"
 #include "tests/expect.h"
 
-/* What rig_check() found on one way, to be found again on the others. */
+/* What rig_check() found on a device's first way, to be found again on its
+ * others. */
 typedef struct rig_bits {
     float **seen; /* one a check, in order */
     size_t n_seen, n_check;
@@ -29,7 +30,7 @@ typedef struct rig_way {
 } rig_way;
 /* Whether this machine has the device of a way. */
 bool rig_has(const rig_way *way);
-enum { RIG_N_WAY = 5 };
+enum { RIG_N_CPU = 4, RIG_N_WAY = 6 }; /* a CPU's come first */
 extern const rig_way rig_ways[RIG_N_WAY];
 
 /* Cells of different shapes; no two share a slot, state or cache.  All items
@@ -62,7 +63,7 @@ void rig_want(rig_tensor *t, size_t item, size_t row, size_t col, double value);
 void rig_upload(const rig_tensor *t, const rig *r);
 /* Reads the tensor back: wanted values within `tolerance` of the larger of 1
  * and the value, everything else as it was, bit by bit.  Under
- * rig_every_way() all bits are the same on every way. */
+ * rig_every_way() all bits are the same on every way of one device. */
 void rig_check(const rig_tensor *t, const rig *r, double tolerance);
 
 /* Stores the tensor, a weight, as another type instead; host then has what the
