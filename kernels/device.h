@@ -120,6 +120,8 @@ struct device_table {
     status (*begin)(kernel_queue *q, const kernel_cell *cells, uint32_t n_cell);
     status (*op)(kernel_queue *q, const device_op *op);
     status (*end)(kernel_queue *q); /* closes the group on failure too */
+    /* kernel_ran(); NULL: 0 names */
+    uint32_t (*ran)(const kernel_queue *q, const char *names[], uint32_t max);
     status (*sync)(kernel_queue *q);
 
     status (*event_new)(kernel_event **out, kernel_device *dev);

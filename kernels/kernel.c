@@ -283,6 +283,12 @@ kernel_end(kernel_queue *q)
     return st;
 }
 
+uint32_t
+kernel_ran(const kernel_queue *q, const char *names[], uint32_t max)
+{
+    return q->dev->table->ran != NULL ? q->dev->table->ran(q, names, max) : 0;
+}
+
 /* The rows of an operand that an operation touches. */
 typedef enum touch {
     TOUCH_ROWS,   /* the rows taken from the cell (all) */

@@ -200,6 +200,14 @@ status kernel_begin(kernel_queue *q, const kernel_cell *cells,
 /* Submits the group.  A device may run it now, on this thread. */
 status kernel_end(kernel_queue *q) MUST_USE;
 
+/* What ran the operations of the last group that ended without a failure, in
+ * order, for tests and reports: a name for every operation, or for all those
+ * that were done together ("product+swiglu"); "any shape" is what there is for
+ * operands that nothing better takes.  Returns how many there are and sets
+ * the first `max` of them, which stay valid.  0: the device has one way only,
+ * or nothing ran. */
+uint32_t kernel_ran(const kernel_queue *q, const char *names[], uint32_t max);
+
 /* ------------------------------------------------------------ measure --- */
 
 /* Multiply-add rate of the device at out[m, n] = x[m, k] w[n, k]^T: the best of

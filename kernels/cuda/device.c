@@ -286,6 +286,7 @@ const device_table cuda_table = {
     .begin = cuda_queue_begin,
     .op = cuda_queue_op,
     .end = cuda_queue_end,
+    .ran = cuda_queue_ran,
     .sync = cuda_queue_sync,
     .event_new = cuda_queue_event_new,
     .event_free = cuda_queue_event_free,

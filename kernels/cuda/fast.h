@@ -131,6 +131,7 @@ typedef struct cuda_plan {
     float *shares; /* of the attention of single rows */
     size_t shares_bytes;
     bool chained;         /* the last launch was one of thin.h */
+    const char *ran;      /* what cuda_plan_run() chose last */
     kernel_view split_of; /* whose A split_A has, of this group's cells */
 } cuda_plan;
 

@@ -231,6 +231,7 @@ run_cells(cuda_group *g, const cuda_launch *at)
         uint32_t n = 0;
 
         TRY(cuda_plan_run(&g->plan, at, g->ops, g->n_op, i, &n));
+        g->ran.name[g->ran.n++] = n > 0 ? g->plan.ran : "any shape";
         if (n == 0) {
             TRY(cuda_status(run_one(at, &g->ops[i]), what));
             n = 1;
@@ -247,6 +248,7 @@ run_all(cuda_group *g, const cuda_launch at[2])
 {
     status st = ST_OK;
 
+    g->ran.n = 0;
     TRY(run_cells(g, &at[0]));
     if (g->n_thin > 0)
         TRY(run_cells(g, &at[1]));
@@ -320,8 +322,11 @@ launch(cuda_group *g, const cuda_launch at[2])
     x->used = ++g->clock;
     if (!seen)
         return run_all(g, at);
-    if (x->exec == NULL)
+    if (x->exec == NULL) {
         TRY(capture(g, at, x));
+        x->ran = g->ran;
+    }
+    g->ran = x->ran;
     TRY(cuda_status(cudaGraphLaunch(x->exec, g->stream), "a group"));
 fail:
     return st;

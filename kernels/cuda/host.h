@@ -46,12 +46,19 @@ status cuda_blas_run(cuda_blas *blas, cudaStream_t stream,
 
 enum { CUDA_GROUP_OPS = 32, CUDA_GROUP_GRAPHS = 64 };
 
+/* kernel_ran() of a group: of its tall cells, then of its single rows. */
+typedef struct cuda_ran {
+    const char *name[2 * CUDA_GROUP_OPS];
+    uint32_t n;
+} cuda_ran;
+
 /* A group that was seen before, ready to be replayed. */
 typedef struct cuda_graph {
     cudaGraphExec_t exec; /* NULL: seen once */
     uint64_t used;        /* when last */
     uint32_t n_op, n_cell, n_thin, min_row, max_row, max_mem, max_end;
     device_op ops[CUDA_GROUP_OPS];
+    cuda_ran ran;
 } cuda_graph;
 
 /* A group being recorded, and what its launches need. */
@@ -75,6 +82,7 @@ typedef struct cuda_group {
     cuda_graph *graphs; /* [CUDA_GROUP_GRAPHS] */
     uint64_t clock;
     cuda_plan plan; /* tables and rooms of the fused launches */
+    cuda_ran ran;   /* of the last group */
 } cuda_group;
 
 status cuda_group_init(cuda_group *g, cuda_device *dev,
@@ -107,6 +115,8 @@ status cuda_queue_begin(kernel_queue *q, const kernel_cell *cells,
                         uint32_t n_cell) MUST_USE;
 status cuda_queue_op(kernel_queue *q, const device_op *op) MUST_USE;
 status cuda_queue_end(kernel_queue *q) MUST_USE;
+uint32_t cuda_queue_ran(const kernel_queue *q, const char *names[],
+                        uint32_t max);
 status cuda_queue_sync(kernel_queue *q) MUST_USE;
 status cuda_queue_event_new(kernel_event **out, kernel_device *dev) MUST_USE;
 void cuda_queue_event_free(kernel_event *ev);

@@ -635,21 +635,32 @@ status
 cuda_plan_run(cuda_plan *plan, const cuda_launch *at, const device_op *ops,
               uint32_t n_op, uint32_t i, uint32_t *n_done)
 {
-    uint32_t (*const ways[])(cuda_step *) = {swiglu, rope, read_memory,
-                                             write_memory, alone};
+    static const struct {
+        uint32_t (*run)(cuda_step *);
+        const char *name;
+    } ways[] = {{swiglu, "product+swiglu"},
+                {rope, "product+rope"},
+                {read_memory, "memory read"},
+                {write_memory, "memory write"},
+                {alone, "product"}};
     cuda_step s = {plan, at, ops + i, n_op - i, ST_OK};
 
     *n_done = 0;
     if (at->max_row == 1 && cuda_plan_thin_fits(plan))
         *n_done = cuda_plan_thin_run(&s);
     plan->chained = *n_done > 0;
+    plan->ran = "single rows";
     if (s.st != ST_OK || *n_done > 0 || !is_fast(plan))
         return s.st;
-    if (ops[i].kind == DEVICE_ATTENTION)
+    if (ops[i].kind == DEVICE_ATTENTION) {
         *n_done = attention(&s);
+        plan->ran = "flash attention";
+    }
     for (size_t w = 0; ops[i].kind == DEVICE_LINEAR && s.st == ST_OK &&
                        *n_done == 0 && w < sizeof ways / sizeof *ways;
-         w++)
-        *n_done = ways[w](&s);
+         w++) {
+        *n_done = ways[w].run(&s);
+        plan->ran = ways[w].name;
+    }
     return s.st;
 }

@@ -234,6 +234,16 @@ cuda_queue_end(kernel_queue *base)
     return cuda_group_end(&((cuda_queue *)base)->group);
 }
 
+uint32_t
+cuda_queue_ran(const kernel_queue *base, const char *names[], uint32_t max)
+{
+    const cuda_ran *ran = &((const cuda_queue *)base)->group.ran;
+
+    for (uint32_t i = 0; i < ran->n && i < max; i++)
+        names[i] = ran->name[i];
+    return ran->n;
+}
+
 /* ------------------------------------------------------------- waiting --- */
 
 /* Waits for an event, calling the queue's hook meanwhile. */
