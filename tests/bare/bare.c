@@ -10,7 +10,7 @@ bare_run(const struct CMUnitTest *tests, size_t n)
     volatile int n_bad = 0;
 
     for (volatile size_t i = 0; i < n; i++) {
-        void *state = NULL;
+        void *state = tests[i].initial;
 
         if (setjmp(bare_out) == 0) {
             tests[i].run(&state);

@@ -14,6 +14,7 @@
 struct CMUnitTest {
     const char *name;
     void (*run)(void **state);
+    void *initial; /* what *state is at first */
 };
 
 extern jmp_buf bare_out;
@@ -47,7 +48,11 @@ extern jmp_buf bare_out;
 
 #define cmocka_unit_test(f)                                                    \
     {                                                                          \
-#f, f                                                                  \
+#f, f, NULL                                                            \
+    }
+#define cmocka_unit_test_prestate(f, state)                                    \
+    {                                                                          \
+#f, f, state                                                           \
     }
 #define cmocka_run_group_tests(tests, setup, teardown)                         \
     bare_run(tests, sizeof(tests) / sizeof((tests)[0]))

@@ -19,14 +19,14 @@ typedef struct shape_case {
 } shape_case;
 
 static const shape_case cases[] = {
-    {{"1b", 2048, 32, 8, 64, 8192, 1152, 128},
+    {{"1b", 2048, 32, 8, 64, 8192, 1152, 128, 0, 0},
      {{.n_row = 1152, .n_mem = 128},
       {.n_row = 1152, .n_mem = 128, .fresh = 1}}},
-    {{"heads of 128", 1024, 8, 2, 128, 2048, 1153, 16},
+    {{"heads of 128", 1024, 8, 2, 128, 2048, 1153, 16, 0, 0},
      {{.n_row = 1153, .n_mem = 16},
       {.n_row = 1040, .n_mem = 16},
       {.n_row = 300, .n_mem = 16}}},
-    {{"small", 256, 4, 1, 64, 704, 640, 128},
+    {{"small", 256, 4, 1, 64, 704, 640, 128, 0, 0},
      {{.n_row = 640, .n_mem = 128},
       {.n_row = 129, .n_mem = 128},
       {.n_row = 17, .n_mem = 16},
@@ -78,7 +78,7 @@ left_init(left *out, const layer *l)
         size_t size = kernel_type_size(views[i].type);
 
         *out = i == 0 ? (left){{0}} : *out;
-        if (!l->keep && i > 2)
+        if (l->keep == LAYER_KEEP_STATES && i > 2)
             continue;
         out->name[i] = names[i];
         out->n[i] = kernel_buf_bytes(buf) / size;
@@ -102,7 +102,7 @@ typedef struct course {
     const shape_case *c;
     const layer_part *parts;
     size_t n_part;
-    bool keep;
+    layer_keep keep;
 } course;
 
 static void
@@ -154,8 +154,8 @@ difference(const float *a, const float *b, const float *before, size_t n)
 }
 
 static void
-compare(const shape_case *c, const layer_part *parts, size_t n_part, bool keep,
-        double tolerance)
+compare(const shape_case *c, const layer_part *parts, size_t n_part,
+        layer_keep keep, double tolerance)
 {
     const course run = {c, parts, n_part, keep};
     left start, plain, again, fast;
@@ -200,9 +200,9 @@ each_part_agrees(void **state)
             const layer_part mlp[3] = {LAYER_NORM1, LAYER_RUN_MLP, parts[i]};
 
             if (parts[i] == LAYER_DOWN)
-                compare(&cases[c], mlp, 3, true, 4e-3);
+                compare(&cases[c], mlp, 3, LAYER_KEEP_ALL, 4e-3);
             else
-                compare(&cases[c], run, 3, true, 4e-3);
+                compare(&cases[c], run, 3, LAYER_KEEP_ALL, 4e-3);
         }
 }
 
@@ -214,7 +214,7 @@ attention_agrees(void **state)
 
     (void)state;
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++)
-        compare(&cases[c], run, 3, true, 1e-2);
+        compare(&cases[c], run, 3, LAYER_KEEP_ALL, 1e-2);
 }
 
 static void
@@ -225,8 +225,8 @@ fused_runs_agree(void **state)
 
     (void)state;
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++) {
-        compare(&cases[c], write, 1, false, 1e-4);
-        compare(&cases[c], both, 2, false, 1e-2);
+        compare(&cases[c], write, 1, LAYER_KEEP_STATES, 1e-4);
+        compare(&cases[c], both, 2, LAYER_KEEP_STATES, 1e-2);
     }
 }
 
@@ -237,7 +237,7 @@ whole_layer_agrees(void **state)
 
     (void)state;
     for (size_t c = 0; c < sizeof(cases) / sizeof(cases[0]); c++)
-        compare(&cases[c], twice, 3, false, 2e-2);
+        compare(&cases[c], twice, 3, LAYER_KEEP_STATES, 2e-2);
 }
 
 int

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The operations of a layer against sums in double over the same rounded
- * inputs: at most one bf16 ulp of a row's largest value on a GPU at the shapes
- * of real models, 3e-5 of it in fp32, where turns by large angles are that
- * coarse. Some rows of every cell, all of their columns. */
+ * inputs, neighbours as one where a device runs them so: at most one bf16 ulp
+ * of a row's largest value on a GPU at the shapes of real models, 3e-5 of it in
+ * fp32, where turns by large angles are that coarse.  Some rows of every cell,
+ * all of their columns; and which launches it was. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,21 +18,42 @@ typedef struct exact_case {
     layer_shape shape;
     uint32_t n_cell;
     uint32_t n_row[MAX_CELL]; /* of the cells; 0: as the last that has some */
-    uint32_t fresh;           /* cells that are */
+    uint32_t fresh;           /* cells that are, the last ones */
 } exact_case;
 
-static const exact_case small = {
-    {"small", 256, 4, 1, 64, 704, 160, 16}, 3, {160, 129, 40}, 1};
+static exact_case small = {
+    {"small", 256, 4, 1, 64, 704, 160, 16, 0, 0}, 3, {160, 129, 40}, 1};
+static exact_case small_window = {
+    {"small, window", 256, 4, 1, 64, 704, 161, 16, 1, 144},
+    3,
+    {161, 90, 161},
+    1};
 
-static const exact_case large[] = {
-    {{"1b", 2048, 32, 8, 64, 8192, 1152, 128}, 2, {1152, 1152}, 1},
-    {{"1b, sink, alone", 2048, 32, 8, 64, 8192, 1153, 128}, 1, {1153}, 0},
-    {{"heads of 128", 2048, 16, 4, 128, 4096, 1153, 16},
+/* Full groups, ramps, one cell, a last segment that is not full. */
+static exact_case large[] = {
+    {{"1b", 2048, 32, 8, 64, 8192, 1152, 128, 0, 0}, 2, {1152}, 1},
+    {{"1b, sink, alone", 2048, 32, 8, 64, 8192, 1153, 128, 0, 0}, 1, {1153}, 0},
+    {{"1b, window and sink", 2048, 32, 8, 64, 8192, 1153, 128, 1, 1024},
+     2,
+     {1153, 461},
+     0},
+    {{"heads of 128", 2048, 16, 4, 128, 4096, 1153, 16, 0, 0},
      3,
      {1040, 1153, 300},
      0},
-    {{"256, a group of 16", 256, 4, 1, 64, 704, 1040, 16}, 16, {1040, 530}, 2},
-    {{"256, 128 memory tokens", 256, 4, 1, 64, 704, 1152, 128},
+    {{"heads of 128, window", 2048, 16, 4, 128, 4096, 1040, 16, 0, 1024},
+     3,
+     {1040, 1040, 517},
+     1},
+    {{"256, a group of 16", 256, 4, 1, 64, 704, 1040, 16, 0, 0},
+     16,
+     {1040, 530},
+     1},
+    {{"256, 16 with a window", 256, 4, 1, 64, 704, 1041, 16, 1, 1024},
+     16,
+     {1041},
+     1},
+    {{"256, 128 memory tokens", 256, 4, 1, 64, 704, 1152, 128, 0, 0},
      2,
      {1152, 129},
      0},
@@ -83,13 +105,21 @@ row_of(const exact *e, const copy *c, uint32_t place, size_t row)
     return c->x + c->view->offset + item * c->view->stride + row * c->view->ld;
 }
 
+/* Runs a part; `fast`: what its launches are on a device that says so. */
 static void
-run(exact *e, layer_part part)
+run(exact *e, layer_part part, const char *fast)
 {
+    const char *ran[4] = {"", "", "", ""};
+    uint32_t n;
+
     EXPECT_OK(kernel_begin(e->l.q, e->cells, e->c->n_cell));
     layer_enqueue(&e->l, part);
     EXPECT_OK(kernel_end(e->l.q));
+    n = kernel_ran(e->l.q, ran, 4);
     EXPECT_OK(kernel_sync(e->l.q));
+    if (n > 0 && strcmp(ran[0], fast) != 0)
+        fail_msg("%s, %s: \"%s\" ran instead of \"%s\"", e->c->shape.name,
+                 e->what, ran[0], fast);
 }
 
 /* out[n] against want[n], n apart `step`: in units of the type. */
@@ -152,6 +182,7 @@ typedef void row_fn(exact *e, uint32_t place, size_t row, const copy in[3],
 typedef struct row_step {
     const char *what;
     layer_part part;
+    const char *fast; /* the launch that a GPU should choose */
     row_fn *fn;
     const kernel_view *in[3];
     const kernel_view *out;
@@ -168,7 +199,7 @@ check_rows(exact *e, const row_step *s)
     e->n = s->n;
     for (size_t i = 0; i < 3 && s->in[i] != NULL; i++)
         in[i] = take(e, s->in[i]);
-    run(e, s->part);
+    run(e, s->part, s->fast);
     out = take(e, s->out);
     EXPECT_OK(mem_new(&want, s->n, sizeof *want));
     for (uint32_t place = 0; place < e->c->n_cell; place++) {
@@ -207,60 +238,103 @@ product_row(exact *e, uint32_t place, size_t row, const copy in[3],
     product(e, want, row_of(e, &in[0], place, row), &in[1], place_n_k);
 }
 
-/* qkv, frequencies */
+/* Heads of queries and keys of x[n], turned as those of row `row` are. */
 static void
-turn_row(exact *e, uint32_t place, size_t row, const copy in[3], double *want)
+turn(const exact *e, const float *freq, size_t row, double *x)
 {
     const layer_shape *s = &e->l.s;
     size_t half = s->d_head / 2;
-    const float *from = row_of(e, &in[0], place, row);
-    const float *freq = row_of(e, &in[1], place, 0);
 
-    for (size_t i = 0; i < e->n; i++)
-        want[i] = (double)from[i];
-    for (size_t h = 0; h < s->n_head + s->n_kv; h++) {
-        double *x = want + h * s->d_head;
+    for (size_t h = 0; h < s->n_head + s->n_kv; h++, x += s->d_head) {
         for (size_t i = 0; i < half; i++) {
-            double turn = (double)((float)row * freq[i]);
+            double angle = (double)((float)row * freq[i]);
             double a = x[i], b = x[i + half];
-            x[i] = cos(turn) * a - sin(turn) * b;
-            x[i + half] = cos(turn) * b + sin(turn) * a;
+            x[i] = cos(angle) * a - sin(angle) * b;
+            x[i + half] = cos(angle) * b + sin(angle) * a;
         }
     }
 }
 
-/* qkv */
+/* norm, w, frequencies */
+static void
+turned_row(exact *e, uint32_t place, size_t row, const copy in[3], double *want)
+{
+    product_row(e, place, row, in, want);
+    turn(e, row_of(e, &in[2], place, 0), row, want);
+}
+
+/* Keys and values that a row sees. */
+typedef struct seen {
+    const float **k, **v; /* of key head 0 */
+    size_t n;
+} seen;
+
+/* As kernel.h says of rows, their own cell, and the window. */
+static void
+look(const exact *e, seen *out, uint32_t place, size_t row, const copy in[3])
+{
+    const layer_shape *s = &e->l.s;
+    const kernel_cell *c = &e->cells[place];
+    size_t dh = s->n_head * s->d_head, dkv = s->n_kv * s->d_head;
+    bool is_mem = row >= c->n_row - c->n_mem;
+    size_t first = is_mem ? 0 : row - s->n_sink; /* of the window */
+
+    EXPECT_OK(mem_new(&out->k, row + 1 + c->n_window, sizeof *out->k));
+    EXPECT_OK(mem_new(&out->v, row + 1 + c->n_window, sizeof *out->v));
+    out->n = 0;
+    for (size_t i = 0; i <= row; i++) {
+        out->k[out->n] = row_of(e, &in[0], place, i) + dh;
+        out->v[out->n++] = row_of(e, &in[0], place, i) + dh + dkv;
+    }
+    if (row < s->n_sink)
+        return;
+    for (size_t i = first; i < c->n_window; i++) {
+        out->k[out->n] = row_of(e, &in[1], place, i);
+        out->v[out->n++] = row_of(e, &in[2], place, i);
+    }
+}
+
+/* One head: q[d] over n keys; p[n] is room. */
+static void
+mix(const layer_shape *s, const seen *at, const float *q, size_t head,
+    double *p, double *want)
+{
+    size_t d = s->d_head, column = head / (s->n_head / s->n_kv) * d;
+    double most = -INFINITY, sum = 0;
+
+    for (size_t j = 0; j < at->n; j++) {
+        p[j] = dot(q, at->k[j] + column, d) / sqrt((double)d);
+        most = fmax(most, p[j]);
+    }
+    for (size_t i = 0; i < d; i++)
+        want[i] = 0;
+    for (size_t j = 0; j < at->n; j++) {
+        double share = exp(p[j] - most);
+        sum += share;
+        for (size_t i = 0; i < d; i++)
+            want[i] += share * (double)at->v[j][column + i];
+    }
+    for (size_t i = 0; i < d; i++)
+        want[i] /= sum;
+}
+
+/* qkv, window */
 static void
 attention_row(exact *e, uint32_t place, size_t row, const copy in[3],
               double *want)
 {
     const layer_shape *s = &e->l.s;
-    size_t d = s->d_head, dh = s->n_head * d, group = s->n_head / s->n_kv;
     const float *q = row_of(e, &in[0], place, row);
     double *p = NULL;
+    seen at = {0};
 
-    EXPECT_OK(mem_new(&p, row + 1, sizeof *p));
-    for (size_t h = 0; h < s->n_head; h++) {
-        double most = -INFINITY, sum = 0;
-        for (size_t j = 0; j <= row; j++) {
-            const float *k = row_of(e, &in[0], place, j) + dh + h / group * d;
-            p[j] = dot(q + h * d, k, d) / sqrt((double)d);
-            most = fmax(most, p[j]);
-        }
-        for (size_t i = 0; i < d; i++)
-            want[h * d + i] = 0;
-        for (size_t j = 0; j <= row; j++) {
-            const float *v =
-                row_of(e, &in[0], place, j) + dh + s->n_kv * d + h / group * d;
-            double share = exp(p[j] - most);
-            sum += share;
-            for (size_t i = 0; i < d; i++)
-                want[h * d + i] += share * (double)v[i];
-        }
-        for (size_t i = 0; i < d; i++)
-            want[h * d + i] /= sum;
-    }
+    look(e, &at, place, row, in);
+    EXPECT_OK(mem_new(&p, at.n, sizeof *p));
+    for (size_t h = 0; h < s->n_head; h++)
+        mix(s, &at, q + h * s->d_head, h, p, want + h * s->d_head);
     mem_free(p);
+    mem_free(at.k);
+    mem_free(at.v);
 }
 
 /* attention or act, w, x */
@@ -278,15 +352,17 @@ add_row(exact *e, uint32_t place, size_t row, const copy in[3], double *want)
         want[i] += (double)x[i];
 }
 
-/* gates and values */
+/* norm, w of gates and values */
 static void
 swiglu_row(exact *e, uint32_t place, size_t row, const copy in[3], double *want)
 {
     const float *x = row_of(e, &in[0], place, row);
+    size_t d = e->l.s.d;
 
     for (size_t j = 0; j < e->n; j++) {
-        double gate = (double)x[j];
-        want[j] = gate / (1 + exp(-gate)) * (double)x[e->n + j];
+        double gate = dot(x, row_of(e, &in[1], place, j), d);
+        double up = dot(x, row_of(e, &in[1], place, e->n + j), d);
+        want[j] = gate / (1 + exp(-gate)) * up;
     }
 }
 
@@ -296,36 +372,56 @@ check_block(exact *e)
     layer *l = &e->l;
     const layer_shape *s = &l->s;
     size_t dh = s->n_head * s->d_head;
-    const row_step steps[] = {
-        {"norm", LAYER_NORM1, norm_row, {&l->x, &l->w_norm}, &l->norm, s->d},
-        {"q, k, v",
-         LAYER_QKV,
-         product_row,
-         {&l->norm, &l->w_qkv},
-         &l->qkv,
-         dh + 2 * s->n_kv * s->d_head},
-        {"turned",
-         LAYER_ROPE,
-         turn_row,
-         {&l->qkv, &l->freq},
-         &l->qkv,
-         dh + 2 * s->n_kv * s->d_head},
-        {"attention", LAYER_ATTENTION, attention_row, {&l->qkv}, &l->attn, dh},
-        {"out", LAYER_OUT, add_row, {&l->attn, &l->w_out, &l->x}, &l->x, s->d},
-        {"norm", LAYER_NORM2, norm_row, {&l->x, &l->w_norm}, &l->norm, s->d},
-        {"gate and up",
-         LAYER_GATE_UP,
-         product_row,
-         {&l->norm, &l->w_up},
-         &l->hidden,
-         2 * s->ffn},
-        {"SwiGLU", LAYER_SWIGLU, swiglu_row, {&l->hidden}, &l->act, s->ffn},
-        {"down",
-         LAYER_DOWN,
-         add_row,
-         {&l->act, &l->w_down, &l->x},
-         &l->x,
-         s->d}};
+    const kernel_view *k = s->n_window > 0 ? &l->k_window : NULL;
+    const row_step steps[] = {{"norm",
+                               LAYER_NORM1,
+                               "any shape",
+                               norm_row,
+                               {&l->x, &l->w_norm},
+                               &l->norm,
+                               s->d},
+                              {"q, k, v",
+                               LAYER_RUN_QKV,
+                               "product+rope",
+                               turned_row,
+                               {&l->norm, &l->w_qkv, &l->freq},
+                               &l->qkv,
+                               dh + 2 * s->n_kv * s->d_head},
+                              {"attention",
+                               LAYER_ATTENTION,
+                               "flash attention",
+                               attention_row,
+                               {&l->qkv, k, &l->v_window},
+                               &l->attn,
+                               dh},
+                              {"out",
+                               LAYER_OUT,
+                               "product",
+                               add_row,
+                               {&l->attn, &l->w_out, &l->x},
+                               &l->x,
+                               s->d},
+                              {"norm",
+                               LAYER_NORM2,
+                               "any shape",
+                               norm_row,
+                               {&l->x, &l->w_norm},
+                               &l->norm,
+                               s->d},
+                              {"SwiGLU",
+                               LAYER_RUN_MLP,
+                               "product+swiglu",
+                               swiglu_row,
+                               {&l->norm, &l->w_up},
+                               &l->act,
+                               s->ffn},
+                              {"down",
+                               LAYER_DOWN,
+                               "product",
+                               add_row,
+                               {&l->act, &l->w_down, &l->x},
+                               &l->x,
+                               s->d}};
 
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++)
         check_rows(e, &steps[i]);
@@ -382,7 +478,7 @@ check_read(exact *e)
     double f[LAYER_D_KEY], *want = NULL;
 
     e->what = "read";
-    run(e, LAYER_RUN_READ);
+    run(e, LAYER_RUN_READ, "memory read");
     out = take(e, &l->x);
     EXPECT_OK(mem_new(&want, l->s.d, sizeof *want));
     for (uint32_t place = 0; place < e->c->n_cell; place++) {
@@ -506,7 +602,7 @@ check_write(exact *e)
     EXPECT_OK(mem_new(&w.den, n, sizeof *w.den));
     EXPECT_OK(mem_new(&w.gate, n, sizeof *w.gate));
     EXPECT_OK(mem_new(&w.g, n, sizeof *w.g));
-    run(e, LAYER_RUN_WRITE);
+    run(e, LAYER_RUN_WRITE, "memory write");
     A = take(e, &l->A);
     z = take(e, &l->z);
     for (uint32_t place = 0; place < e->c->n_cell; place++) {
@@ -525,6 +621,22 @@ check_write(exact *e)
 
 /* --------------------------------------------------------------- cases --- */
 
+/* A cell of a segment, or of the last one, with a full window before it. */
+static kernel_cell
+cell_of(const exact_case *c, uint32_t i, uint32_t n_row)
+{
+    bool fresh = i >= c->n_cell - c->fresh;
+
+    return (kernel_cell){.layer = i,
+                         .slot = c->n_cell - 1 - i,
+                         .state = c->n_cell - 1 - i,
+                         .n_row = n_row,
+                         .n_prefix = (uint32_t)c->shape.n_sink,
+                         .n_mem = (uint32_t)c->shape.n_mem,
+                         .n_window = fresh ? 0 : (uint32_t)c->shape.n_window,
+                         .fresh = fresh};
+}
+
 static void
 check_case(const exact_case *c, const char *device)
 {
@@ -534,15 +646,10 @@ check_case(const exact_case *c, const char *device)
 
     EXPECT_OK(kernel_open(&dev, &(kernel_config){.device = device}));
     EXPECT_OK(kernel_queue_new(&q, dev));
-    layer_init(&e.l, dev, q, &c->shape, c->n_cell, true);
+    layer_init(&e.l, dev, q, &c->shape, c->n_cell, LAYER_KEEP_RESULTS);
     for (uint32_t i = 0, n_row = 0; i < c->n_cell; i++) {
         n_row = c->n_row[i] > 0 ? c->n_row[i] : n_row;
-        e.cells[i] = (kernel_cell){.layer = i,
-                                   .slot = c->n_cell - 1 - i,
-                                   .state = c->n_cell - 1 - i,
-                                   .n_row = n_row,
-                                   .n_mem = (uint32_t)c->shape.n_mem,
-                                   .fresh = i >= c->n_cell - c->fresh};
+        e.cells[i] = cell_of(c, i, n_row);
     }
     check_read(&e);
     check_block(&e);
@@ -557,32 +664,45 @@ check_case(const exact_case *c, const char *device)
 static void
 test_cpu(void **state)
 {
-    (void)state;
-    check_case(&small, "cpu");
+    check_case(*state, "cpu");
+}
+
+static bool
+has_gpu(void)
+{
+    kernel_device *dev = NULL;
+
+    if (kernel_open(&dev, &(kernel_config){.device = "cuda"}) != ST_OK)
+        return false;
+    kernel_close(dev);
+    return true;
 }
 
 static void
 test_gpu(void **state)
 {
-    kernel_device *dev = NULL;
-
-    (void)state;
-    if (kernel_open(&dev, &(kernel_config){.device = "cuda"}) != ST_OK) {
+    if (has_gpu())
+        check_case(*state, "cuda");
+    else
         printf("  not run: %s\n", status_text());
-        return;
-    }
-    kernel_close(dev);
-    check_case(&small, "cuda");
-    for (size_t i = 0; i < sizeof large / sizeof *large; i++)
-        check_case(&large[i], "cuda");
 }
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_cpu),
-        cmocka_unit_test(test_gpu),
+        cmocka_unit_test_prestate(test_cpu, &small),
+        cmocka_unit_test_prestate(test_cpu, &small_window),
+        cmocka_unit_test_prestate(test_gpu, &small),
+        cmocka_unit_test_prestate(test_gpu, &small_window),
+        cmocka_unit_test_prestate(test_gpu, &large[0]),
+        cmocka_unit_test_prestate(test_gpu, &large[1]),
+        cmocka_unit_test_prestate(test_gpu, &large[2]),
+        cmocka_unit_test_prestate(test_gpu, &large[3]),
+        cmocka_unit_test_prestate(test_gpu, &large[4]),
+        cmocka_unit_test_prestate(test_gpu, &large[5]),
+        cmocka_unit_test_prestate(test_gpu, &large[6]),
+        cmocka_unit_test_prestate(test_gpu, &large[7]),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -35,21 +35,56 @@ kept(const layer *l, kernel_by by, kernel_type type, const size_t shape[2],
     return v;
 }
 
+/* Buffers that stay from `keep` on. */
 static kernel_view
-scratch(const layer *l, kernel_type type, size_t rows, size_t cols)
+scratch(const layer *l, layer_keep keep, kernel_type type,
+        const size_t shape[2])
 {
+    size_t rows = shape[0], cols = shape[1];
     kernel_view v = {.type = type, .by = KERNEL_BY_CELL, .ld = cols};
 
     v.stride = rows * cols;
     layer_must(kernel_buf_new(&v.buf, l->dev,
-                              l->keep ? KERNEL_KEEP : KERNEL_SCRATCH,
+                              l->keep >= keep ? KERNEL_KEEP : KERNEL_SCRATCH,
                               rows * cols * kernel_type_size(type), l->n_item));
     return v;
 }
 
+static void
+make_rooms(layer *l, kernel_type t)
+{
+    const layer_shape *s = &l->s;
+    const layer_keep some = LAYER_KEEP_RESULTS, all = LAYER_KEEP_ALL;
+    const kernel_type f32 = KERNEL_F32;
+    size_t n = s->n_row, m = s->n_mem, dh = s->n_head * s->d_head;
+    size_t qkv = dh + 2 * s->n_kv * s->d_head;
+
+    l->norm = scratch(l, some, t, (size_t[2]){n, s->d});
+    l->qkv = scratch(l, some, t, (size_t[2]){n, qkv});
+    l->attn = scratch(l, some, t, (size_t[2]){n, dh});
+    l->hidden = scratch(l, all, t, (size_t[2]){n, 2 * s->ffn});
+    l->act = scratch(l, some, t, (size_t[2]){n, s->ffn});
+    l->f = scratch(l, all, f32, (size_t[2]){n, LAYER_D_KEY});
+    l->mq = scratch(l, all, f32, (size_t[2]){n, LAYER_D_MEM});
+    l->mk = scratch(l, all, f32, (size_t[2]){m, LAYER_D_KEY});
+    l->mv = scratch(l, all, f32, (size_t[2]){m, s->d});
+    l->mb = scratch(l, all, f32, (size_t[2]){m, 1});
+}
+
+static void
+make_windows(layer *l, kernel_type t)
+{
+    const size_t shape[2] = {l->s.n_window, l->s.n_kv * l->s.d_head};
+
+    if (l->s.n_window == 0)
+        return;
+    l->k_window = kept(l, KERNEL_BY_STATE, t, shape, 1.0F);
+    l->v_window = kept(l, KERNEL_BY_STATE, t, shape, 1.0F);
+}
+
 void
 layer_init(layer *l, kernel_device *dev, kernel_queue *q,
-           const layer_shape *shape, uint32_t n_item, bool keep)
+           const layer_shape *shape, uint32_t n_item, layer_keep keep)
 {
     const layer_shape *s = shape;
     size_t dh = s->n_head * s->d_head;
@@ -70,16 +105,8 @@ layer_init(layer *l, kernel_device *dev, kernel_queue *q,
     law.mean = 0.5F;
     layer_must(
         kernel_fill(q, l->z.buf, 0, KERNEL_F32, n_item * LAYER_D_KEY, &law));
-    l->norm = scratch(l, t, s->n_row, s->d);
-    l->qkv = scratch(l, t, s->n_row, qkv);
-    l->attn = scratch(l, t, s->n_row, dh);
-    l->hidden = scratch(l, t, s->n_row, 2 * s->ffn);
-    l->act = scratch(l, t, s->n_row, s->ffn);
-    l->f = scratch(l, KERNEL_F32, s->n_row, LAYER_D_KEY);
-    l->mq = scratch(l, KERNEL_F32, s->n_row, LAYER_D_MEM);
-    l->mk = scratch(l, KERNEL_F32, s->n_mem, LAYER_D_KEY);
-    l->mv = scratch(l, KERNEL_F32, s->n_mem, s->d);
-    l->mb = scratch(l, KERNEL_F32, s->n_mem, 1);
+    make_rooms(l, t);
+    make_windows(l, t);
     l->w_norm = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){1, s->d}, 1.0F);
     l->w_qkv = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){qkv, s->d}, 0.02F);
     l->w_out = kept(l, KERNEL_BY_LAYER, t, (size_t[2]){s->d, dh}, 0.01F);
@@ -98,11 +125,12 @@ void
 layer_fini(layer *l)
 {
     kernel_buf *const bufs[] = {
-        l->x.buf,     l->A.buf,      l->z.buf,      l->norm.buf,   l->qkv.buf,
-        l->attn.buf,  l->hidden.buf, l->act.buf,    l->f.buf,      l->mq.buf,
-        l->mk.buf,    l->mv.buf,     l->mb.buf,     l->w_norm.buf, l->w_qkv.buf,
-        l->w_out.buf, l->w_up.buf,   l->w_down.buf, l->w_mq.buf,   l->w_mv.buf,
-        l->w_mb.buf,  l->freq.buf};
+        l->x.buf,    l->A.buf,      l->z.buf,        l->norm.buf,
+        l->qkv.buf,  l->attn.buf,   l->hidden.buf,   l->act.buf,
+        l->f.buf,    l->mq.buf,     l->mk.buf,       l->mv.buf,
+        l->mb.buf,   l->w_norm.buf, l->w_qkv.buf,    l->w_out.buf,
+        l->w_up.buf, l->w_down.buf, l->w_mq.buf,     l->w_mv.buf,
+        l->w_mb.buf, l->freq.buf,   l->k_window.buf, l->v_window.buf};
 
     for (size_t i = 0; i < sizeof(bufs) / sizeof(bufs[0]); i++)
         kernel_buf_free(bufs[i]);
@@ -124,6 +152,21 @@ linear(const layer *l, const kernel_view *const oxw[3], const size_t nk[2],
     layer_must(kernel_linear(l->q, &a));
 }
 
+/* Heads of the queries, or of the keys. */
+static void
+turn(const layer *l, size_t column, size_t n_head)
+{
+    kernel_rope_args a = {.x = l->qkv,
+                          .freq = l->freq,
+                          .n_head = n_head,
+                          .d_head = l->s.d_head,
+                          .d_rot = l->s.d_head,
+                          .scale = 1};
+
+    a.x.offset += column;
+    layer_must(kernel_rope(l->q, &a));
+}
+
 static void
 attention(const layer *l)
 {
@@ -135,11 +178,17 @@ attention(const layer *l)
                                .n_head = s->n_head,
                                .n_kv = s->n_kv,
                                .d_head = s->d_head,
+                               .window_k = l->k_window,
+                               .window_v = l->v_window,
+                               .n_sink = (uint32_t)s->n_sink,
                                .scale = 1.0F / sqrtf((float)s->d_head)};
 
     a.k.offset += s->n_head * s->d_head;
     a.v.offset += (s->n_head + s->n_kv) * s->d_head;
     layer_must(kernel_attention(l->q, &a));
+    if (s->n_window > 0)
+        layer_must(kernel_kv_keep(l->q, l->k_window, l->v_window, a.k, a.v,
+                                  s->n_kv * s->d_head));
 }
 
 static void
@@ -214,13 +263,8 @@ layer_enqueue(const layer *l, layer_part part)
                (size_t[2]){dh + 2 * dkv, s->d}, all, false);
         break;
     case LAYER_ROPE:
-        layer_must(
-            kernel_rope(l->q, &(kernel_rope_args){.x = l->qkv,
-                                                  .freq = l->freq,
-                                                  .n_head = s->n_head + s->n_kv,
-                                                  .d_head = s->d_head,
-                                                  .d_rot = s->d_head,
-                                                  .scale = 1}));
+        turn(l, 0, s->n_head);
+        turn(l, dh, s->n_kv);
         break;
     case LAYER_ATTENTION:
         attention(l);

@@ -13,17 +13,29 @@ typedef struct layer_shape {
     size_t d, n_head, n_kv, d_head, ffn;
     size_t n_row; /* of the largest cell */
     size_t n_mem;
+    size_t n_sink;   /* with a window */
+    size_t n_window; /* rows of the largest window; 0: there is none */
 } layer_shape;
+
+/* What can be copied out beside x, A and z: where a result need not be
+ * written, a device may go without it. */
+typedef enum layer_keep {
+    LAYER_KEEP_STATES = 0, /* nothing, as in a model */
+    LAYER_KEEP_RESULTS,    /* norms, heads, attention, activations: what is
+                              left where neighbours run as one */
+    LAYER_KEEP_ALL
+} layer_keep;
 
 typedef struct layer {
     kernel_device *dev;
     kernel_queue *q;
     layer_shape s;
-    uint32_t n_item;  /* slots, layers and states; cells of a group */
-    bool keep;        /* what operations leave can be copied out */
-    kernel_view x;    /* by slot */
-    kernel_view A, z; /* by state */
-    /* scratch; buffers that stay with `keep` */
+    uint32_t n_item; /* slots, layers and states; cells of a group */
+    layer_keep keep;
+    kernel_view x;                  /* by slot */
+    kernel_view A, z;               /* by state */
+    kernel_view k_window, v_window; /* by state; buf NULL: none */
+    /* scratch; buffers that stay as `keep` says */
     kernel_view norm, qkv, attn, hidden, act, f, mq, mk, mv, mb;
     kernel_view w_norm, w_qkv, w_out, w_up, w_down, w_mq, w_mv, w_mb, freq;
 } layer;
@@ -33,7 +45,7 @@ void layer_must(status st);
 
 /* Needs no layer_fini() where the process ends. */
 void layer_init(layer *l, kernel_device *dev, kernel_queue *q,
-                const layer_shape *shape, uint32_t n_item, bool keep);
+                const layer_shape *shape, uint32_t n_item, layer_keep keep);
 void layer_fini(layer *l);
 
 /* Enqueues one part of the layer, or all of it, in an open group. */

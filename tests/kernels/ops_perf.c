@@ -52,7 +52,7 @@ one_shape(kernel_device *dev, const layer_shape *shape, uint32_t n_cell)
     layer l;
 
     layer_must(kernel_queue_new(&q, dev));
-    layer_init(&l, dev, q, shape, n_cell, false);
+    layer_init(&l, dev, q, shape, n_cell, LAYER_KEEP_STATES);
     for (uint32_t i = 0; i < n_cell; i++)
         cells[i] = (kernel_cell){.layer = i,
                                  .slot = i,
@@ -155,12 +155,13 @@ all_types(kernel_device *dev)
 int
 main(int argc, char **argv)
 {
-    static const layer_shape small[] = {{"s512", 512, 8, 8, 64, 1408, 272, 16},
-                                        {"s256", 256, 4, 4, 64, 704, 80, 16}};
+    static const layer_shape small[] = {
+        {"s512", 512, 8, 8, 64, 1408, 272, 16, 0, 0},
+        {"s256", 256, 4, 4, 64, 704, 80, 16, 0, 0}};
     static const layer_shape large[] = {
-        {"1b", 2048, 32, 8, 64, 8192, 1152, 128},
-        {"8b", 4096, 32, 8, 128, 14336, 1152, 128},
-        {"160m", 768, 12, 12, 64, 3072, 640, 128}};
+        {"1b", 2048, 32, 8, 64, 8192, 1152, 128, 0, 0},
+        {"8b", 4096, 32, 8, 128, 14336, 1152, 128, 0, 0},
+        {"160m", 768, 12, 12, 64, 3072, 640, 128, 0, 0}};
     const kernel_config cfg = {
         .device = argc > 3 ? argv[3] : "cpu",
         .n_thread = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 0};
