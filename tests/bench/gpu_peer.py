@@ -5,6 +5,9 @@ times as fast the engine is.
 
 usage: gpu_peer.py --bench build-gpu/bin/longwave-bench [--preset 1b]
                    [--segment 1024] [--mem 128] [--tokens 131072] [--repeat 5]
+                   [--rows FILE]
+
+--rows: also appended to FILE, a line of JSON (gpu_rows.py).
 
 Needs a python3 with PyTorch.  Prints both products' rates too: a card that
 was slower for one of them shows there.
@@ -31,6 +34,7 @@ def main():
         formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--bench", required=True)
     p.add_argument("--preset", default="1b")
+    p.add_argument("--rows")
     for name, value in (("segment", 1024), ("mem", 128), ("tokens", 131072),
                         ("repeat", 5)):
         p.add_argument("--" + name, type=int, default=value)
@@ -43,11 +47,16 @@ def main():
     seconds = ours["runs"][0]["seconds"]
     print(f"{ours['device_name']}: {seconds:.4f} s, 8192^3 "
           f"{ours['product_flops_per_second'] / 1e12:.0f} TFLOP/s")
-    for peer in run([sys.executable, PEER, "--preset", a.preset, "--modes",
-                     "diagonal,sequential", "--json"] + shape):
+    peers = run([sys.executable, PEER, "--preset", a.preset, "--modes",
+                     "diagonal,sequential", "--json"] + shape)
+    for peer in peers:
         print(f"PyTorch, {peer['mode']}: {peer['seconds']:.4f} s, 8192^3 "
               f"{peer['product_tflops']:.0f} TFLOP/s: the engine is "
               f"{peer['seconds'] / seconds:.2f} times as fast")
+    if a.rows:
+        with open(a.rows, "a", encoding="utf-8") as out:
+            json.dump({"ours": ours, "peers": peers}, out)
+            out.write("\n")
 
 
 if __name__ == "__main__":
