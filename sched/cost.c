@@ -13,6 +13,48 @@ cost_group(const cost_model *m, const cost_rank *r, uint32_t n_cell)
     return r->group_s + n_cell * m->cell_flops / rate;
 }
 
+void
+cost_fit(cost_rank *r, const double rows[2], const double flops[2],
+         const double seconds[2])
+{
+    double rate1 = flops[0] / seconds[0], rate2 = flops[1] / seconds[1];
+    double half = (rate2 - rate1) / (rate1 / rows[0] - rate2 / rows[1]);
+
+    r->half_rows = rate2 > rate1 && half > 0 ? half : 0;
+    r->flops = rate2 * (rows[1] + r->half_rows) / rows[1];
+}
+
+/* From a slow core's tenth to what no device does soon. */
+bool
+cost_rank_is_sane(const cost_rank *r)
+{
+    return r->flops > 1e6 && r->flops < 1e19 && r->half_rows >= 0 &&
+           r->half_rows < 1e9 && r->group_s >= 0 && r->group_s < 10;
+}
+
+bool
+cost_link_is_sane(const cost_link *l)
+{
+    return l->latency_s >= 0 && l->latency_s < 10 && l->bytes_per_s > 1e3 &&
+           l->bytes_per_s < 1e15;
+}
+
+const cost_rank *
+cost_rank_of(const cost_cluster *c, uint32_t rank)
+{
+    return c->ranks != NULL ? &c->ranks[rank] : &c->rank;
+}
+
+double
+cost_flops(const cost_cluster *c, uint32_t n)
+{
+    double sum = 0;
+
+    for (uint32_t rank = 0; rank < n; rank++)
+        sum += cost_rank_of(c, rank)->flops;
+    return sum;
+}
+
 double
 cost_transfer(const cost_link *l, double bytes)
 {
@@ -22,6 +64,8 @@ cost_transfer(const cost_link *l, double bytes)
 const cost_link *
 cost_link_of(const cost_cluster *c, uint32_t from, uint32_t to)
 {
+    if (c->links != NULL)
+        return &c->links[from];
     return from / c->n_rank_node == to / c->n_rank_node ? &c->inner : &c->outer;
 }
 
@@ -29,14 +73,27 @@ double
 cost_memory(const cost_model *m, const place *p, uint32_t n_stream)
 {
     uint32_t n_active = place_active(p), first = 0, n_layer = 0;
-    bool ring = p->kind == PLACE_SEGMENTS;
-    uint32_t n_slot = place_slots(p);
+    double ends = m->ends_bytes;
 
-    place_layers(p, 0, &first, &n_layer); /* the longest run */
-    /* Ends: with layers the first and the last rank have one each. */
-    double ends = ring || n_active == 1 ? m->ends_bytes : m->ends_bytes / 2;
+    place_layers(p, p->rank, &first, &n_layer);
+    if (n_layer == 0)
+        return 0;
+    /* With layers the first and the last rank have one end each. */
+    if (p->kind == PLACE_LAYERS && n_active > 1)
+        ends = first == 0 || first + n_layer == m->n_layer ? ends / 2 : 0;
     return ends + n_layer * m->layer_bytes +
-           n_stream * (n_layer * m->state_bytes + n_slot * m->x_bytes);
+           n_stream * (n_layer * m->state_bytes + place_slots(p) * m->x_bytes);
+}
+
+uint32_t
+cost_ranks_needed(const cost_model *m, double bytes, uint32_t n_stream)
+{
+    for (uint32_t n = 1; n <= m->n_layer; n++) {
+        const place p = {.n_layer = m->n_layer, .size = n};
+        if (cost_memory(m, &p, n_stream) <= bytes)
+            return n;
+    }
+    return 0;
 }
 
 status
@@ -50,9 +107,9 @@ cost_cluster_preset(cost_cluster *out, const char *name)
     static const cost_rank h200 = {790e12, 400, 30e-6, 141e9};
     static const cost_rank node = {2.4e12, 32, 60e-6, 256e9};
     static const cost_cluster presets[] = {
-        {"8xh200", 8, 8, h200, {8e-6, 300e9}, {8e-6, 300e9}},
-        {"128xh200", 128, 8, h200, {8e-6, 300e9}, {12e-6, 42e9}},
-        {"64xcpu", 64, 1, node, {30e-6, 2.6e9}, {30e-6, 2.6e9}},
+        {"8xh200", 8, 8, h200, {8e-6, 300e9}, {8e-6, 300e9}, NULL, NULL},
+        {"128xh200", 128, 8, h200, {8e-6, 300e9}, {12e-6, 42e9}, NULL, NULL},
+        {"64xcpu", 64, 1, node, {30e-6, 2.6e9}, {30e-6, 2.6e9}, NULL, NULL},
     };
 
     for (size_t i = 0; i < sizeof presets / sizeof *presets; i++) {

@@ -20,6 +20,7 @@ typedef struct cost_model {
     uint32_t n_layer;
     uint32_t n_row;     /* rows of a full segment: tokens and memory tokens */
     double cell_flops;  /* of a full segment at one layer */
+    double head_flops;  /* of its logits, where they are wanted, else 0 */
     double x_bytes;     /* hidden state of a segment */
     double state_bytes; /* memory state of one layer */
     double layer_bytes; /* weights of one layer */
@@ -41,16 +42,32 @@ typedef struct cost_link {
 } cost_link;
 
 /* Ranks in nodes: neighbours in a node have `inner` between them, others
- * `outer`. */
+ * `outer`.  Where ranks were measured one by one, `ranks` and `links` say more
+ * (both borrowed, or NULL). */
 typedef struct cost_cluster {
     const char *name;
     uint32_t n_rank, n_rank_node;
     cost_rank rank;
     cost_link inner, outer;
+    const cost_rank *ranks; /* [n_rank] */
+    const cost_link *links; /* [n_rank] from each to the next, the last to 0 */
 } cost_cluster;
+
+const cost_rank *cost_rank_of(const cost_cluster *c, uint32_t rank);
+/* FLOP/s of the first n ranks. */
+double cost_flops(const cost_cluster *c, uint32_t n);
 
 /* Seconds of a group of n_cell full cells. */
 double cost_group(const cost_model *m, const cost_rank *r, uint32_t n_cell);
+
+/* The group time's law through two measured points: `seconds1` a group of
+ * rows1 rows and flops1 FLOPs, `seconds2` of more rows.  A rate that does not
+ * grow with the rows has no half. */
+void cost_fit(cost_rank *r, const double rows[2], const double flops[2],
+              const double seconds[2]);
+/* Whether a plan can be made of it: all positive, none absurd. */
+bool cost_rank_is_sane(const cost_rank *r);
+bool cost_link_is_sane(const cost_link *l);
 
 /* Seconds from the start of a transfer until the link is free again; the
  * receiver has it `latency_s` later. */
@@ -60,9 +77,14 @@ double cost_transfer(const cost_link *l, double bytes);
 const cost_link *cost_link_of(const cost_cluster *c, uint32_t from,
                               uint32_t to);
 
-/* Bytes that the fullest rank of `p` needs for n_stream streams: weights,
- * states, and hidden states in flight. */
+/* Bytes that rank p->rank needs for n_stream streams: weights, states, and
+ * hidden states in flight. */
 double cost_memory(const cost_model *m, const place *p, uint32_t n_stream);
+
+/* The fewest ranks with `bytes` of memory each that hold the model by layers;
+ * 0: not even one with a single layer does. */
+uint32_t cost_ranks_needed(const cost_model *m, double bytes,
+                           uint32_t n_stream);
 
 /* The descriptions that ship: "8xh200", "128xh200", "64xcpu".  They are round
  * figures of such machines for planning; longwave-plan takes measured ones by

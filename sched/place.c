@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "base/mem.h"
+
 const char *
 place_name(place_kind kind)
 {
@@ -43,12 +45,66 @@ place_parse(place *p, const char *name, const place_state *state)
     return ST_OK;
 }
 
+/* The rank that is soonest done with one more layer; size: none has room. */
+static uint32_t
+soonest(const place *p, const uint32_t *n, const double *layer_s,
+        const uint32_t *most, double tail_s)
+{
+    uint32_t n_active = p->size < p->n_layer ? p->size : p->n_layer;
+    uint32_t best = p->size;
+    double least = 0;
+
+    for (uint32_t rank = 0; rank < n_active; rank++) {
+        double t = (n[rank] + 1) * layer_s[rank];
+        if (rank + 1 == n_active)
+            t += tail_s;
+        if (n[rank] >= most[rank] || (best < p->size && t >= least))
+            continue;
+        best = rank;
+        least = t;
+    }
+    return best;
+}
+
+status
+place_divide(uint32_t *ends, const place *p, const double *layer_s,
+             const uint32_t *most, double tail_s)
+{
+    uint32_t n_active = p->size < p->n_layer ? p->size : p->n_layer;
+    uint32_t *n = NULL;
+    status st = ST_OK;
+
+    TRY(mem_new(&n, p->size, sizeof *n));
+    for (uint32_t rank = 0; rank < n_active; rank++) {
+        n[rank] = 1;
+        if (most[rank] == 0)
+            TRY(status_fail(ST_LIMIT, "rank %u has no room for a layer", rank));
+    }
+    for (uint32_t i = n_active; i < p->n_layer; i++) {
+        uint32_t rank = soonest(p, n, layer_s, most, tail_s);
+        if (rank == p->size)
+            TRY(status_fail(ST_LIMIT, "%u ranks have room for %u of %u layers",
+                            n_active, i, p->n_layer));
+        n[rank]++;
+    }
+    for (uint32_t rank = 0, sum = 0; rank < p->size; rank++)
+        ends[rank] = sum += n[rank];
+fail:
+    mem_free(n);
+    return st;
+}
+
 uint32_t
 place_active(const place *p)
 {
-    if (p->kind == PLACE_LAYERS && p->n_layer < p->size)
-        return p->n_layer;
-    return p->size;
+    uint32_t n = p->size;
+
+    if (p->kind == PLACE_LAYERS && p->ends != NULL)
+        while (n > 1 && p->ends[n - 2] == p->n_layer)
+            n--;
+    else if (p->kind == PLACE_LAYERS && p->n_layer < p->size)
+        n = p->n_layer;
+    return n;
 }
 
 void
@@ -57,6 +113,11 @@ place_layers(const place *p, uint32_t rank, uint32_t *first, uint32_t *n)
     if (p->kind == PLACE_SEGMENTS) {
         *first = 0;
         *n = p->n_layer;
+        return;
+    }
+    if (p->ends != NULL) {
+        *first = rank == 0 ? 0 : p->ends[rank - 1];
+        *n = p->ends[rank] - *first;
         return;
     }
     uint32_t base = p->n_layer / p->size;
@@ -84,6 +145,12 @@ place_owner(const place *p, uint64_t seg, uint32_t layer)
     ASSERT(layer < p->n_layer);
     if (p->kind == PLACE_SEGMENTS)
         return (uint32_t)(seg % p->size);
+    if (p->ends != NULL) {
+        uint32_t rank = 0;
+        while (p->ends[rank] <= layer)
+            rank++;
+        return rank;
+    }
     uint32_t base = p->n_layer / p->size;
     uint32_t n_longer = p->n_layer % p->size;
     uint32_t in_longer = n_longer * (base + 1);

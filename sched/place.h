@@ -23,6 +23,9 @@ typedef struct place {
     uint32_t n_layer; /* of the model */
     uint32_t size;    /* ranks */
     uint32_t rank;    /* this one */
+    /* Layers: how many the ranks up to each have together, [size], never
+     * falling and n_layer at the end; NULL: divided evenly.  Borrowed. */
+    const uint32_t *ends;
 } place;
 
 const char *place_name(place_kind kind); /* "layers", "segments" */
@@ -40,10 +43,18 @@ typedef struct place_state {
 status place_parse(place *p, const char *name,
                    const place_state *state) MUST_USE;
 
-/* Ranks that have work: min(size, n_layer) with layers, else size. */
+/* Divides the layers of p so that the rank which takes longest takes least:
+ * ends[size], as a place has them.  A rank takes layer_s[rank] seconds a layer
+ * and has room for most[rank] of them; the last one that works takes tail_s
+ * more.  The first min(size, n_layer) ranks have a layer at least.  ST_LIMIT:
+ * there is not room for all. */
+status place_divide(uint32_t *ends, const place *p, const double *layer_s,
+                    const uint32_t *most, double tail_s) MUST_USE;
+
+/* Ranks that have work: with layers those that hold any, else size. */
 uint32_t place_active(const place *p);
-/* The run of layers that `rank` holds; *n = 0 for a surplus rank.  Layers are
- * divided as evenly as whole layers allow, longer runs first. */
+/* The run of layers that `rank` holds; *n = 0 for a surplus rank.  Undivided,
+ * they are dealt out as evenly as whole layers allow, longer runs first. */
 void place_layers(const place *p, uint32_t rank, uint32_t *first, uint32_t *n);
 /* Segments that rank p->rank keeps in flight for a stream: one for each of its
  * cells on a diagonal, one that was fed ahead and one that is taken away. */

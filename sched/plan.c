@@ -2,6 +2,10 @@
 /* Trying ways to deal out ranks. */
 #include "sched/plan.h"
 
+#include <stdio.h>
+
+#include "base/mem.h"
+
 static uint32_t
 ceil_div(uint32_t a, uint32_t b)
 {
@@ -15,19 +19,121 @@ widen(plan *p, const plan_job *job, uint32_t n_doc)
 {
     simulate_result *r = &p->result;
     double all = (double)job->n_doc / n_doc;
-    double rank_seconds = job->n_rank * r->seconds;
 
     r->busy *= all * p->n_rank / job->n_rank;
     r->bytes *= all;
     r->n_cell = (uint64_t)job->n_doc * job->n_seg * job->model->n_layer;
     r->efficiency = (double)r->n_cell * job->model->cell_flops /
-                    (rank_seconds * job->cluster->rank.flops);
+                    (r->seconds * cost_flops(job->cluster, job->n_rank));
+}
+
+/* Layers that a rank has room for, beside the ends that it may have. */
+static uint32_t
+room(const plan_job *job, const cost_rank *r, const place *p)
+{
+    const cost_model *m = job->model;
+    double ends = p->size > 1 ? m->ends_bytes / 2 : m->ends_bytes;
+    double slots = (double)job->n_stream * m->x_bytes;
+    double each = m->layer_bytes + job->n_stream * m->state_bytes + slots;
+    double n = (r->memory - ends - 2 * slots) / each;
+
+    if (n < 0)
+        return 0;
+    return n < m->n_layer ? (uint32_t)n : m->n_layer;
+}
+
+status
+plan_divide(uint32_t *ends, const plan_job *job, uint32_t n_rank)
+{
+    const cost_model *m = job->model;
+    const place p = {.n_layer = m->n_layer, .size = n_rank};
+    uint32_t last = (n_rank < m->n_layer ? n_rank : m->n_layer) - 1;
+    double *layer_s = NULL;
+    uint32_t *most = NULL;
+    status st = ST_OK;
+
+    TRY(mem_new(&layer_s, n_rank, sizeof *layer_s));
+    TRY(mem_new(&most, n_rank, sizeof *most));
+    for (uint32_t i = 0; i < n_rank; i++) {
+        const cost_rank *r = cost_rank_of(job->cluster, i);
+        layer_s[i] = cost_group(m, r, 1);
+        most[i] = room(job, r, &p);
+    }
+    TRY(place_divide(ends, &p, layer_s, most,
+                     m->head_flops / cost_rank_of(job->cluster, last)->flops));
+fail:
+    mem_free(most);
+    mem_free(layer_s);
+    return st;
+}
+
+/* As of the simulations of a and b segments, both in the steady state. */
+static double
+line(double at_a, double at_b, uint64_t a, uint64_t b, uint64_t n)
+{
+    return at_b + (at_b - at_a) * ((double)(n - b) / (double)(b - a));
+}
+
+static uint64_t
+count_line(uint64_t at_a, uint64_t at_b, uint64_t a, uint64_t b, uint64_t n)
+{
+    return (uint64_t)(line((double)at_a, (double)at_b, a, b, n) + 0.5);
+}
+
+/* Simulates cfg, or where it has more than `cap` segments, half as many and
+ * `cap`: from there on every segment takes as long as the one before. */
+static status
+simulate(simulate_result *out, simulate_config *cfg, uint64_t cap)
+{
+    simulate_result half = {0}, r = {0};
+    uint64_t n = cfg->n_seg, a = cap / 2, b = cap / 2 * 2;
+    status st = ST_OK;
+
+    if (cap < 2 || n <= b)
+        return simulate_run(out, cfg);
+    cfg->n_seg = a;
+    TRY(simulate_run(&half, cfg));
+    cfg->n_seg = b;
+    TRY(simulate_run(&r, cfg));
+    double seconds = line(half.seconds, r.seconds, a, b, n);
+    double stretch = seconds / r.seconds;
+    r.efficiency *= (double)n / (double)b / stretch;
+    r.busy *= (double)n / (double)b / stretch;
+    r.path.compute *= stretch;
+    r.path.transfer *= stretch;
+    r.path.latency *= stretch;
+    r.path.wait *= stretch;
+    r.seconds = seconds;
+    r.bytes = line(half.bytes, r.bytes, a, b, n);
+    r.n_group = count_line(half.n_group, r.n_group, a, b, n);
+    r.n_group_all = count_line(half.n_group_all, r.n_group_all, a, b, n);
+    r.n_cell = count_line(half.n_cell, r.n_cell, a, b, n);
+    *out = r;
+fail:
+    return st;
+}
+
+/* Whether each of a world's ranks has room for its part. */
+static bool
+fits(const simulate_config *cfg)
+{
+    place p = {.kind = cfg->placement,
+               .n_layer = cfg->model->n_layer,
+               .size = cfg->n_rank,
+               .ends = cfg->ends};
+
+    for (p.rank = 0; p.rank < p.size; p.rank++)
+        if (cost_memory(cfg->model, &p, cfg->n_stream) >
+            cost_rank_of(cfg->cluster, p.rank)->memory)
+            return false;
+    return true;
 }
 
 status
 plan_try(plan *out, const plan_job *job, place_kind placement, uint32_t n_rank)
 {
     plan p = {.placement = placement, .n_rank = n_rank};
+    uint32_t *ends = NULL;
     status st = ST_OK;
 
     if (n_rank == 0 || job->n_rank % n_rank != 0)
@@ -42,11 +148,18 @@ plan_try(plan *out, const plan_job *job, place_kind placement, uint32_t n_rank)
                            .n_doc = n_doc,
                            .n_stream = job->n_stream,
                            .n_seg = job->n_seg};
-    TRY(simulate_run(&p.result, &cfg));
+    if (placement == PLACE_LAYERS) {
+        TRY(mem_new(&ends, n_rank, sizeof *ends));
+        /* Without room for all, the even division says what is missing. */
+        if (plan_divide(ends, job, n_rank) == ST_OK)
+            cfg.ends = ends;
+    }
+    TRY(simulate(&p.result, &cfg, job->cap_seg));
     widen(&p, job, n_doc);
-    p.fits = p.result.memory <= job->cluster->rank.memory;
+    p.fits = fits(&cfg);
     *out = p;
 fail:
+    mem_free(ends);
     return st;
 }
 
@@ -70,6 +183,26 @@ plan_sooner(const plan *a, const plan *b)
            a->result.bytes < b->result.bytes;
 }
 
+/* Why nothing fits, and what would. */
+static status
+too_little(const plan_job *job, place_kind placement, double least)
+{
+    double have = cost_rank_of(job->cluster, 0)->memory;
+    char more[64] = "no number of ranks would do";
+
+    for (uint32_t i = 1; i < job->n_rank; i++)
+        if (cost_rank_of(job->cluster, i)->memory < have)
+            have = cost_rank_of(job->cluster, i)->memory;
+    uint32_t n = cost_ranks_needed(job->model, have, job->n_stream);
+    if (n > 0)
+        (void)snprintf(more, sizeof more, "%u ranks with layers would do", n);
+    return status_fail(ST_LIMIT,
+                       "placement %s needs %.3g GB of memory a rank at the "
+                       "least on %u rank%s, and a rank has %.3g GB; %s",
+                       place_name(placement), least * 1e-9, job->n_rank,
+                       job->n_rank == 1 ? "" : "s", have * 1e-9, more);
+}
+
 status
 plan_best(plan *out, const plan_job *job, place_kind placement)
 {
@@ -89,11 +222,7 @@ plan_best(plan *out, const plan_job *job, place_kind placement)
         found = true;
     }
     if (!found)
-        return status_fail(ST_LIMIT,
-                           "placement %s needs %.1f GB of memory a rank at the "
-                           "least on %u ranks, and a rank has %.1f GB",
-                           place_name(placement), least * 1e-9, job->n_rank,
-                           job->cluster->rank.memory * 1e-9);
+        return too_little(job, placement, least);
     *out = best;
 fail:
     return st;

@@ -16,13 +16,15 @@ typedef struct plan_job {
     uint32_t n_doc;    /* documents in all */
     uint32_t n_stream; /* read at once by one world */
     uint64_t n_seg;    /* segments of each */
+    uint64_t cap_seg;  /* simulated of these at most, the rest is a straight
+                          line, some 3 % long at 256; 0: all */
 } plan_job;
 
 typedef struct plan {
     place_kind placement;
     uint32_t n_rank; /* of one world */
     uint32_t n_world;
-    bool fits;              /* the fullest rank's memory suffices */
+    bool fits;              /* in the memory of each rank */
     simulate_result result; /* seconds, groups, path: of the fullest world;
                                cells, bytes, busy, efficiency: of all ranks */
 } plan;
@@ -31,13 +33,20 @@ typedef struct plan {
  * moved. */
 bool plan_sooner(const plan *a, const plan *b);
 
+/* How the first n_rank ranks of the job's cluster share the layers:
+ * ends[n_rank] of a place.  Even where ranks are alike and logits are no work.
+ * ST_LIMIT: there is not room for all. */
+status plan_divide(uint32_t *ends, const plan_job *job,
+                   uint32_t n_rank) MUST_USE;
+
 /* One way.  ST_ARG: worlds of n_rank ranks do not divide the job's. */
 status plan_try(plan *out, const plan_job *job, place_kind placement,
                 uint32_t n_rank) MUST_USE;
 
 /* The soonest that fits, of `placement` with worlds of every size that
  * divides the job's ranks and can have work for each of its ranks.  ST_LIMIT:
- * none fits; says how much a rank needs at the least and what there is. */
+ * none fits; says how much a rank needs at the least, what there is, and how
+ * many ranks would do. */
 status plan_best(plan *out, const plan_job *job, place_kind placement) MUST_USE;
 
 /* The sooner of both placements; fewer bytes among equals. */

@@ -40,6 +40,7 @@ make_rank(simulate *s, uint32_t index)
                            .remote_state = s->ring};
     r->next = (index + 1) % s->n_active;
     r->link = cost_link_of(s->cfg.cluster, index, r->next);
+    r->cost = cost_rank_of(s->cfg.cluster, index);
     TRY(wavefront_new(&r->w, &wc));
     TRY(mem_new(&r->group, wc.max_cell, sizeof *r->group));
     TRY(mem_new(&r->n_coming, n_stream, sizeof *r->n_coming));
@@ -57,7 +58,8 @@ make(simulate *s, const simulate_config *cfg)
     s->cfg = *cfg;
     s->place = (place){.kind = cfg->placement,
                        .n_layer = cfg->model->n_layer,
-                       .size = cfg->n_rank};
+                       .size = cfg->n_rank,
+                       .ends = cfg->ends};
     s->n_active = place_active(&s->place);
     s->ring = cfg->placement == PLACE_SEGMENTS && s->n_active > 1;
     TRY(mem_new(&s->rank, s->n_active, sizeof *s->rank));
@@ -256,6 +258,18 @@ cause_of(const simulate *s, const simulate_rank *r)
     return p;
 }
 
+/* Seconds of the logits of what leaves the last layer with the group. */
+static double
+head_of(const simulate *s, const simulate_rank *r)
+{
+    double t = 0;
+
+    for (uint32_t i = 0; s->cfg.model->head_flops > 0 && i < r->n_cell; i++)
+        if (r->layer_first + r->group[i].layer + 1 == s->place.n_layer)
+            t += s->cfg.model->head_flops / r->cost->flops;
+    return t;
+}
+
 static void
 start_group(simulate *s, uint32_t index)
 {
@@ -266,7 +280,7 @@ start_group(simulate *s, uint32_t index)
     r->n_cell = wavefront_pick(r->w, r->group);
     if (r->n_cell == 0)
         return;
-    double t = cost_group(s->cfg.model, &s->cfg.cluster->rank, r->n_cell);
+    double t = cost_group(s->cfg.model, r->cost, r->n_cell) + head_of(s, r);
     r->path = cause_of(s, r);
     r->path.compute += t;
     simulate_queue_push(&s->queue, &(simulate_event){.at = s->now + t,
@@ -370,15 +384,19 @@ sum_up(const simulate *s, simulate_result *out)
     for (uint32_t i = 0; i < s->n_active; i++) {
         const simulate_rank *r = &s->rank[i];
         busy += r->busy;
+        out->n_group_all += r->n_group;
         if (r->n_group > out->n_group)
             out->n_group = r->n_group;
         if (r->free_at > slowest->free_at)
             slowest = r;
+        place p = s->place;
+        p.rank = i;
+        double memory = cost_memory(cfg->model, &p, cfg->n_stream);
+        out->memory = memory > out->memory ? memory : out->memory;
     }
     out->busy = busy / (cfg->n_rank * s->now);
     out->efficiency = (double)s->n_cell * cfg->model->cell_flops /
-                      (cfg->n_rank * cfg->cluster->rank.flops * s->now);
-    out->memory = cost_memory(cfg->model, &s->place, cfg->n_stream);
+                      (cost_flops(cfg->cluster, cfg->n_rank) * s->now);
     out->path = slowest->path;
 }
 

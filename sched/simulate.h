@@ -19,6 +19,7 @@ typedef struct simulate_config {
     const cost_model *model;
     const cost_cluster *cluster; /* ranks 0 .. n_rank - 1 of it are used */
     place_kind placement;
+    const uint32_t *ends; /* of the place: how layers are divided */
     wavefront_order order;
     uint32_t n_rank; /* of one world */
     uint32_t n_doc;  /* documents, read one after the other by n_stream */
@@ -33,10 +34,10 @@ typedef struct simulate_path {
 } simulate_path;
 
 typedef struct simulate_result {
-    double seconds;    /* until the last document is read */
-    uint64_t n_group;  /* of the rank with the most */
-    uint64_t n_cell;   /* of all ranks */
-    double bytes;      /* moved between ranks */
+    double seconds;               /* until the last document is read */
+    uint64_t n_group;             /* of the rank with the most */
+    uint64_t n_group_all, n_cell; /* of all ranks */
+    double bytes;                 /* moved between ranks */
     double busy;       /* of rank-seconds, the part in which groups ran */
     double efficiency; /* useful FLOPs / (ranks x flops x seconds) */
     double memory;     /* bytes of the fullest rank */

@@ -18,6 +18,7 @@ typedef struct simulate_rank {
     uint32_t layer_first, n_layer;
     uint32_t next; /* the rank that its hops go to */
     const cost_link *link;
+    const cost_rank *cost;
 
     wavefront_cell *group; /* running, n_cell of them */
     uint32_t n_cell;

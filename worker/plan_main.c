@@ -188,8 +188,8 @@ show(planner *p, const plan_job *job)
 
     for (size_t i = 0; i < p->n_row; i++)
         any = any || plan_print_choice(&p->row[i]) != NULL;
-    if (!any)
-        return status_fail(ST_LIMIT, "no placement fits: %s", status_text());
+    if (!any) /* layers need the least: its sentence says what would do */
+        return plan_best(&(plan){0}, job, PLACE_LAYERS);
     if (p->svg != NULL)
         TRY(plan_print_svg(p->svg, p->row, p->n_row));
     if (p->json)

@@ -98,7 +98,9 @@ class Plan(unittest.TestCase):
                 (["--cluster", "9xh200"], 2, "8xh200"),
                 (["--type", "int4"], 2, "int4"),
                 (["--ranks", "2000"], 2, "ranks"),
-                (["--memory-gb", "0.0001"], 2, "GB"),
+                (["--memory-gb", "0.0001"], 2, "no number of ranks would do"),
+                (["--memory-gb", "0.01", "--ranks", "1"], 2,
+                 "2 ranks with layers would do"),
                 (["--model", "/nonexistent"], 2, "nonexistent"),
                 (["--svg", "/nonexistent/p.svg"], 1, "nonexistent")):
             done = plan(*flags)

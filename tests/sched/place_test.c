@@ -249,12 +249,87 @@ completion(void **state)
     }
 }
 
+/* The slowest rank's time, by trying every division. */
+static double
+least_of_all(const double *layer_s, uint32_t n_rank, uint32_t n_layer,
+             double tail_s)
+{
+    double best = 1e30;
+
+    if (n_rank == 1)
+        return n_layer * layer_s[0] + tail_s;
+    for (uint32_t n = 1; n + n_rank - 1 <= n_layer; n++) {
+        double rest =
+            least_of_all(layer_s + 1, n_rank - 1, n_layer - n, tail_s);
+        double t = n * layer_s[0] > rest ? n * layer_s[0] : rest;
+        best = t < best ? t : best;
+    }
+    return best;
+}
+
+/* No division is sooner done; a place goes by it. */
+static void
+divisions(void **state)
+{
+    uint64_t seed = 88172645463325252;
+    uint32_t ends[8], most[8];
+    double layer_s[8];
+    (void)state;
+    for (uint32_t i = 0; i < 300; i++) {
+        place p = {.n_layer = draw(&seed, 1, 9), .size = draw(&seed, 1, 5)};
+        uint32_t n_active = p.size < p.n_layer ? p.size : p.n_layer;
+        double tail_s = draw(&seed, 0, 30), slowest = 0;
+        for (uint32_t rank = 0; rank < p.size; rank++) {
+            layer_s[rank] = draw(&seed, 1, 20);
+            most[rank] = p.n_layer;
+        }
+        EXPECT_OK(place_divide(ends, &p, layer_s, most, tail_s));
+        p.ends = ends;
+        assert_int_equal(place_active(&p), n_active);
+        uint32_t next = 0;
+        for (uint32_t rank = 0; rank < p.size; rank++) {
+            uint32_t first = 0, n = 0;
+            place_layers(&p, rank, &first, &n);
+            assert_int_equal(n > 0, rank < n_active);
+            for (uint32_t layer = first; layer < first + n; layer++)
+                assert_int_equal(place_owner(&p, 3, layer), rank);
+            next += n;
+            double t = n * layer_s[rank];
+            t += rank + 1 == n_active ? tail_s : 0;
+            slowest = t > slowest ? t : slowest;
+        }
+        assert_int_equal(next, p.n_layer);
+        double least = least_of_all(layer_s, n_active, p.n_layer, tail_s);
+        assert_true(slowest <= least && slowest >= least);
+    }
+}
+
+/* Room bounds what a fast rank is given; alike ranks are dealt even runs. */
+static void
+divisions_with_limits(void **state)
+{
+    const place p = {.n_layer = 8, .size = 3};
+    const double slow_first[] = {4, 1, 1}, alike[] = {1, 1, 1};
+    const uint32_t most[] = {8, 2, 3}, any[] = {8, 8, 8}, few[] = {2, 2, 3};
+    uint32_t ends[3] = {77, 77, 77};
+    (void)state;
+    EXPECT_ST(place_divide(ends, &p, alike, few, 0), ST_LIMIT);
+    assert_int_equal(ends[0], 77);
+    EXPECT_OK(place_divide(ends, &p, slow_first, most, 0));
+    assert_int_equal(ends[0], 3);
+    assert_int_equal(ends[1], 5);
+    assert_int_equal(ends[2], 8);
+    EXPECT_OK(place_divide(ends, &p, alike, any, 0));
+    assert_int_equal(ends[0], 3);
+    assert_int_equal(ends[1], 6);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names),
-        cmocka_unit_test(owners),
+        cmocka_unit_test(names),      cmocka_unit_test(owners),
+        cmocka_unit_test(divisions),  cmocka_unit_test(divisions_with_limits),
         cmocka_unit_test(completion),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include "sched/plan.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "tests/expect.h"
 
@@ -83,6 +84,14 @@ memory_decides(void **state)
     EXPECT_ST(plan_auto(&p, &job), ST_LIMIT);
     assert_int_equal(p.n_world, 77);
     EXPECT_ST(plan_try(&p, &job, PLACE_LAYERS, 3), ST_ARG);
+    /* One rank has no room: the sentence says how many have. */
+    job.n_rank = 1;
+    c.rank.memory = 10e9;
+    EXPECT_ST(plan_auto(&p, &job), ST_LIMIT);
+    assert_non_null(strstr(status_text(), "2 ranks with layers would do"));
+    c.rank.memory = 1e8;
+    EXPECT_ST(plan_auto(&p, &job), ST_LIMIT);
+    assert_non_null(strstr(status_text(), "no number of ranks would do"));
 }
 
 /* auto is never slower than either placement. */
@@ -109,6 +118,60 @@ auto_is_the_better_one(void **state)
         }
 }
 
+/* A long document is the straight line behind the cap. */
+static void
+a_cap_changes_little(void **state)
+{
+    cost_cluster c = {0};
+    (void)state;
+    EXPECT_OK(cost_cluster_preset(&c, "8xh200"));
+    for (uint32_t kind = 0; kind < 2; kind++) {
+        plan all = {0}, capped = {0};
+        plan_job job = on_128(&c);
+        job.n_rank = 4;
+        job.n_doc = 1;
+        job.n_seg = 3000;
+        EXPECT_OK(plan_try(&all, &job, (place_kind)kind, 4));
+        job.cap_seg = 256;
+        EXPECT_OK(plan_try(&capped, &job, (place_kind)kind, 4));
+        const simulate_result *a = &all.result, *b = &capped.result;
+        assert_true(fabs(b->seconds / a->seconds - 1) < 0.03);
+        assert_true(fabs(b->bytes / a->bytes - 1) < 1e-9);
+        assert_true(fabs(b->efficiency / a->efficiency - 1) < 0.03);
+        assert_int_equal(b->n_cell, a->n_cell);
+    }
+}
+
+/* Ranks that were measured one by one: the slow one has fewer layers, and the
+ * plan is sooner than with an even division. */
+static void
+unequal_ranks_have_unequal_shares(void **state)
+{
+    const cost_rank ranks[2] = {{1e12, 100, 0, 1e12}, {3e12, 100, 0, 1e12}};
+    const cost_link links[2] = {{1e-6, 1e10}, {1e-6, 1e10}};
+    const cost_cluster c = {.name = "test",
+                            .n_rank = 2,
+                            .n_rank_node = 2,
+                            .rank = ranks[0],
+                            .ranks = ranks,
+                            .links = links};
+    plan p = {0};
+    uint32_t ends[2];
+    plan_job job = {.model = &big,
+                    .cluster = &c,
+                    .n_rank = 2,
+                    .n_doc = 1,
+                    .n_stream = 1,
+                    .n_seg = 100};
+    (void)state;
+    EXPECT_OK(plan_divide(ends, &job, 2));
+    assert_int_equal(ends[0], 8);
+    assert_int_equal(ends[1], 32);
+    EXPECT_OK(plan_auto(&p, &job));
+    assert_int_equal(p.placement, PLACE_LAYERS);
+    assert_true(p.result.efficiency > 0.8 && p.result.efficiency <= 1);
+}
+
 int
 main(void)
 {
@@ -117,6 +180,8 @@ main(void)
         cmocka_unit_test(one_document_fills_few),
         cmocka_unit_test(memory_decides),
         cmocka_unit_test(auto_is_the_better_one),
+        cmocka_unit_test(a_cap_changes_little),
+        cmocka_unit_test(unequal_ranks_have_unequal_shares),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
