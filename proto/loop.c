@@ -19,6 +19,7 @@ typedef struct source {
     loop_socket_fn *socket_fn;
     loop_fd_fn *fd_fn;
     void *ctx;
+    bool again;   /* it has more to do */
     bool removed; /* swept between turns */
 } source;
 
@@ -140,12 +141,16 @@ sweep(loop *l)
     l->n_timer = n;
 }
 
-/* Milliseconds until the next timer, rounded up; -1: there is none. */
+/* Milliseconds until the next timer, rounded up, or none when somebody has more
+ * to do; -1: nobody waits for anything. */
 static long
 next_due(const loop *l)
 {
     uint64_t now = clock_ns(), due = UINT64_MAX;
 
+    for (size_t i = 0; i < l->n_source; i++)
+        if (l->source[i].again)
+            return 0;
     for (size_t i = 0; i < l->n_timer; i++)
         if (l->timer[i].due_ns < due)
             due = l->timer[i].due_ns;
@@ -185,10 +190,10 @@ call_sources(loop *l)
     for (size_t i = 0; i < n && !l->stopped; i++) {
         source s = l->source[i];
 
-        if (s.removed || !l->item[i].revents)
+        if (s.removed || (!l->item[i].revents && !s.again))
             continue;
         if (s.socket)
-            s.socket_fn(s.ctx, s.socket);
+            l->source[i].again = s.socket_fn(s.ctx, s.socket);
         else
             s.fd_fn(s.ctx, s.fd);
     }

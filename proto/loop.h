@@ -14,8 +14,10 @@
 
 typedef struct loop loop;
 
-typedef void loop_socket_fn(void *ctx, zsocket *s); /* receive until empty,
-                                                       bounded per turn */
+/* Receives until the socket is empty, bounded per turn.  True: there is more to
+ * do than what the socket knows of; it is called again in the next turn, which
+ * does not wait. */
+typedef bool loop_socket_fn(void *ctx, zsocket *s);
 typedef void loop_fd_fn(void *ctx, int fd);
 typedef void loop_timer_fn(void *ctx);
 

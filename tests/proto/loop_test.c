@@ -162,7 +162,7 @@ descriptors_are_read(void **state)
     loop_free(s.l);
 }
 
-static void
+static bool
 answer(void *ctx, zsocket *socket)
 {
     scene *s = ctx;
@@ -174,10 +174,11 @@ answer(void *ctx, zsocket *socket)
         zsocket_message_fini(&m);
         s->other_calls++;
     }
+    return false;
 }
 
 /* Takes both sockets away, its own too, and closes them. */
-static void
+static bool
 receive(void *ctx, zsocket *socket)
 {
     scene *s = ctx;
@@ -188,12 +189,50 @@ receive(void *ctx, zsocket *socket)
         s->calls++;
     }
     if (s->calls < 10)
-        return;
+        return false;
     loop_remove_socket(s->l, s->dealer);
     loop_remove_socket(s->l, s->router);
     zsocket_close(s->dealer);
     zsocket_close(s->router);
     EXPECT_OK(loop_add_timer(s->l, 5, stop, s, &s->id));
+    return false;
+}
+
+/* Nothing more comes in, and it still has ten turns of work. */
+static bool
+work_on(void *ctx, zsocket *socket)
+{
+    scene *s = ctx;
+    zsocket_message m;
+
+    while (zsocket_recv(socket, &m, 0) == ST_OK)
+        zsocket_message_fini(&m);
+    if (++s->calls == 10)
+        loop_stop(s->l);
+    return s->calls < 10;
+}
+
+static void
+who_has_more_to_do_is_called_again(void **state)
+{
+    const zsocket_guard open = {.allow_local_users = true};
+    scene s = {0};
+    zcontext *z;
+
+    (void)state;
+    EXPECT_OK(zcontext_new(&z));
+    EXPECT_OK(loop_new(&s.l));
+    EXPECT_OK(zsocket_router(&s.router, z, "tcp://127.0.0.1:*", &open, MAX));
+    EXPECT_OK(
+        zsocket_dealer(&s.dealer, z, zsocket_endpoint(s.router), NULL, MAX));
+    EXPECT_OK(loop_add_socket(s.l, s.router, work_on, &s));
+    EXPECT_OK(zsocket_send(s.dealer, NULL, "x", 1, NULL, 0));
+    EXPECT_OK(loop_run(s.l));
+    assert_int_equal(s.calls, 10);
+    zsocket_close(s.dealer);
+    zsocket_close(s.router);
+    loop_free(s.l);
+    zcontext_free(z);
 }
 
 static void
@@ -230,6 +269,7 @@ main(void)
         cmocka_unit_test(the_longest_turn_is_measured),
         cmocka_unit_test(descriptors_are_read),
         cmocka_unit_test(sockets_are_served),
+        cmocka_unit_test(who_has_more_to_do_is_called_again),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
