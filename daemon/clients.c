@@ -8,10 +8,15 @@
 #include "base/mem.h"
 #include "daemon/port.h"
 
-static const port_limits limits = {.turn_messages = 16,
+static const port_limits limits = {.take_messages = 64,
+                                   .turn_messages = 16,
                                    .turn_bytes = 2 << 20,
+                                   .inbox_messages = 4096,
+                                   .inbox_bytes = 4 << 20,
                                    .frame_bytes = CLIENT_MAX_CHUNK,
                                    .outbox_bytes = 4 << 20};
+
+enum { SHORT = 64 }; /* bytes: a request that only has a number is shorter */
 
 struct clients {
     port port;
@@ -44,25 +49,55 @@ check_roles(unsigned roles)
 }
 
 static void
+hear(clients *c, zsocket_message *frame, const client_message *m)
+{
+    unsigned roles = door_roles(c->door, frame->user);
+    clients_caller from = {.peer = &frame->peer,
+                           .owner = *frame->user ? frame->user : DOOR_LOCAL,
+                           .admin = (roles & ALLOWLIST_ADMIN) != 0};
+    status st = check_roles(roles);
+
+    if (st == ST_OK)
+        c->fn(c->ctx, &from, m, &frame->raw, frame->raw_len);
+    else
+        refuse(c, &frame->peer, m->request, st);
+}
+
+static void
 on_frame(void *ctx, zsocket_message *frame)
 {
     clients *c = ctx;
     client_message m = {0};
     uint64_t request = 0;
-    unsigned roles = door_roles(c->door, frame->user);
-    clients_caller from = {.peer = &frame->peer,
-                           .owner = *frame->user ? frame->user : DOOR_LOCAL,
-                           .admin = (roles & ALLOWLIST_ADMIN) != 0};
     status st =
         client_message_decode(&m, &request, frame->control, frame->control_len);
 
     if (st == ST_OK)
-        st = check_roles(roles);
-    if (st == ST_OK)
-        c->fn(c->ctx, &from, &m, &frame->raw, frame->raw_len);
+        hear(c, frame, &m);
     else
         refuse(c, &frame->peer, request, st);
     client_message_fini(&m);
+}
+
+/* Whoever asks whether the daemon lives does not wait until it has heard
+ * everybody else. */
+static bool
+answer_status(void *ctx, zsocket_message *frame)
+{
+    clients *c = ctx;
+    client_message m = {0};
+    uint64_t request;
+    bool is_status = false;
+
+    if (frame->control_len > SHORT || frame->raw ||
+        client_message_decode(&m, &request, frame->control,
+                              frame->control_len) != ST_OK)
+        return false;
+    is_status = m.kind == CLIENT_GET_STATUS;
+    if (is_status)
+        hear(c, frame, &m);
+    client_message_fini(&m);
+    return is_status;
 }
 
 status
@@ -97,7 +132,7 @@ clients_listen(clients *c, clients_fn *fn, void *ctx)
 {
     c->fn = fn;
     c->ctx = ctx;
-    return port_listen(&c->port, on_frame, c);
+    return port_listen(&c->port, on_frame, answer_status, c);
 }
 
 const char *

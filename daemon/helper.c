@@ -9,11 +9,13 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 
 enum {
-    MAX_COLLECT = 32, /* a turn of the loop stays short */
-    MAX_FRAME = 512   /* tasks that share one frame */
+    MAX_COLLECT = 32,     /* a turn of the loop stays short */
+    COLLECT_NS = 2000000, /* no further report is begun after it */
+    MAX_FRAME = 512       /* tasks that share one frame */
 };
 
 typedef struct task_list {
@@ -261,12 +263,15 @@ void
 helper_collect(helper *h)
 {
     uint64_t count;
-    int left = MAX_COLLECT;
+    uint64_t start = clock_ns();
+    int n = 0;
 
     if (read(h->fd, &count, sizeof(count)) < 0)
         return;
-    while (left > 0 && finish_one(h))
-        left--;
-    if (left == 0)
-        notify(h->fd);
+    while (n < MAX_COLLECT && clock_ns() - start < COLLECT_NS)
+        if (!finish_one(h))
+            return;
+        else
+            n++;
+    notify(h->fd); /* perhaps there are more */
 }

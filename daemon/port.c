@@ -4,25 +4,50 @@
 
 #include <string.h>
 
-static void
-readable(void *ctx, zsocket *s)
-{
-    port *p = ctx;
-    size_t bytes = 0;
+#include "base/clock.h"
 
-    for (int n = 0;
-         n < p->limits->turn_messages && bytes < p->limits->turn_bytes; n++) {
+/* What comes in is looked at before it waits: some of it must not. */
+static void
+take_in(port *p)
+{
+    for (int n = 0; n < p->limits->take_messages && inbox_has_room(p->in);
+         n++) {
         zsocket_message frame = {0};
-        status st = zsocket_recv(s, &frame, 0);
+        status st = zsocket_recv(p->socket, &frame, 0);
 
         if (st == ST_WIRE)
             continue; /* another shape of message: dropped */
         if (st != ST_OK)
             return;
+        if (p->at_once && p->at_once(p->ctx, &frame))
+            st = ST_OK;
+        else
+            st = inbox_put(p->in, &frame);
+        zsocket_message_fini(&frame);
+        if (st != ST_OK) /* it is lost, as one that cannot be received */
+            return;
+    }
+}
+
+static bool
+readable(void *ctx, zsocket *s)
+{
+    port *p = ctx;
+    uint64_t start = clock_ns();
+    size_t bytes = 0;
+    zsocket_message frame;
+
+    (void)s;
+    take_in(p);
+    for (int n = 0;
+         n < p->limits->turn_messages && bytes < p->limits->turn_bytes &&
+         clock_ns() - start < PORT_TURN_NS && inbox_take(p->in, &frame);
+         n++) {
         bytes += frame.control_len + frame.raw_len;
         p->fn(p->ctx, &frame);
         zsocket_message_fini(&frame);
     }
+    return !inbox_is_empty(p->in);
 }
 
 status
@@ -34,6 +59,7 @@ port_init(port *p, zcontext *z, loop *l, const char *endpoint,
     memset(p, 0, sizeof(*p));
     p->l = l;
     p->limits = limits;
+    TRY(inbox_new(&p->in, limits->inbox_messages, limits->inbox_bytes));
     TRY(zsocket_router(&p->socket, z, endpoint, guard, limits->frame_bytes));
     TRY(outbox_new(&p->out, p->socket, l, limits->outbox_bytes));
     return ST_OK;
@@ -46,6 +72,7 @@ void
 port_fini(port *p, int timeout_ms)
 {
     outbox_free(p->out);
+    inbox_free(p->in);
     if (p->socket != NULL) {
         loop_remove_socket(p->l, p->socket);
         zsocket_flush_close(p->socket, timeout_ms);
@@ -54,9 +81,10 @@ port_fini(port *p, int timeout_ms)
 }
 
 status
-port_listen(port *p, port_frame_fn *fn, void *ctx)
+port_listen(port *p, port_frame_fn *fn, port_at_once_fn *at_once, void *ctx)
 {
     p->fn = fn;
+    p->at_once = at_once;
     p->ctx = ctx;
     return loop_add_socket(p->l, p->socket, readable, p);
 }

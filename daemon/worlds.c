@@ -8,8 +8,11 @@
 #include "base/mem.h"
 #include "daemon/port.h"
 
-static const port_limits limits = {.turn_messages = 64,
+static const port_limits limits = {.take_messages = 64,
+                                   .turn_messages = 64,
                                    .turn_bytes = 4 << 20,
+                                   .inbox_messages = 256,
+                                   .inbox_bytes = 4 << 20,
                                    .frame_bytes = WORLD_MAX_PART,
                                    .outbox_bytes = 64 << 20};
 
@@ -89,7 +92,7 @@ worlds_listen(worlds *w, worlds_fn *fn, void *ctx)
 {
     w->fn = fn;
     w->ctx = ctx;
-    return port_listen(&w->port, on_frame, w);
+    return port_listen(&w->port, on_frame, NULL, w);
 }
 
 const char *
