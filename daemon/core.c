@@ -174,20 +174,24 @@ core_disk_full(core *c, bool full)
     c->disk_full = full;
 }
 
-static void
+/* True: it told something. */
+static bool
 tick_job(core *c, job *j)
 {
     uint64_t age_ms = (c->time.now_ns - j->told_ns) / 1000000;
+    bool due =
+        (j->changed && age_ms >= CORE_PROGRESS_MS) || age_ms >= CORE_ALIVE_MS;
 
     if (job_is_open(j) && j->state == CLIENT_RECEIVING && !j->submitted &&
         c->time.now_ns - j->heard_ns > c->cfg.input_timeout_ns) {
         core_job_fail(c, j, ST_TIMEOUT,
                       "the rest of the input did not come in time");
-        return;
+        return true;
     }
-    if ((j->changed && age_ms >= CORE_PROGRESS_MS) || age_ms >= CORE_ALIVE_MS)
+    if (due)
         core_job_progress(c, j);
     core_job_again(c, j);
+    return due;
 }
 
 /* After a pause of this process (stopped, suspended, starved) what others said
@@ -208,18 +212,48 @@ forgive_pause(core *c)
         job_table_at(c->jobs, i)->heard_ns = c->time.now_ns;
 }
 
+static void
+look_at_running(core *c)
+{
+    for (size_t i = 0; i < c->n_world; i++)
+        for (uint32_t k = 0; k < c->world[i]->n_slot; k++) {
+            uint64_t id = c->world[i]->slot[k].job;
+            job *j = id ? job_table_find(c->jobs, id) : NULL;
+
+            if (j && job_is_active(j))
+                (void)tick_job(c, j);
+        }
+}
+
+/* Of many jobs some at a time: to look at thousands, and to tell each that it
+ * still waits, would be a long turn. */
+static void
+look_at_some(core *c)
+{
+    size_t n = job_table_count(c->jobs);
+    size_t at = job_table_place(c->jobs, c->look);
+    size_t end = at + (n / CORE_LOOKS > CORE_LOOK ? n / CORE_LOOKS : CORE_LOOK);
+
+    int left = CORE_TELL;
+
+    for (; at < n && at < end && left > 0; at++) {
+        job *j = job_table_at(c->jobs, at);
+
+        if (job_is_active(j))
+            left -= tick_job(c, j);
+    }
+    c->look = at < n ? job_table_at(c->jobs, at)->id : 0;
+    if (c->look == 0 || n - c->n_active > JOB_KEEP + JOB_KEEP / 4)
+        job_table_trim(c->jobs);
+}
+
 void
 core_tick(core *c)
 {
     forgive_pause(c);
     core_world_silence(c);
-    for (size_t i = job_table_count(c->jobs); i > 0; i--) {
-        job *j = job_table_at(c->jobs, i - 1);
-
-        if (job_is_active(j))
-            tick_job(c, j);
-    }
-    job_table_trim(c->jobs);
+    look_at_running(c);
+    look_at_some(c);
     core_dispatch(c);
     core_leave_if_idle(c);
 }

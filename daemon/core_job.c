@@ -103,6 +103,8 @@ core_job_state(core *c, job *j, client_state state)
 {
     bool was = job_is_active(j);
 
+    c->n_running += state == CLIENT_RUNNING;
+    c->n_running -= j->state == CLIENT_RUNNING;
     j->state = state;
     j->changed = true;
     if (was && !job_is_active(j))

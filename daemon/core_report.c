@@ -208,13 +208,8 @@ core_report_status(core *c, const job_watcher *to)
                            .state = lend(c->launch == CORE_LAUNCH_STARTING
                                              ? "starting"
                                              : "gone: to be started again")};
-    for (size_t i = 0; i < job_table_count(c->jobs); i++) {
-        const job *j = job_table_at(c->jobs, i);
-
-        m.u.status.jobs_running += j->state == CLIENT_RUNNING;
-        m.u.status.jobs_queued +=
-            j->state == CLIENT_QUEUED || j->state == CLIENT_RECEIVING;
-    }
+    m.u.status.jobs_running = (uint32_t)c->n_running;
+    m.u.status.jobs_queued = (uint32_t)(c->n_active - c->n_running);
     m.u.status.version = lend(LONGWAVE_VERSION);
     m.u.status.last_error = c->last_error;
     m.u.status.uptime_seconds = (double)(c->time.now_ns - c->started_ns) * 1e-9;

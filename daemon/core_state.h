@@ -14,7 +14,10 @@ enum {
     CORE_ASLEEP_MS = 1000, /* a longer pause between ticks is our own: nobody
                               else was silent then */
     CORE_MAX_RETRY_S = 600,
-    CORE_AHEAD = 64,           /* queued jobs of a kind that are tokenized */
+    CORE_LOOK = 256, /* jobs that a tick looks at, at least */
+    CORE_LOOKS = 16, /* ticks until it has looked at all, if it tells little */
+    CORE_TELL = 32,  /* waiting jobs whose progress a tick tells */
+    CORE_AHEAD = 64, /* queued jobs of a kind that are tokenized */
     CORE_AGAIN_MS = 1000,      /* after the journal did not take something */
     CORE_INCARNATION_BITS = 24 /* below the epoch */
 };
@@ -68,6 +71,8 @@ struct core {
     catalog *docs;
     job_table *jobs;
     size_t n_active;   /* jobs that are not durably ended */
+    size_t n_running;  /* of these */
+    uint64_t look;     /* at jobs from this number on, in the next tick */
     uint64_t bytes;    /* of their inputs */
     size_t n_ahead[2]; /* queued jobs of each kind that are not raw */
     uint64_t from[2];  /* no queued job of the kind has a lower number */

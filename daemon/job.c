@@ -272,16 +272,6 @@ job_table_remove(job_table *t, job *j)
         forget(t, i);
 }
 
-size_t
-job_table_active(const job_table *t)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < t->n; i++)
-        n += job_is_active(t->item[i]);
-    return n;
-}
-
 void
 job_table_trim(job_table *t)
 {

@@ -158,7 +158,6 @@ void job_table_index(job_table *t, job *j);
  * (NULL: of all); NULL: none.  Looks at few others, however many there are. */
 job *job_table_by_key(const job_table *t, const char *owner, const char *key,
                       const job *before);
-size_t job_table_active(const job_table *t);
 /* Forgets the oldest finished jobs beyond the limits. */
 void job_table_trim(job_table *t);
 

@@ -201,6 +201,46 @@ progress_is_told_ten_times_a_second(void **state)
     harness_fini(h);
 }
 
+/* Of many that wait each hears something now and then, and no tick is long. */
+static void
+many_jobs_are_told_by_turns(void **state)
+{
+    enum { MANY = 600, FEW = 32, TICKS = 100 };
+    unsigned heard[MANY + 1] = {0};
+    harness box;
+    harness *h = &box;
+
+    (void)state;
+    harness_init(h, MANY);
+    (void)harness_document(h, "d", 4);
+    for (uint64_t id = 1; id <= MANY; id++) {
+        harness_client(h, 1, harness_ask("d", 4));
+        harness_chunk(h, 1, 2, 0, 4);
+        core_submitted(h->c, id, ST_OK, "");
+        h->n = h->read = 0;
+    }
+    for (int tick = 0; tick < TICKS; tick++) {
+        size_t told = 0;
+
+        harness_time(h, 50);
+        core_tick(h->c);
+        for (; h->read < h->n; h->read++) {
+            const harness_action *a = &h->action[h->read];
+
+            if (a->kind != CORE_TELL_CLIENT)
+                continue;
+            assert_int_equal(a->message, CLIENT_PROGRESS);
+            heard[a->job]++;
+            told++;
+        }
+        assert_true(told <= FEW);
+        h->n = h->read = 0;
+    }
+    for (uint64_t id = 1; id <= MANY; id++)
+        assert_true(heard[id] >= 2);
+    harness_fini(h);
+}
+
 static void
 nothing_is_kept_when_storing_fails(void **state)
 {
@@ -366,6 +406,7 @@ main(void)
         cmocka_unit_test(answers_are_streamed),
         cmocka_unit_test(a_short_document_is_asked_afresh),
         cmocka_unit_test(progress_is_told_ten_times_a_second),
+        cmocka_unit_test(many_jobs_are_told_by_turns),
         cmocka_unit_test(nothing_is_kept_when_storing_fails),
         cmocka_unit_test(input_that_stops_coming_fails),
         cmocka_unit_test(shutdown_puts_away_what_runs),
