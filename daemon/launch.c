@@ -78,6 +78,7 @@ void
 launch_progress(launch *l)
 {
     memset(l->end_ns, 0, sizeof(l->end_ns));
+    l->back_off_ms = 0;
 }
 
 void

@@ -56,7 +56,8 @@ void launch_kill(launch *l, uint64_t token);
 bool launch_is_running(const launch *l);
 /* The world of this start has said hello. */
 void launch_joined(launch *l, uint64_t token);
-/* Something was achieved: earlier ends do not count any more. */
+/* Something was achieved: earlier ends do not count any more, and the next
+ * start but the one that is due waits as long as the first did. */
 void launch_progress(launch *l);
 /* It ended 5 times in 10 minutes without any progress. */
 bool launch_is_hopeless(const launch *l);

@@ -85,6 +85,10 @@ a_world_that_dies_is_started_again(void **state)
     assert_true(launch_is_hopeless(l));
     launch_progress(l);
     assert_false(launch_is_hopeless(l));
+    wait_events(l, &r, 12); /* 1.6 s: that pause had begun */
+    start_ns = clock_ns();
+    wait_events(l, &r, 13);
+    assert_true(clock_ns() - start_ns < UINT64_C(3) * 1000000000); /* 0.1 s */
     launch_free(l);
 }
 

@@ -20,20 +20,6 @@ from reading import EVERY, LAYERS, QUESTION, SLOW, SOON, Reading
 
 class Durable(Reading):
     # ------------------------------------------------------------ worlds
-    def test_t01_a_rank_is_killed(self):
-        daemon = self.up()
-        for rank in (0, 1):
-            text, client = self.read(f"d{rank}")
-            kept = self.wait_checkpoint(f"d{rank}")
-            os.kill(self.ranks()[rank], signal.SIGKILL)
-            job = self.finish(f"d{rank}", text, client)
-            self.assertGreater(job["attempts"], kept["attempts"])
-            # An interval, the layers, and what ran while one was written.
-            self.assertLessEqual(job["redone_segments"],
-                                 4 * EVERY + LAYERS + 8)
-        self.assertIn("signal 9", self.status()["last_error"])
-        self.assertEqual(self.down(daemon), 0)
-
     def test_t01_states_of_other_sizes(self):
         """One state for all layers, layers without one, and windows."""
         tiny = type(self).model
@@ -48,8 +34,7 @@ class Durable(Reading):
             os.kill(self.ranks()[1], signal.SIGKILL)
             job = self.finish(kind, text, client)
             self.assertGreater(job["attempts"], kept["attempts"])
-            self.assertLessEqual(job["redone_segments"],
-                                 4 * EVERY + LAYERS + 8)
+            self.assertLess(job["redone_segments"], 2 * EVERY)
             self.assertEqual(self.down(daemon), 0)
         type(self).model = tiny
 

@@ -33,7 +33,7 @@ class Reading(FreshPlace):
         return next((j for j in self.call("jobs")["jobs"]
                      if j["document"] == name), None)
 
-    def read(self, name, kilobytes=200):
+    def read(self, name, kilobytes=100):
         """A document that takes a while; its text, and the client."""
         text = text_of(kilobytes << 10)
         path = self.dir / f"{name}.txt"

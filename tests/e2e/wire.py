@@ -13,6 +13,7 @@ GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"NULL".ljust(20, b"\0") \
     + bytes(32)
 READY = b"\x05READY\x0bSocket-Type\0\0\0\x06DEALER"
 WAIT = 20
+JOBS = (1 << 24) - 1  # the request of Peer.jobs()
 
 
 # ------------------------------------------------------------------ protobuf
@@ -197,6 +198,20 @@ class Peer:
             number_ = next(n for n in found if n >= 10)
             return names[number_], dict(fields(found[number_]))
         raise AssertionError("no reply")
+
+    def jobs(self):
+        """{field: value} of every job, numbers as they are."""
+        names = {n: name for _, name, n in CLIENT.message["Job"]}
+        listed = CLIENT.body["job_list"][1]
+        self.send(client_message("jobs", b"", JOBS))
+        while True:
+            found = dict(fields(self.receive()[0]))
+            if found.get(3) != JOBS or listed not in found:
+                continue
+            rows = ({names[n]: value for n, value in fields(item)}
+                    for _, item in fields(found[listed]))
+            return [{**dict.fromkeys(names.values(), 0), **row}
+                    for row in rows]
 
     def is_hung_up_on(self, seconds=WAIT):
         """Whether the other side closes within some seconds."""
