@@ -117,7 +117,24 @@ run whole-model-pytorch 90 torch_half
 show whole-model-pytorch PyTorch
 rm -f "$weights"
 
-sanitize() { # TOOL PROGRAM
+# A model at its full width against the same one in double, on fresh numbers.
+check() { # FLAGS...
+    "$build/bin/longwave-bench" --device cuda --check "$@"
+}
+run check-160m-f32 120 check --preset armt-llama-160m --compute f32 \
+    --segment 512 --mem 128 --layers 4
+run check-1b 120 check --preset armt-llama-1b --segment 1024 --mem 128 \
+    --layers 2
+if [ "$quick" = no ]; then
+    run check-160m 120 check --preset armt-llama-160m --segment 512 --mem 128
+    run check-8b 120 check --preset armt-llama-8b --segment 512 --mem 128 \
+        --layers 1
+fi
+for name in "$logs"/check-*.log; do
+    cat "$name"
+done
+
+sanitize() { # TOOL PROGRAM LOG
     command -v compute-sanitizer >/dev/null ||
         { echo "there is no compute-sanitizer" && return 77; }
     (cd tests && compute-sanitizer --tool "$1" --error-exitcode 9 \

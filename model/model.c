@@ -120,6 +120,12 @@ model_part_of(const model *m)
     return weights_part_of(m->w);
 }
 
+const weights *
+model_weights_of(const model *m)
+{
+    return m->w;
+}
+
 size_t
 model_scratch_bytes(const model *m)
 {

@@ -37,6 +37,7 @@ void model_free(model *m);
 
 const model_config *model_config_of(const model *m);
 const weights_part *model_part_of(const model *m);
+const weights *model_weights_of(const model *m);
 size_t model_scratch_bytes(const model *m);
 
 /* x of each cell from ids (I32 by slot) and the rows that are no tokens.  A

@@ -149,7 +149,7 @@ bench_decode(bench_decode_result *out, const bench_decode_args *args)
         .kv_cap = BENCH_DECODE_PROMPT + args->n_token + 1,
         .n_slot = 2};
     const bench_run_args of = {
-        .dev = args->dev, .cfg = args->cfg, .want = WEIGHTS_STORED};
+        .dev = args->dev, .cfg = args->cfg, .want = WEIGHTS_STORED, .seed = 1};
     answers a = {.args = args};
     const engine_sink sink = {.ctx = &a, .token = take_token};
     bench_decode_result r = {0};

@@ -3,52 +3,29 @@
  * speed of a bare matrix product. */
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
+#include <unistd.h>
 
-#include "base/jsonout.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/option.h"
 #include "sched/segment.h"
-#include "worker/bench_decode.h"
+#include "worker/bench_print.h"
 #include "worker/draw.h"
 
 enum {
     MAX_TOKEN = 1 << 28,
+    TOKENS = 16384,
     MAX_DECODE = 4096,
     N_HOT = 5,
-    N_SCHEDULE = 2,
     LARGE = 8192,
     READ_CPU = 256 << 20,
     READ_GPU = 2000 << 20
 };
 
-typedef struct bench {
-    /* flags */
-    const char *preset, *device, *schedule, *compute;
-    uint64_t layers, d_model, segment, mem, tokens, threads, repeat;
-    uint64_t decode, jobs;
-    const char *weights;
-    bool json;
-
-    weights_want want;
-    kernel_device *dev;
-    kernel_info info;
-    model_config cfg;
-    int32_t *ids;
-    double product; /* FLOP/s of the bare product */
-    double product_before, product_after;
-    double read; /* bytes/s read of the device's memory */
-    bench_decode_result answer;
-    bench_run_result result[N_SCHEDULE];
-    bool wanted[N_SCHEDULE];
-} bench;
-
-static const char *const schedule_names[N_SCHEDULE] = {
-    [WAVEFRONT_DIAGONAL] = "diagonal", [WAVEFRONT_SEQUENTIAL] = "sequential"};
-
 static const char summary[] =
     "Usage: longwave-bench [--preset NAME] [--segment S] [--mem M]\n"
-    "                      [--tokens N]\n\n"
+    "                      [--tokens N] [--check]\n\n"
     "Times a model with random weights: from token ids in host memory until\n"
     "the last state is written, without a head; the median of the repeats\n"
     "after one run that does not count.";
@@ -68,7 +45,15 @@ static const char footer[] =
     "--decode: jobs that have read a segment answer a prompt of 16 tokens,\n"
     "greedily; a step reads the weights once (not those of a write, and of "
     "the\n"
-    "embedding a row) and A and z of each job.";
+    "embedding a row) and A and z of each job.\n\n"
+    "--check: instead, the engine on this device beside the same model in "
+    "double\n"
+    "on the host, at the full width, with fresh weights and ids, whose seed "
+    "is\n"
+    "printed: all of A and z of each layer, logits of some tokens and inner "
+    "rows\n"
+    "of each segment.  Exit status 1 if the relative norm of a difference is\n"
+    "above 1e-4 in fp32, 3e-2 in bf16.";
 
 /* ------------------------------------------------------------- options --- */
 
@@ -84,9 +69,9 @@ parse(bench *b, int argc, char **argv, bool *done)
                  .schedule = "both",
                  .segment = 256,
                  .mem = 16,
-                 .tokens = 16384,
                  .repeat = 3,
-                 .jobs = 1};
+                 .jobs = 1,
+                 .deterministic = true};
     const option_entry entry[] = {
         {"preset", OPTION_TEXT, &b->preset, "NAME",
          "tiny, s256, s512, armt-llama-160m, -1b, -3b, -8b", 0, 0},
@@ -98,7 +83,8 @@ parse(bench *b, int argc, char **argv, bool *done)
          CONFIG_MAX_SEGMENT},
         {"mem", OPTION_U64, &b->mem, "M", "memory tokens", 1,
          CONFIG_MAX_MEM_TOKENS},
-        {"tokens", OPTION_U64, &b->tokens, "N", "length of the input", 1,
+        {"tokens", OPTION_U64, &b->tokens, "N",
+         "length of the input; 0: 16384, or 2 1/2 segments to check", 0,
          MAX_TOKEN},
         {"schedule", OPTION_TEXT, &b->schedule, "HOW",
          "diagonal, sequential or both", 0, 0},
@@ -114,6 +100,12 @@ parse(bench *b, int argc, char **argv, bool *done)
          "instead: tokens of an answer, one step each", 0, MAX_DECODE},
         {"jobs", OPTION_U64, &b->jobs, "N", "that answer together", 1,
          BENCH_DECODE_MAX_JOB},
+        {"check", OPTION_FLAG, &b->check, NULL,
+         "instead: compare with a model in double", 0, 0},
+        {"seed", OPTION_U64, &b->seed, "N",
+         "of what is checked; 0: another one each time", 0, 0},
+        {"deterministic", OPTION_FLAG, &b->deterministic, NULL,
+         "the same bits whatever the schedule: always so", 0, 0},
         {"json", OPTION_FLAG, &b->json, NULL, "one line of JSON", 0, 0}};
     const option_set set = {.program = "longwave-bench",
                             .summary = summary,
@@ -143,9 +135,9 @@ configure(bench *b)
     bool found = strcmp(b->schedule, "both") == 0;
 
     TRY(weights_want_parse(&b->want, b->weights));
-    for (uint32_t i = 0; i < N_SCHEDULE; i++) {
+    for (uint32_t i = 0; i < BENCH_N_SCHEDULE; i++) {
         b->wanted[i] = strcmp(b->schedule, "both") == 0 ||
-                       strcmp(b->schedule, schedule_names[i]) == 0;
+                       strcmp(b->schedule, bench_print_schedules[i]) == 0;
         found = found || b->wanted[i];
     }
     if (!found)
@@ -162,6 +154,12 @@ configure(bench *b)
     b->cfg.segment_size = (uint32_t)b->segment;
     b->cfg.n_mem = (uint32_t)b->mem;
     TRY(config_check(&b->cfg));
+    if (b->check && b->decode > 0)
+        TRY(status_fail(ST_ARG, "--check and --decode are two runs"));
+    if (b->tokens == 0)
+        b->tokens = b->check ? 2 * b->segment + (b->segment + 1) / 2 : TOKENS;
+    if (!b->deterministic)
+        log_warn("there is no other mode than --deterministic");
     if (b->decode > 0 && b->tokens < b->segment + b->jobs)
         TRY(status_fail(ST_ARG, "--decode needs as many --tokens as a segment "
                                 "and --jobs"));
@@ -234,13 +232,28 @@ fail:
     return st;
 }
 
+/* The seed of weights and ids: timed runs have one, checks a fresh one. */
+static status
+choose_seed(bench *b)
+{
+    if (!b->check)
+        b->seed = 1;
+    if (b->seed == 0 &&
+        getrandom(&b->seed, sizeof b->seed, 0) != (ssize_t)sizeof b->seed)
+        return status_fail(ST_IO, "the system has no random numbers");
+    b->seed &= UINT32_MAX; /* short enough to be typed */
+    return ST_OK;
+}
+
 static status
 make_ids(bench *b)
 {
     status st = ST_OK;
+    TRY(choose_seed(b));
     TRY(mem_new(&b->ids, b->tokens, sizeof *b->ids));
     for (uint64_t i = 0; i < b->tokens; i++)
-        b->ids[i] = (int32_t)(draw_uniform(1, i) * (float)(b->cfg.n_vocab - 1));
+        b->ids[i] =
+            (int32_t)(draw_uniform(b->seed, i) * (float)(b->cfg.n_vocab - 1));
 fail:
     return st;
 }
@@ -249,14 +262,15 @@ static status
 run_all(bench *b)
 {
     status st = ST_OK;
-    for (uint32_t i = 0; i < N_SCHEDULE; i++) {
+    for (uint32_t i = 0; i < BENCH_N_SCHEDULE; i++) {
         bench_run_args args = {.dev = b->dev,
                                .cfg = &b->cfg,
                                .order = (wavefront_order)i,
                                .ids = b->ids,
                                .n_id = b->tokens,
                                .n_repeat = (uint32_t)b->repeat,
-                               .want = b->want};
+                               .want = b->want,
+                               .seed = b->seed};
         if (!b->wanted[i])
             continue;
         TRY(measure_product(b));
@@ -268,142 +282,37 @@ fail:
     return st;
 }
 
+/* One schedule: all leave the same bytes. */
+static status
+run_check(bench *b)
+{
+    const bench_run_args args = {.dev = b->dev,
+                                 .cfg = &b->cfg,
+                                 .order = b->wanted[WAVEFRONT_DIAGONAL]
+                                              ? WAVEFRONT_DIAGONAL
+                                              : WAVEFRONT_SEQUENTIAL,
+                                 .ids = b->ids,
+                                 .n_id = b->tokens,
+                                 .want = b->want,
+                                 .seed = b->seed};
+    long n_core = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (b->threads > 0 || n_core < 1)
+        n_core = b->threads > 0 ? (long)b->threads : 1;
+    return bench_check(&b->checked, &args, (uint32_t)n_core);
+}
+
 /* Whether all schedules that ran left the same bytes. */
 static bool
 same_states(const bench *b)
 {
-    if (b->decode > 0 || !b->wanted[0] || !b->wanted[1])
+    if (b->decode > 0 || b->check || !b->wanted[0] || !b->wanted[1])
         return true;
     return memcmp(b->result[0].states, b->result[1].states,
                   b->result[0].states_bytes) == 0;
 }
 
-/* -------------------------------------------------------------- output --- */
-
-static void
-print_table(const bench *b)
-{
-    printf("%s, %u layers of %u, segments of %llu + %llu, %llu tokens in %llu "
-           "segments\n",
-           b->preset, b->cfg.n_layer, b->cfg.d_model,
-           (unsigned long long)b->segment, (unsigned long long)b->mem,
-           (unsigned long long)b->tokens,
-           (unsigned long long)segment_count(b->tokens, b->cfg.segment_size));
-    printf("%s on %u cores; bare product %.1f GFLOP/s (before %.1f, after "
-           "%.1f), reads %.1f GB/s\n\n",
-           b->info.name, b->info.n_core, b->product * 1e-9,
-           b->product_before * 1e-9, b->product_after * 1e-9, b->read * 1e-9);
-    printf("%-12s%10s%10s%12s%8s%10s%12s%14s%10s\n", "schedule", "seconds",
-           "warm-up", "tokens/s", "groups", "GFLOP/s", "of product",
-           "state norm", "MB");
-    for (uint32_t i = 0; i < N_SCHEDULE; i++) {
-        const bench_run_result *r = &b->result[i];
-        if (!b->wanted[i])
-            continue;
-        printf("%-12s%10.4f%10.4f%12.0f%8llu%10.1f%11.1f%%%14.6g%10.1f\n",
-               schedule_names[i], r->seconds, r->warm,
-               (double)b->tokens / r->seconds, (unsigned long long)r->n_group,
-               r->flops / r->seconds * 1e-9,
-               100 * r->flops / r->seconds / b->product, r->norm,
-               (double)(r->taken > 0 ? r->taken : r->bytes) * 1e-6);
-    }
-}
-
-static double
-tokens_of(const bench *b)
-{
-    return (double)b->answer.n_step * (double)b->jobs / b->answer.seconds;
-}
-
-static double
-bytes_of(const bench *b)
-{
-    return b->answer.bytes * (double)b->answer.n_step / b->answer.seconds;
-}
-
-static void
-print_answer(const bench *b)
-{
-    printf("%s on %u cores; reads %.1f GB/s\n\n", b->info.name, b->info.n_core,
-           b->read * 1e-9);
-    printf("%llu jobs: %.1f tokens/s, %.4f ms a step of %.4f GB, %.1f GB/s: "
-           "%.1f%% of what the device reads; warm-up %.4f s\n",
-           (unsigned long long)b->jobs, tokens_of(b),
-           b->answer.seconds / (double)b->answer.n_step * 1e3,
-           b->answer.bytes * 1e-9, bytes_of(b) * 1e-9,
-           100 * bytes_of(b) / b->read, b->answer.warm);
-}
-
-static void
-add_answer(jsonout *j, const bench *b)
-{
-    jsonout_object(j, "decode");
-    jsonout_u64(j, "jobs", b->jobs);
-    jsonout_u64(j, "steps", b->answer.n_step);
-    jsonout_f64(j, "seconds", b->answer.seconds);
-    jsonout_f64(j, "warm_seconds", b->answer.warm);
-    jsonout_f64(j, "tokens_per_second", tokens_of(b));
-    jsonout_f64(j, "bytes_per_step", b->answer.bytes);
-    jsonout_f64(j, "bytes_per_second", bytes_of(b));
-    jsonout_f64(j, "fraction_of_read", bytes_of(b) / b->read);
-    jsonout_u64(j, "engine_bytes", b->answer.device_bytes);
-    jsonout_close_object(j);
-}
-
-static void
-add_run(jsonout *j, const bench *b, uint32_t i)
-{
-    const bench_run_result *r = &b->result[i];
-    jsonout_object(j, NULL);
-    jsonout_text(j, "schedule", schedule_names[i]);
-    jsonout_f64(j, "seconds", r->seconds);
-    jsonout_f64(j, "tokens_per_second", (double)b->tokens / r->seconds);
-    jsonout_u64(j, "groups", r->n_group);
-    jsonout_f64(j, "flops", r->flops);
-    jsonout_f64(j, "flops_per_second", r->flops / r->seconds);
-    jsonout_f64(j, "fraction_of_product", r->flops / r->seconds / b->product);
-    jsonout_f64(j, "state_norm", r->norm);
-    jsonout_u64(j, "engine_bytes", r->bytes);
-    jsonout_u64(j, "device_bytes", r->taken);
-    jsonout_f64(j, "warm_seconds", r->warm);
-    jsonout_close_object(j);
-}
-
-static status
-print_json(const bench *b)
-{
-    jsonout j;
-    jsonout_init(&j);
-    jsonout_object(&j, NULL);
-    jsonout_text(&j, "preset", b->preset);
-    jsonout_u64(&j, "layers", b->cfg.n_layer);
-    jsonout_u64(&j, "d_model", b->cfg.d_model);
-    jsonout_u64(&j, "segment", b->segment);
-    jsonout_u64(&j, "mem", b->mem);
-    jsonout_u64(&j, "tokens", b->tokens);
-    jsonout_u64(&j, "segments", segment_count(b->tokens, b->cfg.segment_size));
-    jsonout_text(&j, "weights", b->weights);
-    jsonout_text(&j, "device", b->info.device);
-    jsonout_text(&j, "device_name", b->info.name);
-    jsonout_u64(&j, "threads", b->info.n_thread);
-    jsonout_u64(&j, "cores", b->info.n_core);
-    jsonout_f64(&j, "product_flops_per_second", b->product);
-    jsonout_f64(&j, "product_before", b->product_before);
-    jsonout_f64(&j, "product_after", b->product_after);
-    jsonout_f64(&j, "read_bytes_per_second", b->read);
-    if (b->decode > 0)
-        add_answer(&j, b);
-    jsonout_array(&j, "runs");
-    for (uint32_t i = 0; i < N_SCHEDULE; i++) {
-        if (b->wanted[i] && b->decode == 0)
-            add_run(&j, b, i);
-    }
-    jsonout_close_array(&j);
-    jsonout_close_object(&j);
-    status st = jsonout_print(&j, stdout);
-    jsonout_fini(&j);
-    return st;
-}
+/* ----------------------------------------------------------------- all --- */
 
 static status
 all(bench *b, int argc, char **argv)
@@ -417,18 +326,23 @@ all(bench *b, int argc, char **argv)
     TRY(configure(b));
     TRY(open_device(b));
     TRY(make_ids(b));
-    if (b->decode > 0)
+    if (b->check)
+        TRY(run_check(b));
+    else if (b->decode > 0)
         TRY(run_decode(b));
     else
         TRY(run_all(b));
     if (!same_states(b))
         TRY(status_fail(ST_STATE, "the schedules left different states"));
     if (b->json)
-        TRY(print_json(b));
-    else if (b->decode > 0)
-        print_answer(b);
+        TRY(bench_print_json(b));
     else
-        print_table(b);
+        bench_print_text(b);
+    if (b->check && !b->checked.ok)
+        TRY(status_fail(ST_STATE,
+                        "the engine differs from the reference by "
+                        "more than %g",
+                        b->checked.limit));
 fail:
     return st;
 }
@@ -441,7 +355,7 @@ main(int argc, char **argv)
     status st = all(&b, argc, argv);
     if (st != ST_OK)
         log_error("%s", status_text());
-    for (uint32_t i = 0; i < N_SCHEDULE; i++)
+    for (uint32_t i = 0; i < BENCH_N_SCHEDULE; i++)
         mem_free(b.result[i].states);
     mem_free(b.ids);
     kernel_close(b.dev);

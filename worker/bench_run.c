@@ -28,7 +28,7 @@ bench_run_engine(engine **out, const bench_run_args *a,
     if (a->want == WEIGHTS_INT8)
         weights_types_int8(&types, a->cfg);
     TRY(weights_new_typed(&w, a->dev, a->cfg, &part, &types));
-    TRY(weights_randomize(w, 1));
+    TRY(weights_randomize(w, a->seed));
     TRY(model_new(&m, a->dev, a->cfg, w, a->cfg->n_layer * cfg->n_stream));
     w = NULL; /* the model's */
     TRY(engine_new(out, a->dev, m, cfg));
@@ -59,16 +59,16 @@ feed(engine *e, const bench_run_args *a, uint64_t *n_fed)
     for (; *n_fed < n && engine_room(e, 0) > 0; (*n_fed)++) {
         engine_segment s = {.seg = *n_fed,
                             .past = past_of(a, *n_fed),
-                            .n_token = segment_tokens(*n_fed, a->n_id, size)};
+                            .n_token = segment_tokens(*n_fed, a->n_id, size),
+                            .want = a->want_logits ? ENGINE_LOGITS : 0};
         TRY(engine_feed(e, 0, &s, a->ids + segment_start(*n_fed, size)));
     }
 fail:
     return st;
 }
 
-/* The whole input once; the stream stays open for its states. */
-static status
-run_once(engine *e, const bench_run_args *a, double *seconds)
+status
+bench_run_once(engine *e, const bench_run_args *a, double *seconds)
 {
     const engine_done *done = NULL;
     uint64_t n_fed = 0;
@@ -110,11 +110,11 @@ time_runs(engine *e, const bench_run_args *a, bench_run_result *r)
     status st = ST_OK;
 
     ASSERT(a->n_repeat > 0 && a->n_repeat <= BENCH_RUN_MAX_REPEAT);
-    TRY(run_once(e, a, &r->warm));
+    TRY(bench_run_once(e, a, &r->warm));
     engine_counts_get(e, &before);
     for (uint32_t i = 0; i < a->n_repeat; i++) {
         engine_close(e, 0);
-        TRY(run_once(e, a, &seconds[i]));
+        TRY(bench_run_once(e, a, &seconds[i]));
     }
     engine_counts_get(e, &after);
     r->seconds = bench_run_median(seconds, a->n_repeat);
@@ -124,35 +124,54 @@ fail:
     return st;
 }
 
+/* Finite, not all zero, and not growing. */
 static status
-read_states(engine *e, const bench_run_args *a, bench_run_result *r)
+check_norm(double norm, size_t n)
+{
+    if (!isfinite(norm) || norm == 0)
+        return status_fail(ST_STATE, "the states are %s: no result",
+                           norm == 0 ? "all zero" : "not finite");
+    if (norm > BENCH_RUN_MAX_RMS * sqrt((double)n))
+        return status_fail(ST_STATE,
+                           "the states' norm %g is that of numbers above %d, "
+                           "they grow: no result",
+                           norm, BENCH_RUN_MAX_RMS);
+    return ST_OK;
+}
+
+static double
+norm_of(const float *x, size_t n)
+{
+    double sum = 0;
+
+    for (size_t i = 0; i < n; i++)
+        sum += (double)x[i] * (double)x[i];
+    return sqrt(sum);
+}
+
+status
+bench_run_states(engine *e, const bench_run_args *a, float **states,
+                 size_t *bytes)
 {
     memory_past past = past_of(a, segment_count(a->n_id, a->cfg->segment_size));
-    size_t at_byte = 0;
-    double sum = 0;
+    size_t all = memory_states_bytes(a->cfg, engine_compute(e), &past);
+    size_t at_byte = 0, n = all / sizeof **states;
+    float *x = NULL;
     status st = ST_OK;
 
-    r->states_bytes = memory_states_bytes(a->cfg, engine_compute(e), &past);
-    TRY(mem_new(&r->states, r->states_bytes, 1));
+    TRY(mem_new(&x, all, 1));
     for (uint32_t layer = 0; layer < a->cfg->n_layer; layer++) {
         engine_place at;
         engine_state_place(e, 0, layer, &past, &at);
-        TRY(engine_read(e, &at, (char *)r->states + at_byte));
+        TRY(engine_read(e, &at, (char *)x + at_byte));
         at_byte += at.len;
     }
-    for (size_t i = 0; i < r->states_bytes / sizeof *r->states; i++)
-        sum += (double)r->states[i] * (double)r->states[i];
-    r->norm = sqrt(sum);
-    if (!isfinite(r->norm) || r->norm == 0)
-        TRY(status_fail(ST_STATE, "the states are %s: no result",
-                        r->norm == 0 ? "all zero" : "not finite"));
-    size_t n = r->states_bytes / sizeof *r->states;
-    if (r->norm > BENCH_RUN_MAX_RMS * sqrt((double)n))
-        TRY(status_fail(ST_STATE,
-                        "the states' norm %g is that of numbers above %d, they "
-                        "grow: no result",
-                        r->norm, BENCH_RUN_MAX_RMS));
+    TRY(check_norm(norm_of(x, n), n));
+    *states = x;
+    *bytes = all;
+    return ST_OK;
 fail:
+    mem_free(x);
     return st;
 }
 
@@ -184,7 +203,9 @@ bench_run(bench_run_result *out, const bench_run_args *args)
     kernel_info_get(args->dev, &after);
     if (before.n_thread == 0)
         r.taken = before.memory_free - after.memory_free - weights_of(args);
-    TRY(read_states(e, args, &r));
+    r.n_ran = kernel_ran(engine_queue(e), r.ran, BENCH_RUN_MAX_RAN);
+    TRY(bench_run_states(e, args, &r.states, &r.states_bytes));
+    r.norm = norm_of(r.states, r.states_bytes / sizeof *r.states);
     r.bytes = engine_bytes(e);
     *out = r;
     r.states = NULL; /* the caller's */

@@ -8,7 +8,11 @@
 
 /* BENCH_RUN_MAX_RMS: the root of the mean square of all numbers of the states;
  * what weights_randomize() makes stays far below it at any length. */
-enum { BENCH_RUN_MAX_REPEAT = 100, BENCH_RUN_MAX_RMS = 1000 };
+enum {
+    BENCH_RUN_MAX_REPEAT = 100,
+    BENCH_RUN_MAX_RMS = 1000,
+    BENCH_RUN_MAX_RAN = 32
+};
 
 typedef struct bench_run_args {
     kernel_device *dev;
@@ -18,6 +22,8 @@ typedef struct bench_run_args {
     uint64_t n_id;
     uint32_t n_repeat; /* timed runs, after one that is not */
     weights_want want;
+    uint64_t seed;    /* of the weights */
+    bool want_logits; /* of every token, for the engine's sink */
 } bench_run_args;
 
 typedef struct bench_run_result {
@@ -31,6 +37,8 @@ typedef struct bench_run_result {
                          the runs are over, less the weights; 0 on a CPU */
     float *states;    /* of all layers; mem_free() */
     size_t states_bytes;
+    const char *ran[BENCH_RUN_MAX_RAN]; /* kernel_ran() of the last group */
+    uint32_t n_ran;
 } bench_run_result;
 
 /* The clock runs from ids in host memory until the last state is written; no
@@ -38,10 +46,16 @@ typedef struct bench_run_result {
  * BENCH_RUN_MAX_RMS are no result. */
 status bench_run(bench_run_result *out, const bench_run_args *args) MUST_USE;
 
-/* For what else is timed on such a model (bench_decode.h): an engine with
- * random weights, and a median, which sorts x[n]. */
+/* For what else is done with such a model (bench_decode.h, bench_check.h): an
+ * engine with random weights; one run over the ids, after which stream 0 is
+ * open; its states, mem_free(), checked as above; a median, which sorts x[n].
+ */
 status bench_run_engine(engine **out, const bench_run_args *a,
                         const engine_config *cfg) MUST_USE;
+status bench_run_once(engine *e, const bench_run_args *a,
+                      double *seconds) MUST_USE;
+status bench_run_states(engine *e, const bench_run_args *a, float **states,
+                        size_t *bytes) MUST_USE;
 double bench_run_median(double *x, uint32_t n);
 
 #endif

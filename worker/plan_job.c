@@ -51,7 +51,8 @@ run(bench_run_result *out, kernel_device *dev, const model_config *cfg,
                            .order = order,
                            .ids = ids,
                            .n_id = n_id,
-                           .n_repeat = N_REPEAT};
+                           .n_repeat = N_REPEAT,
+                           .seed = 1};
     TRY(bench_run(out, &args));
     mem_free(out->states);
     out->states = NULL;
