@@ -144,7 +144,9 @@ read_run(const cpu_item *item)
                             cols.first,
                        .ldc = x->ld,
                        .alpha = 1.0F,
-                       .accumulate = true};
+                       .accumulate = true,
+                       .hook = item->hook,
+                       .hook_ctx = item->hook_ctx};
 
     product_run(&p, item->panels);
 }
@@ -285,7 +287,9 @@ write_run(const cpu_item *item)
                            .c = t.A,
                            .ldc = mem->A.ld,
                            .alpha = 1.0F,
-                           .accumulate = true};
+                           .accumulate = true,
+                           .hook = item->hook,
+                           .hook_ctx = item->hook_ctx};
 
     if (item->cell->fresh == 0)
         recall(item, &t);

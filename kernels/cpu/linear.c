@@ -74,7 +74,9 @@ run(const cpu_item *item)
                       cols.first,
                  .ldc = a->out.ld,
                  .alpha = 1.0F,
-                 .accumulate = a->accumulate};
+                 .accumulate = a->accumulate,
+                 .hook = item->hook,
+                 .hook_ctx = item->hook_ctx};
 
     if (a->scale.buf != NULL)
         p.b_scale = cpu_at(&a->scale, item, a->rows) + cols.first;

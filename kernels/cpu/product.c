@@ -155,6 +155,8 @@ each_slab(const product *p, float *panels, size_t width, slab_fn *fn)
                       .n_k = k.n};
 
             fn(&s);
+            if (p->hook != NULL)
+                p->hook(p->hook_ctx);
         }
     }
 }

@@ -37,6 +37,10 @@ typedef struct product {
     float alpha;
     product_part part;
     size_t diag;
+    /* Called between pieces of PRODUCT_ROOM elements of b, or NULL: a piece is
+     * well below a millisecond, a product of wide matrices is not. */
+    kernel_hook *hook;
+    void *hook_ctx;
 } product;
 
 /* `panels` has PRODUCT_ROOM floats, aligned to a cache line. */

@@ -281,6 +281,36 @@ nan_is_kept(void **state)
     matrices_fini(&x);
 }
 
+static void
+count_call(void *ctx)
+{
+    ++*(uint32_t *)ctx;
+}
+
+/* However deep or wide, no more than PRODUCT_ROOM elements of b lie between two
+ * calls, and they change nothing. */
+static void
+hook_is_called(void **state)
+{
+    const product shape = {
+        .m = 33, .n = 128, .k = 4096, .b_t = true, .alpha = 1.0F};
+    matrices x, y;
+    uint32_t n_call = 0;
+
+    (void)state;
+    matrices_init(&x, &shape);
+    matrices_init(&y, &shape);
+    product_run(&y.p, (void *)y.panels.data);
+    x.p.hook = count_call;
+    x.p.hook_ctx = &n_call;
+    product_run(&x.p, (void *)x.panels.data);
+    assert_memory_equal(x.c, y.c, x.n_c * sizeof(*x.c));
+    if (product_best() != PRODUCT_BLAS)
+        assert_true(n_call >= shape.n * shape.k / PRODUCT_ROOM);
+    matrices_fini(&y);
+    matrices_fini(&x);
+}
+
 int
 main(void)
 {
@@ -290,6 +320,7 @@ main(void)
         cmocka_unit_test(narrow_types_have_the_bits_of_f32),
         cmocka_unit_test(best_way_is_there),
         cmocka_unit_test(nan_is_kept),
+        cmocka_unit_test(hook_is_called),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
