@@ -6,7 +6,7 @@
 
 #include "base/clock.h"
 
-enum { N_YIELD = 16, FIRST_US = 50, NEAR_US = 200, FAR_US = 1500 };
+enum { YIELD_NS = 100000, FIRST_US = 50, NEAR_US = 200, FAR_US = 1500 };
 
 void
 idle_reset(idle *i)
@@ -15,13 +15,13 @@ idle_reset(idle *i)
 }
 
 uint32_t
-idle_next(idle *i, bool near)
+idle_next(idle *i, bool near, uint64_t now)
 {
     uint32_t most = near ? NEAR_US : FAR_US;
-    if (near && i->n_turn < N_YIELD) {
-        i->n_turn++;
+    if (i->since_ns == 0)
+        i->since_ns = now;
+    if (near && now - i->since_ns < YIELD_NS)
         return 0;
-    }
     i->us = i->us == 0 ? FIRST_US : i->us + i->us / 4;
     if (i->us > most)
         i->us = most;
@@ -31,7 +31,7 @@ idle_next(idle *i, bool near)
 void
 idle_wait(idle *i, bool near)
 {
-    uint32_t us = idle_next(i, near);
+    uint32_t us = idle_next(i, near, clock_ns());
     if (us == 0)
         sched_yield();
     else

@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -355,7 +356,7 @@ lead(worker *w, status *verdict)
         else if (world_streams_open(w->s.world) == 0)
             uplink_wait(w->line, REST_US);
         else
-            uplink_wait(w->line, idle_next(&wait, true));
+            uplink_wait(w->line, idle_next(&wait, true, clock_ns()));
     }
 fail:
     return st;
