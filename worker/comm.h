@@ -16,7 +16,7 @@
 
 typedef struct comm comm;
 
-/* Pieces below INT_MAX that a long message is cut into. */
+/* Pieces below INT_MAX that a long message is cut into, of a MiB or more. */
 enum { COMM_MAX_PIECE = 16 };
 
 typedef struct comm_request {
@@ -34,8 +34,8 @@ void comm_close(comm *c);
  * to an orderly end.  Does not return where there is MPI. */
 void comm_abort(comm *c, int exit_status);
 
-/* Bytes of a piece (at most and by default 2^30), the same on all ranks; for
- * tests. */
+/* Bytes of a piece at most (at most and by default 2^30), the same on all
+ * ranks; for tests.  They are cut smaller where COMM_MAX_PIECE allows. */
 void comm_piece_set(comm *c, size_t bytes);
 
 uint32_t comm_rank(const comm *c);

@@ -10,11 +10,13 @@
 #include "base/log.h"
 #include "base/mem.h"
 
+enum { PIECE = 1 << 20 };
+
 struct comm {
     bool started; /* MPI_Init was called here */
     MPI_Comm world, host;
     uint32_t rank, size, local_rank, local_size;
-    size_t piece;
+    size_t piece; /* bytes of one at most */
 };
 
 /* A failure as ranks pass it on. */
@@ -269,11 +271,22 @@ comm_share(comm *c, void *data, size_t len)
 
 /* ------------------------------------------------------ point to point --- */
 
+/* Bytes of the pieces of a message: small enough that no turn of MPI's takes
+ * long, as far as there are pieces. */
+static size_t
+piece_bytes(const comm *c, size_t len)
+{
+    size_t small = PIECE < c->piece ? PIECE : c->piece;
+    size_t least = (len + COMM_MAX_PIECE - 1) / COMM_MAX_PIECE;
+    size_t each = small > least ? small : least;
+    return each < c->piece ? each : c->piece;
+}
+
 /* Cuts len bytes into pieces; an empty message is one empty piece. */
 static status
 pieces(const comm *c, comm_request *req, size_t len)
 {
-    size_t n = len == 0 ? 1 : (len - 1) / c->piece + 1;
+    size_t n = len == 0 ? 1 : (len - 1) / piece_bytes(c, len) + 1;
     ASSERT(req->n_piece == 0);
     if (n > COMM_MAX_PIECE)
         return status_fail(ST_LIMIT, "a message of %zu bytes is too long", len);
@@ -285,8 +298,9 @@ pieces(const comm *c, comm_request *req, size_t len)
 static int
 piece_len(const comm *c, size_t len, uint32_t i)
 {
-    size_t start = i * c->piece;
-    return (int)(len - start < c->piece ? len - start : c->piece);
+    size_t each = piece_bytes(c, len);
+    size_t start = i * each;
+    return (int)(len - start < each ? len - start : each);
 }
 
 status
@@ -294,10 +308,10 @@ comm_isend(comm *c, comm_request *req, uint32_t peer, int tag, const void *data,
            size_t len, bool sync)
 {
     status st = ST_OK;
+    size_t each = piece_bytes(c, len);
     TRY(pieces(c, req, len));
     for (uint32_t i = 0; i < req->n_piece; i++) {
-        const char *from =
-            data == NULL ? NULL : (const char *)data + i * c->piece;
+        const char *from = data == NULL ? NULL : (const char *)data + i * each;
         int n = piece_len(c, len, i);
         MPI_Request mpi = MPI_REQUEST_NULL;
         MPI_TRY((sync ? MPI_Issend : MPI_Isend)(from, n, MPI_BYTE, (int)peer,
@@ -313,9 +327,10 @@ comm_irecv(comm *c, comm_request *req, uint32_t peer, int tag, void *data,
            size_t len)
 {
     status st = ST_OK;
+    size_t each = piece_bytes(c, len);
     TRY(pieces(c, req, len));
     for (uint32_t i = 0; i < req->n_piece; i++) {
-        char *to = data == NULL ? NULL : (char *)data + i * c->piece;
+        char *to = data == NULL ? NULL : (char *)data + i * each;
         MPI_Request mpi = MPI_REQUEST_NULL;
         MPI_TRY(MPI_Irecv(to, piece_len(c, len, i), MPI_BYTE, (int)peer, tag,
                           c->world, &mpi));
