@@ -2,10 +2,13 @@
 /* The channel between neighbours: from the predecessor, to the successor.
  *
  * Internal to the world.  A hop is a header and a payload that lies in a
- * place of the engine.  Both go in order.  Payloads are sent synchronously,
- * so a sender is never further ahead than its receiver has places for.  Where
- * MPI cannot use the device's memory, payloads are staged in host memory.
- * No group may be running in any call but hop_touch(). */
+ * place of the engine.  Headers go in order; receives for them are posted
+ * ahead.  A payload's receive is posted as soon as its place is free, also
+ * while a group runs (hop_touch()), and payloads of different streams do not
+ * wait for each other.  Payloads are sent synchronously, so a sender is never
+ * further ahead than its receiver has places for.  Where MPI cannot use the
+ * device's memory, payloads are staged in host memory.
+ * No group may be running in any call but hop_touch() and hop_group(). */
 #ifndef WORKER_HOP_H
 #define WORKER_HOP_H
 
@@ -18,12 +21,25 @@ typedef struct hop hop;
 /* The place of a sent hop is free again. */
 typedef void hop_sent_fn(void *ctx, const hop_header *head, uint64_t local_seg);
 
+typedef enum hop_verdict {
+    HOP_LATER = 0, /* there is no place yet */
+    HOP_TAKE,      /* into *to, which stays untouched until hop_next() */
+    HOP_DROP       /* nobody wants it any more */
+} hop_verdict;
+/* Where a hop that has come shall go; may be called while a group runs.  Hops
+ * of one stream are asked for in order. */
+typedef status hop_place_fn(void *ctx, const hop_header *head, engine_place *to,
+                            hop_verdict *verdict);
+
 typedef struct hop_config {
     int from, to;       /* neighbours, -1: none */
-    uint32_t n_queue;   /* hops not yet sent, at most */
+    uint32_t n_stream;  /* whose hops come */
+    uint32_t n_queue;   /* hops not yet sent, at most; so many receives for
+                           headers are posted */
     size_t max_payload; /* bytes */
     bool staged;
     hop_sent_fn *sent;
+    hop_place_fn *place;
     void *ctx;
 } hop_config;
 
@@ -37,20 +53,24 @@ void hop_send(hop *h, const hop_header *head, const engine_place *from,
 /* Starts and completes sends. */
 status hop_push(hop *h, bool *busy) MUST_USE;
 
-typedef enum hop_state {
-    HOP_NONE = 0, /* nothing has come */
-    HOP_WAITING,  /* a header: hop_take() when there is a place */
-    HOP_ARRIVED   /* its payload is in place: use it, then hop_next() */
-} hop_state;
-status hop_poll(hop *h, hop_state *state, bool *busy) MUST_USE;
-const hop_header *hop_head(const hop *h);
-/* Receives the payload into `to`, NULL: throws it away. */
-status hop_take(hop *h, const engine_place *to) MUST_USE;
-/* The payload that has arrived, in host memory; NULL: it has none. */
+/* The next hop whose payload is in place: use it, then hop_next().  *head NULL:
+ * there is none now.  Those of one stream come in order. */
+status hop_poll(hop *h, const hop_header **head, bool *busy) MUST_USE;
+/* Its payload, in host memory; NULL: it has none, or was dropped. */
 void *hop_data(const hop *h);
 status hop_next(hop *h) MUST_USE;
 
-/* Lets MPI progress; for the hook of a queue. */
+/* Receives as far as there are places, and lets MPI progress; for the hook of
+ * a queue.  A failure shows in the next hop_poll(). */
 void hop_touch(hop *h);
+/* A group begins, or has ended: what is received meanwhile is hidden. */
+void hop_group(hop *h, bool runs);
+
+/* Nanoseconds in which a payload was on its way into this rank; of these the
+ * ones in which a group computed, without those that were spent in MPI. */
+typedef struct hop_times {
+    uint64_t total, hidden;
+} hop_times;
+void hop_times_get(const hop *h, hop_times *out);
 
 #endif

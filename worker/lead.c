@@ -446,10 +446,10 @@ lead_streams_open(const lead *w)
     return n;
 }
 
-uint64_t
-lead_moved(const lead *w)
+const member *
+lead_member(const lead *w)
 {
-    return member_moved(w->member);
+    return w->member;
 }
 
 /* ---------------------------------------------------------------- loop --- */

@@ -5,6 +5,7 @@
 #ifndef WORKER_LEAD_H
 #define WORKER_LEAD_H
 
+#include "worker/member.h"
 #include "worker/world.h"
 
 typedef struct lead lead;
@@ -22,7 +23,7 @@ status lead_snapshot(lead *w, uint32_t id) MUST_USE;
 void lead_close(lead *w, uint32_t id);
 uint32_t lead_streams_open(const lead *w);
 status lead_turn(lead *w, bool *busy) MUST_USE;
-uint64_t lead_moved(const lead *w); /* member_moved() of its own */
+const member *lead_member(const lead *w); /* its own */
 status lead_stop(lead *w) MUST_USE;
 
 /* Bytes of data that one report may carry. */

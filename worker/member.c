@@ -6,10 +6,13 @@
  * CLOSED when both are through. */
 #include "worker/member.h"
 
+#include "base/clock.h"
 #include "base/crc.h"
 #include "base/fault.h"
 #include "base/mem.h"
 #include "worker/member_impl.h"
+
+enum { TOUCH_NS = 200 * 1000 };
 
 size_t
 member_max_hop(const engine *e)
@@ -57,10 +60,15 @@ on_token(void *ctx, uint32_t id, const engine_segment *seg,
         m->failed = m->report(m->ctx, &r, NULL);
 }
 
+/* Pieces of work are often much shorter than what hops need. */
 static void
 on_hook(void *ctx)
 {
     member *m = ctx;
+    uint64_t now = clock_ns();
+    if (now - m->touched_ns < TOUCH_NS)
+        return;
+    m->touched_ns = now;
     hop_touch(m->hop);
 }
 
@@ -73,7 +81,11 @@ open_hop(member *m, comm *c)
     bool ring = m->place.kind == PLACE_SEGMENTS;
     uint32_t n_each = ring ? m->n_layer : cfg->n_slot;
     engine_place state = {0};
-    hop_config hc = {.from = -1, .to = -1, .sent = member_hop_sent, .ctx = m};
+    hop_config hc = {.from = -1,
+                     .to = -1,
+                     .sent = member_hop_sent,
+                     .place = member_hop_place,
+                     .ctx = m};
 
     if (n_active == 1)
         return ST_OK;
@@ -84,6 +96,7 @@ open_hop(member *m, comm *c)
     m->has_from = hc.from >= 0;
     m->has_to = hc.to >= 0;
     /* A staged hop gives its place back before it has left. */
+    hc.n_stream = cfg->n_stream;
     hc.n_queue = cfg->n_stream * (n_each + 1) + 8;
     hc.max_payload = member_max_hop(m->e);
     engine_state_place(m->e, 0, 0, &(memory_past){0}, &state);
@@ -148,6 +161,16 @@ uint64_t
 member_moved(const member *m)
 {
     return m->n_byte;
+}
+
+void
+member_hop_ns(const member *m, uint64_t *total, uint64_t *hidden)
+{
+    hop_times times = {0};
+    if (m->hop != NULL)
+        hop_times_get(m->hop, &times);
+    *total = times.total;
+    *hidden = times.hidden;
 }
 
 /* ------------------------------------------------------------ commands --- */
@@ -323,11 +346,16 @@ run_group(member *m, bool *busy)
     const engine_done *done = NULL;
     uint32_t n = 0;
 
+    if (m->hop != NULL)
+        hop_group(m->hop, true);
     TRY(engine_launch(m->e, &n));
+    if (n > 0)
+        TRY(engine_collect(m->e, &done, &n));
+    if (m->hop != NULL)
+        hop_group(m->hop, false);
     if (n == 0)
         return ST_OK;
     *busy = true;
-    TRY(engine_collect(m->e, &done, &n));
     if (FAULT_FAILS(WORLD_GROUP))
         TRY(status_fail(ST_DEVICE, "a fault was asked for"));
     TRY(m->failed);

@@ -27,6 +27,9 @@ status member_turn(member *m, bool *busy) MUST_USE;
 uint32_t member_streams_open(const member *m);
 /* Bytes of hidden and memory states that were given to the successor. */
 uint64_t member_moved(const member *m);
+/* Nanoseconds in which what came from the predecessor was on its way, and of
+ * these the ones in which a group computed (hop_times). */
+void member_hop_ns(const member *m, uint64_t *total, uint64_t *hidden);
 
 /* Bytes of the largest hop. */
 size_t member_max_hop(const engine *e);

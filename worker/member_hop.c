@@ -69,41 +69,51 @@ member_hop_send_fin(member *m, uint32_t id)
 
 /* ------------------------------------------------------------------ in --- */
 
-/* Finds a place for the hop that waits.  *ready false: there is none yet. */
 static status
-place_hop(member *m, const hop_header *head, bool *ready)
+state_place(const member *m, const hop_header *head, engine_place *to,
+            hop_verdict *verdict)
 {
-    engine_place to = {0};
-    *ready = false;
-    if (head->stream >= m->n_stream)
-        return status_fail(ST_WIRE, "a hop of stream %u", head->stream);
-    member_stream *s = &m->stream[head->stream];
-    if (!s->open || (s->n_state > 0 && !s->closing))
-        return ST_OK; /* it is ahead of the lead's commands */
-    *ready = true;
-    if (head->kind == HOP_FIN || s->closing)
-        return hop_take(m->hop, NULL);
-    if (head->kind == HOP_X) {
-        /* Commands do not wait for hops: what it counts will come. */
-        *ready = engine_room(m->e, head->stream) > 0 &&
-                 engine_seen_here(m->e, head->stream, &head->segment);
-        if (!*ready)
-            return ST_OK;
-        engine_x_place(m->e, head->stream, s->n_fed,
-                       engine_rows(m->e, &head->segment), &to);
-        return hop_take(m->hop, &to);
-    }
+    const memory_past past = engine_past_after(&head->segment);
+
     if (head->layer >= m->n_layer)
         return status_fail(ST_WIRE, "a hop of layer %u", head->layer);
-    *ready = !m->leaving[head->stream * m->n_layer + head->layer];
-    if (!*ready)
+    if (m->leaving[head->stream * m->n_layer + head->layer])
         return ST_OK;
-    const memory_past past = engine_past_after(&head->segment);
-    engine_state_place(m->e, head->stream, head->layer, &past, &to);
-    if (to.len != head->len || to.len > engine_state_room(m->e))
+    engine_state_place(m->e, head->stream, head->layer, &past, to);
+    if (to->len != head->len || to->len > engine_state_room(m->e))
         return status_fail(ST_WIRE, "a state of %llu bytes",
                            (unsigned long long)head->len);
-    return hop_take(m->hop, &to);
+    *verdict = HOP_TAKE;
+    return ST_OK;
+}
+
+status
+member_hop_place(void *ctx, const hop_header *head, engine_place *to,
+                 hop_verdict *verdict)
+{
+    member *m = ctx;
+    member_stream *s = &m->stream[head->stream];
+
+    *verdict = HOP_LATER;
+    if (!s->open || (s->n_state > 0 && !s->closing))
+        return ST_OK; /* it is ahead of the lead's commands */
+    if (s->closing) {
+        *verdict = HOP_DROP;
+    } else if (head->kind == HOP_FIN) {
+        *verdict = HOP_TAKE;
+    } else if (head->kind == HOP_X) {
+        /* Commands do not wait for hops: what it counts will come. */
+        if (engine_room(m->e, head->stream) <= s->n_coming ||
+            !engine_seen_here(m->e, head->stream, &head->segment))
+            return ST_OK;
+        engine_x_place(m->e, head->stream, s->n_fed + s->n_coming,
+                       engine_rows(m->e, &head->segment), to);
+        s->n_coming++;
+        *verdict = HOP_TAKE;
+    } else {
+        return state_place(m, head, to, verdict);
+    }
+    return ST_OK;
 }
 
 /* The type of what hops, when all of it has one: states of an association are
@@ -182,6 +192,7 @@ use_hop(member *m, const hop_header *head)
         if (head->capture)
             s->capture = head->segment.seg + 1;
         s->n_fed++;
+        s->n_coming--;
     } else {
         engine_state_arrived(m->e, head->stream, head->layer);
     }
@@ -194,17 +205,12 @@ status
 member_hop_receive(member *m, bool *busy)
 {
     status st = ST_OK;
-    bool ready = true;
-    while (ready) {
-        hop_state state = HOP_NONE;
-        TRY(hop_poll(m->hop, &state, busy));
-        if (state == HOP_NONE)
-            break;
-        if (state == HOP_WAITING)
-            TRY(place_hop(m, hop_head(m->hop), &ready));
-        else
-            TRY(use_hop(m, hop_head(m->hop)));
-    }
+    const hop_header *head = NULL;
+    do {
+        TRY(hop_poll(m->hop, &head, busy));
+        if (head != NULL)
+            TRY(use_hop(m, head));
+    } while (head != NULL);
 fail:
     return st;
 }

@@ -11,11 +11,12 @@
 
 typedef struct member_stream {
     bool open, closing;
-    bool fin;         /* the predecessor's FIN has come */
-    uint32_t n_state; /* STATE commands still to come */
-    uint32_t n_hop;   /* queued or on their way out */
-    uint64_t n_fed;   /* segments of this rank */
-    uint64_t end_seg; /* the first that is not written */
+    bool fin;          /* the predecessor's FIN has come */
+    uint32_t n_state;  /* STATE commands still to come */
+    uint32_t n_hop;    /* queued or on their way out */
+    uint64_t n_fed;    /* segments of this rank */
+    uint32_t n_coming; /* hidden rows that have a slot and are not yet fed */
+    uint64_t end_seg;  /* the first that is not written */
     bool prompt;
     bool spoiled;     /* so was reported */
     uint64_t capture; /* 1 + the segment whose states are reported, 0: none */
@@ -31,14 +32,18 @@ struct member {
     status failed;   /* of a report inside the sink */
     uint64_t n_byte; /* payload that has been handed to the successor */
     member_stream *stream;
-    bool *leaving;  /* [n_stream, n_layer] the state is on its way out */
-    uint8_t *state; /* one layer's state in host memory */
-    hop *hop;       /* NULL: there are no neighbours */
+    bool *leaving;       /* [n_stream, n_layer] the state is on its way out */
+    uint8_t *state;      /* one layer's state in host memory */
+    hop *hop;            /* NULL: there are no neighbours */
+    uint64_t touched_ns; /* when the hook last drove MPI */
 };
 
 /* hop_sent_fn; ctx is the member. */
 void member_hop_sent(void *ctx, const hop_header *head, uint64_t local_seg);
-/* Takes what has come from the predecessor, as far as there are places. */
+/* hop_place_fn; likewise. */
+status member_hop_place(void *ctx, const hop_header *head, engine_place *to,
+                        hop_verdict *verdict) MUST_USE;
+/* Uses what has come from the predecessor. */
 status member_hop_receive(member *m, bool *busy) MUST_USE;
 /* The hidden rows, or the state, that a finished cell left. */
 void member_hop_send_x(member *m, const engine_done *d);

@@ -182,6 +182,8 @@ print_json(const run *r)
     jsonout_u64(&j, "groups_all", r->totals.n_group_all);
     jsonout_u64(&j, "cells", r->totals.n_cell);
     jsonout_u64(&j, "bytes_moved", r->totals.n_byte);
+    jsonout_f64(&j, "hop_seconds", r->totals.hop_seconds);
+    jsonout_f64(&j, "hop_hidden_seconds", r->totals.hop_hidden_seconds);
     jsonout_f64(&j, "flops", r->totals.flops);
     jsonout_f64(&j, "seconds", r->seconds);
     jsonout_f64(&j, "tokens_per_second", rate(r));
@@ -214,6 +216,12 @@ print_people(const run *r)
              place_active(&s->place), place_name(s->place.kind),
              setup_schedule(s), s->info.device, s->info.n_thread,
              (unsigned long long)r->totals.peak_rss_bytes >> 20);
+    if (r->totals.hop_seconds > 0)
+        log_info("%llu MiB between ranks, %.3f s under way, %.0f %% of it "
+                 "behind computing",
+                 (unsigned long long)r->totals.n_byte >> 20,
+                 r->totals.hop_seconds,
+                 100 * r->totals.hop_hidden_seconds / r->totals.hop_seconds);
     if (r->opt.generate > 0)
         log_info("%u tokens drawn, the first after %.3f s", r->answer.n_id,
                  r->first_token_seconds);

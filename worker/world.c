@@ -242,17 +242,20 @@ own_totals(const world *w, world_totals *out)
     if (w->e != NULL)
         engine_counts_get(w->e, &counts);
     getrusage(RUSAGE_SELF, &usage);
-    uint64_t n_byte = 0;
-    if (w->lead != NULL)
-        n_byte = lead_moved(w->lead);
-    else if (w->member != NULL)
-        n_byte = member_moved(w->member);
+    uint64_t n_byte = 0, total_ns = 0, hidden_ns = 0;
+    const member *m = w->lead != NULL ? lead_member(w->lead) : w->member;
+    if (m != NULL) {
+        n_byte = member_moved(m);
+        member_hop_ns(m, &total_ns, &hidden_ns);
+    }
     *out = (world_totals){.n_group = counts.n_group,
                           .n_group_most = counts.n_group,
                           .n_group_all = counts.n_group,
                           .n_cell = counts.n_cell,
                           .n_byte = n_byte,
                           .peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024,
+                          .hop_seconds = (double)total_ns * 1e-9,
+                          .hop_hidden_seconds = (double)hidden_ns * 1e-9,
                           .flops = counts.flops};
 }
 
@@ -263,6 +266,8 @@ add_totals(world_totals *sum, const world_totals *one)
     sum->n_cell += one->n_cell;
     sum->n_byte += one->n_byte;
     sum->flops += one->flops;
+    sum->hop_seconds += one->hop_seconds;
+    sum->hop_hidden_seconds += one->hop_hidden_seconds;
     if (one->n_group > sum->n_group_most)
         sum->n_group_most = one->n_group;
     if (one->peak_rss_bytes > sum->peak_rss_bytes)

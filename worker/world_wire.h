@@ -6,7 +6,8 @@
  *
  *   command  lead -> rank     header, then `len` bytes on TAG_COMMAND_DATA
  *   report   rank -> lead     header, then `len` bytes on TAG_REPORT_DATA
- *   hop      rank -> its successor: header, then `len` bytes on TAG_HOP_DATA
+ *   hop      rank -> its successor: header, then `len` bytes on TAG_HOP_DATA +
+ *            stream
  */
 #ifndef WORKER_WORLD_WIRE_H
 #define WORKER_WORLD_WIRE_H
@@ -21,8 +22,8 @@ enum {
     TAG_REPORT,
     TAG_REPORT_DATA,
     TAG_HOP,
-    TAG_HOP_DATA,
-    TAG_TOTALS
+    TAG_TOTALS,
+    TAG_HOP_DATA = 64 /* and above: a tag for each stream */
 };
 
 typedef enum command_kind {

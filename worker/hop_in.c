@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Hidden states and memory states on their way from the predecessor. */
+#include <stdio.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "worker/hop_impl.h"
+
+/* -------------------------------------------------------------- set-up --- */
+
+static status
+await_head(hop *h, hop_arrival *a)
+{
+    a->step = HOP_STEP_HEAD;
+    a->stage = -1;
+    a->to = (engine_place){0};
+    return comm_irecv(h->c, &a->head_req, (uint32_t)h->cfg.from, TAG_HOP,
+                      &a->head, sizeof a->head);
+}
+
+status
+hop_in_init(hop *h)
+{
+    status st = ST_OK;
+    if (h->cfg.from < 0)
+        return ST_OK;
+    h->n_in = h->cfg.staged ? HOP_N_STAGE : 1;
+    for (uint32_t i = 0; i < h->n_in; i++)
+        TRY(mem_new(&h->in[i], h->cfg.max_payload, 1));
+    TRY(mem_new(&h->held, h->cfg.n_stream, sizeof *h->held));
+    TRY(mem_new(&h->arrival, h->cfg.n_queue, sizeof *h->arrival));
+    for (uint32_t i = 0; i < h->cfg.n_queue; i++)
+        TRY(await_head(h, &h->arrival[i]));
+fail:
+    return st;
+}
+
+void
+hop_in_fini(hop *h)
+{
+    for (uint32_t i = 0; h->arrival != NULL && i < h->cfg.n_queue; i++) {
+        comm_cancel(h->c, &h->arrival[i].data_req);
+        comm_cancel(h->c, &h->arrival[i].head_req);
+    }
+    mem_free(h->arrival);
+    mem_free(h->held);
+    for (uint32_t i = 0; i < HOP_N_STAGE; i++)
+        mem_free(h->in[i]);
+}
+
+/* ---------------------------------------------------------------- time --- */
+
+/* Counts what has passed since the last call, with as many payloads under way
+ * as now; `hidden`: behind a group. */
+static void
+count(hop *h, bool hidden)
+{
+    uint64_t now = clock_ns();
+    uint64_t passed = h->n_flight > 0 ? now - h->mark : 0;
+    h->times.total += passed;
+    h->times.hidden += hidden ? passed : 0;
+    h->mark = now;
+}
+
+void
+hop_group(hop *h, bool runs)
+{
+    count(h, h->grouped);
+    h->grouped = runs;
+}
+
+void
+hop_times_get(const hop *h, hop_times *out)
+{
+    *out = h->times;
+}
+
+/* ------------------------------------------------------------ receiving --- */
+
+static hop_arrival *
+arrival_at(const hop *h, uint32_t i)
+{
+    return &h->arrival[(h->first_in + i) % h->cfg.n_queue];
+}
+
+/* Whether an earlier hop of the same stream was left waiting in this pass. */
+static bool
+is_held(const hop *h, const hop_arrival *a)
+{
+    return h->held[a->head.stream] == h->pass;
+}
+
+static void
+hold(hop *h, const hop_arrival *a)
+{
+    h->held[a->head.stream] = h->pass;
+}
+
+/* A host copy for what is staged or dropped; -1: none is free. */
+static int
+free_stage(const hop *h)
+{
+    for (uint32_t i = 0; i < h->n_in; i++) {
+        if (!h->in_used[i])
+            return (int)i;
+    }
+    return -1;
+}
+
+/* Posts the receive of a payload, where it has a place. */
+static status
+receive(hop *h, hop_arrival *a)
+{
+    status st = ST_OK;
+    hop_verdict verdict = HOP_LATER;
+    engine_place to = {0};
+    size_t len = (size_t)a->head.len;
+    int stage = free_stage(h);
+
+    /* A place that was given is used. */
+    if (len > 0 && h->cfg.staged && stage < 0)
+        return ST_OK;
+    TRY(h->cfg.place(h->cfg.ctx, &a->head, &to, &verdict));
+    if (verdict == HOP_LATER)
+        return ST_OK;
+    if (len == 0) {
+        a->step = HOP_STEP_ARRIVED;
+        return ST_OK;
+    }
+    if (len > h->cfg.max_payload || (verdict == HOP_TAKE && to.len != len))
+        return status_fail(ST_WIRE, "a hop of %zu bytes has no such place",
+                           len);
+    void *data = NULL;
+    if (!h->cfg.staged && verdict == HOP_TAKE) {
+        data = kernel_buf_mpi(to.buf, to.offset);
+    } else if (stage >= 0) {
+        h->in_used[stage] = true;
+        a->stage = stage;
+        data = h->in[stage];
+    } else {
+        return ST_OK; /* dropped, later */
+    }
+    a->to = to;
+    /* Between processes of one host this very call copies the payload. */
+    count(h, false);
+    h->n_flight++;
+    TRY(comm_irecv(h->c, &a->data_req, (uint32_t)h->cfg.from,
+                   TAG_HOP_DATA + (int)a->head.stream, data, len));
+    a->step = HOP_STEP_DATA;
+fail:
+    return st;
+}
+
+/* Moves one hop on as far as it goes now. */
+static status
+advance(hop *h, hop_arrival *a, bool *busy)
+{
+    status st = ST_OK;
+    bool done = false;
+
+    if (a->step == HOP_STEP_HEAD) {
+        TRY(comm_test(h->c, &a->head_req, &done));
+        if (!done)
+            return ST_OK;
+        if (a->head.stream >= h->cfg.n_stream)
+            return status_fail(ST_WIRE, "a hop of stream %u", a->head.stream);
+        a->step = HOP_STEP_WAITING;
+        *busy = true;
+    }
+    if (a->step == HOP_STEP_WAITING && !is_held(h, a))
+        TRY(receive(h, a));
+    if (a->step == HOP_STEP_DATA) {
+        TRY(comm_test(h->c, &a->data_req, &done));
+        if (done) {
+            a->step = HOP_STEP_ARRIVED;
+            count(h, false);
+            h->n_flight--;
+            *busy = true;
+        }
+    }
+    if (a->step == HOP_STEP_WAITING)
+        hold(h, a);
+fail:
+    return st;
+}
+
+/* Headers come in order, so behind one that has not come there is nothing. */
+static status
+advance_all(hop *h, bool *busy)
+{
+    status st = ST_OK;
+    h->pass++;
+    for (uint32_t i = 0; i < h->cfg.n_queue; i++) {
+        hop_arrival *a = arrival_at(h, i);
+        TRY(advance(h, a, busy));
+        if (a->step == HOP_STEP_HEAD)
+            break;
+    }
+fail:
+    return st;
+}
+
+/* -------------------------------------------------------------- using --- */
+
+static hop_arrival *
+find_arrived(hop *h)
+{
+    h->pass++;
+    for (uint32_t i = 0; i < h->cfg.n_queue; i++) {
+        hop_arrival *a = arrival_at(h, i);
+        if (a->step == HOP_STEP_HEAD)
+            break;
+        if (a->step == HOP_STEP_USED)
+            continue;
+        if (a->step == HOP_STEP_ARRIVED && !is_held(h, a))
+            return a;
+        hold(h, a);
+    }
+    return NULL;
+}
+
+status
+hop_poll(hop *h, const hop_header **head, bool *busy)
+{
+    status st = ST_OK;
+
+    *head = NULL;
+    if (h->cfg.from < 0)
+        return ST_OK;
+    if (h->failed != ST_OK)
+        return status_fail(h->failed, "%s", h->failure);
+    count(h, false);
+    TRY(advance_all(h, busy));
+    hop_arrival *a = find_arrived(h);
+    if (a == NULL)
+        return ST_OK;
+    if (a->stage >= 0 && a->to.buf != NULL)
+        TRY(engine_write(h->e, &a->to, h->in[a->stage]));
+    h->current = a;
+    *head = &a->head;
+fail:
+    return st;
+}
+
+void *
+hop_data(const hop *h)
+{
+    const hop_arrival *a = h->current;
+    if (a->to.buf == NULL)
+        return NULL;
+    if (a->stage >= 0)
+        return h->in[a->stage];
+    return kernel_buf_mpi(a->to.buf, a->to.offset);
+}
+
+status
+hop_next(hop *h)
+{
+    status st = ST_OK;
+    hop_arrival *a = h->current;
+
+    ASSERT(a != NULL && a->step == HOP_STEP_ARRIVED);
+    if (a->stage >= 0)
+        h->in_used[a->stage] = false;
+    a->step = HOP_STEP_USED;
+    h->current = NULL;
+    for (a = arrival_at(h, 0); a->step == HOP_STEP_USED; a = arrival_at(h, 0)) {
+        h->first_in = (h->first_in + 1) % h->cfg.n_queue;
+        TRY(await_head(h, a));
+    }
+fail:
+    return st;
+}
+
+void
+hop_touch(hop *h)
+{
+    bool busy = false;
+    bool done = false;
+
+    if (h->failed != ST_OK)
+        return;
+    count(h, h->grouped);
+    /* Any test drives all of MPI.  A request that it finds done is idle from
+     * then on, and so counts as done when it is asked again. */
+    if (h->cfg.from >= 0)
+        h->failed = advance_all(h, &busy);
+    else if (h->n_started > 0)
+        h->failed = comm_test(h->c, &h->parcel[h->first].data_req, &done);
+    if (h->failed != ST_OK)
+        (void)snprintf(h->failure, sizeof h->failure, "%s", status_text());
+    count(h, false); /* the core's own time */
+}
