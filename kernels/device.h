@@ -112,7 +112,7 @@ struct device_table {
     status (*buf_new)(kernel_buf **out, kernel_device *dev, kernel_use use,
                       size_t bytes, size_t n_item);
     void (*buf_free)(kernel_buf *buf);
-    void *(*buf_mpi)(kernel_buf *buf, size_t offset);
+    void *(*buf_host)(kernel_buf *buf, size_t offset);
 
     status (*queue_new)(kernel_queue **out, kernel_device *dev);
     void (*queue_free)(kernel_queue *q);

@@ -112,10 +112,10 @@ kernel_buf_bytes(const kernel_buf *buf)
 }
 
 void *
-kernel_buf_mpi(kernel_buf *buf, size_t offset)
+kernel_buf_host(kernel_buf *buf, size_t offset)
 {
     ASSERT(buf->use == KERNEL_KEEP && offset <= buf->bytes);
-    return buf->dev->table->buf_mpi(buf, offset);
+    return buf->dev->table->buf_host(buf, offset);
 }
 
 /* ------------------------------------------------------------- queues --- */

@@ -4,7 +4,8 @@
  *
  * A device computes tensors and knows no models.  Above this header nobody
  * holds a pointer into device memory: data goes in and out by copies that are
- * enqueued, and only kernel_buf_mpi() hands out an address, for MPI alone.
+ * enqueued, and only kernel_buf_host() hands out an address, for MPI and for
+ * reading files.
  *
  * Everything on a queue is ENQUEUE-ONLY: a call returns before its work is
  * done, works on what the calls before it left, and host memory given to a
@@ -97,10 +98,10 @@ status kernel_buf_new(kernel_buf **out, kernel_device *dev, kernel_use use,
 void kernel_buf_free(kernel_buf *buf);
 size_t kernel_buf_bytes(const kernel_buf *buf);
 
-/* The address of byte `offset` if MPI may read and write it in place, else
- * NULL: then the caller stages through host memory with copies.  The caller
- * keeps MPI and the queue apart with events. */
-void *kernel_buf_mpi(kernel_buf *buf, size_t offset);
+/* The address of byte `offset` if the host may read and write it in place, as
+ * MPI and read(2) do, else NULL: then the caller stages through host memory
+ * with copies.  The caller keeps the host and the queue apart with events. */
+void *kernel_buf_host(kernel_buf *buf, size_t offset);
 
 /* ------------------------------------------------------------- queues --- */
 

@@ -85,7 +85,7 @@ payload(hop *h, hop_parcel *p, const void **data)
     status st = ST_OK;
     *data = NULL;
     if (!h->cfg.staged) {
-        *data = kernel_buf_mpi(p->from.buf, p->from.offset);
+        *data = kernel_buf_host(p->from.buf, p->from.offset);
         return ST_OK;
     }
     int i = free_stage(h);

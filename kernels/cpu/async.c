@@ -50,7 +50,7 @@ open_late(kernel_device **out, const kernel_config *cfg)
 }
 
 static void *
-buf_mpi(kernel_buf *buf, size_t offset)
+buf_host(kernel_buf *buf, size_t offset)
 {
     (void)buf;
     (void)offset;
@@ -365,7 +365,7 @@ const device_table cpu_async_table = {
     .measure_read = cpu_measure_read,
     .buf_new = cpu_buf_new,
     .buf_free = cpu_buf_free,
-    .buf_mpi = buf_mpi,
+    .buf_host = buf_host,
     .queue_new = queue_new,
     .queue_free = queue_free,
     .copy = copy_late,

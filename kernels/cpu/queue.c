@@ -17,7 +17,7 @@ open_now(kernel_device **out, const kernel_config *cfg)
 }
 
 static void *
-buf_mpi(kernel_buf *buf, size_t offset)
+buf_host(kernel_buf *buf, size_t offset)
 {
     return ((cpu_buf *)buf)->memory.data + offset;
 }
@@ -143,7 +143,7 @@ const device_table cpu_table = {
     .measure_read = cpu_measure_read,
     .buf_new = cpu_buf_new,
     .buf_free = cpu_buf_free,
-    .buf_mpi = buf_mpi,
+    .buf_host = buf_host,
     .queue_new = queue_new,
     .queue_free = queue_free,
     .copy = copy_now,

@@ -201,7 +201,7 @@ buf_free(kernel_buf *base)
 
 /* Only an MPI that knows about GPUs could; callers stage. */
 static void *
-buf_mpi(kernel_buf *buf, size_t offset)
+buf_host(kernel_buf *buf, size_t offset)
 {
     (void)buf;
     (void)offset;
@@ -279,7 +279,7 @@ const device_table cuda_table = {
     .measure_read = device_measure_read,
     .buf_new = buf_new,
     .buf_free = buf_free,
-    .buf_mpi = buf_mpi,
+    .buf_host = buf_host,
     .queue_new = cuda_queue_new,
     .queue_free = cuda_queue_free,
     .copy = cuda_queue_copy,

@@ -97,12 +97,12 @@ buffers_are_aligned_and_zero(void **state)
         const char *data;
 
         EXPECT_OK(kernel_buf_new(&buf, r.dev, KERNEL_KEEP, bytes, 1));
-        data = kernel_buf_mpi(buf, 0);
+        data = kernel_buf_host(buf, 0);
         assert_int_equal((uintptr_t)data % 64, 0);
         for (size_t i = 0; i < bytes; i += bytes < 4096 ? 1 : 1021)
             assert_int_equal(data[i], 0);
         assert_int_equal(data[bytes - 1], 0);
-        assert_ptr_equal(kernel_buf_mpi(buf, bytes / 2), data + bytes / 2);
+        assert_ptr_equal(kernel_buf_host(buf, bytes / 2), data + bytes / 2);
         kernel_buf_free(buf);
     }
     rig_close(&r);

@@ -147,7 +147,7 @@ async_device_is_late(void **state)
     (void)state;
     rig_open(&r, &rig_ways[3]);
     EXPECT_OK(kernel_buf_new(&buf, r.dev, KERNEL_KEEP, 1, 1));
-    assert_null(kernel_buf_mpi(buf, 0));
+    assert_null(kernel_buf_host(buf, 0));
     EXPECT_OK(kernel_event_new(&ev, r.dev));
     for (int i = 0; i < 500; i++) /* as many delays: the last is not over */
         EXPECT_OK(kernel_copy_in(r.q, buf, 0, &src, 1));
