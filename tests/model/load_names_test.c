@@ -7,16 +7,9 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/file.h"
-#include "base/mem.h"
 #include "model/safetensors.h"
-#include "tests/expect.h"
-
-static kernel_device *dev;
-static kernel_queue *queue;
-static char dir[] = "/tmp/longwave-names-XXXXXX";
+#include "tests/model/rig.h"
 
 enum { D = 24, HEADS = 2, FF = 40, V = 30, LAYERS = 3, M = 4, DM = 6 };
 
@@ -295,7 +288,7 @@ write_family(const family *f, lora_parts lora)
 {
     file x = {.f = f, .lora = lora};
     char *path = NULL;
-    EXPECT_OK(file_join(&path, dir, "model.safetensors"));
+    EXPECT_OK(file_join(&path, rig.dir, "model.safetensors"));
     EXPECT_OK(safetensors_writer_new(&x.out, path));
     emit_all(&x);
     EXPECT_OK(safetensors_writer_begin(x.out));
@@ -329,10 +322,8 @@ expect_spec(const weights *w, const spec *s, uint32_t layer, double scale,
     kernel_view v = weights_view(w, s->kind);
     float *got = NULL;
     EXPECT_OK(mem_new(&got, rows * cols, sizeof *got));
-    EXPECT_OK(kernel_copy_out(
-        queue, got, v.buf, (layer * v.stride + s->first * cols) * sizeof *got,
-        rows * cols * sizeof *got));
-    EXPECT_OK(kernel_sync(queue));
+    rig_fetch(got, v.buf, (layer * v.stride + s->first * cols) * sizeof *got,
+              rows * cols * sizeof *got);
     for (size_t i = 0; i < rows; i++)
         for (size_t k = 0; k < cols; k++) {
             double want = expected(s, layer, i, k, scale, rank);
@@ -353,8 +344,8 @@ expect_family(const family *f, lora_parts lora, double alpha)
     cfg.lora_alpha = alpha;
     EXPECT_OK(config_check(&cfg));
     EXPECT_OK(
-        weights_new(&w, dev, &cfg, &(weights_part){0, LAYERS, true, true}));
-    EXPECT_OK(weights_load(w, dir));
+        weights_new(&w, rig.dev, &cfg, &(weights_part){0, LAYERS, true, true}));
+    EXPECT_OK(weights_load(w, rig.dir));
     for (uint32_t layer = 0; layer < LAYERS; layer++)
         for (const spec *s = f->layer; s->name != NULL; s++) {
             bool with = n > 0 && strncmp(s->name, lora.of, n) == 0 &&
@@ -402,9 +393,9 @@ lora(void **state)
         all[i].prefix = prefix[i];
         write_family(&all[i], parts[i]);
         expect_family(&all[i], parts[i], 6);
-        EXPECT_OK(weights_new(&w, dev, &all[i].cfg,
+        EXPECT_OK(weights_new(&w, rig.dev, &all[i].cfg,
                               &(weights_part){0, LAYERS, true, true}));
-        EXPECT_ST(weights_load(w, dir), ST_ARG);
+        EXPECT_ST(weights_load(w, rig.dir), ST_ARG);
         assert_non_null(strstr(status_text(), "lora_alpha"));
         weights_free(w);
     }
@@ -433,9 +424,9 @@ bare_layers(void **state)
         write_family(&f, (lora_parts){0});
         expect_family(&f, (lora_parts){0}, 0);
         f.cfg.bare[0] = 5; /* layer 1 has a memory: its tensors are missing */
-        EXPECT_OK(weights_new(&w, dev, &f.cfg,
+        EXPECT_OK(weights_new(&w, rig.dev, &f.cfg,
                               &(weights_part){0, LAYERS, true, true}));
-        EXPECT_ST(weights_load(w, dir), ST_ARG);
+        EXPECT_ST(weights_load(w, rig.dir), ST_ARG);
         assert_non_null(
             strstr(status_text(), wrapped ? "missing layers.1.W_mq.weight"
                                           : "unexpected layers.1.input_layer"));
@@ -459,35 +450,11 @@ buffers(void **state)
     for (size_t i = 0; i < 3; i++) {
         weights *w = NULL;
         write_family(all[i], (lora_parts){0});
-        EXPECT_OK(weights_new(&w, dev, &all[i]->cfg,
+        EXPECT_OK(weights_new(&w, rig.dev, &all[i]->cfg,
                               &(weights_part){0, LAYERS, true, true}));
-        EXPECT_ST(weights_load(w, dir), i < 2 ? ST_OK : ST_ARG);
+        EXPECT_ST(weights_load(w, rig.dir), i < 2 ? ST_OK : ST_ARG);
         weights_free(w);
     }
-}
-
-static int
-setup(void **state)
-{
-    (void)state;
-    assert_non_null(mkdtemp(dir));
-    EXPECT_OK(kernel_open(&dev, &(kernel_config){.device = "cpu"}));
-    EXPECT_OK(kernel_queue_new(&queue, dev));
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    (void)state;
-    char *path = NULL;
-    EXPECT_OK(file_join(&path, dir, "model.safetensors"));
-    EXPECT_OK(file_remove(path));
-    mem_free(path);
-    assert_int_equal(rmdir(dir), 0);
-    kernel_queue_free(queue);
-    kernel_close(dev);
-    return 0;
 }
 
 int
@@ -499,5 +466,5 @@ main(void)
         cmocka_unit_test(bare_layers),
         cmocka_unit_test(buffers),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return RIG_RUN(tests);
 }

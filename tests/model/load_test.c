@@ -5,17 +5,10 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/file.h"
 #include "base/hash.h"
-#include "base/mem.h"
 #include "model/safetensors.h"
-#include "tests/expect.h"
-
-static kernel_device *dev;
-static kernel_queue *queue;
-static char dir[] = "/tmp/longwave-load-XXXXXX";
+#include "tests/model/rig.h"
 
 /* ------------------------------------------------- writing checkpoints --- */
 
@@ -77,7 +70,7 @@ write_variant(const variant *v)
     safetensors *in = NULL;
     safetensors_writer *out = NULL;
     char *path = NULL;
-    EXPECT_OK(file_join(&path, dir, "model.safetensors"));
+    EXPECT_OK(file_join(&path, rig.dir, "model.safetensors"));
     EXPECT_OK(safetensors_open(&in, "golden/armt-llama"));
     EXPECT_OK(safetensors_writer_new(&out, path));
     declare(out, in, v);
@@ -102,7 +95,7 @@ new_weights(const model_config *cfg, const weights_part *part)
 {
     weights_part all = {0, cfg->n_layer, true, true};
     weights *w = NULL;
-    EXPECT_OK(weights_new(&w, dev, cfg, part != NULL ? part : &all));
+    EXPECT_OK(weights_new(&w, rig.dev, cfg, part != NULL ? part : &all));
     return w;
 }
 
@@ -117,10 +110,8 @@ digest(uint8_t out[HASH_BYTES], const weights *w, weights_kind kind,
     kernel_view v = weights_view(w, kind);
     weights_shape(weights_config_of(w), kind, &rows, &cols);
     EXPECT_OK(mem_new(&values, rows * cols, sizeof *values));
-    EXPECT_OK(kernel_copy_out(queue, values, v.buf,
-                              item * v.stride * sizeof *values,
-                              rows * cols * sizeof *values));
-    EXPECT_OK(kernel_sync(queue));
+    rig_fetch(values, v.buf, item * v.stride * sizeof *values,
+              rows * cols * sizeof *values);
     hash_init(&h);
     hash_add(&h, values, rows * cols * sizeof *values);
     hash_end(&h, out);
@@ -172,10 +163,8 @@ expect_rows(const weights *w, weights_kind kind, uint32_t layer, size_t row0,
     EXPECT_OK(mem_new(&got, n, sizeof *got));
     EXPECT_OK(mem_new(&want, n, sizeof *want));
     EXPECT_OK(safetensors_read_f32(t, want, 0, n));
-    EXPECT_OK(kernel_copy_out(queue, got, v.buf,
-                              (layer * v.stride + row0 * cols) * sizeof *got,
-                              n * sizeof *got));
-    EXPECT_OK(kernel_sync(queue));
+    rig_fetch(got, v.buf, (layer * v.stride + row0 * cols) * sizeof *got,
+              n * sizeof *got);
     assert_memory_equal(got, want, n * sizeof *got);
     mem_free(got);
     mem_free(want);
@@ -289,7 +278,7 @@ naming_schemes(void **state)
         v.flat = i % 2;
         write_variant(&v);
         weights *w = new_weights(cfg, NULL);
-        EXPECT_OK(weights_load(w, dir));
+        EXPECT_OK(weights_load(w, rig.dir));
         for (weights_kind kind = 0; kind < WEIGHTS_ROPE; kind++)
             for (uint32_t layer = 0; layer < cfg->n_layer; layer++)
                 if ((layer == 0 || kind < WEIGHTS_N_LAYER_KIND) &&
@@ -344,7 +333,7 @@ expect_refused(variant v, status code, const char *const text[3])
     v.layers = v.layers != NULL ? v.layers : raw.layers;
     v.own = v.own != NULL ? v.own : raw.own;
     write_variant(&v);
-    EXPECT_ST(weights_load(w, dir), code);
+    EXPECT_ST(weights_load(w, rig.dir), code);
     for (size_t i = 0; i < 3 && text[i] != NULL; i++)
         if (strstr(status_text(), text[i]) == NULL)
             fail_msg("\"%s\" without \"%s\"", status_text(), text[i]);
@@ -429,7 +418,7 @@ ignores(void **state)
     variant v = raw;
     v.extra = LAYER0 "layer.self_attn.rotary_emb.inv_freq";
     write_variant(&v);
-    EXPECT_OK(weights_load(w, dir));
+    EXPECT_OK(weights_load(w, rig.dir));
     weights_free(w);
 }
 
@@ -447,8 +436,8 @@ tied_names(void **state)
         variant v = raw;
         v.drop = drop[i];
         write_variant(&v);
-        EXPECT_OK(weights_load(w, dir));
-        EXPECT_OK(safetensors_open(&file, dir));
+        EXPECT_OK(weights_load(w, rig.dir));
+        EXPECT_OK(safetensors_open(&file, rig.dir));
         expect_rows(
             w, WEIGHTS_HEAD, 0, 0,
             safetensors_find(file, i == 0 ? "memory_cell.model.lm_head.weight"
@@ -494,22 +483,22 @@ fingerprint_of_numbers(void **state)
     char *config = NULL, *path = NULL, *bytes = NULL;
     size_t len = 0;
     write_variant(&raw);
-    EXPECT_OK(file_join(&config, dir, "config.json"));
-    EXPECT_OK(file_join(&path, dir, "model.safetensors"));
+    EXPECT_OK(file_join(&config, rig.dir, "config.json"));
+    EXPECT_OK(file_join(&path, rig.dir, "model.safetensors"));
     EXPECT_OK(file_write(config, "{}", 2));
-    EXPECT_OK(weights_fingerprint(a, dir, WEIGHTS_STORED, NULL));
+    EXPECT_OK(weights_fingerprint(a, rig.dir, WEIGHTS_STORED, NULL));
     EXPECT_OK(file_read(&bytes, &len, path, (size_t)1 << 24));
     bytes[len - 3] ^= 1;
     EXPECT_OK(file_write(path, bytes, len));
-    EXPECT_OK(weights_fingerprint(b, dir, WEIGHTS_STORED, NULL));
+    EXPECT_OK(weights_fingerprint(b, rig.dir, WEIGHTS_STORED, NULL));
     assert_memory_not_equal(a, b, HASH_BYTES);
     char *adapter = NULL;
-    EXPECT_OK(file_join(&adapter, dir, "adapter_config.json"));
+    EXPECT_OK(file_join(&adapter, rig.dir, "adapter_config.json"));
     EXPECT_OK(file_write(adapter, "{\"lora_alpha\":1}", 16));
-    EXPECT_OK(weights_fingerprint(a, dir, WEIGHTS_STORED, NULL));
+    EXPECT_OK(weights_fingerprint(a, rig.dir, WEIGHTS_STORED, NULL));
     assert_memory_not_equal(a, b, HASH_BYTES);
     EXPECT_OK(file_write(adapter, "{\"lora_alpha\":2}", 16));
-    EXPECT_OK(weights_fingerprint(b, dir, WEIGHTS_STORED, NULL));
+    EXPECT_OK(weights_fingerprint(b, rig.dir, WEIGHTS_STORED, NULL));
     assert_memory_not_equal(a, b, HASH_BYTES);
     EXPECT_OK(file_remove(adapter));
     mem_free(adapter);
@@ -517,30 +506,6 @@ fingerprint_of_numbers(void **state)
     mem_free(bytes);
     mem_free(config);
     mem_free(path);
-}
-
-static int
-setup(void **state)
-{
-    (void)state;
-    assert_non_null(mkdtemp(dir));
-    EXPECT_OK(kernel_open(&dev, &(kernel_config){.device = "cpu"}));
-    EXPECT_OK(kernel_queue_new(&queue, dev));
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    (void)state;
-    char *path = NULL;
-    EXPECT_OK(file_join(&path, dir, "model.safetensors"));
-    EXPECT_OK(file_remove(path));
-    mem_free(path);
-    assert_int_equal(rmdir(dir), 0);
-    kernel_queue_free(queue);
-    kernel_close(dev);
-    return 0;
 }
 
 int
@@ -557,5 +522,5 @@ main(void)
         cmocka_unit_test(fingerprints),
         cmocka_unit_test(fingerprint_of_numbers),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return RIG_RUN(tests);
 }

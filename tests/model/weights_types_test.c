@@ -5,15 +5,9 @@
 
 #include <math.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/file.h"
-#include "base/mem.h"
 #include "model/safetensors.h"
-#include "tests/expect.h"
-
-static kernel_device *dev;
-static kernel_queue *queue;
+#include "tests/model/rig.h"
 
 static model_config
 golden_config(const char *dir)
@@ -21,13 +15,6 @@ golden_config(const char *dir)
     model_config cfg;
     EXPECT_OK(config_load(&cfg, dir));
     return cfg;
-}
-
-static void
-fetch(void *out, kernel_view v, size_t first, size_t bytes)
-{
-    EXPECT_OK(kernel_copy_out(queue, out, v.buf, first, bytes));
-    EXPECT_OK(kernel_sync(queue));
 }
 
 /* A weights object of one layer whose WEIGHTS_OUT is of `type`. */
@@ -39,7 +26,7 @@ with_type(model_config *cfg, kernel_type type)
     *cfg = golden_config("golden/armt-llama");
     weights_types_of_compute(&types, KERNEL_F32);
     types.of[WEIGHTS_OUT] = type;
-    EXPECT_OK(weights_new_typed(&w, dev, cfg,
+    EXPECT_OK(weights_new_typed(&w, rig.dev, cfg,
                                 &(weights_part){0, 1, false, false}, &types));
     return w;
 }
@@ -77,7 +64,7 @@ halves(void **state)
             x[4 * i + 3] = (float)(a + (b - a) * 0.51);
         }
         EXPECT_OK(weights_put(w, WEIGHTS_OUT, 0, 0, N, x));
-        fetch(got, v, 0, sizeof got);
+        rig_fetch(got, v.buf, 0, sizeof got);
         for (uint32_t i = 0; i < N / 4; i++) {
             uint16_t h = (uint16_t)((first + i) % 0x7bff);
             assert_int_equal(got[4 * i], h);
@@ -88,7 +75,7 @@ halves(void **state)
     }
     const float ends[4] = {65519.9f, 65520.0f, -INFINITY, NAN};
     EXPECT_OK(weights_put(w, WEIGHTS_OUT, 0, 0, 4, ends));
-    fetch(got, v, 0, 4 * sizeof *got);
+    rig_fetch(got, v.buf, 0, 4 * sizeof *got);
     assert_int_equal(got[0], 0x7bff);
     assert_int_equal(got[1], 0x7c00);
     assert_int_equal(got[2], 0xfc00);
@@ -115,8 +102,8 @@ bytes_by_row(void **state)
     EXPECT_OK(weights_put(w, WEIGHTS_OUT, 0, 0, 10 * D, x));
     EXPECT_OK(weights_put(w, WEIGHTS_OUT, 0, 10 * D, (D - 10) * D, x + 10 * D));
     assert_int_equal(weights_view(w, WEIGHTS_OUT).type, KERNEL_I8);
-    fetch(got, weights_view(w, WEIGHTS_OUT), 0, sizeof got);
-    fetch(scale, weights_scale(w, WEIGHTS_OUT), 0, sizeof scale);
+    rig_fetch(got, weights_view(w, WEIGHTS_OUT).buf, 0, sizeof got);
+    rig_fetch(scale, weights_scale(w, WEIGHTS_OUT).buf, 0, sizeof scale);
     for (int row = 0; row < D; row++) {
         int most = 0;
         for (int i = row * D; i < (row + 1) * D; i++) {
@@ -140,7 +127,8 @@ expect_stored(const weights *w, weights_kind kind, uint32_t layer,
     char *got = NULL;
     assert_non_null(t);
     EXPECT_OK(mem_new(&got, t->bytes, 1));
-    fetch(got, v, layer * v.stride * kernel_type_size(v.type), t->bytes);
+    rig_fetch(got, v.buf, layer * v.stride * kernel_type_size(v.type),
+              t->bytes);
     assert_memory_equal(got, t->data, t->bytes);
     mem_free(got);
 }
@@ -155,7 +143,7 @@ as_stored(void **state)
     const weights_part all = {0, cfg.n_layer, true, true};
     safetensors *file = NULL;
     weights *w = NULL;
-    EXPECT_OK(weights_open(&w, dev, &cfg, &all, dir, WEIGHTS_STORED));
+    EXPECT_OK(weights_open(&w, rig.dev, &cfg, &all, dir, WEIGHTS_STORED));
     const weights_types *types = weights_types_of(w);
     assert_int_equal(types->of[WEIGHTS_NORM1], KERNEL_F32);
     assert_int_equal(types->of[WEIGHTS_MEMORY], KERNEL_F32);
@@ -190,7 +178,7 @@ in_eight_bits(void **state)
         const weights_part all = {0, cfg.n_layer, true, true};
         weights *w = NULL;
         EXPECT_OK(
-            weights_open(&w, dev, &cfg, &all, cases[i].dir, WEIGHTS_INT8));
+            weights_open(&w, rig.dev, &cfg, &all, cases[i].dir, WEIGHTS_INT8));
         const weights_types *types = weights_types_of(w);
         assert_int_equal(types->of[WEIGHTS_QKV], KERNEL_I8);
         assert_int_equal(types->of[WEIGHTS_DOWN], KERNEL_I8);
@@ -202,24 +190,6 @@ in_eight_bits(void **state)
     }
 }
 
-static int
-setup(void **state)
-{
-    (void)state;
-    EXPECT_OK(kernel_open(&dev, &(kernel_config){.device = "cpu"}));
-    EXPECT_OK(kernel_queue_new(&queue, dev));
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    (void)state;
-    kernel_queue_free(queue);
-    kernel_close(dev);
-    return 0;
-}
-
 int
 main(void)
 {
@@ -229,5 +199,5 @@ main(void)
         cmocka_unit_test(as_stored),
         cmocka_unit_test(in_eight_bits),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return RIG_RUN(tests);
 }
