@@ -100,9 +100,9 @@ file_map_open(file_map *out, const char *path)
         if (data == MAP_FAILED)
             TRY(errno_status("map", path));
     }
-    (void)close(fd);
-    out->data = data;
-    out->len = size;
+    if (data == NULL)
+        (void)close(fd);
+    *out = (file_map){data, size, data != NULL ? fd : -1};
     return ST_OK;
 fail:
     if (fd >= 0)
@@ -119,8 +119,30 @@ file_map_close(file_map *map)
         return;
     memcpy(&data, &map->data, sizeof(data));
     (void)munmap(data, map->len);
-    map->data = NULL;
-    map->len = 0;
+    (void)close(map->fd);
+    *map = (file_map){.fd = -1};
+}
+
+status
+file_read_at(int fd, void *out, size_t len, uint64_t at)
+{
+    char *to = out;
+
+    while (len > 0) {
+        ssize_t n = pread(fd, to, len, (off_t)at);
+
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return status_fail(ST_IO, "cannot read: %s", strerror(errno));
+        if (n == 0)
+            return status_fail(ST_IO,
+                               "a file became shorter while it was read");
+        to += n;
+        at += (uint64_t)n;
+        len -= (size_t)n;
+    }
+    return ST_OK;
 }
 
 /* Advice on the pages within some bytes, or also on those at their edges. */

@@ -21,11 +21,16 @@ status file_read(char **out, size_t *len, const char *path,
 typedef struct file_map {
     const void *data;
     size_t len;
+    int fd; /* open while `data` is not NULL */
 } file_map;
 /* As file_read, without a limit; an empty file has data NULL.  The file must
  * not become shorter while it is mapped. */
 status file_map_open(file_map *out, const char *path) MUST_USE;
 void file_map_close(file_map *map); /* zeroed is fine */
+/* out[len] = the bytes of an open file from `at` on.  Where all of a map is
+ * wanted elsewhere this is faster than to copy it: no page of the file enters
+ * this process's memory.  ST_IO, also where the file ends before. */
+status file_read_at(int fd, void *out, size_t len, uint64_t at) MUST_USE;
 /* `len` bytes of a map will be read soon: reading ahead may begin. */
 void file_map_expect(const void *data, size_t len);
 /* The whole pages within `len` bytes of a map leave this process's memory; they

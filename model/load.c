@@ -143,7 +143,11 @@ copy_tensor(const reader *r, const item *it)
 {
     const safetensors_tensor *t = it->t->whole;
     size_t n = it->e->n * it->unit, width = t->bytes / n;
+    void *host =
+        weights_host(r->w, it->e->kind, it->layer, it->e->first * it->unit);
     status st = ST_OK;
+    if (host != NULL)
+        return safetensors_read_raw(t, host);
     for (size_t i = 0; i < n; i += CHUNK) {
         size_t now = n - i < CHUNK ? n - i : CHUNK;
         TRY(weights_put_raw(r->w, it->e->kind, it->layer,

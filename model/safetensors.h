@@ -34,6 +34,8 @@ typedef struct safetensors_tensor {
     size_t dim[SAFETENSORS_MAX_DIM];
     const void *data; /* in the map; unaligned */
     size_t bytes;
+    int fd; /* of its file, where its data is `at` */
+    uint64_t at;
 } safetensors_tensor;
 
 typedef struct safetensors safetensors;
@@ -57,6 +59,9 @@ status safetensors_read_f32(const safetensors_tensor *t, float *out,
 /* Integers (I32, I64) that fit in int32; ST_ARG otherwise. */
 status safetensors_read_i32(const safetensors_tensor *t, int32_t *out,
                             size_t first, size_t n) MUST_USE;
+/* out[t->bytes] = the whole tensor as it is stored, not by way of the map.
+ * ST_IO, also where the file is shorter than it was. */
+status safetensors_read_raw(const safetensors_tensor *t, void *out) MUST_USE;
 
 /* The whole tensor will be read soon. */
 void safetensors_expect(const safetensors_tensor *t);

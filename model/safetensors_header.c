@@ -120,6 +120,8 @@ read_offsets(const reader *r, safetensors_tensor *t, const json *offsets)
         return malformed(r, t->name, "data_offsets are outside the file");
     t->data = r->data + json_int(begin);
     t->bytes = (size_t)(json_int(end) - json_int(begin));
+    t->fd = r->file->map.fd;
+    t->at = (uint64_t)((const char *)t->data - (const char *)r->file->map.data);
     return ST_OK;
 }
 

@@ -118,6 +118,12 @@ fail:
     return st;
 }
 
+status
+safetensors_read_raw(const safetensors_tensor *t, void *out)
+{
+    return file_read_at(t->fd, out, t->bytes, t->at);
+}
+
 void
 safetensors_expect(const safetensors_tensor *t)
 {

@@ -113,6 +113,11 @@ status weights_put(weights *w, weights_kind kind, uint32_t layer, size_t first,
  * no alignment. */
 status weights_put_raw(weights *w, weights_kind kind, uint32_t layer,
                        size_t first, size_t n, const void *values) MUST_USE;
+/* Where the numbers from `first` on of an item are, for those that know its
+ * type and write what weights_put_raw() would; NULL where the device does not
+ * let the host write there. */
+void *weights_host(const weights *w, weights_kind kind, uint32_t layer,
+                   size_t first);
 
 /* Every kind from a seeded generator: close to normal / sqrt(fan in), the token
  * table normal, norms 1; value and gate projection x 0.1, gate bias -4, so that

@@ -148,6 +148,14 @@ weights_put_raw(weights *w, weights_kind kind, uint32_t layer, size_t first,
     return copy(w, p.buf, p.first * width, values, n * width);
 }
 
+void *
+weights_host(const weights *w, weights_kind kind, uint32_t layer, size_t first)
+{
+    weights_place p = place_of(w, kind, layer, first, 0);
+    return kernel_buf_host(p.buf,
+                           p.first * kernel_type_size(w->types.of[p.kind]));
+}
+
 /* -------------------------------------------------------- random values --- */
 
 /* What a kind's random values are. */

@@ -144,12 +144,35 @@ maps_show_the_bytes(void **unused)
     EXPECT_OK(file_map_open(&map, "f"));
     assert_int_equal(map.len, 6);
     assert_memory_equal(map.data, "mapped", 6);
+    assert_true(map.fd >= 0);
     file_map_close(&map);
     assert_null(map.data);
     file_map_close(&map);
     EXPECT_OK(file_map_open(&map, "empty"));
     assert_int_equal(map.len, 0);
     file_map_close(&map);
+}
+
+/* Of a file that was mapped, and that is shorter now. */
+static void
+bytes_are_read_where_they_are_wanted(void **unused)
+{
+    file_map map = {0};
+    char got[8] = "........";
+
+    (void)unused;
+    put("f", "0123456789");
+    EXPECT_OK(file_map_open(&map, "f"));
+    EXPECT_OK(file_read_at(map.fd, got, 4, 3));
+    assert_memory_equal(got, "3456....", 8);
+    EXPECT_OK(file_read_at(map.fd, got, 0, 100));
+    assert_int_equal(truncate("f", 5), 0);
+    EXPECT_OK(file_read_at(map.fd, got, 5, 0));
+    EXPECT_ST(file_read_at(map.fd, got, 4, 3), ST_IO);
+    assert_non_null(strstr(status_text(), "shorter"));
+    int fd = map.fd;
+    file_map_close(&map);
+    EXPECT_ST(file_read_at(fd, got, 1, 0), ST_IO); /* closed with its map */
 }
 
 static void
@@ -362,6 +385,7 @@ main(void)
         IN_SCRATCH(the_limit_is_inclusive),
         IN_SCRATCH(what_is_no_file_is_refused),
         IN_SCRATCH(maps_show_the_bytes),
+        IN_SCRATCH(bytes_are_read_where_they_are_wanted),
         IN_SCRATCH(a_write_replaces_the_whole_file),
         IN_SCRATCH(nothing_is_seen_before_the_end),
         IN_SCRATCH(an_abandoned_write_leaves_nothing),

@@ -609,6 +609,30 @@ writer_round_trip(void **state)
     safetensors_close(s);
 }
 
+/* Whole tensors, past the map: the same bytes, and no fault where the file
+ * lost its end. */
+static void
+raw(void **state)
+{
+    char got[32];
+    safetensors *s;
+
+    (void)state;
+    write_two("w1");
+    EXPECT_OK(safetensors_open(&s, in_dir("w1")));
+    const safetensors_tensor *f = safetensors_find(s, "f\"\n");
+    const safetensors_tensor *e = safetensors_find(s, "e");
+    EXPECT_OK(safetensors_read_raw(f, got));
+    EXPECT_OK(safetensors_read_raw(e, got + 24));
+    assert_memory_equal(got, f->data, 24);
+    assert_memory_equal(got + 24, e->data, 8);
+    assert_memory_equal(got + 24, "\371\377\377\377\10\0\0\0", 8);
+    assert_int_equal(truncate(in_dir("w1"), (off_t)e->at + 4), 0);
+    EXPECT_OK(safetensors_read_raw(f, got));
+    EXPECT_ST(safetensors_read_raw(e, got), ST_IO);
+    safetensors_close(s);
+}
+
 static void
 writer_misuse(void **state)
 {
@@ -681,6 +705,7 @@ main(void)
         cmocka_unit_test(bad_shards),
         cmocka_unit_test(many_tensors),
         cmocka_unit_test(writer_round_trip),
+        cmocka_unit_test(raw),
         cmocka_unit_test(writer_misuse),
     };
 

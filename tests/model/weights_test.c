@@ -4,13 +4,8 @@
 #include "model/weights.h"
 
 #include <math.h>
-#include <string.h>
 
-#include "base/mem.h"
-#include "tests/expect.h"
-
-static kernel_device *dev;
-static kernel_queue *queue;
+#include "tests/model/rig.h"
 
 static model_config
 tiny(void)
@@ -42,10 +37,8 @@ fetch(const weights *w, weights_kind kind, size_t item, size_t *n)
     weights_shape(weights_config_of(w), kind, &rows, &cols);
     *n = rows * cols;
     EXPECT_OK(mem_new(&values, *n, sizeof *values));
-    EXPECT_OK(kernel_copy_out(queue, values, v.buf,
-                              item * v.stride * sizeof *values,
-                              *n * sizeof *values));
-    EXPECT_OK(kernel_sync(queue));
+    rig_fetch(values, v.buf, item * v.stride * sizeof *values,
+              *n * sizeof *values);
     return values;
 }
 
@@ -53,7 +46,7 @@ static weights *
 random_weights(const model_config *cfg, weights_part part, uint64_t seed)
 {
     weights *w = NULL;
-    EXPECT_OK(weights_new(&w, dev, cfg, &part));
+    EXPECT_OK(weights_new(&w, rig.dev, cfg, &part));
     EXPECT_OK(weights_randomize(w, seed));
     return w;
 }
@@ -215,7 +208,8 @@ rows_in_place(void **state)
     weights *w = NULL;
     float rows[3 * 48];
     size_t n = 0;
-    EXPECT_OK(weights_new(&w, dev, &cfg, &(weights_part){2, 3, false, false}));
+    EXPECT_OK(
+        weights_new(&w, rig.dev, &cfg, &(weights_part){2, 3, false, false}));
     for (size_t i = 0; i < 3 * 48; i++)
         rows[i] = 1 + (float)i;
     EXPECT_OK(weights_put(w, WEIGHTS_QKV, 3, 60 * 48, 3 * 48, rows));
@@ -267,22 +261,29 @@ rope_frequencies(void **state)
     assert_true(n_range[0] > 0 && n_range[1] > 0 && n_range[2] > 0);
 }
 
-static int
-setup(void **state)
+/* What is written through the address is what a copy from the device sees, in
+ * the very rows that it names. */
+static void
+host_addresses(void **state)
 {
     (void)state;
-    EXPECT_OK(kernel_open(&dev, &(kernel_config){.device = "cpu"}));
-    EXPECT_OK(kernel_queue_new(&queue, dev));
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    (void)state;
-    kernel_queue_free(queue);
-    kernel_close(dev);
-    return 0;
+    model_config cfg = tiny();
+    const float mark[] = {3, 5, 7};
+    weights *w = random_weights(&cfg, (weights_part){1, 3, true, true}, 1);
+    float *host = weights_host(w, WEIGHTS_OUT, 2, 130);
+    if (strcmp(rig.device, "cpu") != 0) {
+        assert_null(host);
+    } else {
+        size_t n = 0;
+        float *before = fetch(w, WEIGHTS_OUT, 1, &n);
+        memcpy(host, mark, sizeof mark);
+        memcpy(before + 130, mark, sizeof mark);
+        float *after = fetch(w, WEIGHTS_OUT, 1, &n);
+        assert_memory_equal(after, before, n * sizeof *after);
+        mem_free(before);
+        mem_free(after);
+    }
+    weights_free(w);
 }
 
 /* One byte too few, and what half of the layers need. */
@@ -321,7 +322,8 @@ main(void)
         cmocka_unit_test(random_chunks),
         cmocka_unit_test(rows_in_place),
         cmocka_unit_test(rope_frequencies),
+        cmocka_unit_test(host_addresses),
         cmocka_unit_test(fits_or_says_what_would),
     };
-    return cmocka_run_group_tests(tests, setup, teardown);
+    return RIG_RUN(tests);
 }
