@@ -27,6 +27,7 @@ struct helper {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     bool started, stop;
+    bool wanted; /* not all that is to do may wait */
     int fd;
     task_list todo, finished;
     helper_frame frame; /* begin NULL: none */
@@ -69,11 +70,17 @@ notify(int fd)
 static helper_task *
 wait_task(helper *h)
 {
-    helper_task *task;
+    helper_task *task = NULL;
 
     (void)pthread_mutex_lock(&h->lock);
-    while (!(task = take(&h->todo)) && !h->stop)
+    while (!task && !(h->stop && !h->todo.first)) {
+        if (h->wanted || h->stop)
+            task = take(&h->todo);
+        if (task)
+            continue;
+        h->wanted = false;
         (void)pthread_cond_wait(&h->wake, &h->lock);
+    }
     (void)pthread_mutex_unlock(&h->lock);
     return task;
 }
@@ -255,7 +262,27 @@ helper_push(helper *h, helper_task *task)
 {
     (void)pthread_mutex_lock(&h->lock);
     append(&h->todo, task);
+    h->wanted = true;
     (void)pthread_cond_signal(&h->wake);
+    (void)pthread_mutex_unlock(&h->lock);
+}
+
+void
+helper_push_later(helper *h, helper_task *task)
+{
+    (void)pthread_mutex_lock(&h->lock);
+    append(&h->todo, task);
+    (void)pthread_mutex_unlock(&h->lock);
+}
+
+void
+helper_flush(helper *h)
+{
+    (void)pthread_mutex_lock(&h->lock);
+    if (h->todo.first) {
+        h->wanted = true;
+        (void)pthread_cond_signal(&h->wake);
+    }
     (void)pthread_mutex_unlock(&h->lock);
 }
 

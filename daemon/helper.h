@@ -40,6 +40,10 @@ void helper_free(helper *h);
 /* Readable when tasks are done. */
 int helper_fd(const helper *h);
 void helper_push(helper *h, helper_task *task);
+/* It waits, in its place, until another is pushed that does not, or until it is
+ * flushed. */
+void helper_push_later(helper *h, helper_task *task);
+void helper_flush(helper *h);
 /* Calls `done` of a bounded number of finished tasks. */
 void helper_collect(helper *h);
 

@@ -353,9 +353,16 @@ journal_record(journal *j, const job *of)
 
     TRY(work_new(&w, j, JOURNAL_RECORDED, of->id));
     journal_row(&w->record.row, of);
-    push(w, run_record);
+    w->task.run = run_record;
+    helper_push_later(j->thread, &w->task);
 fail:
     return st;
+}
+
+void
+journal_flush(journal *j)
+{
+    helper_flush(j->thread);
 }
 
 /* The tokens that are not durable yet. */

@@ -59,7 +59,10 @@ void journal_row(store_job *out, const job *j);
 /* A new job; takes *input (NULL: it is in a file). */
 status journal_submit(journal *j, const job *of, const uint8_t hash[32],
                       uint8_t **input, size_t len) MUST_USE;
+/* A change that nobody waits for: it is committed with the next that somebody
+ * does, and none after it is durable before; or at journal_flush(). */
 status journal_record(journal *j, const job *of) MUST_USE;
+void journal_flush(journal *j);
 status journal_tokens(journal *j, const job *of) MUST_USE;
 status journal_end(journal *j, const job *of) MUST_USE;
 status journal_store(journal *j, const document *doc, const job *of) MUST_USE;

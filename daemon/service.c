@@ -580,6 +580,7 @@ tick(void *ctx)
     look_at_disk(v);
     core_tick(v->core);
     service_settle(v);
+    journal_flush(v->journal);
     leave(v);
 }
 

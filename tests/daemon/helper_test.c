@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What may wait does, goes in its place with what may not, and is never lost.
+ */
+#include "daemon/helper.h"
+
+#include <poll.h>
+#include <stdbool.h>
+
+#include "tests/expect.h"
+
+enum { TASKS = 4, SHORT_MS = 50, LONG_MS = 10000 };
+
+typedef struct scene scene;
+typedef struct work {
+    helper_task task; /* first */
+    scene *owner;
+    int number, frame; /* that it ran in */
+} work;
+struct scene {
+    helper *h;
+    work item[TASKS];
+    int frames, n, order[TASKS]; /* frames: the helper's until all is done */
+};
+
+static status
+begin(void *ctx)
+{
+    ((scene *)ctx)->frames++;
+    return ST_OK;
+}
+
+static status
+end(void *ctx)
+{
+    (void)ctx;
+    return ST_OK;
+}
+
+static status
+run(helper_task *task)
+{
+    work *w = (work *)task;
+
+    w->frame = w->owner->frames;
+    return ST_OK;
+}
+
+static void
+done(helper_task *task, status st, const char *text)
+{
+    work *w = (work *)task;
+
+    (void)text;
+    EXPECT_OK(st);
+    w->owner->order[w->owner->n++] = w->number;
+}
+
+static void
+init(scene *s)
+{
+    const helper_frame frame = {.begin = begin, .end = end, .ctx = s};
+
+    *s = (scene){.h = NULL};
+    EXPECT_OK(helper_new_framed(&s->h, &frame));
+    for (int i = 0; i < TASKS; i++)
+        s->item[i] =
+            (work){.task = {.run = run, .done = done}, .owner = s, .number = i};
+}
+
+static bool
+is_done(const scene *s, int ms)
+{
+    struct pollfd p = {.fd = helper_fd(s->h), .events = POLLIN};
+
+    return poll(&p, 1, ms) == 1;
+}
+
+static void
+collect(scene *s, int n)
+{
+    while (s->n < n) {
+        assert_true(is_done(s, LONG_MS));
+        helper_collect(s->h);
+    }
+}
+
+static void
+what_may_wait_goes_with_the_next_that_may_not(void **state)
+{
+    scene s;
+
+    (void)state;
+    init(&s);
+    helper_push_later(s.h, &s.item[0].task);
+    helper_push_later(s.h, &s.item[1].task);
+    assert_false(is_done(&s, SHORT_MS));
+    helper_push(s.h, &s.item[2].task);
+    collect(&s, 3);
+    helper_push_later(s.h, &s.item[3].task); /* it waits again */
+    assert_false(is_done(&s, SHORT_MS));
+    helper_free(s.h);
+    assert_int_equal(s.n, TASKS); /* and is done at the end */
+    for (int i = 0; i < TASKS; i++) {
+        assert_int_equal(s.order[i], i);
+        assert_int_equal(s.item[i].frame, i < 3 ? 1 : 2);
+    }
+}
+
+static void
+it_goes_alone_when_flushed(void **state)
+{
+    scene s;
+
+    (void)state;
+    init(&s);
+    helper_flush(s.h); /* nothing is there */
+    assert_false(is_done(&s, SHORT_MS));
+    helper_push_later(s.h, &s.item[0].task);
+    helper_flush(s.h);
+    collect(&s, 1);
+    assert_int_equal(s.item[0].frame, 1);
+    helper_free(s.h);
+    assert_int_equal(s.n, 1);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_may_wait_goes_with_the_next_that_may_not),
+        cmocka_unit_test(it_goes_alone_when_flushed),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
