@@ -2,16 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What durability costs, and how soon work goes on after a crash.
 
-usage: costs.py [BIN_DIR]      (default build/bin)
+usage: costs.py [BIN_DIR] [restarts] [asks] [checkpoints]
+
+(default: build/bin, everything)
 
 - checkpoints: a document is read without them, and with one every 4 segments
   (far more than the usual one in 5 s), interleaved; CPU time of daemon and
   ranks, which other work on the machine changes less than a clock does.
   Their difference a checkpoint, in 5 s of reading, is the cost.
-- ask: from sending to the acknowledgement, which waits for the journal, and
-  to the end; the data directory on disk, and in memory where fsync is free.
+- ask: from sending to the acknowledgement, which waits for the journal, to the
+  first token and to the end; the data directory on disk, in memory where fsync
+  is free, and without any journal (tests/soak/nojournal.c).  Medians and where
+  they are at 95 %, of each and of the differences, which are taken in pairs.
 - restart: from SIGKILL of a rank, or of mpirun, until the job is dispatched
   again (its next attempt), beside what the first start of a world takes."""
+import contextlib
 import json
 import pathlib
 import shutil
@@ -34,6 +39,7 @@ MODEL = ["--layers", "8", "--d-model", "512", "--heads", "8", "--kv-heads",
 SEGMENTS = 64
 EVERY = 4
 REPEAT = 2
+RUNS, ASKS, WARM = 5, 200, 20
 INTERVAL_S = 5.0  # --checkpoint-seconds by default
 
 
@@ -76,42 +82,82 @@ def checkpoints(programs):
 
 
 def ask_once(session, n):
-    """(ms to the acknowledgement, ms to the end)"""
+    """ms to the acknowledgement, to the first token, and to the end."""
     start = time.monotonic()
     request = session.ask_for(*ask_request(
         "book", b"who saw land", f"key-{n}", content.sampling(n + 1, 8)))
-    assert session.wait_for(request, ("accepted",), 20)
-    accepted = time.monotonic()
-    assert session.wait_for(request, ("done",), 20)
-    return (accepted - start) * 1e3, (time.monotonic() - start) * 1e3
+    out = []
+    for body in ("accepted", "token", "done"):
+        assert session.wait_for(request, (body,), 20), body
+        out.append((time.monotonic() - start) * 1e3)
+    return out
+
+
+def interval(values):
+    """[low, median, high]: where the median is, at 95 %, by ranks."""
+    values = sorted(values)
+    n = len(values)
+    reach = 0.98 * n ** 0.5
+    return [round(values[max(0, min(n - 1, int(i)))], 2)
+            for i in (n / 2 - reach, n / 2, n / 2 + reach)]
+
+
+class Asked(contextlib.ExitStack):
+    """A daemon with a document, and what it took to ask it."""
+
+    def __init__(self, programs, memory=False, program=None):
+        super().__init__()
+        self.times = []
+        try:
+            here = self.enter_context(place.Place(programs))
+            if memory:
+                self.data = self.enter_context(tempfile.TemporaryDirectory(
+                    dir="/dev/shm", prefix="longwave-costs-"))
+            here.start("--workers", "1", program=program,
+                       data=pathlib.Path(self.data) / "data" if memory
+                       else None)
+            here.wait_world()
+            self.session = Session(here.endpoint)
+            request = self.session.add("book", content.text_of(0))
+            assert self.session.wait_for(request, ("done",), 60)
+        except BaseException:
+            self.close()
+            raise
+
+
+def asked_by_turns(programs):
+    """{daemon: its times}; all are there at once, so that what else the
+    machine does is the same for them."""
+    with contextlib.ExitStack() as stack:
+        seen = {name: stack.enter_context(Asked(programs, **how))
+                for name, how in {
+                    "disk": {}, "memory": {"memory": True},
+                    "none": {"program": programs.parent /
+                             "tests/longwaved-nojournal"}}.items()}
+        for n in range(ASKS + WARM):
+            turn = list(seen.values())
+            for one in turn[n % 3:] + turn[:n % 3]:
+                one.times.append(ask_once(one.session, n))
+        for one in seen.values():
+            one.session.close()
+    return {name: one.times[WARM:] for name, one in seen.items()}
 
 
 def asks(programs):
-    with place.Place(programs) as here:
-        memory = pathlib.Path(tempfile.mkdtemp(dir="/dev/shm",
-                                               prefix="longwave-costs-"))
-        seen = {"disk": [], "memory": []}
-        try:
-            for part in range(4):
-                where = ("disk", "memory")[part % 2]
-                here.start("--workers", "1", data=memory / "data"
-                           if where == "memory" else None)
-                here.wait_world()
-                session = Session(here.endpoint)
-                if part < 2:
-                    request = session.add("book", content.text_of(0))
-                    assert session.wait_for(request, ("done",), 60)
-                seen[where] += [ask_once(session, part * 1000 + n)
-                                for n in range(250)]
-                session.close()
-                here.stop()
-        finally:
-            shutil.rmtree(memory)
-    out = {}
-    for where, times in seen.items():
-        out[f"{where}_ack_ms"], out[f"{where}_end_ms"] = (
-            round(statistics.median(t[i] for t in times), 2) for i in (0, 1))
-    print(json.dumps({"asks": 500, **out}), flush=True)
+    """Several times over: the same programs started anew differ by more than
+    the interval that one run gives."""
+    runs = [asked_by_turns(programs) for _ in range(RUNS)]
+    for i, what in enumerate(("ack", "first_token", "end")):
+        out = {}
+        for a, b in (("disk", "memory"), ("memory", "none"), ("disk", "none")):
+            pairs = [[x[i] - y[i] for x, y in zip(run[a], run[b])]
+                     for run in runs]
+            out[f"{a}-{b}"] = interval(sum(pairs, []))
+            out[f"{a}-{b}_runs"] = [interval(p)[1] for p in pairs]
+        print(json.dumps({
+            "asks": RUNS * ASKS, "ms_to": what, **{
+                name: interval([t[i] for run in runs for t in run[name]])
+                for name in runs[0]}, **out}), flush=True)
 
 
 def segments_done(session):
@@ -159,10 +205,13 @@ def restarts(programs):
 
 
 def main():
-    programs = sys.argv[1] if len(sys.argv) > 1 else soak.ROOT / "build/bin"
-    restarts(programs)
-    asks(programs)
-    checkpoints(programs)
+    parts = {"restarts": restarts, "asks": asks, "checkpoints": checkpoints}
+    words = sys.argv[1:]
+    which = [w for w in words if w in parts]
+    rest = [w for w in words if w not in parts]
+    programs = pathlib.Path(rest[0] if rest else soak.ROOT / "build/bin")
+    for part in which or parts:
+        parts[part](programs.resolve())
 
 
 if __name__ == "__main__":

@@ -35,15 +35,18 @@ class Place:
         self.stop()
         shutil.rmtree(self.dir)
 
-    def start(self, *flags, data=None):
-        """A daemon that serves; with a world only once wait_world() ends."""
+    def start(self, *flags, data=None, program=None):
+        """A daemon that serves; with a world only once wait_world() ends.
+        Its worlds are of the directory of programs in any case."""
         data = data or self.dir / "data"
         with open(self.dir / "daemon.log", "ab") as err:
             self.daemon = subprocess.Popen(
-                [self.bin / "longwaved", "--model", self.dir / "model",
+                [program or self.bin / "longwaved", "--model", self.dir / "model",
                  "--listen", self.endpoint, "--listen-worlds",
                  f"ipc://{self.dir}/world.sock", "--data", data, "--threads",
-                 "1", "--json", *flags], stdout=subprocess.PIPE, stderr=err)
+                 "1", "--json", *flags], stdout=subprocess.PIPE, stderr=err,
+                env={**os.environ, "PATH":
+                     f"{self.bin}:{os.environ['PATH']}"})
         if not self.daemon.stdout.readline():
             raise RuntimeError((self.dir / "daemon.log").read_text())
 
