@@ -27,7 +27,7 @@ automatic(const place *p, const place_state *state)
 status
 place_parse(place *p, const char *name, const place_state *state)
 {
-    if (strcmp(name, "layers") == 0)
+    if (strcmp(name, "layers") == 0 || strncmp(name, "layers:", 7) == 0)
         p->kind = PLACE_LAYERS;
     else if (strcmp(name, "segments") == 0)
         p->kind = PLACE_SEGMENTS;
@@ -35,7 +35,9 @@ place_parse(place *p, const char *name, const place_state *state)
         p->kind = automatic(p, state);
     else
         return status_fail(
-            ST_ARG, "placement \"%s\" is none of auto, layers, segments", name);
+            ST_ARG,
+            "placement \"%s\" is none of auto, layers, layers:N,N..., segments",
+            name);
     if (p->kind == PLACE_LAYERS && state->chained && p->size > 1)
         return status_fail(ST_UNSUPPORTED,
                            "placement \"layers\" on %u ranks: what the last "
@@ -43,6 +45,35 @@ place_parse(place *p, const char *name, const place_state *state)
                            "ranks can only share segments",
                            p->size);
     return ST_OK;
+}
+
+static status
+no_division(const place *p, const char *text)
+{
+    return status_fail(ST_ARG,
+                       "\"%s\" does not divide %u layers among %u ranks: a "
+                       "number for each, separated by commas, zeros last",
+                       text, p->n_layer, p->size);
+}
+
+status
+place_parse_division(uint32_t *ends, const place *p, const char *text)
+{
+    const char *at = text;
+    uint32_t sum = 0, before = 1;
+
+    for (uint32_t rank = 0; rank < p->size; rank++) {
+        uint32_t n = 0, n_digit = 0;
+        for (; *at >= '0' && *at <= '9' && n <= p->n_layer; at++, n_digit++)
+            n = 10 * n + (uint32_t)(*at - '0');
+        if (n_digit == 0 || n > p->n_layer - sum || (n > 0 && before == 0) ||
+            *at != (rank + 1 < p->size ? ',' : '\0'))
+            return no_division(p, text);
+        at++;
+        before = n;
+        ends[rank] = sum += n;
+    }
+    return sum == p->n_layer ? ST_OK : no_division(p, text);
 }
 
 /* The rank that is soonest done with one more layer; size: none has room. */

@@ -36,12 +36,19 @@ typedef struct place_state {
     bool grows;   /* with every token */
 } place_state;
 
-/* Sets p->kind for its n_layer and size from "layers", "segments" or "auto".
+/* Sets p->kind for its n_layer and size from "layers", "layers:5,3" (the
+ * division is place_parse_division()'s), "segments" or "auto".
  * Auto: segments up to n_layer ranks, then layers; states that grow stay where
  * they are, so layers; chained ones are the same for all layers, so segments.
  * ST_UNSUPPORTED: layers of a chained memory on several ranks. */
 status place_parse(place *p, const char *name,
                    const place_state *state) MUST_USE;
+
+/* ends[size] from "5,3": layers of each rank in order, n_layer in all, none
+ * behind a rank that has 0.  ST_ARG: it is no such division (`ends` is of no
+ * use then). */
+status place_parse_division(uint32_t *ends, const place *p,
+                            const char *text) MUST_USE;
 
 /* Divides the layers of p so that the rank which takes longest takes least:
  * ends[size], as a place has them.  A rank takes layer_s[rank] seconds a layer

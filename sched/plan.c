@@ -6,6 +6,10 @@
 
 #include "base/mem.h"
 
+/* An unequal division is taken when it needs at most so much of the even one's
+ * time. */
+static const double ENOUGH = 0.95;
+
 static uint32_t
 ceil_div(uint32_t a, uint32_t b)
 {
@@ -42,6 +46,46 @@ room(const plan_job *job, const cost_rank *r, const place *p)
     return n < m->n_layer ? (uint32_t)n : m->n_layer;
 }
 
+/* Seconds a segment of the slowest rank; 0: one has no room for its layers. */
+static double
+slowest(const place *p, const double *layer_s, const uint32_t *most,
+        double tail_s)
+{
+    double worst = 0;
+
+    for (uint32_t rank = 0; rank < p->size; rank++) {
+        uint32_t first = 0, n = 0;
+        place_layers(p, rank, &first, &n);
+        double t = n * layer_s[rank];
+        if (n > most[rank])
+            return 0;
+        if (n > 0 && first + n == p->n_layer)
+            t += tail_s;
+        worst = t > worst ? t : worst;
+    }
+    return worst;
+}
+
+/* What was measured is not so exact that a layer should move for a few per
+ * cent. */
+static void
+settle(uint32_t *ends, const place *p, const double *layer_s,
+       const uint32_t *most, double tail_s)
+{
+    place unequal = *p;
+
+    unequal.ends = ends;
+    double even_s = slowest(p, layer_s, most, tail_s);
+    if (even_s <= 0 ||
+        slowest(&unequal, layer_s, most, tail_s) < ENOUGH * even_s)
+        return;
+    for (uint32_t rank = 0, sum = 0; rank < p->size; rank++) {
+        uint32_t first = 0, n = 0;
+        place_layers(p, rank, &first, &n);
+        ends[rank] = sum += n;
+    }
+}
+
 status
 plan_divide(uint32_t *ends, const plan_job *job, uint32_t n_rank)
 {
@@ -59,8 +103,9 @@ plan_divide(uint32_t *ends, const plan_job *job, uint32_t n_rank)
         layer_s[i] = cost_group(m, r, 1);
         most[i] = room(job, r, &p);
     }
-    TRY(place_divide(ends, &p, layer_s, most,
-                     m->head_flops / cost_rank_of(job->cluster, last)->flops));
+    double tail_s = m->head_flops / cost_rank_of(job->cluster, last)->flops;
+    TRY(place_divide(ends, &p, layer_s, most, tail_s));
+    settle(ends, &p, layer_s, most, tail_s);
 fail:
     mem_free(most);
     mem_free(layer_s);
@@ -183,9 +228,8 @@ plan_sooner(const plan *a, const plan *b)
            a->result.bytes < b->result.bytes;
 }
 
-/* Why nothing fits, and what would. */
-static status
-too_little(const plan_job *job, place_kind placement, double least)
+status
+plan_refuse(const plan_job *job, const plan *p)
 {
     double have = cost_rank_of(job->cluster, 0)->memory;
     char more[64] = "no number of ranks would do";
@@ -199,15 +243,15 @@ too_little(const plan_job *job, place_kind placement, double least)
     return status_fail(ST_LIMIT,
                        "placement %s needs %.3g GB of memory a rank at the "
                        "least on %u rank%s, and a rank has %.3g GB; %s",
-                       place_name(placement), least * 1e-9, job->n_rank,
-                       job->n_rank == 1 ? "" : "s", have * 1e-9, more);
+                       place_name(p->placement), p->result.memory * 1e-9,
+                       job->n_rank, job->n_rank == 1 ? "" : "s", have * 1e-9,
+                       more);
 }
 
 status
 plan_best(plan *out, const plan_job *job, place_kind placement)
 {
-    plan best = {0}, p = {0};
-    double least = 0;
+    plan best = {0}, p = {0}, least = {0};
     bool found = false;
     status st = ST_OK;
 
@@ -215,14 +259,15 @@ plan_best(plan *out, const plan_job *job, place_kind placement)
         if (job->n_rank % n != 0 || n > useful_ranks(job, placement))
             continue;
         TRY(plan_try(&p, job, placement, n));
-        least = n == 1 || p.result.memory < least ? p.result.memory : least;
+        if (n == 1 || p.result.memory < least.result.memory)
+            least = p;
         if (!p.fits || (found && !plan_sooner(&p, &best)))
             continue;
         best = p;
         found = true;
     }
     if (!found)
-        return too_little(job, placement, least);
+        return plan_refuse(job, &least);
     *out = best;
 fail:
     return st;

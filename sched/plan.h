@@ -34,7 +34,8 @@ typedef struct plan {
 bool plan_sooner(const plan *a, const plan *b);
 
 /* How the first n_rank ranks of the job's cluster share the layers:
- * ends[n_rank] of a place.  Even where ranks are alike and logits are no work.
+ * ends[n_rank] of a place.  Even unless an unequal
+ * division saves 5 %.
  * ST_LIMIT: there is not room for all. */
 status plan_divide(uint32_t *ends, const plan_job *job,
                    uint32_t n_rank) MUST_USE;
@@ -43,10 +44,13 @@ status plan_divide(uint32_t *ends, const plan_job *job,
 status plan_try(plan *out, const plan_job *job, place_kind placement,
                 uint32_t n_rank) MUST_USE;
 
+/* ST_LIMIT, for a plan that does not fit: how much a rank needs, what there is,
+ * and how many ranks would do. */
+status plan_refuse(const plan_job *job, const plan *p) MUST_USE;
+
 /* The soonest that fits, of `placement` with worlds of every size that
  * divides the job's ranks and can have work for each of its ranks.  ST_LIMIT:
- * none fits; says how much a rank needs at the least, what there is, and how
- * many ranks would do. */
+ * none fits, as plan_refuse() says for the one that needs the least. */
 status plan_best(plan *out, const plan_job *job, place_kind placement) MUST_USE;
 
 /* The sooner of both placements; fewer bytes among equals. */

@@ -47,6 +47,7 @@ names(void **state)
     assert_int_equal(p.kind, PLACE_SEGMENTS);
     EXPECT_OK(place_parse(&p, "auto", &plain));
     assert_int_equal(p.kind, PLACE_LAYERS);
+    EXPECT_OK(place_parse(&p, "layers:1,1,1,1", &plain));
     EXPECT_ST(place_parse(&p, "layer", &plain), ST_ARG);
     EXPECT_ST(place_parse(&p, "", &plain), ST_ARG);
     assert_int_equal(p.kind, PLACE_LAYERS);
@@ -324,12 +325,49 @@ divisions_with_limits(void **state)
     assert_int_equal(ends[1], 6);
 }
 
+/* Divisions by name: what is not one is refused. */
+static void
+divisions_by_name(void **state)
+{
+    static const char *const bad[] = {"",
+                                      "8",
+                                      "5,3",
+                                      "5,3,0,0",
+                                      "5,2,0",
+                                      "0,5,3",
+                                      "5,0,3",
+                                      "5,3,",
+                                      "5, 3,0",
+                                      "-5,13,0",
+                                      "5,3,x",
+                                      "9,0,0",
+                                      ",5,3",
+                                      "5;3;0",
+                                      "4294967301,3,0",
+                                      "5,4294967299,0"};
+    const place p = {.n_layer = 8, .size = 3};
+    uint32_t ends[3];
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        EXPECT_ST(place_parse_division(ends, &p, bad[i]), ST_ARG);
+    EXPECT_OK(place_parse_division(ends, &p, "5,3,0"));
+    assert_int_equal(ends[0], 5);
+    assert_int_equal(ends[1], 8);
+    assert_int_equal(ends[2], 8);
+    place divided = p;
+    divided.ends = ends;
+    assert_int_equal(place_active(&divided), 2);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names),      cmocka_unit_test(owners),
-        cmocka_unit_test(divisions),  cmocka_unit_test(divisions_with_limits),
+        cmocka_unit_test(names),
+        cmocka_unit_test(owners),
+        cmocka_unit_test(divisions),
+        cmocka_unit_test(divisions_with_limits),
+        cmocka_unit_test(divisions_by_name),
         cmocka_unit_test(completion),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
