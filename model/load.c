@@ -250,6 +250,20 @@ fail:
 }
 
 status
+weights_types_stored(weights_types *out, const model_config *cfg,
+                     const char *dir, kernel_type compute, weights_want want)
+{
+    checkpoint c = {0};
+    status st = ST_OK;
+
+    TRY(checkpoint_open(&c, cfg, dir));
+    checkpoint_types(&c, out, compute, want);
+fail:
+    checkpoint_close(&c);
+    return st;
+}
+
+status
 weights_open(weights **out, kernel_device *dev, const model_config *cfg,
              const weights_part *part, const char *dir, weights_want want)
 {

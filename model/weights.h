@@ -139,6 +139,12 @@ kernel_view weights_scale(const weights *w, weights_kind kind);
  * the map is gone on return.  Fails as checkpoint_open() does. */
 status weights_load(weights *w, const char *dir) MUST_USE;
 
+/* The types that weights_open() will keep a checkpoint's weights in; fails as
+ * checkpoint_open() does. */
+status weights_types_stored(weights_types *out, const model_config *cfg,
+                            const char *dir, kernel_type compute,
+                            weights_want want) MUST_USE;
+
 /* weights_new_typed() and weights_load() in one, in the types that the file
  * and `want` ask for.  ST_UNSUPPORTED: WEIGHTS_INT8 on a device that does not
  * compute in fp32. */

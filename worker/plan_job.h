@@ -4,19 +4,18 @@
 #define WORKER_PLAN_JOB_H
 
 #include "kernels/kernel.h"
-#include "model/config.h"
+#include "model/weights.h"
 #include "sched/cost.h"
 
-/* The cost of a model's cells with weights and hidden states in `type`.  A
- * state that grows is counted as it is after n_token tokens, from the start:
- * room for it is kept. */
+/* The cost of a model's cells with hidden states in `type`, and weights too
+ * unless `types` says otherwise.  A state that grows is counted as it is after
+ * n_token tokens, from the start: room for it is kept. */
 void plan_job_model(cost_model *out, const model_config *cfg, kernel_type type,
-                    uint64_t n_token);
+                    const weights_types *types, uint64_t n_token);
 
 /* This machine as a cluster of n_rank ranks of n_thread threads on one node:
- * their rate and what fills them from two short runs of a model of this shape
- * with at most 4 layers, cell by cell and diagonal by diagonal; the link is
- * not measured and stays as given.  Takes seconds.  Blocks. */
+ * what probe_cells() measures of one of them; the link is a round figure.
+ * Takes less than a second.  Blocks. */
 status plan_job_measure(cost_cluster *out, const model_config *cfg,
                         uint32_t n_rank, uint32_t n_thread) MUST_USE;
 

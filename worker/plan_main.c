@@ -122,7 +122,7 @@ configure_model(planner *p)
     if (p->mem > 0)
         p->cfg.n_mem = (uint32_t)p->mem;
     TRY(config_check(&p->cfg));
-    plan_job_model(&p->cost, &p->cfg, type, p->tokens);
+    plan_job_model(&p->cost, &p->cfg, type, NULL, p->tokens);
 fail:
     return st;
 }

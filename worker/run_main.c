@@ -196,6 +196,7 @@ print_json(const run *r)
     jsonout_text(&j, "device_name", s->info.name);
     jsonout_u64(&j, "threads", s->info.n_thread);
     jsonout_u64(&j, "cores", s->info.n_core);
+    choice_add_json(&s->choice, &j);
     if (r->opt.generate > 0)
         add_answer(&j, r);
     jsonout_close_object(&j);
@@ -267,6 +268,10 @@ all(run *r, int argc, char **argv)
     TRY(setup_agree(s, setup_is_lead(s) ? prepare(r) : ST_OK));
     setup_world args = {.n_stream = 1, .n_answer = (uint32_t)r->opt.generate};
     args.n_token = r->in.n_id + r->opt.generate;
+    args.job =
+        (choice_job){.n_stream = 1,
+                     .n_seg = run_pass_cut(&s->cfg, r->in.n_id).n_segment,
+                     .logits = r->opt.logits != NULL};
     TRY(comm_share(s->comm, &args, sizeof args));
     TRY(setup_start(s, &args));
     TRY(work(r));

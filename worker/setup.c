@@ -105,7 +105,15 @@ setup_entries(setup *s, option_entry out[SETUP_N_OPTION])
          .kind = OPTION_TEXT,
          .value = &o->placement,
          .argument = "HOW",
-         .help = "what ranks share: auto, layers or segments"},
+         .help = "what ranks share: auto, layers (layers:5,3: so many each) or "
+                 "segments"},
+        {.name = "memory-gb",
+         .kind = OPTION_F64,
+         .value = &o->memory_gb,
+         .argument = "X",
+         .help = "that a rank may use, for --placement auto; 0: what the "
+                 "device has",
+         .max = 1e6},
         {.name = "schedule",
          .kind = OPTION_TEXT,
          .value = &o->schedule,
@@ -303,8 +311,17 @@ fail:
 status
 setup_start(setup *s, const setup_world *args)
 {
+    const choice_args choose = {.comm = s->comm,
+                                .dev = s->dev,
+                                .cfg = &s->cfg,
+                                .dir = s->opt.model,
+                                .want = s->want,
+                                .name = s->opt.placement,
+                                .memory = s->opt.memory_gb * 1e9,
+                                .measure = args->measure};
     status st = ST_OK;
 
+    TRY(choice_make(&s->choice, &s->place, &choose, &args->job));
     TRY(setup_agree(s, open_engine(s, args)));
     TRY(setup_agree(s, world_new(&s->world, s->comm, s->engine, &s->place)));
 fail:
@@ -325,6 +342,7 @@ setup_close(setup *s, status st)
         report(st);
     world_free(s->world);
     engine_free(s->engine);
+    choice_fini(&s->choice);
     kernel_close(s->dev);
     comm_close(s->comm);
     return status_exit_code(st);

@@ -11,6 +11,7 @@
 #include "base/option.h"
 #include "kernels/kernel.h"
 #include "model/weights.h"
+#include "worker/choice.h"
 #include "worker/comm.h"
 #include "worker/engine.h"
 #include "worker/world.h"
@@ -20,10 +21,11 @@ typedef struct setup_options {
     const char *model, *device, *placement, *schedule, *weights;
     config_given given;
     uint64_t threads;
+    double memory_gb; /* that a rank may use; 0: what the device has */
     bool verbose;
 } setup_options;
 
-enum { SETUP_N_OPTION = 10 };
+enum { SETUP_N_OPTION = 11 };
 
 typedef struct setup {
     const char *program;
@@ -33,6 +35,7 @@ typedef struct setup {
     kernel_info info;
     model_config cfg;
     place place;
+    choice choice; /* how it came about */
     wavefront_order order;
     weights_want want;
     engine *engine; /* NULL: this rank holds no layers */
@@ -57,8 +60,10 @@ typedef struct setup_world {
     uint32_t n_answer; /* most tokens of an answer; 0: none is drawn */
     uint64_t n_token;  /* tokens of a stream that a memory which grows has room
                           for */
+    choice_job job;    /* what the placement is chosen for */
+    bool measure;      /* the ranks, also where nothing is to be chosen */
 } setup_world;
-/* Weights, engine and world. */
+/* Placement, weights, engine and world. */
 status setup_start(setup *s, const setup_world *args) MUST_USE;
 
 /* Makes a status common to all ranks; collective. */

@@ -25,7 +25,8 @@ enum {
     GONE_MS = 10000, /* silence after which the daemon is gone */
     REST_US = 20000, /* without a job only the line can wake the lead */
     MAX_GENERATE = 1 << 16,
-    N_OWN = 8 /* flags beside the shared ones */
+    USUAL_SEGMENTS = 256, /* of a document, for the choice of a placement */
+    N_OWN = 8             /* flags beside the shared ones */
 };
 
 typedef struct worker {
@@ -397,9 +398,12 @@ main(int argc, char **argv)
     TRY(setup_model(&w.s));
     TRY(setup_agree(&w.s, check_model(&w.s.cfg)));
     TRY(setup_agree(&w.s, limit_answers(&w)));
-    setup_world args = {.n_stream = (uint32_t)w.streams,
-                        .n_answer = (uint32_t)w.max_generate,
-                        .n_token = w.max_context};
+    setup_world args = {
+        .n_stream = (uint32_t)w.streams,
+        .n_answer = (uint32_t)w.max_generate,
+        .n_token = w.max_context,
+        .job = {.n_stream = (uint32_t)w.streams, .n_seg = USUAL_SEGMENTS},
+        .measure = true};
     TRY(setup_start(&w.s, &args));
     TRY(setup_agree(&w.s, open_line(&w)));
     TRY(run(&w));

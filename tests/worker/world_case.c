@@ -139,6 +139,24 @@ fail:
     return st;
 }
 
+/* Every second case with layers: each rank that works has one, and the rest go
+ * to anybody. */
+static void
+divide(world_case *t, world_case_random *r)
+{
+    place *p = &t->place;
+    uint32_t n_active = p->size < p->n_layer ? p->size : p->n_layer;
+
+    if (p->kind != PLACE_LAYERS || p->size > 8 || one_of(r, 2))
+        return;
+    uint32_t n[8] = {0};
+    for (uint32_t i = 0; i < p->n_layer; i++)
+        n[i < n_active ? i : world_case_draw(r, n_active)]++;
+    for (uint32_t rank = 0, sum = 0; rank < p->size; rank++)
+        t->ends[rank] = sum += n[rank];
+    p->ends = t->ends;
+}
+
 status
 world_case_new(world_case **out, uint64_t number, uint32_t rank, uint32_t size)
 {
@@ -165,6 +183,7 @@ world_case_new(world_case **out, uint64_t number, uint32_t rank, uint32_t size)
     t->n_job = 1 + world_case_draw(&r, WORLD_CASE_MAX_JOB);
     for (uint32_t i = 0; i < t->n_job; i++)
         TRY(make_job(&t->job[i], t, &r));
+    divide(t, &r);
     *out = t;
     return ST_OK;
 fail:

@@ -36,6 +36,7 @@ typedef struct world_case {
     model_config model;
     uint64_t weight_seed;
     place place;
+    uint32_t ends[8]; /* of the place, where layers are divided unevenly */
     wavefront_order order;
     const char *device;
     uint32_t n_stream, n_slot, n_thread;

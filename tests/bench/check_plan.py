@@ -1,0 +1,234 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Measures what docs/cluster.md promises of plans, on a quiet machine of two
+cores: two ranks of one thread read a document with both placements and with
+--placement auto, over memory and over links of a Gbit/s and less.
+
+usage: check_plan.py --run build/bin/longwave-run [--rounds N] [--only TEXT]
+                     [--json FILE]
+
+For every setting the runs take turns; the best of each counts.  It says
+  auto      the time of auto beside the better of both placements
+  sim       the time that auto's simulation told before, beside the measured
+  groups    of all ranks, simulated beside measured
+  bytes     moved between ranks, likewise
+Exit status 1 when a line does not hold.  Shaped links need root, iproute2 and
+the traffic shaper tbf; without them these settings are left out, which is said.
+"""
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import struct
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path.insert(0, os.path.join(ROOT, "tests", "cluster"))
+import hosts  # noqa: E402
+
+GBIT = 125e6
+# Tokens of a segment, of a document; memory width; bytes a second.
+GRID = [
+    (128, 16384, "small", None), (128, 16384, "large", None),
+    (512, 16384, "small", None), (1024, 16384, "large", None),
+    (2048, 20480, "small", None), (4096, 24576, "large", None),
+    (128, 16384, "small", GBIT), (256, 16384, "large", GBIT),
+    (1024, 16384, "small", GBIT), (4096, 24576, "large", GBIT),
+    (128, 16384, "large", GBIT / 10), (512, 16384, "small", GBIT / 10),
+    (2048, 20480, "large", GBIT / 10), (4096, 24576, "small", GBIT / 10),
+]
+MODES = ("layers", "segments", "auto")
+D_MEM = {"small": 16, "large": 128}
+BOUNDS = {"auto": 1.05, "sim": 0.15, "groups": 0.01, "bytes": 0.01}
+
+
+def make_model(work, d_mem):
+    out = os.path.join(work, f"model{d_mem}")
+    subprocess.run(
+        [sys.executable, os.path.join(ROOT, "model", "make_tiny.py"), "--out",
+         out, "--layers", "4", "--d-model", "256", "--heads", "4",
+         "--kv-heads", "4", "--ffn", "704", "--mem", "16", "--d-mem",
+         str(d_mem)], check=True, stdout=subprocess.DEVNULL)
+    return out
+
+
+def make_ids(work, n):
+    path = os.path.join(work, f"ids{n}.safetensors")
+    data = struct.pack(f"<{n}i", *((i * 7919 + i // 251) % 250
+                                   for i in range(n)))
+    head = json.dumps({"input_ids": {"dtype": "I32", "shape": [n],
+                                     "data_offsets": [0, len(data)]}}).encode()
+    head += b" " * (-len(head) % 8)
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(head)) + head + data)
+    return path
+
+
+def make_pin(work):
+    """Each rank on a core of its own, on whatever host it believes to be."""
+    path = os.path.join(work, "pin.sh")
+    with open(path, "w", encoding="utf-8") as f:
+        f.write("#!/bin/sh\n"
+                "exec taskset -c $OMPI_COMM_WORLD_RANK \"$@\"\n")
+    os.chmod(path, 0o755)
+    return path
+
+
+class Setting:
+    def __init__(self, args, work, row):
+        self.segment, self.tokens, self.state, self.rate = row
+        link = "memory" if not self.rate else f"{self.rate * 8e-6:.0f} Mbit/s"
+        self.name = f"S {self.segment:4} {self.state} {link}"
+        self.args, self.work = args, work
+        self.runs = {mode: [] for mode in MODES}
+
+    def run(self, mode, net):
+        command = [os.path.join(self.work, "pin.sh"), self.args.run,
+                   "--threads", "1", "--device", "cpu", "--json", "--model",
+                   os.path.join(self.work, f"model{D_MEM[self.state]}"),
+                   "--segment", str(self.segment), "--input",
+                   os.path.join(self.work, f"ids{self.tokens}.safetensors"),
+                   "--placement", mode]
+        if net:
+            done = net.mpirun(self.work, command, timeout=120)
+        else:
+            done = subprocess.run(
+                ["mpirun", "--allow-run-as-root", "--oversubscribe",
+                 "--bind-to", "none", "-n", "2", *command],
+                capture_output=True, text=True, timeout=120, check=False)
+        if done.returncode != 0:
+            sys.exit(f"{self.name}, {mode}: {done.stderr}")
+        self.runs[mode].append(json.loads(done.stdout.splitlines()[-1]))
+
+    def run_all(self, rounds, net=None):
+        for _ in range(rounds):
+            for mode in MODES:
+                self.run(mode, net)
+
+    def best(self, mode):
+        return min(r["seconds"] for r in self.runs[mode])
+
+    def predicted(self, mode, key):
+        values = [p[key] for r in self.runs["auto"]
+                  for p in r["plan"]["placements"] if p["placement"] == mode]
+        return sum(values) / len(values)
+
+    def measured(self, mode, key):
+        return sum(r[key] for r in self.runs[mode]) / len(self.runs[mode])
+
+    def result(self):
+        chosen = {r["placement"] for r in self.runs["auto"]}
+        both = MODES[:2]
+        fastest = min(self.best(m) for m in both)
+        out = {"name": self.name, "segment": self.segment,
+               "tokens": self.tokens, "state": self.state, "rate": self.rate,
+               "chosen": sorted(chosen), "auto_seconds": self.best("auto"),
+               "auto": self.best("auto") / fastest}
+        for mode in both:
+            out[mode] = {
+                "seconds": self.best(mode),
+                "predicted": self.predicted(mode, "seconds"),
+                "sim": self.predicted(mode, "seconds") / self.best(mode) - 1,
+                "groups": (self.predicted(mode, "groups_all")
+                           / self.measured(mode, "groups_all") - 1),
+                "bytes": (self.predicted(mode, "bytes_moved")
+                          / self.measured(mode, "bytes_moved") - 1)}
+        plan = self.runs["auto"][-1]["plan"]
+        out["measuring_seconds"] = plan["measuring_seconds"]
+        out["ranks"] = plan["ranks"]
+        return out
+
+
+def percent(x):
+    return f"{100 * x:+.1f}%"
+
+
+def show(r):
+    cells = []
+    for mode in MODES[:2]:
+        m = r[mode]
+        cells.append(f"{m['seconds']:7.3f} s sim {percent(m['sim']):>7} groups "
+                     f"{percent(m['groups']):>7} bytes "
+                     f"{percent(m['bytes']):>6}")
+    print(f"{r['name']:28} | {cells[0]} | {cells[1]} | "
+          f"{'/'.join(r['chosen'])} {r['auto']:.3f}", flush=True)
+
+
+def judge(results):
+    """The number of lines that do not hold."""
+    bad = 0
+    for r in results:
+        found = [("auto", r["auto"] <= BOUNDS["auto"], r["auto"])]
+        for mode in MODES[:2]:
+            for what in ("sim", "groups", "bytes"):
+                value = r[mode][what]
+                found.append((f"{mode} {what}", abs(value) <= BOUNDS[what],
+                              value))
+        for what, holds, value in found:
+            if not holds:
+                bad += 1
+                print(f"FAIL {r['name']}: {what} {value:.3f}")
+    for what in ("auto", "sim", "groups", "bytes"):
+        worst = max([abs(r["auto"])] if what == "auto" else
+                    [max(abs(r[m][what]) for m in MODES[:2])]
+                    for r in results)[0]
+        print(f"worst {what}: {worst:.3f} (bound {BOUNDS[what]})")
+    return bad
+
+
+def measure(args, work):
+    settings = [Setting(args, work, row) for row in GRID]
+    settings = [s for s in settings if args.only in s.name]
+    results = []
+    reason = hosts.missing()
+    for rate in (None, GBIT, GBIT / 10):
+        same = [s for s in settings if s.rate == rate]
+        if not same:
+            continue
+        if rate and reason:
+            print(f"left out, {reason}: {', '.join(s.name for s in same)}")
+        elif rate:
+            with hosts.Hosts(rate=rate) as net:
+                for s in same:
+                    s.run_all(args.rounds, net)
+                    results.append(s.result())
+                    show(results[-1])
+        else:
+            for s in same:
+                s.run_all(args.rounds)
+                results.append(s.result())
+                show(results[-1])
+    return results
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    p.add_argument("--run", required=True, help="longwave-run")
+    p.add_argument("--rounds", type=int, default=2)
+    p.add_argument("--only", default="", help="settings with this in the name")
+    p.add_argument("--json", help="write the results there")
+    args = p.parse_args()
+    args.run = os.path.abspath(args.run)
+    os.environ.update(OMPI_ALLOW_RUN_AS_ROOT="1",
+                      OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1")
+    work = tempfile.mkdtemp()
+    try:
+        make_pin(work)
+        for d_mem in D_MEM.values():
+            make_model(work, d_mem)
+        for tokens in {row[1] for row in GRID}:
+            make_ids(work, tokens)
+        results = measure(args, work)
+    finally:
+        shutil.rmtree(work)
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as f:
+            json.dump(results, f, indent=1)
+    sys.exit(1 if judge(results) else 0)
+
+
+if __name__ == "__main__":
+    main()

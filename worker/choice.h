@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which placement the ranks of a world take, and how they divide the layers.
+ *
+ * Decided once and on rank 0, by simulation of both placements (sched/plan.h)
+ * with what the ranks measured as they started, and told to all.  A placement
+ * that was named is taken without a look at the clock: "layers", "segments",
+ * or a division, "layers:5,3".  Where nothing can be told from the
+ * measurements, place_parse()'s rule of thumb is taken. */
+#ifndef WORKER_CHOICE_H
+#define WORKER_CHOICE_H
+
+#include "base/jsonout.h"
+#include "model/weights.h"
+#include "sched/plan.h"
+#include "worker/probe.h"
+
+/* The work that the choice is made for. */
+typedef struct choice_job {
+    uint32_t n_stream; /* documents at once */
+    uint64_t n_seg;    /* segments of each */
+    bool logits;       /* of every token are wanted */
+} choice_job;
+
+typedef struct choice {
+    bool automatic; /* the simulations decided */
+    uint32_t *ends; /* [size] of the place; NULL: even */
+    /* of rank 0 alone: */
+    uint32_t size;   /* ranks */
+    cost_rank *rank; /* [size] measured, or NULL */
+    cost_link *link; /* [size] */
+    double seconds;  /* that the slowest rank took to measure */
+    bool sane;       /* plans can be made of the measurements */
+    bool fits[2];    /* by place_kind: plan[] is set and fits */
+    plan plan[2];
+} choice;
+
+typedef struct choice_args {
+    comm *comm;
+    kernel_device *dev;
+    const model_config *cfg;
+    const char *dir; /* of the model */
+    weights_want want;
+    const char *name; /* of the placement that is asked for */
+    double memory;    /* bytes that this rank may use; 0: what the device has */
+    bool measure;     /* also where nothing is to be decided */
+} choice_args;
+
+/* Sets p->kind and p->ends, which point into `c`.  Collective.  ST_LIMIT: the
+ * model fits on no division; says how many ranks would do. */
+status choice_make(choice *c, place *p, const choice_args *args,
+                   const choice_job *job) MUST_USE;
+void choice_fini(choice *c);
+
+/* The lead's measurements and plans as an object "plan"; nothing without. */
+void choice_add_json(const choice *c, jsonout *j);
+
+#endif
