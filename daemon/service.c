@@ -23,7 +23,8 @@ enum {
     WORLD_GRACE_MS = 2000, /* for a world that was told to stop */
     LOOK_MS = 1000,
     AGE_MS = 60000,
-    FLUSH_MS = 500
+    FLUSH_MS = 500,
+    GONE_A_TURN = 4 /* clients, each of which is a walk over all jobs */
 };
 static const double DISK_FULL = 0.95; /* of the file system */
 
@@ -274,7 +275,9 @@ service_settle(service *v)
     do {
         while (settle_late(v))
             ;
-        while (clients_take_gone(v->clients, &peer, &why)) {
+        for (int n = 0;
+             n < GONE_A_TURN && clients_take_gone(v->clients, &peer, &why);
+             n++) {
             log_debug("a client is gone: %s", why);
             core_client_gone(v->core, &peer);
         }
