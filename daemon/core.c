@@ -21,6 +21,7 @@ core_new(core **out, const core_config *cfg, uint64_t next_job,
     c->ctx = ctx;
     c->last_incarnation = cfg->epoch << CORE_INCARNATION_BITS;
     TRY(catalog_new(&c->docs));
+    TRY(shares_new(&c->shares));
     TRY(job_table_new(&c->jobs, next_job));
     *out = c;
     return ST_OK;
@@ -39,6 +40,7 @@ core_free(core *c)
         mem_free(c->world[i]);
     }
     job_table_free(c->jobs);
+    shares_free(c->shares);
     catalog_free(c->docs);
     mem_free(c);
 }

@@ -15,20 +15,13 @@
 static status
 check_share(core *c, const job_watcher *from, uint64_t bytes)
 {
+    shares_part part = shares_of(c->shares, from->owner);
     uint64_t share = c->cfg.share;
-    uint64_t n = 1;
 
     if (from->admin || share == 0)
         return ST_OK;
-    for (size_t i = 0; i < job_table_count(c->jobs); i++) {
-        const job *j = job_table_at(c->jobs, i);
-
-        if (!job_is_active(j) || strcmp(j->owner, from->owner) != 0)
-            continue;
-        n++;
-        bytes += j->bytes;
-    }
-    c->share_full = n * 100 > c->cfg.max_queue * share;
+    bytes += part.bytes;
+    c->share_full = (part.jobs + 1) * 100 > c->cfg.max_queue * share;
     if (c->share_full)
         return status_fail(ST_LIMIT,
                            "your share of the queue is full: %u "

@@ -38,16 +38,23 @@ seconds_between(uint64_t from, uint64_t to)
 /* -------------------------------------------------------------- counting ---
  */
 
-static void
-count(core *c, const job *j)
+status
+core_job_count(core *c, const job *j)
 {
+    status st;
+
+    TRY(shares_add(c->shares, j->owner));
+    shares_move(c->shares, j->owner, 0, j->bytes);
     c->n_active++;
     c->bytes += j->bytes;
+fail:
+    return st;
 }
 
 static void
 uncount(core *c, const job *j)
 {
+    shares_remove(c->shares, j->owner, j->bytes);
     c->n_active--;
     c->bytes -= j->bytes;
 }
@@ -55,7 +62,7 @@ uncount(core *c, const job *j)
 status
 core_job_add(core *c, job **out, job_kind kind)
 {
-    job *j;
+    job *j = NULL;
     status st;
 
     TRY(job_table_add(c->jobs, &j));
@@ -63,9 +70,12 @@ core_job_add(core *c, job **out, job_kind kind)
     (void)snprintf(j->owner, sizeof(j->owner), "%s", c->owner);
     j->accepted_ns = j->heard_ns = j->told_ns = c->time.now_ns;
     j->created_ms = c->time.wall_ms;
-    count(c, j);
+    TRY(core_job_count(c, j));
     *out = j;
+    return ST_OK;
 fail:
+    if (j)
+        job_table_remove(c->jobs, j);
     return st;
 }
 
@@ -81,9 +91,9 @@ core_job_remove(core *c, job *j)
 void
 core_job_bytes(core *c, job *j, uint64_t bytes)
 {
-    uncount(c, j);
+    shares_move(c->shares, j->owner, j->bytes, bytes);
+    c->bytes += bytes - j->bytes;
     j->bytes = bytes;
-    count(c, j);
 }
 
 status

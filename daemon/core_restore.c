@@ -104,10 +104,9 @@ core_restore_unfinished(core *c, const store_record *r)
         memcpy(j.stops, r->stops, r->stops_len);
     if (j.kind == JOB_ASK)
         TRY(restore_ask(c, &j, r));
+    TRY(core_job_count(c, &j)); /* a failure is the end of the start */
     TRY(job_table_restore(c->jobs, &j));
     kept = job_table_find(c->jobs, r->row.id);
-    c->n_active++;
-    c->bytes += kept->bytes;
     core_job_state(c, kept, CLIENT_QUEUED);
     return ST_OK;
 fail:

@@ -4,6 +4,7 @@
 #define DAEMON_CORE_STATE_H
 
 #include "daemon/core.h"
+#include "daemon/shares.h"
 
 enum {
     CORE_MAX_WORLD = 64,
@@ -74,6 +75,7 @@ struct core {
     size_t n_running;  /* of these */
     uint64_t look;     /* at jobs from this number on, in the next tick */
     uint64_t bytes;    /* of their inputs */
+    shares *shares;    /* of both, by owner */
     size_t n_ahead[2]; /* queued jobs of each kind that are not raw */
     uint64_t from[2];  /* no queued job of the kind has a lower number */
     double job_s[2];   /* how long the latest ones ran, about */
@@ -118,6 +120,8 @@ job *core_input_of(core *c, const job_watcher *from);
 status core_client_admit(core *c, job *j) MUST_USE;
 
 /* ---- core_job.c ---- */
+/* From now on it counts, until it has ended or is removed. */
+status core_job_count(core *c, const job *j) MUST_USE;
 status core_job_add(core *c, job **out, job_kind kind) MUST_USE;
 void core_job_remove(core *c, job *j); /* as if it had never been */
 void core_job_bytes(core *c, job *j, uint64_t bytes);
