@@ -314,6 +314,12 @@ json_world(jsonout *j, const client_world *w)
     jsonout_u64(j, "streams_busy", w->streams_busy);
     jsonout_f64(j, "tokens_per_second", w->tokens_per_second);
     jsonout_text(j, "state", w->state);
+    jsonout_f64(j, "flops_per_second", w->measured.flops);
+    jsonout_f64(j, "link_bytes_per_second", w->measured.link_bytes_per_s);
+    jsonout_f64(j, "link_seconds", w->measured.link_s);
+    jsonout_f64(j, "layers_seconds", w->measured.layers_s);
+    jsonout_f64(j, "segments_seconds", w->measured.segments_s);
+    jsonout_u64(j, "plan_segments", w->measured.plan_segments);
     jsonout_close_object(j);
 }
 
@@ -342,6 +348,23 @@ print_status_json(const client_message *m)
     return st;
 }
 
+/* What the ranks measured, and why they are placed as they are. */
+static void
+print_measured(const world_measured *m)
+{
+    if (m->flops <= 0)
+        return;
+    printf("             measured: %.3g TFLOP/s", m->flops * 1e-12);
+    if (m->link_bytes_per_s > 0)
+        printf(", links %.3g GB/s and %.3g us", m->link_bytes_per_s * 1e-9,
+               m->link_s * 1e6);
+    if (m->plan_segments > 0)
+        printf("; %" PRIu64 " segments would take %.3g s with layers, %.3g s "
+               "with segments",
+               m->plan_segments, m->layers_s, m->segments_s);
+    putchar('\n');
+}
+
 static void
 print_world(const client_world *w)
 {
@@ -362,6 +385,7 @@ print_world(const client_world *w)
                w->streams, screen_count(rate, (uint64_t)w->tokens_per_second));
     }
     putchar('\n');
+    print_measured(&w->measured);
 }
 
 static status

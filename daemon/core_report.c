@@ -190,7 +190,8 @@ describe_world(const core *c, const core_world *w, client_world *out)
                           .threads = w->threads,
                           .streams = w->n_slot,
                           .streams_busy = busy_slots(w),
-                          .tokens_per_second = w->tokens_per_second};
+                          .tokens_per_second = w->tokens_per_second,
+                          .measured = w->measured};
 }
 
 status

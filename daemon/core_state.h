@@ -42,6 +42,7 @@ typedef struct core_world {
     zsocket_peer peer;
     char placement[32], device[96];
     uint32_t ranks, threads;
+    world_measured measured;
     core_memory memory;
     uint64_t launch;
     uint32_t credit_segments, max_generate;

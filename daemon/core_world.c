@@ -223,6 +223,7 @@ join(core *c, const zsocket_peer *peer, const world_hello *h)
     (void)snprintf(w->device, sizeof(w->device), "%s", h->device);
     w->ranks = h->ranks;
     w->threads = h->threads;
+    w->measured = h->measured;
     w->launch = h->launch;
     w->credit_segments = h->credit_segments;
     w->max_generate = h->max_generate;

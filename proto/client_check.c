@@ -239,6 +239,11 @@ world(const client_world *w)
     TRY(line(w->placement, MAX_WORD, "placement"));
     TRY(line(w->device, MAX_WORD, "device"));
     TRY(seconds(w->tokens_per_second, "tokens_per_second"));
+    TRY(seconds(w->measured.flops, "flops_per_second"));
+    TRY(seconds(w->measured.link_bytes_per_s, "link_bytes_per_second"));
+    TRY(seconds(w->measured.link_s, "link_seconds"));
+    TRY(seconds(w->measured.layers_s, "layers_seconds"));
+    TRY(seconds(w->measured.segments_s, "segments_seconds"));
 fail:
     return st;
 }

@@ -259,6 +259,13 @@ world(client_world *to, const Longwave__Client__World *from)
     to->streams = from->streams;
     to->streams_busy = from->streams_busy;
     to->tokens_per_second = from->tokens_per_second;
+    to->measured =
+        (world_measured){.flops = from->flops_per_second,
+                         .link_bytes_per_s = from->link_bytes_per_second,
+                         .link_s = from->link_seconds,
+                         .layers_s = from->layers_seconds,
+                         .segments_s = from->segments_seconds,
+                         .plan_segments = from->plan_segments};
     return ST_OK;
 fail:
     return st;

@@ -342,6 +342,12 @@ world(building *b, Longwave__Client__World *to, const client_world *from)
     to->streams = from->streams;
     to->streams_busy = from->streams_busy;
     to->tokens_per_second = from->tokens_per_second;
+    to->flops_per_second = from->measured.flops;
+    to->link_bytes_per_second = from->measured.link_bytes_per_s;
+    to->link_seconds = from->measured.link_s;
+    to->layers_seconds = from->measured.layers_s;
+    to->segments_seconds = from->measured.segments_s;
+    to->plan_segments = from->measured.plan_segments;
     return sentence(b, &to->state, from->state);
 }
 

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "proto/world_measured.h"
 
 enum {
     CLIENT_MAJOR = 1,
@@ -106,6 +107,7 @@ typedef struct client_world {
     char *model, *placement, *device, *state;
     uint32_t ranks, threads, streams, streams_busy;
     double tokens_per_second;
+    world_measured measured;
 } client_world;
 
 /* What makes a submission the same as one before: see client.proto. */

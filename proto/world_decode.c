@@ -62,6 +62,13 @@ hello(world_hello *to, const Longwave__World__Hello *from)
     to->max_generate = from->max_generate;
     to->token_bytes = from->token_bytes;
     to->max_context = from->max_context;
+    to->measured =
+        (world_measured){.flops = from->flops_per_second,
+                         .link_bytes_per_s = from->link_bytes_per_second,
+                         .link_s = from->link_seconds,
+                         .layers_s = from->layers_seconds,
+                         .segments_s = from->segments_seconds,
+                         .plan_segments = from->plan_segments};
     TRY(layer_bytes(to, from));
     return ST_OK;
 fail:

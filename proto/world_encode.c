@@ -68,6 +68,12 @@ hello(building *b, const world_hello *from)
     to->max_context = from->max_context;
     to->layer_bytes = from->layer_bytes;
     to->n_layer_bytes = from->n_layer_bytes;
+    to->flops_per_second = from->measured.flops;
+    to->link_bytes_per_second = from->measured.link_bytes_per_s;
+    to->link_seconds = from->measured.link_s;
+    to->layers_seconds = from->measured.layers_s;
+    to->segments_seconds = from->measured.segments_s;
+    to->plan_segments = from->measured.plan_segments;
 }
 
 static void

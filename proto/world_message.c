@@ -64,6 +64,11 @@ check_hello(const world_hello *h)
     TRY(count(h->n_vocab, MAX_VOCAB, "n_vocab"));
     TRY(count(h->streams, MAX_STREAM, "streams"));
     TRY(count(h->credit_segments, UINT32_MAX, "credit_segments"));
+    TRY(number(h->measured.flops, "flops_per_second"));
+    TRY(number(h->measured.link_bytes_per_s, "link_bytes_per_second"));
+    TRY(number(h->measured.link_s, "link_seconds"));
+    TRY(number(h->measured.layers_s, "layers_seconds"));
+    TRY(number(h->measured.segments_s, "segments_seconds"));
 fail:
     return st;
 }

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "proto/world_measured.h"
 
 enum {
     WORLD_MAJOR = 1,
@@ -49,6 +50,7 @@ typedef struct world_hello {
     uint64_t *layer_bytes;             /* [n_layer_bytes], 0 or n_layer */
     size_t n_layer_bytes;
     uint32_t streams, credit_segments, max_generate;
+    world_measured measured;
 } world_hello;
 
 typedef struct world_generate {

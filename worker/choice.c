@@ -213,6 +213,21 @@ fail:
     return st;
 }
 
+void
+choice_sum(const choice *c, double *flops, cost_link *link)
+{
+    *flops = 0;
+    *link = (cost_link){0};
+    for (uint32_t i = 0; c->sane && i < c->size; i++) {
+        const cost_link *l = &c->link[i];
+        *flops += c->rank[i].flops;
+        if (i == 0 || l->bytes_per_s < link->bytes_per_s)
+            link->bytes_per_s = l->bytes_per_s;
+        if (l->latency_s > link->latency_s)
+            link->latency_s = l->latency_s;
+    }
+}
+
 /* ---------------------------------------------------------------- JSON --- */
 
 static void

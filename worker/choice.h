@@ -51,6 +51,10 @@ status choice_make(choice *c, place *p, const choice_args *args,
                    const choice_job *job) MUST_USE;
 void choice_fini(choice *c);
 
+/* In short, on the lead: FLOP/s of all ranks, the slowest and the farthest link
+ * (0: there is none, or nothing was measured). */
+void choice_sum(const choice *c, double *flops, cost_link *link);
+
 /* The lead's measurements and plans as an object "plan"; nothing without. */
 void choice_add_json(const choice *c, jsonout *j);
 

@@ -205,6 +205,19 @@ print_json(const run *r)
     return st;
 }
 
+/* Why the ranks are placed as they are. */
+static void
+print_choice(const choice *c)
+{
+    const plan *p = c->plan;
+
+    if (c->automatic)
+        log_info("auto: measured in %.2f s; %.3g s foretold with layers, %.3g "
+                 "s with segments",
+                 c->seconds, p[PLACE_LAYERS].result.seconds,
+                 p[PLACE_SEGMENTS].result.seconds);
+}
+
 static void
 print_people(const run *r)
 {
@@ -223,6 +236,7 @@ print_people(const run *r)
                  (unsigned long long)r->totals.n_byte >> 20,
                  r->totals.hop_seconds,
                  100 * r->totals.hop_hidden_seconds / r->totals.hop_seconds);
+    print_choice(&s->choice);
     if (r->opt.generate > 0)
         log_info("%u tokens drawn, the first after %.3f s", r->answer.n_id,
                  r->first_token_seconds);

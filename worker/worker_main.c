@@ -247,6 +247,23 @@ text(const char *t)
 }
 
 static void
+fill_measured(worker *w)
+{
+    const choice *c = &w->s.choice;
+    world_measured *m = &w->hello.measured;
+    cost_link link;
+
+    choice_sum(c, &m->flops, &link);
+    m->link_bytes_per_s = link.bytes_per_s;
+    m->link_s = link.latency_s;
+    if (!c->automatic)
+        return;
+    m->layers_s = c->plan[PLACE_LAYERS].result.seconds;
+    m->segments_s = c->plan[PLACE_SEGMENTS].result.seconds;
+    m->plan_segments = USUAL_SEGMENTS;
+}
+
+static void
 fill_hello(worker *w)
 {
     const errand_shape *s = &w->shape;
@@ -273,6 +290,7 @@ fill_hello(worker *w)
     if (w->hello.threads == 0)
         w->hello.threads = 1;
     memcpy(w->hello.fingerprint, s->fingerprint, sizeof s->fingerprint);
+    fill_measured(w);
 }
 
 static status

@@ -2,9 +2,10 @@
 """An answer after `add` has the very tokens of one run over document and
 question together, however the ranks share the work."""
 import concurrent.futures
+import subprocess
 import unittest
 
-from harness import SEGMENT, Place, main, text_of
+from harness import BIN, SEGMENT, Place, main, text_of
 
 # The begin-of-text token is one token of the document.
 LENGTHS = [1, SEGMENT - 2, SEGMENT - 1, SEGMENT, 3 * SEGMENT - 1, 3 * SEGMENT,
@@ -91,8 +92,26 @@ class WorldsOfTheirOwn(Answers, Place):
         super().setUpClass()
         cls.daemon = cls.start()
         cls.world = cls.start_world(2, "--placement", "segments")
-        cls.other = cls.start_world(1)
+        cls.other = cls.start_world(2, "--placement", "auto")
         cls.wait_worlds(2)
+
+    def test_status_has_what_the_ranks_measured(self):
+        worlds = self.status()["worlds"]
+        for w in worlds:
+            self.assertGreater(w["flops_per_second"], 1e6)
+            self.assertGreater(w["link_bytes_per_second"], 1e4)
+            self.assertGreater(w["link_seconds"], 0)
+        # By name nothing is simulated, otherwise the sooner one is taken.
+        chosen = [w for w in worlds if w["plan_segments"] > 0]
+        self.assertEqual(len(chosen), 1)
+        took = {p: chosen[0][p + "_seconds"] for p in ("layers", "segments")}
+        self.assertEqual(took[chosen[0]["placement"]], min(took.values()))
+        self.assertGreater(min(took.values()), 0)
+        said = subprocess.run(
+            [BIN / "longwave", "status", "--connect", self.endpoint],
+            capture_output=True, text=True, timeout=20, check=True).stdout
+        self.assertEqual(said.count("measured: "), 2)
+        self.assertEqual(said.count("segments would take"), 1)
 
     def test_z_orderly_end(self):
         self.assertEqual(self.stop(self.daemon), 0)

@@ -307,7 +307,8 @@ status_goes_round(void **state)
                           .threads = 2,
                           .streams = 3,
                           .streams_busy = 4,
-                          .tokens_per_second = 5};
+                          .tokens_per_second = 5,
+                          .measured = {6, 7, 8, 9, 10, 11}};
     client_message m = {.kind = CLIENT_STATUS,
                         .u.status = {.version = "0.1.0",
                                      .last_error = "rank 1\nis gone",
@@ -340,6 +341,7 @@ status_goes_round(void **state)
     assert_int_equal(w->streams, 3);
     assert_int_equal(w->streams_busy, 4);
     assert_true(w->tokens_per_second == 5);
+    assert_memory_equal(&w->measured, &world.measured, sizeof w->measured);
     client_message_fini(&got);
 }
 

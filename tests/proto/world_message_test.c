@@ -74,9 +74,11 @@ hello_goes_round(void **state)
     m.u.hello.max_context = 12;
     m.u.hello.layer_bytes = bytes;
     m.u.hello.n_layer_bytes = 3;
+    m.u.hello.measured = (world_measured){1, 2, 3, 4, 5, 6};
     got = copy_of(&m);
 
     (void)state;
+    assert_memory_equal(&h->measured, &m.u.hello.measured, sizeof h->measured);
     assert_string_equal(h->version, "0.1.0");
     assert_string_equal(h->model_dir, "/models/a b");
     assert_string_equal(h->placement, "segments");
