@@ -19,6 +19,16 @@ clock_seconds(void)
     return (double)clock_ns() * 1e-9;
 }
 
+double
+clock_thread_seconds(void)
+{
+    struct timespec t = {0};
+
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) != 0)
+        return 0;
+    return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
 int64_t
 clock_wall_ms(void)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Two clocks: one that only moves forward, one that people read. */
+/* Clocks: one that only moves forward, one that people read, and one of the
+ * calling thread. */
 #ifndef BASE_CLOCK_H
 #define BASE_CLOCK_H
 
@@ -10,6 +11,9 @@ uint64_t clock_ns(void);
 
 /* Seconds since some fixed moment, as a double: for rates. */
 double clock_seconds(void);
+
+/* Seconds of CPU time that the calling thread has had. */
+double clock_thread_seconds(void);
 
 /* Milliseconds since 1970 (CLOCK_REALTIME): for people and records only,
  * never for deadlines. */

@@ -36,7 +36,8 @@ bool
 cost_link_is_sane(const cost_link *l)
 {
     return l->latency_s >= 0 && l->latency_s < 10 && l->bytes_per_s > 1e3 &&
-           l->bytes_per_s < 1e15;
+           l->bytes_per_s < 1e15 && l->send_s >= 0 && l->send_s < 1e-3 &&
+           l->receive_s >= 0 && l->receive_s < 1e-3;
 }
 
 const cost_rank *
@@ -107,9 +108,30 @@ cost_cluster_preset(cost_cluster *out, const char *name)
     static const cost_rank h200 = {790e12, 400, 30e-6, 141e9};
     static const cost_rank node = {2.4e12, 32, 60e-6, 256e9};
     static const cost_cluster presets[] = {
-        {"8xh200", 8, 8, h200, {8e-6, 300e9}, {8e-6, 300e9}, NULL, NULL},
-        {"128xh200", 128, 8, h200, {8e-6, 300e9}, {12e-6, 42e9}, NULL, NULL},
-        {"64xcpu", 64, 1, node, {30e-6, 2.6e9}, {30e-6, 2.6e9}, NULL, NULL},
+        {"8xh200",
+         8,
+         8,
+         h200,
+         {8e-6, 300e9, 0, 0},
+         {8e-6, 300e9, 0, 0},
+         NULL,
+         NULL},
+        {"128xh200",
+         128,
+         8,
+         h200,
+         {8e-6, 300e9, 0, 0},
+         {12e-6, 42e9, 0, 0},
+         NULL,
+         NULL},
+        {"64xcpu",
+         64,
+         1,
+         node,
+         {30e-6, 2.6e9, 0, 0},
+         {30e-6, 2.6e9, 0, 0},
+         NULL,
+         NULL},
     };
 
     for (size_t i = 0; i < sizeof presets / sizeof *presets; i++) {

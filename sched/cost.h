@@ -39,6 +39,9 @@ typedef struct cost_rank {
 typedef struct cost_link {
     double latency_s;
     double bytes_per_s; /* may be infinite */
+    /* Seconds of a rank's own time that a byte takes from its groups: copies,
+     * and what the operating system does for it. */
+    double send_s, receive_s;
 } cost_link;
 
 /* Ranks in nodes: neighbours in a node have `inner` between them, others

@@ -150,6 +150,7 @@ simulate(simulate_result *out, simulate_config *cfg, uint64_t cap)
     r.path.wait *= stretch;
     r.seconds = seconds;
     r.bytes = line(half.bytes, r.bytes, a, b, n);
+    r.n_group_first = count_line(half.n_group_first, r.n_group_first, a, b, n);
     r.n_group = count_line(half.n_group, r.n_group, a, b, n);
     r.n_group_all = count_line(half.n_group_all, r.n_group_all, a, b, n);
     r.n_cell = count_line(half.n_cell, r.n_cell, a, b, n);

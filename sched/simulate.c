@@ -192,6 +192,7 @@ start_hop(simulate *s, uint32_t index)
     if (r->n_hop == 0 || r->sending || !has_place(s, r, hop_at(r, 0)))
         return;
     simulate_hop *hop = hop_at(r, 0);
+    r->debt += hop->bytes * r->link->send_s;
     double t = cost_transfer(r->link, hop->bytes);
     r->sending = true;
     simulate_queue_push(&s->queue, &(simulate_event){.at = s->now + t,
@@ -220,6 +221,7 @@ end_hop(simulate *s, uint32_t index)
         feed(s, index);
     }
     touch(s, index);
+    hop.receive_s = r->link->receive_s;
     hop.path.latency += r->link->latency_s;
     hop.ready_at = s->now + r->link->latency_s;
     simulate_queue_push(&s->queue, &(simulate_event){.at = hop.ready_at,
@@ -239,6 +241,9 @@ arrive(simulate *s, uint32_t index, const simulate_hop *hop)
         wavefront_feed(r->w, hop->stream);
         r->n_coming[hop->stream]--;
     }
+    /* An idle rank has the time. */
+    if (r->n_cell > 0)
+        r->debt += hop->bytes * hop->receive_s;
     r->woken = hop->path;
     r->woken_at = s->now;
     touch(s, index);
@@ -280,7 +285,9 @@ start_group(simulate *s, uint32_t index)
     r->n_cell = wavefront_pick(r->w, r->group);
     if (r->n_cell == 0)
         return;
-    double t = cost_group(s->cfg.model, r->cost, r->n_cell) + head_of(s, r);
+    double t =
+        cost_group(s->cfg.model, r->cost, r->n_cell) + head_of(s, r) + r->debt;
+    r->debt = 0;
     r->path = cause_of(s, r);
     r->path.compute += t;
     simulate_queue_push(&s->queue, &(simulate_event){.at = s->now + t,
@@ -394,6 +401,7 @@ sum_up(const simulate *s, simulate_result *out)
         double memory = cost_memory(cfg->model, &p, cfg->n_stream);
         out->memory = memory > out->memory ? memory : out->memory;
     }
+    out->n_group_first = s->rank[0].n_group;
     out->busy = busy / (cfg->n_rank * s->now);
     out->efficiency = (double)s->n_cell * cfg->model->cell_flops /
                       (cost_flops(cfg->cluster, cfg->n_rank) * s->now);

@@ -6,7 +6,8 @@
  * stream, hops leave a rank in order and one at a time, a hidden state needs a
  * free slot at its receiver.  Only time is simulated: a group takes what
  * sched/cost.h says, a hop the transfer on its link and the link's latency,
- * and both overlap.  Token ids, which the lead hands out, cost nothing.
+ * and both overlap but for what a hop takes of its ranks' own time.  Token ids,
+ * which the lead hands out, cost nothing.
  *
  * Pure: no clock, no I/O, no randomness. */
 #ifndef SCHED_SIMULATE_H
@@ -35,6 +36,7 @@ typedef struct simulate_path {
 
 typedef struct simulate_result {
     double seconds;               /* until the last document is read */
+    uint64_t n_group_first;       /* of rank 0 */
     uint64_t n_group;             /* of the rank with the most */
     uint64_t n_group_all, n_cell; /* of all ranks */
     double bytes;                 /* moved between ranks */

@@ -8,7 +8,7 @@
 typedef struct simulate_hop {
     uint32_t stream, layer;
     uint64_t local_seg; /* of the receiver, where states hop */
-    double bytes;
+    double bytes, receive_s;
     double ready_at; /* when it could have left, then when it arrives */
     simulate_path path;
 } simulate_hop;
@@ -36,6 +36,7 @@ typedef struct simulate_rank {
 
     uint64_t n_group;
     double busy;
+    double debt; /* own time that hops took from the group that comes next */
 } simulate_rank;
 
 /* At one moment links come first and groups last, so that every slot that is

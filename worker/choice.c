@@ -239,6 +239,7 @@ add_plan(jsonout *j, const plan *p, bool fits)
     jsonout_text(j, "placement", place_name(p->placement));
     jsonout_bool(j, "fits", fits);
     jsonout_f64(j, "seconds", r->seconds);
+    jsonout_u64(j, "groups", r->n_group_first);
     jsonout_u64(j, "groups_most", r->n_group);
     jsonout_u64(j, "groups_all", r->n_group_all);
     jsonout_f64(j, "bytes_moved", r->bytes);
@@ -257,6 +258,8 @@ add_ranks(const choice *c, jsonout *j)
         jsonout_f64(j, "memory_bytes", c->rank[i].memory);
         jsonout_f64(j, "link_latency_seconds", c->link[i].latency_s);
         jsonout_f64(j, "link_bytes_per_second", c->link[i].bytes_per_s);
+        jsonout_f64(j, "link_send_seconds_per_byte", c->link[i].send_s);
+        jsonout_f64(j, "link_receive_seconds_per_byte", c->link[i].receive_s);
         jsonout_close_object(j);
     }
     jsonout_close_array(j);

@@ -51,8 +51,8 @@ plan_job_measure(cost_cluster *out, const model_config *cfg, uint32_t n_rank,
                       .n_rank_node = n_rank,
                       .rank.memory = (double)sysconf(_SC_PHYS_PAGES) *
                                      (double)sysconf(_SC_PAGESIZE) / n_rank,
-                      .inner = {2e-6, 5e9},
-                      .outer = {2e-6, 5e9}};
+                      .inner = {2e-6, 5e9, 0, 0},
+                      .outer = {2e-6, 5e9, 0, 0}};
     status st = ST_OK;
 
     TRY(kernel_open(&dev, &kc));

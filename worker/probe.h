@@ -27,8 +27,8 @@ typedef struct probe_rank {
 status probe_cells(cost_rank *out, kernel_device *dev,
                    const model_config *cfg) MUST_USE;
 
-/* Latency and bandwidth of each rank's link to its successor: out is this
- * rank's.  Collective. */
+/* Latency and bandwidth of each rank's link to its successor, and what a byte
+ * takes of either rank's CPU time: out is this rank's.  Collective. */
 status probe_links(cost_link *out, comm *c) MUST_USE;
 
 /* Both, gathered: all[size] is filled on rank 0 alone.  `bytes`: of memory that

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Messages between neighbours, timed: small ones there and back for latency,
- * larger and larger ones there for bandwidth. */
+ * larger and larger ones there for bandwidth, and large ones between which both
+ * ends sleep, for what a byte takes of a rank's own time. */
 #include <sched.h>
 
 #include "base/clock.h"
@@ -13,6 +14,7 @@ enum {
     SMALL = 64,       /* bytes */
     FIRST = 64 << 10, /* of the messages that grow */
     LAST = 16 << 20,  /* likewise */
+    REST_US = 500,    /* between looks where CPU time is what counts */
     N_LARGE = 2,      /* of each length; the last one counts */
     N_SPIN = 200,     /* looks before the core is given away between them */
     N_LOOK = 1000     /* between looks at the clock */
@@ -27,27 +29,37 @@ enum { TAG_PLAN = TAG_TOTALS + 1, TAG_PING, TAG_PONG };
 /* What comes next: `n` messages of `len` bytes; none: that was all. */
 typedef struct round {
     uint64_t n, len;
+    uint32_t rests; /* 1: sleep between looks */
 } round;
+
+/* What comes back. */
+typedef struct echo {
+    double cpu_s; /* that receiving took */
+    uint8_t rest[SMALL - sizeof(double)];
+} echo;
 
 typedef struct prober {
     comm *c;
     uint8_t *data; /* [LAST] */
+    bool rests;
 } prober;
 
 static status
-await(comm *c, comm_request *req)
+await(const prober *p, comm_request *req)
 {
     double start = clock_seconds();
     bool done = false;
     status st = ST_OK;
 
     for (uint32_t n = 1;; n++) {
-        TRY(comm_test(c, req, &done));
+        TRY(comm_test(p->c, req, &done));
         if (done)
             return ST_OK;
-        if (n > N_SPIN)
+        if (p->rests)
+            clock_sleep_us(REST_US);
+        else if (n > N_SPIN)
             sched_yield();
-        if (n % N_LOOK == 0 && clock_seconds() - start > PATIENCE)
+        if ((p->rests || n % N_LOOK == 0) && clock_seconds() - start > PATIENCE)
             return status_fail(ST_TIMEOUT, "a neighbour does not answer");
     }
 fail:
@@ -55,51 +67,66 @@ fail:
 }
 
 static status
-send(comm *c, uint32_t peer, int tag, const void *data, size_t len)
+send(prober *p, uint32_t peer, int tag, const void *data, size_t len)
 {
     comm_request req = {0};
     status st = ST_OK;
 
-    TRY(comm_isend(c, &req, peer, tag, data, len, false));
-    TRY(await(c, &req));
+    TRY(comm_isend(p->c, &req, peer, tag, data, len, false));
+    TRY(await(p, &req));
 fail:
     return st;
 }
 
 static status
-receive(comm *c, uint32_t peer, int tag, void *data, size_t len)
+receive(prober *p, uint32_t peer, int tag, void *data, size_t len)
 {
     comm_request req = {0};
     status st = ST_OK;
 
-    TRY(comm_irecv(c, &req, peer, tag, data, len));
-    TRY(await(c, &req));
+    TRY(comm_irecv(p->c, &req, peer, tag, data, len));
+    TRY(await(p, &req));
 fail:
     return st;
 }
 
 /* ------------------------------------------------- the rank that begins --- */
 
-/* Seconds until each of n messages is there and a small one is back: the least
- * and the last. */
-static status
-ping(prober *p, uint32_t peer, const round *r, double *least, double *last)
+/* Of n messages of which each is answered by a small one: seconds, and CPU
+ * time at either end. */
+typedef struct times {
+    double least, last;
+    double send_s, receive_s; /* least */
+} times;
+
+static double
+lesser(double a, double b, bool first)
 {
-    uint8_t back[SMALL];
+    return first || a < b ? a : b;
+}
+
+static status
+ping(prober *p, uint32_t peer, const round *r, times *t)
+{
+    echo back = {0};
     comm_request req = {0};
     status st = ST_OK;
 
-    TRY(send(p->c, peer, TAG_PLAN, r, sizeof *r));
+    TRY(send(p, peer, TAG_PLAN, r, sizeof *r));
+    p->rests = r->rests != 0;
     for (uint64_t i = 0; i < r->n; i++) {
-        double start = clock_seconds();
-        TRY(comm_irecv(p->c, &req, peer, TAG_PONG, back, sizeof back));
-        TRY(send(p->c, peer, TAG_PING, p->data, (size_t)r->len));
-        TRY(await(p->c, &req));
-        *last = clock_seconds() - start;
-        if (i == 0 || *last < *least)
-            *least = *last;
+        double start = clock_seconds(), cpu = clock_thread_seconds();
+        TRY(comm_irecv(p->c, &req, peer, TAG_PONG, &back, sizeof back));
+        TRY(send(p, peer, TAG_PING, p->data, (size_t)r->len));
+        cpu = clock_thread_seconds() - cpu;
+        TRY(await(p, &req));
+        t->last = clock_seconds() - start;
+        t->least = lesser(t->last, t->least, i == 0);
+        t->send_s = lesser(cpu, t->send_s, i == 0);
+        t->receive_s = lesser(back.cpu_s, t->receive_s, i == 0);
     }
 fail:
+    p->rests = false;
     return st;
 }
 
@@ -110,22 +137,27 @@ measure(prober *p, uint32_t peer, cost_link *out)
 {
     const round end = {0};
     round r = {.n = N_PING, .len = SMALL};
-    double least = 0, t = 0, before = 0;
+    times t = {0};
+    double before = 0;
     status st = ST_OK;
 
-    TRY(ping(p, peer, &r, &least, &t));
-    cost_link l = {.latency_s = least / 2};
+    TRY(ping(p, peer, &r, &t));
+    cost_link l = {.latency_s = t.least / 2};
     r = (round){.n = N_LARGE, .len = FIRST / 2};
-    for (t = 0; t < LONG && r.len < LAST;) {
+    for (t.last = 0; t.last < LONG && r.len < LAST;) {
         r.len *= 2;
-        before = t;
-        TRY(ping(p, peer, &r, &least, &t));
+        before = t.last;
+        TRY(ping(p, peer, &r, &t));
     }
-    TRY(send(p->c, peer, TAG_PLAN, &end, sizeof end));
-    if (r.len > FIRST && t > before)
-        l.bytes_per_s = (double)(r.len / 2) / (t - before);
-    else if (t > 2 * l.latency_s)
-        l.bytes_per_s = (double)r.len / (t - 2 * l.latency_s);
+    if (r.len > FIRST && t.last > before)
+        l.bytes_per_s = (double)(r.len / 2) / (t.last - before);
+    else if (t.last > 2 * l.latency_s)
+        l.bytes_per_s = (double)r.len / (t.last - 2 * l.latency_s);
+    r.rests = 1;
+    TRY(ping(p, peer, &r, &t));
+    l.send_s = t.send_s / (double)r.len;
+    l.receive_s = t.receive_s / (double)r.len;
+    TRY(send(p, peer, TAG_PLAN, &end, sizeof end));
     *out = l;
 fail:
     return st;
@@ -134,23 +166,37 @@ fail:
 /* ------------------------------------------------ the rank that answers --- */
 
 static status
+answer_round(prober *p, uint32_t peer, const round *r)
+{
+    status st = ST_OK;
+
+    p->rests = r->rests != 0;
+    for (uint64_t i = 0; i < r->n; i++) {
+        echo back = {0};
+        double cpu = clock_thread_seconds();
+        TRY(receive(p, peer, TAG_PING, p->data, (size_t)r->len));
+        back.cpu_s = clock_thread_seconds() - cpu;
+        TRY(send(p, peer, TAG_PONG, &back, sizeof back));
+    }
+fail:
+    p->rests = false;
+    return st;
+}
+
+static status
 answer(prober *p, uint32_t peer)
 {
-    uint8_t back[SMALL] = {0};
     round r = {0};
     status st = ST_OK;
 
     for (;;) {
-        TRY(receive(p->c, peer, TAG_PLAN, &r, sizeof r));
+        TRY(receive(p, peer, TAG_PLAN, &r, sizeof r));
         if (r.n == 0)
             return ST_OK;
         if (r.len > LAST || r.n > N_PING)
             return status_fail(ST_WIRE, "a probe of %llu bytes",
                                (unsigned long long)r.len);
-        for (uint64_t i = 0; i < r.n; i++) {
-            TRY(receive(p->c, peer, TAG_PING, p->data, (size_t)r.len));
-            TRY(send(p->c, peer, TAG_PONG, back, sizeof back));
-        }
+        TRY(answer_round(p, peer, &r));
     }
 fail:
     return st;

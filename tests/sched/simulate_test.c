@@ -24,8 +24,8 @@ free_links(uint32_t n_rank)
                           .n_rank = n_rank,
                           .n_rank_node = 2,
                           .rank = {.flops = INFINITY, .group_s = 1},
-                          .inner = {0, INFINITY},
-                          .outer = {0, INFINITY}};
+                          .inner = {0, INFINITY, 0, 0},
+                          .outer = {0, INFINITY, 0, 0}};
 }
 
 /* One rank and one document: the diagonals of the grid, n + L - 1 of them; in
@@ -119,6 +119,37 @@ a_slow_link_shows(void **state)
     assert_true(fabs(r.path.wait) < 1e-9);
 }
 
+/* Copies take the rank's own time: the receiver's before its group, the
+ * sender's from the group behind the hop. */
+static void
+copies_cost_time(void **state)
+{
+    cost_cluster c = free_links(2);
+    simulate_result r = {0};
+    simulate_config cfg = {.model = &model,
+                           .cluster = &c,
+                           .placement = PLACE_LAYERS,
+                           .n_rank = 2,
+                           .n_doc = 1,
+                           .n_stream = 1,
+                           .n_seg = 2};
+    (void)state;
+    /* Rank 1 has segment 0 at 3 s and runs three groups of it; segment 1 comes
+     * when the second of these has just begun. */
+    EXPECT_OK(simulate_run(&r, &cfg));
+    assert_true(fabs(r.seconds - 8) < 1e-9);
+    /* The first hop finds its receiver idle; the second one makes the group
+     * that begins at 5 s half a second longer. */
+    c.inner.receive_s = 0.5 / model.x_bytes;
+    EXPECT_OK(simulate_run(&r, &cfg));
+    assert_true(fabs(r.seconds - 8.5) < 1e-9);
+    /* Segment 0 leaves at 3 s: the group of segment 1 behind it ends at 5.5,
+     * when the last group of segment 0 runs, until 6. */
+    c.inner = (cost_link){0, INFINITY, 1.5 / model.x_bytes, 0};
+    EXPECT_OK(simulate_run(&r, &cfg));
+    assert_true(fabs(r.seconds - 9) < 1e-9);
+}
+
 static double
 between(uint64_t *seed, double low, double high)
 {
@@ -167,8 +198,9 @@ random_worlds_finish(void **state)
             .n_rank_node = draw(&seed, 1, 8),
             .rank = {1e10, between(&seed, 0, 300), between(&seed, 0, 1e-2),
                      1e12},
-            .inner = {between(&seed, 0, 1e-2), between(&seed, 1e5, 1e9)},
-            .outer = {between(&seed, 0, 1), between(&seed, 1e4, 1e8)}};
+            .inner = {between(&seed, 0, 1e-2), between(&seed, 1e5, 1e9),
+                      between(&seed, 0, 1e-7), between(&seed, 0, 1e-7)},
+            .outer = {between(&seed, 0, 1), between(&seed, 1e4, 1e8), 0, 0}};
         simulate_config cfg = {.model = &m,
                                .cluster = &c,
                                .placement = (place_kind)draw(&seed, 0, 1),
@@ -216,6 +248,7 @@ main(void)
         cmocka_unit_test(free_links_keep_the_diagonals),
         cmocka_unit_test(bytes_by_formula),
         cmocka_unit_test(a_slow_link_shows),
+        cmocka_unit_test(copies_cost_time),
         cmocka_unit_test(random_worlds_finish),
         cmocka_unit_test(bad_worlds),
     };
