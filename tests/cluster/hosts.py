@@ -13,6 +13,10 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NET = "10.77.0"
+# Flags of mpirun, as its variables.
+OMPI = {"OMPI_MCA_plm_rsh_agent": os.path.join(HERE, "agent.sh"),
+        "OMPI_MCA_btl": "self,tcp", "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 ECHO = """
 import socket, sys
 s = socket.create_server((sys.argv[1], 0))
@@ -146,17 +150,29 @@ class Hosts:
             server.stdout.close()
         return float(out)
 
+    def write_hostfile(self, path, slots):
+        with open(path, "w", encoding="utf-8") as f:
+            for address in self.addresses:
+                f.write(f"{address} slots={slots}\n")
+
+    def _pairs(self):
+        return " ".join(f"{a}={n}" for a, n in zip(self.addresses,
+                                                   self.names))
+
+    def start(self, command, env):
+        """Starts a program on the first host."""
+        return subprocess.Popen(
+            ["ip", "netns", "exec", self.names[0], *command],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+            env={**os.environ, **env, "HOSTS": self._pairs()})
+
     def mpirun(self, work, command, slots=1, n=2, timeout=120, env=None):
         """Runs `command` on n ranks dealt out to both hosts."""
         hostfile = os.path.join(work, "hosts")
-        with open(hostfile, "w", encoding="utf-8") as f:
-            for address in self.addresses:
-                f.write(f"{address} slots={slots}\n")
+        self.write_hostfile(hostfile, slots)
         # What the plug-in for TCP keeps cannot be told from leaks of ours:
         # it is unloaded by then.  On one host leaks are looked for.
         env = {"ASAN_OPTIONS": "detect_leaks=0", **(env or {})}
-        pairs = " ".join(f"{a}={n}" for a, n in zip(self.addresses,
-                                                   self.names))
         exported = [word for name in env for word in ("-x", name)]
         return subprocess.run(
             ["ip", "netns", "exec", self.names[0], "mpirun",
@@ -166,4 +182,4 @@ class Hosts:
              f"{NET}.0/24", "--mca", "oob_tcp_if_include", f"{NET}.0/24",
              "--bind-to", "none", *exported, *command], capture_output=True,
             text=True, timeout=timeout, check=False,
-            env={**os.environ, **env, "HOSTS": pairs})
+            env={**os.environ, **env, "HOSTS": self._pairs()})

@@ -3,6 +3,7 @@
 slow or far, with both placements; what does not fit together is refused.
 
 usage: hosts_test.py RUN SOURCE
+Programs of the recipes are looked for beside RUN.
 """
 import json
 import os
@@ -10,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import hosts
@@ -61,6 +63,57 @@ class TwoHosts(unittest.TestCase):
         with hosts.Hosts(rate=125e6, delay=0.005) as net:
             self.assertGreater(net.round_trip(), 0.009)
             self.check_same(net)
+
+    def test_a_link_is_measured(self):
+        """No link is taken to be faster than it is, though its shaper lets
+        some through at once."""
+        with hosts.Hosts(rate=12.5e6) as net:
+            done = net.mpirun(self.work, self.command("auto"))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        plan = json.loads(done.stdout.splitlines()[-1])["plan"]
+        for rank in plan["ranks"]:
+            self.assertLess(rank["link_bytes_per_second"], 1.3 * 12.5e6)
+
+    def test_the_recipe(self):
+        """deploy/cluster.sh: a daemon, and a world over both hosts."""
+        hostfile = os.path.join(self.work, "hosts")
+        ends = [f"ipc://{self.work}/{name}" for name in ("clients", "worlds")]
+        recipe = os.path.join(SOURCE, "deploy", "cluster.sh")
+        environment = {"PATH": os.path.dirname(RUN) + ":"
+                       + os.environ["PATH"], **hosts.OMPI}
+
+        def start(*flags):
+            return net.start(["sh", recipe, CASE, hostfile, *flags,
+                              "--data", os.path.join(self.work, "data"),
+                              "--listen", ends[0], "--listen-worlds", ends[1]],
+                             environment)
+
+        def status():
+            done = subprocess.run(
+                [os.path.join(os.path.dirname(RUN), "longwave"), "status",
+                 "--json", "--connect", ends[0]], capture_output=True,
+                text=True, timeout=20, check=False)
+            return json.loads(done.stdout) if done.returncode == 0 else None
+
+        with hosts.Hosts() as net:
+            net.write_hostfile(hostfile, 1)
+            refused = start("-n", "3")
+            self.assertEqual(refused.wait(20), 2)
+            self.assertEqual(refused.stderr.read(), "cluster.sh: "
+                             f"{hostfile} has 2 slots, 3 ranks were asked "
+                             "for\n")
+            refused.stderr.close()
+            daemon = start("-t", "1", "-i", hosts.NET + ".0/24")
+            end = time.monotonic() + 60
+            worlds = []
+            while not worlds and time.monotonic() < end:
+                time.sleep(0.2)
+                worlds = [w for w in (status() or {"worlds": []})["worlds"]
+                          if w["state"] == "ready"]
+            daemon.terminate()
+            said = daemon.communicate(timeout=30)[1]
+            self.assertEqual([w["ranks"] for w in worlds], [2], said)
+            self.assertEqual(daemon.returncode, 0, said)
 
     def test_other_weights_on_one_host_are_refused(self):
         other = os.path.join(self.work, "model")

@@ -1,0 +1,58 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+# A daemon on this host and one world over the hosts of a hostfile.
+#
+# usage: cluster.sh MODEL HOSTFILE [-n RANKS] [-t THREADS] [-i NETWORK]
+#                   [FLAGS OF LONGWAVED]
+#   RANKS    0 or left out: every slot of the hostfile
+#   THREADS  of a rank; left out: its share of the cores
+#   NETWORK  that MPI uses where hosts have several, as 10.0.0.0/24
+#
+# MODEL is read by every rank from the same path.  Ranks of other hosts are
+# started through ssh, as mpirun does it.  Ends with the daemon; exit status 2
+# and one sentence when the hosts have not room for the ranks.
+set -eu
+
+refuse() {
+    echo "cluster.sh: $1" >&2
+    exit 2
+}
+
+[ $# -ge 2 ] || refuse "usage: cluster.sh MODEL HOSTFILE [-n RANKS] [-t THREADS] [-i NETWORK] [FLAGS]"
+model=$1
+hosts=$2
+shift 2
+ranks=0
+threads=
+network=
+while [ $# -gt 1 ]; do
+    case $1 in
+    -n) ranks=$2 ;;
+    -t) threads="--threads $2" ;;
+    -i) network=$2 ;;
+    *) break ;; # the rest is the daemon's
+    esac
+    shift 2
+done
+
+case $ranks in
+*[!0-9]* | '') refuse "\"$ranks\" is no number of ranks" ;;
+esac
+[ -r "$hosts" ] || refuse "there is no hostfile $hosts"
+[ -r "$model/config.json" ] || refuse "there is no model in $model"
+# A host without slots= has one.
+slots=$(sed 's/#.*//' "$hosts" | awk 'NF {
+    n = 1
+    for (i = 2; i <= NF; i++) if ($i ~ /^slots=[0-9]+$/) n = substr($i, 7)
+    sum += n } END { print sum + 0 }')
+[ "$ranks" -gt 0 ] || ranks=$slots
+[ "$slots" -gt 0 ] || refuse "$hosts names no host"
+[ "$ranks" -le "$slots" ] ||
+    refuse "$hosts has $slots slots, $ranks ranks were asked for"
+
+mpi="--hostfile $hosts -n $ranks --bind-to none"
+if [ -n "$network" ]; then
+    mpi="$mpi --mca btl_tcp_if_include $network --mca oob_tcp_if_include $network"
+fi
+exec longwaved --model "$model" \
+    --launch "exec mpirun $mpi longwave-worker --model '$model' $threads" "$@"
