@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Costs of a model, and the measured rate of this machine. */
+/* Costs of a model. */
 #include "worker/plan_job.h"
 
-#include <unistd.h>
-
 #include "model/memory.h"
-#include "worker/probe.h"
 
 void
 plan_job_model(cost_model *out, const model_config *cfg, kernel_type type,
@@ -38,27 +35,4 @@ plan_job_model(cost_model *out, const model_config *cfg, kernel_type type,
         .state_bytes = state,
         .layer_bytes = (double)weights_bytes_typed(cfg, &layer, types),
         .ends_bytes = (double)weights_bytes_typed(cfg, &ends, types)};
-}
-
-status
-plan_job_measure(cost_cluster *out, const model_config *cfg, uint32_t n_rank,
-                 uint32_t n_thread)
-{
-    kernel_config kc = {.device = "cpu", .n_thread = n_thread};
-    kernel_device *dev = NULL;
-    cost_cluster c = {.name = "here",
-                      .n_rank = n_rank,
-                      .n_rank_node = n_rank,
-                      .rank.memory = (double)sysconf(_SC_PHYS_PAGES) *
-                                     (double)sysconf(_SC_PAGESIZE) / n_rank,
-                      .inner = {2e-6, 5e9, 0, 0},
-                      .outer = {2e-6, 5e9, 0, 0}};
-    status st = ST_OK;
-
-    TRY(kernel_open(&dev, &kc));
-    TRY(probe_cells(&c.rank, dev, cfg));
-    *out = c;
-fail:
-    kernel_close(dev);
-    return st;
 }

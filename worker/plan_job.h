@@ -13,10 +13,4 @@
 void plan_job_model(cost_model *out, const model_config *cfg, kernel_type type,
                     const weights_types *types, uint64_t n_token);
 
-/* This machine as a cluster of n_rank ranks of n_thread threads on one node:
- * what probe_cells() measures of one of them; the link is a round figure.
- * Takes less than a second.  Blocks. */
-status plan_job_measure(cost_cluster *out, const model_config *cfg,
-                        uint32_t n_rank, uint32_t n_thread) MUST_USE;
-
 #endif

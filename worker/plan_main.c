@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/option.h"
 #include "sched/segment.h"
+#include "worker/plan_here.h"
 #include "worker/plan_job.h"
 #include "worker/plan_print.h"
 
@@ -20,6 +21,8 @@ typedef struct planner {
     double inner_us, inner_gbs, outer_us, outer_gbs;
     bool sweep, json;
 
+    comm *comm;
+    plan_here here;
     model_config cfg;
     cost_model cost;
     cost_cluster c;
@@ -48,7 +51,8 @@ static status
 parse(planner *p, int argc, char **argv, bool *done)
 {
     size_t n_argument = 0;
-    *p = (planner){.preset = "armt-llama-8b",
+    *p = (planner){.comm = p->comm,
+                   .preset = "armt-llama-8b",
                    .cluster = "8xh200",
                    .type = "bf16",
                    .tokens = 1 << 20,
@@ -72,7 +76,8 @@ parse(planner *p, int argc, char **argv, bool *done)
          256},
         {"The cluster", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
         {"cluster", OPTION_TEXT, &p->cluster, "NAME",
-         "8xh200, 128xh200, 64xcpu, or here: this machine, its rate measured",
+         "8xh200, 128xh200, 64xcpu, or here: this machine, measured; under "
+         "mpirun its ranks and their links",
          0, 0},
         {"ranks", OPTION_U64, &p->ranks, "N", "0: all of the cluster", 0,
          MAX_RANK},
@@ -135,6 +140,27 @@ replace(double *out, double value, double unit)
         *out = value * unit;
 }
 
+/* Figures of each rank go only for as many as were measured, and as they
+ * were. */
+static status
+measure_here(planner *p)
+{
+    cost_cluster *c = &p->c;
+    status st = ST_OK;
+
+    TRY(plan_here_open(&p->here, c, p->comm, &p->cfg, (uint32_t)p->threads));
+    if (p->ranks > c->n_rank || p->sweep || p->tflops > 0 || p->half_rows > 0 ||
+        p->group_us > 0 || p->memory_gb > 0)
+        c->ranks = NULL;
+    if (c->ranks == NULL || p->inner_us > 0 || p->inner_gbs > 0 ||
+        p->outer_us > 0 || p->outer_gbs > 0)
+        c->links = NULL;
+    if (c->ranks == NULL && p->node == 0)
+        c->n_rank_node = p->sweep ? MAX_RANK : (uint32_t)p->ranks;
+fail:
+    return st;
+}
+
 static status
 configure_cluster(planner *p)
 {
@@ -142,8 +168,7 @@ configure_cluster(planner *p)
     status st = ST_OK;
 
     if (strcmp(p->cluster, "here") == 0)
-        TRY(plan_job_measure(c, &p->cfg, p->ranks > 0 ? (uint32_t)p->ranks : 1,
-                             (uint32_t)p->threads));
+        TRY(measure_here(p));
     else
         TRY(cost_cluster_preset(c, p->cluster));
     replace(&c->rank.flops, p->tflops, 1e12);
@@ -210,6 +235,8 @@ all(planner *p, int argc, char **argv)
         return ST_OK;
     TRY(configure_model(p));
     TRY(configure_cluster(p));
+    if (comm_rank(p->comm) > 0)
+        return ST_OK; /* it has been measured */
     plan_job job = {.model = &p->cost,
                     .cluster = &p->c,
                     .n_doc = (uint32_t)p->documents,
@@ -225,13 +252,34 @@ fail:
     return st;
 }
 
+/* Under mpirun all ranks are measured, which is all that they are for. */
+static status
+start(planner *p, int *argc, char ***argv)
+{
+    status st = ST_OK;
+
+    TRY(comm_open(&p->comm, argc, argv));
+    if (comm_rank(p->comm) > 0 && freopen("/dev/null", "w", stdout) == NULL)
+        st = status_fail(ST_IO, "/dev/null cannot be opened");
+    TRY(comm_agree(p->comm, st));
+fail:
+    return st;
+}
+
 int
 main(int argc, char **argv)
 {
     planner p = {0};
     log_init("longwave-plan", LOG_LEVEL_INFO);
-    status st = all(&p, argc, argv);
-    if (st != ST_OK)
+    status st = start(&p, &argc, &argv);
+    if (st == ST_OK)
+        st = all(&p, argc, argv);
+    bool lead = p.comm == NULL || comm_rank(p.comm) == 0;
+    if (p.comm != NULL)
+        st = comm_agree(p.comm, st);
+    if (st != ST_OK && lead)
         log_error("%s", status_text());
+    plan_here_close(&p.here);
+    comm_close(p.comm);
     return status_exit_code(st);
 }

@@ -4,15 +4,13 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "worker/idle.h"
 #include "worker/world_wire.h"
 
-enum { TAG_PROBE = TAG_TOTALS + 4 };
+enum { TAG_PROBE = TAG_TOTALS + 4, REST_US = 100 };
 
 static status
 await(comm *c, comm_request *req)
 {
-    idle wait = {0};
     bool done = false;
     status st = ST_OK;
 
@@ -20,7 +18,7 @@ await(comm *c, comm_request *req)
         TRY(comm_test(c, req, &done));
         if (done)
             return ST_OK;
-        idle_wait(&wait, true);
+        clock_sleep_us(REST_US);
     }
 fail:
     return st;

@@ -85,6 +85,27 @@ class Plan(unittest.TestCase):
                          "640")
         self.assertGreater(measured["cluster"]["flops_per_second"], 1e8)
 
+    def test_ranks_are_measured_under_mpirun(self):
+        """Each rank and link, and one plan alone is printed; a figure that is
+        given stands in for those that were measured."""
+        for more, ranks in ([], 2), (["--inner-gbs", "0.5"], 2), (
+                ["--ranks", "8"], 8):
+            done = subprocess.run(
+                ["mpirun", "--allow-run-as-root", "--oversubscribe", "--mca",
+                 "btl", "vader,self", "--bind-to", "none", "-n", "2", PROGRAM,
+                 *TINY, "--cluster", "here", "--threads", "1", "--tokens",
+                 "6400", "--json", *more], capture_output=True, text=True,
+                timeout=60, env={**os.environ,
+                                 "ASAN_OPTIONS": "detect_leaks=0"})
+            self.assertEqual(done.returncode, 0, done.stderr)
+            line, = done.stdout.splitlines()
+            got = json.loads(line)
+            self.assertEqual(got["plans"][0]["ranks"], ranks)
+            link = got["cluster"]["inner"]
+            self.assertGreater(link["latency_seconds"], 0)
+            if more[:1] == ["--inner-gbs"]:
+                self.assertEqual(link["bytes_per_second"], 5e8)
+
     def test_the_plot_is_svg(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "plan.svg")
