@@ -10,9 +10,11 @@ usage: check_plan.py --run build/bin/longwave-run [--rounds N] [--only TEXT]
 For every setting the runs take turns; the best of each counts.  It says
   auto      the time of auto beside the better of both placements
   sim       the time that auto's simulation told before, beside the measured
-  groups    of all ranks, simulated beside measured
+  groups    of rank 0 with layers, which no timing changes, and of all ranks
+            with segments, where a group has what has come; simulated beside
+            measured
   bytes     moved between ranks, likewise
-Exit status 1 when a line does not hold.  Shaped links need root, iproute2 and
+as a table in Markdown.  About 8 minutes.  Exit status 1 when a line does not hold.  Shaped links need root, iproute2 and
 the traffic shaper tbf; without them these settings are left out, which is said.
 """
 import argparse
@@ -41,6 +43,7 @@ GRID = [
     (2048, 20480, "large", GBIT / 10), (4096, 24576, "small", GBIT / 10),
 ]
 MODES = ("layers", "segments", "auto")
+GROUPS = {"layers": "groups", "segments": "groups_all"}
 D_MEM = {"small": 16, "large": 128}
 BOUNDS = {"auto": 1.05, "sim": 0.15, "groups": 0.01, "bytes": 0.01}
 
@@ -81,7 +84,7 @@ class Setting:
     def __init__(self, args, work, row):
         self.segment, self.tokens, self.state, self.rate = row
         link = "memory" if not self.rate else f"{self.rate * 8e-6:.0f} Mbit/s"
-        self.name = f"S {self.segment:4} {self.state} {link}"
+        self.name = f"{self.segment}, {self.state} state, {link}"
         self.args, self.work = args, work
         self.runs = {mode: [] for mode in MODES}
 
@@ -132,8 +135,8 @@ class Setting:
                 "seconds": self.best(mode),
                 "predicted": self.predicted(mode, "seconds"),
                 "sim": self.predicted(mode, "seconds") / self.best(mode) - 1,
-                "groups": (self.predicted(mode, "groups_all")
-                           / self.measured(mode, "groups_all") - 1),
+                "groups": (self.predicted(mode, GROUPS[mode])
+                           / self.measured(mode, GROUPS[mode]) - 1),
                 "bytes": (self.predicted(mode, "bytes_moved")
                           / self.measured(mode, "bytes_moved") - 1)}
         plan = self.runs["auto"][-1]["plan"]
@@ -146,15 +149,23 @@ def percent(x):
     return f"{100 * x:+.1f}%"
 
 
+HEAD = ["setting", "layers", "segments", "auto", "of the better",
+        "sim layers", "sim segments", "groups", "bytes"]
+
+
+def show_head():
+    print("| " + " | ".join(HEAD) + " |")
+    print("|" + "---|" * len(HEAD), flush=True)
+
+
 def show(r):
-    cells = []
-    for mode in MODES[:2]:
-        m = r[mode]
-        cells.append(f"{m['seconds']:7.3f} s sim {percent(m['sim']):>7} groups "
-                     f"{percent(m['groups']):>7} bytes "
-                     f"{percent(m['bytes']):>6}")
-    print(f"{r['name']:28} | {cells[0]} | {cells[1]} | "
-          f"{'/'.join(r['chosen'])} {r['auto']:.3f}", flush=True)
+    both = [r[mode] for mode in MODES[:2]]
+    cells = [r["name"], *(f"{m['seconds']:.3f} s" for m in both),
+             f"{r['auto_seconds']:.3f} s, {'/'.join(r['chosen'])}",
+             f"{r['auto']:.3f}", *(percent(m["sim"]) for m in both),
+             ", ".join(percent(m["groups"]) for m in both),
+             ", ".join(percent(m["bytes"]) for m in both)]
+    print("| " + " | ".join(cells) + " |", flush=True)
 
 
 def judge(results):
@@ -184,6 +195,7 @@ def measure(args, work):
     settings = [s for s in settings if args.only in s.name]
     results = []
     reason = hosts.missing()
+    show_head()
     for rate in (None, GBIT, GBIT / 10):
         same = [s for s in settings if s.rate == rate]
         if not same:
