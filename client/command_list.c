@@ -359,8 +359,8 @@ print_measured(const world_measured *m)
         printf(", links %.3g GB/s and %.3g us", m->link_bytes_per_s * 1e-9,
                m->link_s * 1e6);
     if (m->plan_segments > 0)
-        printf("; %" PRIu64 " segments would take %.3g s with layers, %.3g s "
-               "with segments",
+        printf("; %" PRIu64 " segments in each stream would take %.4g s with "
+               "layers, %.4g s with segments",
                m->plan_segments, m->layers_s, m->segments_s);
     putchar('\n');
 }

@@ -111,7 +111,7 @@ class WorldsOfTheirOwn(Answers, Place):
             [BIN / "longwave", "status", "--connect", self.endpoint],
             capture_output=True, text=True, timeout=20, check=True).stdout
         self.assertEqual(said.count("measured: "), 2)
-        self.assertEqual(said.count("segments would take"), 1)
+        self.assertEqual(said.count("in each stream would take"), 1)
 
     def test_z_orderly_end(self):
         self.assertEqual(self.stop(self.daemon), 0)
