@@ -12,7 +12,9 @@
 
 enum {
     SHORT = 64, /* tokens of the first look */
+    WIDE = 256, /* at most, of the rows whose attention is timed */
     N_REPEAT = 3,
+    MAX_REPEAT = 25,
     MAX_CELL = 32,
     GPU_CELL = 8,
     RANDOM_BYTES = 32 << 20, /* of a layer's weights that are worth drawing */
@@ -22,6 +24,8 @@ enum {
 /* Seconds of the measurement after the first look, as planned; twice as many
  * make it shorter. */
 static const double BUDGET = 0.3;
+/* Short groups are run oftener than N_REPEAT, for so long. */
+static const double ENOUGH = 0.04;
 
 typedef struct prober {
     kernel_device *dev;
@@ -174,14 +178,15 @@ static status
 time_group(prober *p, uint32_t n_cell, const engine_segment *one,
            double *seconds)
 {
-    double t[N_REPEAT] = {0};
+    double t[MAX_REPEAT] = {0}, start = clock_seconds(), now = start;
     uint32_t n = 0;
     status st = ST_OK;
 
     TRY(run_group(p, n_cell, one, &t[0]));
-    while (n < N_REPEAT) {
+    while (n < N_REPEAT || (n < MAX_REPEAT && now - start < ENOUGH)) {
         TRY(run_group(p, n_cell, one, &t[n++]));
-        if (clock_seconds() - p->start > 2 * BUDGET)
+        now = clock_seconds();
+        if (now - p->start > 2 * BUDGET)
             break;
     }
     *seconds = median(t, n);
@@ -212,13 +217,16 @@ square_of(const prober *p, uint32_t n_token)
     return 2.0 * p->cfg->n_head * p->cfg->d_head * r * (r + 1);
 }
 
-/* Seconds of a multiply-add's FLOP in attention: what SHORT rows take more
- * behind keys of a full segment than behind none.  0: nothing can be told. */
+/* Seconds of a multiply-add's FLOP in attention: what some rows take more
+ * behind the keys of nearly a full segment than behind none.  0: nothing can be
+ * told.
+ */
 static status
-time_attention(prober *p, double *seconds)
+time_attention(prober *p, uint32_t n_token, double *seconds)
 {
-    uint32_t n_past = p->cfg->segment_size - SHORT;
-    engine_segment near = {.n_token = SHORT, .frozen = 1}, far = near;
+    uint32_t n_row = n_token < WIDE ? n_token : WIDE;
+    uint32_t n_past = p->cfg->segment_size - n_row;
+    engine_segment near = {.n_token = n_row, .frozen = 1}, far = near;
     double t[2] = {0};
     status st = ST_OK;
 
@@ -229,7 +237,7 @@ time_attention(prober *p, double *seconds)
     TRY(time_group(p, 1, &near, &t[0]));
     TRY(time_group(p, 1, &far, &t[1]));
     double flops =
-        4.0 * p->cfg->n_head * p->cfg->d_head * SHORT * (double)n_past;
+        4.0 * p->cfg->n_head * p->cfg->d_head * n_row * (double)n_past;
     if (t[1] > t[0])
         *seconds = (t[1] - t[0]) / flops;
 fail:
@@ -247,7 +255,7 @@ stretch(prober *p, uint32_t n_token, double t, double *seconds)
     double each = 0;
     status st = ST_OK;
 
-    TRY(time_attention(p, &each));
+    TRY(time_attention(p, n_token, &each));
     if (each <= 0 || s * each >= t) /* odd: one rate for both */
         each = t / (s + r);
     *seconds = (t - s * each) / r * rest + each * square;
