@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds, and runs every test: the release build
-# with warnings as errors, the engine alone, the same tests
+# with warnings as errors (with Python's tokenizers, if pip can get them, to
+# compare with), the engine alone, the same tests
 # under AddressSanitizer and UndefinedBehaviorSanitizer, and where clang is
 # there each fuzz target for 5 seconds.
 #
@@ -14,7 +15,7 @@ for arg in "$@"; do
     case $arg in
     --quick) quick=1 ;;
     -h | --help)
-        sed -n '3,8s/^# \{0,1\}//p' "$0"
+        sed -n '3,9s/^# \{0,1\}//p' "$0"
         exit 0
         ;;
     *)
@@ -34,6 +35,13 @@ if [ "$(id -u)" = 0 ]; then
 fi
 
 step() { printf '\n== %s\n' "$*"; }
+
+step "packages that tests compare with"
+if tests/packages.sh build/venv; then
+    export PATH=$PWD/build/venv/bin:$PATH
+else
+    echo "test.sh: not to be had; tests that need them are skipped" >&2
+fi
 
 step "release build"
 cmake -S . -B build -DLONGWAVE_WERROR=ON
