@@ -63,7 +63,12 @@ apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q)
 echo "installing ${missing[*]}" >&2
 # The lists of a fresh machine are empty or old: fetched only when needed.
 install() {
-    "${root[@]}" "${apt[@]}" install -y --no-install-recommends \
-        "${missing[@]}" >&2
+    "${root[@]}" "${apt[@]}" install -y --no-install-recommends "${missing[@]}"
 }
-install || { "${root[@]}" "${apt[@]}" update >&2 && install; }
+said=$(mktemp)
+trap 'rm -f "$said"' EXIT
+if ! { install || { "${root[@]}" "${apt[@]}" update && install; }; } \
+    >"$said" 2>&1; then
+    cat "$said" >&2
+    exit 1
+fi
