@@ -14,7 +14,7 @@ enum { LISTED = 10 };
 typedef struct complaint {
     uint32_t n_bad, n_listed;
     const char *said; /* what was last said of one */
-    char list[448];
+    char list[444];   /* with what stands around it a sentence of a status */
 } complaint;
 
 /* Counts a bad tensor and lists its name while there is room; bytes that
@@ -48,9 +48,7 @@ judge(const complaint *l, names_scheme scheme)
     if (l->n_bad > l->n_listed)
         (void)snprintf(more, sizeof more, ", and %u more",
                        l->n_bad - l->n_listed);
-    return status_fail(ST_ARG,
-                       "tensors do not fit the config (names as %s): "
-                       "%s%s",
+    return status_fail(ST_ARG, "tensors do not fit (names as %s): %s%s",
                        names_scheme_text(scheme), l->list, more);
 }
 
@@ -305,6 +303,23 @@ fail:
 
 /* ------------------------------------------------------------- opening --- */
 
+/* No naming scheme can be told: what the file has instead is listed. */
+static status
+without_memory(const safetensors *file)
+{
+    complaint l = {0};
+    char more[32] = "";
+    for (size_t i = 0; i < safetensors_count(file); i++)
+        note(&l, "", safetensors_at(file, i)->name);
+    if (l.n_bad > l.n_listed)
+        (void)snprintf(more, sizeof more, ", and %u more",
+                       l.n_bad - l.n_listed);
+    return status_fail(ST_ARG,
+                       "no memory tokens (memory_cell.memory, "
+                       "armt.memory_cell.memory, memory) among %.410s%s",
+                       l.list, more);
+}
+
 /* Outer wrappers have memory_cell.memory, the inner-loop one has memory, and a
  * base model alone has neither. */
 static status
@@ -322,9 +337,7 @@ detect(const safetensors *file, const model_config *cfg, names_scheme *out)
         return ST_OK;
     }
     if (!outer && !inner)
-        return status_fail(ST_ARG, "the checkpoint has no memory tokens: none "
-                                   "of memory_cell.memory, "
-                                   "armt.memory_cell.memory, memory");
+        return without_memory(file);
     *out = outer ? NAMES_OUTER : NAMES_INNER;
     return ST_OK;
 }

@@ -173,6 +173,15 @@ typedef struct config_given {
 status config_load_given(model_config *out, const char *dir,
                          const config_given *given) MUST_USE;
 
+/* The fields of config.json that nothing asked for, as many as fit. */
+typedef struct config_unread {
+    size_t n, n_listed;
+    char list[1000]; /* "a, base_model_config.b" */
+} config_unread;
+/* The same, and what of config.json has no effect; `unread` may be NULL. */
+status config_load_unread(model_config *out, config_unread *unread,
+                          const char *dir, const config_given *given) MUST_USE;
+
 /* The same from text; `what` names the source in messages. */
 status config_parse(model_config *out, const char *text, size_t len,
                     const char *what) MUST_USE;

@@ -23,7 +23,7 @@ read_sizes(const config_reader *r, model_config *cfg)
     TRY(config_need_u32(r, base, "num_hidden_layers", &cfg->n_layer));
     TRY(config_need_u32(r, base, "num_attention_heads", &cfg->n_head));
     cfg->n_kv_head = cfg->n_head;
-    if (json_is_null(json_get(base, "head_dim")) &&
+    if (json_is_null(config_field(r, base, "head_dim")) &&
         cfg->d_model % cfg->n_head != 0)
         return config_bad(r, "hidden_size",
                           "a multiple of num_attention_heads");
@@ -45,7 +45,7 @@ read_llama_shape(const config_reader *r, model_config *cfg)
     TRY(read_sizes(r, cfg));
     TRY(config_get_u32(r, r->base, "num_key_value_heads", &cfg->n_kv_head));
     TRY(config_get_u32(r, r->base, "head_dim", &cfg->d_head));
-    if (json_is_null(json_get(r->base, "rms_norm_eps")))
+    if (json_is_null(config_field(r, r->base, "rms_norm_eps")))
         return config_bad(r, "rms_norm_eps", "there");
     TRY(config_get_f64(r, r->base, "rms_norm_eps", &eps));
     cfg->norm_eps = (float)eps;
@@ -62,7 +62,7 @@ static status
 need(const config_reader *r, const char *name)
 {
     /* null is a value: here it says that there is none, or as many as heads */
-    if (json_get(r->base, name) == NULL)
+    if (config_field(r, r->base, name) == NULL)
         return config_bad(r, name, "there");
     return ST_OK;
 }
@@ -101,7 +101,7 @@ fail:
 static status
 check_layer_types(const config_reader *r, bool windowed)
 {
-    const json *list = json_get(r->base, "layer_types");
+    const json *list = config_field(r, r->base, "layer_types");
     const char *only = windowed ? "sliding_attention" : "full_attention";
 
     if (json_is_null(list))
@@ -117,7 +117,7 @@ check_layer_types(const config_reader *r, bool windowed)
 static status
 read_qwen_window(const config_reader *r, model_config *cfg)
 {
-    const json *list = json_get(r->base, "layer_types");
+    const json *list = config_field(r, r->base, "layer_types");
     const char *first = json_text(json_at(list, 0), NULL);
     bool used = false;
     uint32_t begin = 28;
@@ -243,7 +243,7 @@ read_neox(const config_reader *r, model_config *cfg)
     status st;
 
     TRY(read_sizes(r, cfg));
-    if (!json_is_null(json_get(r->base, "head_dim")))
+    if (!json_is_null(config_field(r, r->base, "head_dim")))
         return config_refuse(r, "head_dim", "in gpt_neox");
     TRY(config_get_f64(r, r->base, "layer_norm_eps", &eps));
     cfg->norm_eps = (float)eps;

@@ -70,8 +70,8 @@ read_token(const config_reader *r, const json *v, const char *name,
 static status
 read_tokens(const config_reader *r, const json *object, model_config *cfg)
 {
-    const json *bos = json_get(object, "bos_token_id");
-    const json *eos = json_get(object, "eos_token_id");
+    const json *bos = config_field(r, object, "bos_token_id");
+    const json *eos = config_field(r, object, "eos_token_id");
     status st;
 
     if (!json_is_null(bos))
@@ -119,10 +119,11 @@ fail:
 
 static status
 parse(model_config *out, const char *text, size_t len, const char *what,
-      const config_given *given)
+      const config_given *given, config_unread *unread)
 {
     model_config cfg = {.bos = -1};
-    config_reader r = {.what = what};
+    config_seen seen = {0};
+    config_reader r = {.what = what, .seen = unread != NULL ? &seen : NULL};
     json_doc *doc = NULL;
     status st;
 
@@ -132,6 +133,8 @@ parse(model_config *out, const char *text, size_t len, const char *what,
     r.top = json_root(doc);
     TRY(json_is_object(r.top) ? read_all(&r, &cfg)
                               : config_bad(&r, "the file", "an object"));
+    if (unread != NULL)
+        config_collect_unread(&r, unread);
     *out = cfg;
 
 fail:
@@ -145,7 +148,7 @@ config_parse(model_config *out, const char *text, size_t len, const char *what)
     model_config cfg;
     status st;
 
-    TRY(parse(&cfg, text, len, what, NULL));
+    TRY(parse(&cfg, text, len, what, NULL, NULL));
     TRY(config_check(&cfg));
     *out = cfg;
     return ST_OK;
@@ -173,9 +176,9 @@ read_adapter_file(const config_reader *r, model_config *cfg)
     TRY(config_get_f64(r, r->top, "lora_alpha", &cfg->lora_alpha));
     TRY(config_only(r, r->top, "use_rslora", false));
     TRY(config_only(r, r->top, "use_dora", false));
-    if (json_size(json_get(r->top, "alpha_pattern")) > 0)
+    if (json_size(config_field(r, r->top, "alpha_pattern")) > 0)
         return config_refuse(r, "alpha_pattern", "with entries");
-    if (json_size(json_get(r->top, "rank_pattern")) > 0)
+    if (json_size(config_field(r, r->top, "rank_pattern")) > 0)
         return config_refuse(r, "rank_pattern", "with entries");
 
 fail:
@@ -233,6 +236,13 @@ config_load(model_config *out, const char *dir)
 status
 config_load_given(model_config *out, const char *dir, const config_given *given)
 {
+    return config_load_unread(out, NULL, dir, given);
+}
+
+status
+config_load_unread(model_config *out, config_unread *unread, const char *dir,
+                   const config_given *given)
+{
     model_config cfg;
     char *path = NULL;
     char *text = NULL;
@@ -241,7 +251,7 @@ config_load_given(model_config *out, const char *dir, const config_given *given)
 
     TRY(file_join(&path, dir, "config.json"));
     TRY(file_read(&text, &len, path, MAX_BYTES));
-    TRY(parse(&cfg, text, len, "config.json", given));
+    TRY(parse(&cfg, text, len, "config.json", given, unread));
     TRY(load_beside(&cfg, dir, "generation_config.json", read_generation_file));
     TRY(load_beside(&cfg, dir, "adapter_config.json", read_adapter_file));
     TRY(apply(&cfg, given));

@@ -10,11 +10,21 @@
 #include "base/json.h"
 #include "model/config.h"
 
+/* The members that were asked for, whose names are the code's and few. */
+typedef struct config_seen {
+    size_t n;
+    struct {
+        const json *object;
+        const char *name;
+    } field[256];
+} config_seen;
+
 /* Where a config comes from. */
 typedef struct config_reader {
-    const char *what; /* of messages */
-    const json *top;  /* the wrapper's fields */
-    const json *base; /* the base model's: `top` itself without a wrapper */
+    const char *what;  /* of messages */
+    config_seen *seen; /* or NULL */
+    const json *top;   /* the wrapper's fields */
+    const json *base;  /* the base model's: `top` itself without a wrapper */
     config_given given;
 } config_reader;
 
@@ -24,6 +34,13 @@ status config_bad(const config_reader *r, const char *name,
 /* "`what`: `name` `value` is not supported", ST_UNSUPPORTED. */
 status config_refuse(const config_reader *r, const char *name,
                      const char *value) MUST_USE;
+
+/* A member of an object of the file, as json_get(), and it counts as seen. */
+const json *config_field(const config_reader *r, const json *object,
+                         const char *name);
+/* The members of the file that were not seen; those of the base model's object
+ * as "base_model_config.NAME". */
+void config_collect_unread(const config_reader *r, config_unread *out);
 
 status config_get_bool(const config_reader *r, const json *object,
                        const char *name, bool *out) MUST_USE;

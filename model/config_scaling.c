@@ -65,7 +65,8 @@ read_yarn(const config_reader *r, const json *scaling, config_rope *rope)
                        &rope->original_max_position));
     /* A null factor is the ratio of the lengths; an absent one is a mistake,
      * which config_check() says. */
-    if (json_get(scaling, "factor") != NULL && rope->original_max_position > 0)
+    if (config_field(r, scaling, "factor") != NULL &&
+        rope->original_max_position > 0)
         rope->factor = longest / rope->original_max_position;
     TRY(config_get_f64(r, scaling, "factor", &rope->factor));
     TRY(config_get_f64(r, scaling, "beta_fast", &rope->beta_fast));
@@ -139,9 +140,9 @@ fail:
 static const json *
 scaling_of(const config_reader *r)
 {
-    const json *old = json_get(r->base, "rope_scaling");
+    const json *old = config_field(r, r->base, "rope_scaling");
     return json_is_null(old) || (json_is_object(old) && json_size(old) == 0)
-               ? json_get(r->base, "rope_parameters")
+               ? config_field(r, r->base, "rope_parameters")
                : old;
 }
 
@@ -157,8 +158,8 @@ config_read_rope(const config_reader *r, model_config *cfg)
         return ST_OK;
     if (!json_is_null(scaling) && !json_is_object(scaling))
         return config_bad(r, "rope_scaling", "null or an object");
-    if (json_is_object(json_get(scaling, "full_attention")) ||
-        json_is_object(json_get(scaling, "sliding_attention")))
+    if (json_is_object(config_field(r, scaling, "full_attention")) ||
+        json_is_object(config_field(r, scaling, "sliding_attention")))
         return config_refuse(r, "rope_parameters", "by kind of layer");
     cfg->rope.theta = 10000;
     TRY(config_get_f64(r, r->base, theta, &cfg->rope.theta));

@@ -19,7 +19,7 @@ find_base(config_reader *r, const char **base_kind)
     const char *name = NULL;
     status st;
 
-    r->base = json_get(r->top, "base_model_config");
+    r->base = config_field(r, r->top, "base_model_config");
     if (json_is_null(r->base)) {
         TRY(config_get_text(r, r->top, "base_model_name", &name));
         if (name != NULL)
@@ -65,7 +65,7 @@ fail:
 static status
 first_class(const config_reader *r, const char **out)
 {
-    const json *classes = json_get(r->top, "architectures");
+    const json *classes = config_field(r, r->top, "architectures");
     const json *first = json_at(classes, 0);
 
     if (!json_is_null(classes) &&
@@ -206,7 +206,7 @@ read_raw(config_reader *r, model_config *cfg)
     size_t len = 0;
 
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
-        if (!json_is_null(json_get(r->top, needed[i])) ||
+        if (!json_is_null(config_field(r, r->top, needed[i])) ||
             (r->given.segment_size > 0 &&
              strcmp(needed[i], "segment_size") == 0))
             continue;
@@ -289,7 +289,7 @@ fail:
 static status
 read_wrap_layers(const config_reader *r, model_config *cfg)
 {
-    const json *list = json_get(r->top, "wrap_layers");
+    const json *list = config_field(r, r->top, "wrap_layers");
 
     if (json_is_null(list))
         return ST_OK;
@@ -313,7 +313,7 @@ read_trained_norms(const config_reader *r, model_config *cfg)
 {
     const char *const name = "trained_state_norms";
     const char *const expected = "null or one number from 0 on a layer";
-    const json *list = json_get(r->top, name);
+    const json *list = config_field(r, r->top, name);
 
     if (json_is_null(list))
         return ST_OK;

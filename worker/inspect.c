@@ -23,6 +23,7 @@ typedef struct facts {
     size_t many;             /* of all layers after MANY_TOKENS */
     char tokenizer[160];     /* its template, or why there is none */
     uint32_t n_bare;
+    config_unread unread;
     bool checked;
     inspect_loss loss;
 } facts;
@@ -179,7 +180,12 @@ print_file(const facts *f)
                "%.100s\n",
                f->file.n_ignored, f->file.ignored);
     else
-        printf("ignored    nothing\n");
+        printf("ignored    no tensors\n");
+    if (f->unread.n > 0)
+        printf("           %zu fields of config.json: %s%s\n", f->unread.n,
+               f->unread.list, f->unread.n > f->unread.n_listed ? " ..." : "");
+    else
+        printf("           no fields of config.json\n");
 }
 
 static void
@@ -270,6 +276,8 @@ add_file(jsonout *j, const facts *f)
     jsonout_u64(j, "lora_tensors", f->file.n_lora);
     jsonout_f64(j, "lora_alpha", f->cfg->lora_alpha);
     jsonout_u64(j, "ignored_tensors", f->file.n_ignored);
+    jsonout_u64(j, "ignored_fields", f->unread.n);
+    jsonout_text(j, "ignored_field_names", f->unread.list);
     jsonout_text(j, "template", f->tokenizer);
 }
 
@@ -304,7 +312,7 @@ inspect_run(const setup *s, const run_options *opt)
     facts f = {.cfg = &cfg};
     status st = ST_OK;
 
-    TRY(config_load_given(&cfg, s->opt.model, &s->opt.given));
+    TRY(config_load_unread(&cfg, &f.unread, s->opt.model, &s->opt.given));
     TRY(checkpoint_open(&f.file, &cfg, s->opt.model));
     checkpoint_types(&f.file, &f.stored, KERNEL_F32, WEIGHTS_STORED);
     checkpoint_types(&f.file, &f.int8, KERNEL_F32, WEIGHTS_INT8);

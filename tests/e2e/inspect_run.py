@@ -100,7 +100,8 @@ def check_refusals(args):
     expect(done.returncode == 0, done.stderr.decode())
     for word in ("block      llama: 3 layers, width 48", "memory     assoc",
                  "names      memory_cell.model.B", "tensors    46 F32",
-                 "LoRA       none", "ignored    nothing"):
+                 "LoRA       none", "ignored    no tensors",
+                 "4 fields of config.json: act_type, base_model_name"):
         if text.count(word) != 1:
             fail(f"{word!r} is not once in {text}")
 

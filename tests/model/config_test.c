@@ -448,6 +448,37 @@ end_tokens(void **state)
     EXPECT_ST(config_load(&cfg, dir), ST_NOTFOUND);
 }
 
+/* Fields that nothing reads are named, those of the base model as such. */
+static void
+unread_fields(void **state)
+{
+    char dir[] = "/tmp/longwave-config-XXXXXX";
+    char path[512], top[2600] = "\"d_mem\":8,\"a\\n\":1,\"use_denom\":null,"
+                                "\"gating\":false,\"freeze_mem\":false";
+    model_config cfg;
+    config_unread unread;
+
+    (void)state;
+    assert_non_null(mkdtemp(dir));
+    write_text(dir, "config.json",
+               config_text(top, "\"use_cache\":true,\"rope_theta\":5"));
+    EXPECT_OK(config_load_unread(&cfg, &unread, dir, NULL));
+    assert_string_equal(unread.list,
+                        "a?, freeze_mem, base_model_config.use_cache");
+    assert_int_equal(unread.n, 3);
+    for (int i = 0; i < 150; i++)
+        (void)snprintf(top + strlen(top), sizeof(top) - strlen(top),
+                       ",\"field%d\":0", i);
+    write_text(dir, "config.json", config_text(top, ""));
+    EXPECT_OK(config_load_unread(&cfg, &unread, dir, NULL));
+    assert_int_equal(unread.n, 152);
+    assert_true(unread.n_listed > 90 && unread.n_listed < 152);
+    assert_true(strlen(unread.list) > 980);
+    (void)snprintf(path, sizeof(path), "%s/config.json", dir);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(dir), 0);
+}
+
 /* Two spellings of one switch, and two variants that the class tells apart. */
 static void
 windows(void **state)
@@ -633,6 +664,7 @@ main(void)
         cmocka_unit_test(harmless_options),
         cmocka_unit_test(bad_values),
         cmocka_unit_test(end_tokens),
+        cmocka_unit_test(unread_fields),
         cmocka_unit_test(presets),
         cmocka_unit_test(cell_flops),
     };
