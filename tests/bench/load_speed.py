@@ -3,16 +3,22 @@
 """How long a checkpoint takes to load, beside reading its file, and how much
 memory it costs.
 
-usage: load_speed.py RUN [--gib X] [--dtype bf16|f32] [--turns N]
+usage: load_speed.py RUN [--gib X] [--dtype bf16|f32] [--turns N] [--cold]
                      [--work DIR]
 
 Makes an ARMT over LLaMA of about X GiB (default 2) once in DIR, then loads it
-with `RUN --verbose` on an input of one token.  The file is in the page cache,
-so what is compared is the work and not the disk.  Reading is measured twice:
-through one buffer of 4 MiB again and again, and into new memory of the file's
-size, which is what whoever keeps the weights must do; both with read(2).  The
-three take turns; the least of each is what counts.  No limit is asserted; the
-figures are printed.
+with `RUN --verbose` on an input of one token.  Two times of it are taken: what
+it says that its weights took, and from the start of the process until it says
+that its engine is ready.  Reading is measured twice: through one buffer of
+4 MiB again and again, and into new memory of the file's size, which is what
+whoever keeps the weights must do; both with read(2).  The three take turns;
+the least of each is what counts.  No limit is asserted; the figures are
+printed.
+
+The file is in the page cache, so what is compared is the work and not the
+disk; with --cold its pages are dropped before each turn, so it is the disk.
+Before each turn as much memory as it will take is written and given back, so
+that on a virtual machine no turn waits for its host to find memory.
 """
 import argparse
 import json
@@ -98,18 +104,75 @@ def read_seconds(path):
     return time.monotonic() - start
 
 
-def read_all_seconds(path):
-    """The whole file into new memory, in huge pages if there are any."""
-    start, size = time.monotonic(), os.path.getsize(path)
+def new_memory(size):
+    """In huge pages if there are any."""
     memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         memory.madvise(mmap.MADV_HUGEPAGE)
-    at = 0
+    return memory
+
+
+def read_all_seconds(path):
+    """The whole file into new memory."""
+    start, size, at = time.monotonic(), os.path.getsize(path), 0
+    memory = new_memory(size)
     with open(path, "rb", buffering=0) as f, memoryview(memory) as view:
         while at < size:
             at += f.readinto(view[at:at + (1 << 22)])
+    seconds = time.monotonic() - start
     memory.close()
-    return time.monotonic() - start
+    return seconds
+
+
+def load(args, model):
+    """Seconds for the weights, seconds until ready, MiB of weights, bytes."""
+    start, ready, found, lines = time.monotonic(), None, None, []
+    with subprocess.Popen(
+            [args.run, "--model", model, "--input",
+             os.path.join(model, "one.ids"), "--verbose", "--json"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        for line in run.stderr:
+            lines.append(line)
+            found = found or re.search(
+                r"(\d+) MiB of weights in ([0-9.]+) s", line)
+            if ready is None and "beside the weights" in line:
+                ready = time.monotonic() - start
+        out = run.stdout.read()
+    if run.returncode != 0 or found is None or ready is None:
+        sys.exit("".join(lines))
+    rss = json.loads(out.splitlines()[-1])["peak_rss_bytes"]
+    return float(found[2]), ready, int(found[1]), rss
+
+
+def apart(function, *args):
+    """What it returns, from a process of its own: a peak of memory is also that
+    of whoever started a program."""
+    ends = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(ends[1], json.dumps(function(*args)).encode())
+        os._exit(0)
+    os.close(ends[1])
+    with open(ends[0], encoding="utf-8") as f:
+        text = f.read()
+    if os.waitpid(child, 0)[1] != 0 or not text:
+        sys.exit("a measurement failed")
+    return json.loads(text)
+
+
+def prepare(path, cold):
+    """Memory that is at hand, and the file in the page cache or not."""
+    size = os.path.getsize(path) + (128 << 20)
+    memory = new_memory(size)
+    for at in range(0, size, mmap.PAGESIZE):
+        memory[at] = 1
+    memory.close()
+    with open(path, "rb", buffering=0) as f:
+        if cold:
+            os.fsync(f.fileno())
+            os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if not cold:
+        read_seconds(path)
 
 
 def main():
@@ -118,32 +181,30 @@ def main():
     p.add_argument("--gib", type=float, default=2)
     p.add_argument("--dtype", choices=("bf16", "f32"), default="bf16")
     p.add_argument("--turns", type=int, default=5)
+    p.add_argument("--cold", action="store_true")
     p.add_argument("--work", default="/tmp/longwave-load-speed")
     args = p.parse_args()
     model = os.path.join(args.work, f"{args.dtype}-{args.gib:g}")
     weights = os.path.join(model, "model.safetensors")
     if not os.path.exists(weights):
         make(model, args)
-    size = os.path.getsize(weights)
-    best = [float("inf")] * 3
+    best = [float("inf")] * 4
     for _ in range(args.turns):
-        seconds, whole = read_seconds(weights), read_all_seconds(weights)
-        done = subprocess.run(
-            [args.run, "--model", model, "--input",
-             os.path.join(model, "one.ids"), "--verbose", "--json"],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
-        text = done.stderr.decode()
-        found = re.search(r"(\d+) MiB of weights in ([0-9.]+) s", text)
-        if done.returncode != 0 or found is None:
-            sys.exit(text)
-        rss = json.loads(done.stdout.splitlines()[-1])["peak_rss_bytes"]
-        now = (seconds, whole, float(found[2]))
+        now = []
+        for measure in (read_seconds, read_all_seconds):
+            apart(prepare, weights, args.cold)
+            now.append(apart(measure, weights))
+        apart(prepare, weights, args.cold)
+        seconds, ready, mib, rss = load(args, model)
+        now += [seconds, ready]
         best = [min(pair) for pair in zip(best, now)]
-        print(f"file {size / 2**20:.0f} MiB, through a buffer {seconds:.2f} s, "
-              f"into new memory {whole:.2f} s; weights {found[1]} MiB in "
-              f"{found[2]} s; peak {rss / 2**20:.0f} MiB", flush=True)
-    print(f"least: {best[0]:.2f} s, {best[1]:.2f} s, weights {best[2]:.2f} s: "
-          f"{best[2] / best[1]:.2f} of reading into new memory")
+        print(f"file {os.path.getsize(weights) / 2**20:.0f} MiB, through a "
+              f"buffer {now[0]:.2f} s, into new memory {now[1]:.2f} s; weights "
+              f"{mib} MiB in {seconds:.2f} s, ready after {ready:.2f} s; peak "
+              f"{rss / 2**20:.0f} MiB", flush=True)
+    print(f"least: {best[0]:.2f} s, {best[1]:.2f} s; weights {best[2]:.2f} s, "
+          f"ready {best[3]:.2f} s: {best[2] / best[1]:.2f} and "
+          f"{best[3] / best[1]:.2f} of reading into new memory")
 
 
 if __name__ == "__main__":
