@@ -125,6 +125,27 @@ fail:
     return st;
 }
 
+status
+place_deal(place *p, uint32_t n_replica, uint32_t n_rank, uint32_t rank)
+{
+    ASSERT(rank < n_rank);
+    if (n_replica == 0 || n_rank % n_replica != 0)
+        return status_fail(ST_ARG,
+                           "%u ranks cannot be dealt out to %u replicas evenly",
+                           n_rank, n_replica);
+    p->n_replica = n_replica;
+    p->size = n_rank / n_replica;
+    p->rank = rank % p->size;
+    p->replica = rank / p->size;
+    return ST_OK;
+}
+
+uint32_t
+place_replicas(const place *p)
+{
+    return p->n_replica > 0 ? p->n_replica : 1;
+}
+
 uint32_t
 place_active(const place *p)
 {

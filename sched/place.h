@@ -21,8 +21,12 @@ typedef enum place_kind { PLACE_LAYERS = 0, PLACE_SEGMENTS } place_kind;
 typedef struct place {
     place_kind kind;
     uint32_t n_layer; /* of the model */
-    uint32_t size;    /* ranks */
-    uint32_t rank;    /* this one */
+    uint32_t size;    /* ranks of a replica */
+    uint32_t rank;    /* this one, in its replica */
+    /* Groups of `size` ranks that hold the model together and share nothing;
+     * 0 counts as 1.  Those of one group are neighbours in the world. */
+    uint32_t n_replica;
+    uint32_t replica; /* this rank's */
     /* Layers: how many the ranks up to each have together, [size], never
      * falling and n_layer at the end; NULL: divided evenly.  Borrowed. */
     const uint32_t *ends;
@@ -58,7 +62,14 @@ status place_parse_division(uint32_t *ends, const place *p,
 status place_divide(uint32_t *ends, const place *p, const double *layer_s,
                     const uint32_t *most, double tail_s) MUST_USE;
 
-/* Ranks that have work: with layers those that hold any, else size. */
+/* Deals `n_rank` ranks out to `n_replica` replicas: size, rank and replica of
+ * rank `rank` of all.  ST_ARG: they cannot be dealt out evenly. */
+status place_deal(place *p, uint32_t n_replica, uint32_t n_rank,
+                  uint32_t rank) MUST_USE;
+uint32_t place_replicas(const place *p); /* 1 at least */
+
+/* Ranks of a replica that have work: with layers those that hold any, else
+ * size. */
 uint32_t place_active(const place *p);
 /* The run of layers that `rank` holds; *n = 0 for a surplus rank.  Undivided,
  * they are dealt out as evenly as whole layers allow, longer runs first. */

@@ -27,15 +27,15 @@ open_channels(lead *w)
 {
     status st = ST_OK;
     uint32_t size = comm_size(w->c);
-    report_in_config rc = {.n_rank = w->n_active,
+    report_in_config rc = {.n_rank = size,
                            .max_data = lead_report_bytes(w->e),
                            .turn = lead_gather_turn,
                            .take = lead_gather_take,
                            .ctx = w};
-    uint32_t n_segment = w->n_stream * w->n_slot;
+    uint32_t n_segment = w->n_each * w->n_slot;
     order_out_config oc = {.n_rank = size,
                            .n_queue = 2 * n_segment +
-                                      w->n_stream * (w->place.n_layer + 3) + 1,
+                                      w->n_each * (w->place.n_layer + 3) + 1,
                            .n_segment = n_segment,
                            .max_token = w->model->segment_size};
     if (size == 1)
@@ -58,7 +58,8 @@ lead_new(lead **out, comm *c, engine *e)
     w->e = e;
     w->place = cfg->place;
     w->n_active = place_active(&cfg->place);
-    w->n_stream = cfg->n_stream;
+    w->n_each = cfg->n_stream;
+    w->n_stream = place_replicas(&cfg->place) * w->n_each;
     w->n_slot = cfg->n_slot;
     w->model = model_config_of(engine_model(e));
     w->compute = engine_compute(e);
@@ -105,12 +106,16 @@ lead_on_event(lead *w, world_event_fn *fn, void *ctx)
 
 /* ------------------------------------------------------------- streams --- */
 
+/* To a rank of the stream's replica. */
 static status
 send(lead *w, uint32_t rank, const command *cmd, const void *data)
 {
-    if (rank == 0)
-        return member_command(w->member, cmd, data);
-    return order_send(w->order, rank, cmd, data);
+    uint32_t to = cmd->stream / w->n_each * w->place.size + rank;
+    command own = *cmd;
+    own.stream %= w->n_each;
+    if (to == 0)
+        return member_command(w->member, &own, data);
+    return order_send(w->order, to, &own, data);
 }
 
 /* The layers whose states `rank` keeps at segment `seg`. */
@@ -192,15 +197,26 @@ check_stream(const lead *w, const world_stream *s)
     return ST_OK;
 }
 
+/* A free stream of the replica that has most of them. */
 static status
 find_free(const lead *w, uint32_t *out)
 {
-    for (uint32_t id = 0; id < w->n_stream; id++) {
-        if (!w->stream[id].open) {
-            *out = id;
-            return ST_OK;
+    uint32_t most = 0;
+    for (uint32_t first = 0; first < w->n_stream; first += w->n_each) {
+        uint32_t n = 0, free_id = 0;
+        for (uint32_t id = first + w->n_each; id-- > first;) {
+            if (w->stream[id].open)
+                continue;
+            free_id = id;
+            n++;
+        }
+        if (n > most) {
+            most = n;
+            *out = free_id;
         }
     }
+    if (most > 0)
+        return ST_OK;
     return status_fail(ST_STATE, "all %u streams are in use", w->n_stream);
 }
 
@@ -257,7 +273,7 @@ lead_room(const lead *w, uint32_t id)
         return 0;
     if (s->next_seg == s->end_seg && !s->prompt)
         return 0;
-    if (w->place.kind == PLACE_LAYERS)
+    if (w->place.kind == PLACE_LAYERS && id < w->n_each)
         return engine_room(w->e, id);
     return w->n_slot - s->n_ahead[entry(w, s->next_seg)];
 }
@@ -338,6 +354,7 @@ lead_feed(lead *w, uint32_t id, const engine_segment *segment,
     TRY(count_seen(w, id, &cmd.segment, ids));
     TRY(send(w, rank, &cmd, ids));
     s->n_ahead[rank]++;
+    s->n_fed++;
     s->capture = false;
     if (segment->frozen) {
         s->n_run += segment->n_token;
@@ -473,12 +490,10 @@ fail:
 /* A stream owes something while a segment is under way, and when it is to give
  * its states or to end. */
 static bool
-is_due(const lead *w, const lead_stream *s)
+is_due(const lead_stream *s)
 {
-    bool due = s->closing || s->snapshot != NULL;
-    for (uint32_t rank = 0; rank < w->n_active; rank++)
-        due |= s->n_ahead[rank] > 0;
-    return s->open && due;
+    return s->open &&
+           (s->closing || s->snapshot != NULL || s->n_done < s->n_fed);
 }
 
 uint64_t
@@ -486,7 +501,7 @@ lead_steps(const lead *w, bool *due)
 {
     *due = false;
     for (uint32_t id = 0; id < w->n_stream; id++)
-        *due |= is_due(w, &w->stream[id]);
+        *due |= is_due(&w->stream[id]);
     return w->n_turn;
 }
 

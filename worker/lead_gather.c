@@ -25,7 +25,7 @@ lead_gather_turn(void *ctx, const report *r)
     const lead *w = ctx;
     if (r->stream >= w->n_stream || r->kind == REPORT_CLOSED ||
         r->kind == REPORT_STATE || r->kind == REPORT_SHARD ||
-        r->kind == REPORT_SPOILED)
+        r->kind == REPORT_TAKEN || r->kind == REPORT_SPOILED)
         return true;
     const lead_stream *s = &w->stream[r->stream];
     return s->closing || r->seg == s->done_seg;
@@ -37,7 +37,10 @@ take_done(lead *w, const report *r)
     lead_stream *s = &w->stream[r->stream];
     world_event ev = {
         .kind = WORLD_EVENT_SEGMENT, .stream = r->stream, .seg = r->seg};
-    s->n_ahead[r->rank]--;
+    s->n_done++;
+    /* Slots are given back by REPORT_TAKEN where rows are handed on. */
+    if (w->place.kind == PLACE_SEGMENTS || w->n_active == 1)
+        s->n_ahead[r->rank]--;
     if (!r->frozen)
         s->done_seg++;
     tell(w, &ev);
@@ -109,6 +112,8 @@ lead_gather_take(void *ctx, const report *r, const void *data)
         ; /* nobody waits for it any more */
     } else if (r->kind == REPORT_DONE) {
         take_done(w, r);
+    } else if (r->kind == REPORT_TAKEN) {
+        w->stream[r->stream].n_ahead[r->rank]--;
     } else if (r->kind == REPORT_LOGITS) {
         ev.kind = WORLD_EVENT_LOGITS;
         ev.u.logits.row0 = r->row0;

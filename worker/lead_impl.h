@@ -20,21 +20,25 @@ typedef struct lead_stream {
     uint64_t next_seg, done_seg; /* to be fed, to be reported next */
     memory_past past;            /* written segments that were fed */
     bool prompt;
-    bool capture;         /* the next segment */
-    uint32_t n_run;       /* tokens of the frozen run so far */
-    uint8_t *restore;     /* states on their way to the ranks */
-    uint8_t *snapshot;    /* states on their way back */
-    bool snapshot_wanted; /* asked for, not yet of the ranks */
-    uint32_t n_state_due; /* layers missing in it */
-    uint32_t *n_ahead;    /* [n_active] segments given to a rank, not done */
-    seen seen;            /* what its penalty counts */
+    bool capture;           /* the next segment */
+    uint32_t n_run;         /* tokens of the frozen run so far */
+    uint8_t *restore;       /* states on their way to the ranks */
+    uint8_t *snapshot;      /* states on their way back */
+    bool snapshot_wanted;   /* asked for, not yet of the ranks */
+    uint32_t n_state_due;   /* layers missing in it */
+    uint32_t *n_ahead;      /* [n_active] segments given to a rank that still
+                               have slots there; its first one only, with layers */
+    uint64_t n_fed, n_done; /* segments, frozen ones too */
+    seen seen;              /* what its penalty counts */
 } lead_stream;
 
 struct lead {
     comm *c;
     engine *e;
     place place;
-    uint32_t n_active, n_stream, n_slot;
+    uint32_t n_active, n_slot; /* of each replica */
+    uint32_t n_each;           /* streams of each */
+    uint32_t n_stream;         /* of all */
     const model_config *model;
     kernel_type compute;
     member *member;

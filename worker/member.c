@@ -78,6 +78,7 @@ open_hop(member *m, comm *c)
     const engine_config *cfg = engine_config_of(m->e);
     uint32_t n_active = place_active(&m->place);
     uint32_t rank = m->place.rank;
+    uint32_t first = m->place.replica * m->place.size;
     bool ring = m->place.kind == PLACE_SEGMENTS;
     uint32_t n_each = ring ? m->n_layer : cfg->n_slot;
     engine_place state = {0};
@@ -90,9 +91,9 @@ open_hop(member *m, comm *c)
     if (n_active == 1)
         return ST_OK;
     if (ring || rank > 0)
-        hc.from = (int)((rank + n_active - 1) % n_active);
+        hc.from = (int)(first + (rank + n_active - 1) % n_active);
     if (ring || rank + 1 < n_active)
-        hc.to = (int)((rank + 1) % n_active);
+        hc.to = (int)(first + (rank + 1) % n_active);
     m->has_from = hc.from >= 0;
     m->has_to = hc.to >= 0;
     /* A staged hop gives its place back before it has left. */

@@ -15,6 +15,19 @@
 
 /* ----------------------------------------------------------------- out --- */
 
+/* The lead knows what room the first rank of its own replica has. */
+static void
+give_slot(member *m, const hop_header *head, uint64_t local_seg)
+{
+    report r = {.kind = REPORT_TAKEN,
+                .stream = head->stream,
+                .seg = head->segment.seg,
+                .rank = m->place.rank};
+    engine_release(m->e, head->stream, local_seg);
+    if (m->place.rank == 0 && m->failed == ST_OK)
+        m->failed = m->report(m->ctx, &r, NULL);
+}
+
 void
 member_hop_sent(void *ctx, const hop_header *head, uint64_t local_seg)
 {
@@ -24,7 +37,7 @@ member_hop_sent(void *ctx, const hop_header *head, uint64_t local_seg)
     if (head->kind == HOP_STATE)
         m->leaving[head->stream * m->n_layer + head->layer] = false;
     else if (head->kind == HOP_X && !s->closing)
-        engine_release(m->e, head->stream, local_seg);
+        give_slot(m, head, local_seg);
 }
 
 void

@@ -188,8 +188,9 @@ print_json(const run *r)
     jsonout_f64(&j, "seconds", r->seconds);
     jsonout_f64(&j, "tokens_per_second", rate(r));
     jsonout_u64(&j, "peak_rss_bytes", r->totals.peak_rss_bytes);
-    jsonout_u64(&j, "ranks", s->place.size);
+    jsonout_u64(&j, "ranks", comm_size(s->comm));
     jsonout_u64(&j, "ranks_working", place_active(&s->place));
+    jsonout_u64(&j, "replicas", place_replicas(&s->place));
     jsonout_text(&j, "schedule", setup_schedule(s));
     jsonout_text(&j, "placement", place_name(s->place.kind));
     jsonout_text(&j, "device", s->info.device);
@@ -226,9 +227,10 @@ print_people(const run *r)
              "(%u working), %s, %s, %s, %u threads, peak %llu MiB",
              (unsigned long long)r->in.n_id,
              (unsigned long long)run_pass_cut(&s->cfg, r->in.n_id).n_segment,
-             r->seconds, rate(r), s->place.size, s->place.size == 1 ? "" : "s",
-             place_active(&s->place), place_name(s->place.kind),
-             setup_schedule(s), s->info.device, s->info.n_thread,
+             r->seconds, rate(r), comm_size(s->comm),
+             comm_size(s->comm) == 1 ? "" : "s", place_active(&s->place),
+             place_name(s->place.kind), setup_schedule(s), s->info.device,
+             s->info.n_thread,
              (unsigned long long)r->totals.peak_rss_bytes >> 20);
     if (r->totals.hop_seconds > 0)
         log_info("%llu MiB between ranks, %.3f s under way, %.0f %% of it "

@@ -14,7 +14,7 @@
 /* Cells of several streams that go into one group: enough to fill any number
  * of cores, and few enough for the scratch of a GPU. */
 enum { MAX_CELL = 64 };
-enum { N_GIVEN = 3 };
+enum { N_GIVEN = 3, N_SHARE = 3 };
 
 status
 setup_agree(const setup *s, status st)
@@ -44,6 +44,8 @@ setup_open(setup *s, const char *program, int *argc, char ***argv)
     *s = (setup){.program = program};
     log_init(program, LOG_LEVEL_INFO);
     TRY(comm_open(&s->comm, argc, argv));
+    TRY(comm_same(s->comm, "version of Longwave", LONGWAVE_VERSION,
+                  sizeof LONGWAVE_VERSION));
     /* Results are rank 0's, --help too. */
     if (!setup_is_lead(s) && freopen("/dev/null", "w", stdout) == NULL)
         st = status_fail(ST_IO, "/dev/null cannot be opened");
@@ -76,15 +78,44 @@ given_entries(config_given *g, option_entry out[N_GIVEN])
     memcpy(out, entry, sizeof entry);
 }
 
+/* What ranks share. */
+static void
+share_entries(setup_options *o, option_entry out[N_SHARE])
+{
+    const option_entry entry[N_SHARE] = {
+        {.name = "placement",
+         .kind = OPTION_TEXT,
+         .value = &o->placement,
+         .argument = "HOW",
+         .help = "what ranks share: auto, layers (layers:5,3: so many each) or "
+                 "segments"},
+        {.name = "memory-gb",
+         .kind = OPTION_F64,
+         .value = &o->memory_gb,
+         .argument = "X",
+         .help = "that a rank may use, for --placement auto; 0: what the "
+                 "device has",
+         .max = 1e6},
+        {.name = "replicas",
+         .kind = OPTION_U64,
+         .value = &o->replicas,
+         .argument = "N",
+         .help = "groups of ranks with a whole model and jobs of their own",
+         .min = 1,
+         .max = 1 << 20}};
+    memcpy(out, entry, sizeof entry);
+}
+
 void
 setup_entries(setup *s, option_entry out[SETUP_N_OPTION])
 {
     setup_options *o = &s->opt;
     *o = (setup_options){.device = "auto",
                          .placement = "auto",
+                         .replicas = 1,
                          .schedule = "diagonal",
                          .weights = "stored"};
-    const option_entry entry[SETUP_N_OPTION - N_GIVEN] = {
+    const option_entry entry[SETUP_N_OPTION - N_GIVEN - N_SHARE] = {
         {.name = "model",
          .kind = OPTION_TEXT,
          .value = &o->model,
@@ -101,19 +132,6 @@ setup_entries(setup *s, option_entry out[SETUP_N_OPTION])
          .argument = "N",
          .help = "threads of each rank; 0: its share of the cores",
          .max = 1024},
-        {.name = "placement",
-         .kind = OPTION_TEXT,
-         .value = &o->placement,
-         .argument = "HOW",
-         .help = "what ranks share: auto, layers (layers:5,3: so many each) or "
-                 "segments"},
-        {.name = "memory-gb",
-         .kind = OPTION_F64,
-         .value = &o->memory_gb,
-         .argument = "X",
-         .help = "that a rank may use, for --placement auto; 0: what the "
-                 "device has",
-         .max = 1e6},
         {.name = "schedule",
          .kind = OPTION_TEXT,
          .value = &o->schedule,
@@ -129,6 +147,7 @@ setup_entries(setup *s, option_entry out[SETUP_N_OPTION])
          .value = &o->verbose,
          .help = "say more on stderr"}};
     memcpy(out, entry, sizeof entry);
+    share_entries(o, out + SETUP_N_OPTION - N_GIVEN - N_SHARE);
     given_entries(&o->given, out + SETUP_N_OPTION - N_GIVEN);
 }
 
@@ -166,14 +185,14 @@ static status
 read_model(setup *s)
 {
     status st = ST_OK;
-    uint32_t size = comm_size(s->comm);
+    uint32_t size = comm_size(s->comm), rank = comm_rank(s->comm);
 
     TRY(parse_schedule(&s->order, s->opt.schedule));
     TRY(weights_want_parse(&s->want, s->opt.weights));
     TRY(config_load_given(&s->cfg, s->opt.model, &s->opt.given));
     const memory *mem = memory_of(&s->cfg);
-    s->place = (place){
-        .n_layer = s->cfg.n_layer, .size = size, .rank = comm_rank(s->comm)};
+    s->place = (place){.n_layer = s->cfg.n_layer};
+    TRY(place_deal(&s->place, (uint32_t)s->opt.replicas, size, rank));
     const place_state state = {.chained = mem->chained, .grows = mem->grows};
     TRY(place_parse(&s->place, s->opt.placement, &state));
 fail:
@@ -224,7 +243,8 @@ compare(setup *s)
 {
     uint8_t hash[32];
     status st = weights_fingerprint(hash, s->opt.model, s->want, &s->opt.given);
-    uint32_t way[2] = {(uint32_t)s->place.kind, (uint32_t)s->order};
+    uint32_t way[] = {(uint32_t)s->place.kind, (uint32_t)s->order,
+                      s->place.n_replica};
 
     TRY(setup_agree(s, st));
     TRY(comm_same(s->comm, "model or weights", hash, sizeof hash));
@@ -264,9 +284,9 @@ part_of(const setup *s)
 
 /* The largest group: a diagonal of one stream in any case. */
 static uint32_t
-max_cell(const setup_world *args, uint32_t n_layer)
+max_cell(uint32_t n_stream, uint32_t n_layer)
 {
-    uint64_t all = (uint64_t)args->n_stream * n_layer;
+    uint64_t all = (uint64_t)n_stream * n_layer;
     uint32_t most = n_layer > MAX_CELL ? n_layer : MAX_CELL;
     return all < most ? (uint32_t)all : most;
 }
@@ -275,12 +295,14 @@ static status
 open_engine(setup *s, const setup_world *args)
 {
     weights_part part = part_of(s);
+    uint32_t n_replica = place_replicas(&s->place);
     weights *w = NULL;
     model *m = NULL;
     status st = ST_OK;
     engine_config cfg = {.place = s->place,
                          .order = s->order,
-                         .n_stream = args->n_stream,
+                         .n_stream =
+                             (args->n_stream + n_replica - 1) / n_replica,
                          .n_slot = args->n_slot,
                          .max_token = args->n_token};
 
@@ -288,10 +310,10 @@ open_engine(setup *s, const setup_world *args)
         return ST_OK;
     if (args->n_answer > 0)
         cfg.kv_cap = decode_longest(&s->cfg, args->n_answer);
-    cfg.max_cell = max_cell(args, part.n_layer);
+    cfg.max_cell = max_cell(cfg.n_stream, part.n_layer);
     double start = clock_seconds();
     TRY(weights_open(&w, s->dev, &s->cfg, &part, s->opt.model, s->want));
-    log_debug("rank %u: %zu MiB of weights in %.2f s", s->place.rank,
+    log_debug("rank %u: %zu MiB of weights in %.2f s", comm_rank(s->comm),
               weights_bytes_typed(&s->cfg, &part, weights_types_of(w)) >> 20,
               clock_seconds() - start);
     TRY(model_new(&m, s->dev, &s->cfg, w, cfg.max_cell));
@@ -299,7 +321,7 @@ open_engine(setup *s, const setup_world *args)
     TRY(engine_new(&s->engine, s->dev, m, &cfg));
     m = NULL; /* the engine's */
     log_debug("rank %u: layers %u to %u, %zu MiB beside the weights",
-              s->place.rank, part.layer_first,
+              comm_rank(s->comm), part.layer_first,
               part.layer_first + part.n_layer - 1,
               engine_bytes(s->engine) >> 20);
 fail:
@@ -319,9 +341,12 @@ setup_start(setup *s, const setup_world *args)
                                 .name = s->opt.placement,
                                 .memory = s->opt.memory_gb * 1e9,
                                 .measure = args->measure};
+    choice_job job = args->job; /* a replica's part of it */
+    uint32_t n_replica = place_replicas(&s->place);
     status st = ST_OK;
 
-    TRY(choice_make(&s->choice, &s->place, &choose, &args->job));
+    job.n_stream = (job.n_stream + n_replica - 1) / n_replica;
+    TRY(choice_make(&s->choice, &s->place, &choose, &job));
     TRY(setup_agree(s, open_engine(s, args)));
     TRY(setup_agree(s, world_new(&s->world, s->comm, s->engine, &s->place)));
 fail:

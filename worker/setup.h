@@ -20,12 +20,12 @@
 typedef struct setup_options {
     const char *model, *device, *placement, *schedule, *weights;
     config_given given;
-    uint64_t threads;
+    uint64_t threads, replicas;
     double memory_gb; /* that a rank may use; 0: what the device has */
     bool verbose;
 } setup_options;
 
-enum { SETUP_N_OPTION = 11 };
+enum { SETUP_N_OPTION = 12 };
 
 typedef struct setup {
     const char *program;
@@ -42,8 +42,8 @@ typedef struct setup {
     world *world;
 } setup;
 
-/* Starts the ranks; the first thing in main().  Afterwards only rank 0 has a
- * standard output. */
+/* Starts the ranks, all of one version; the first thing in main().  Afterwards
+ * only rank 0 has a standard output. */
 status setup_open(setup *s, const char *program, int *argc,
                   char ***argv) MUST_USE;
 /* Gives the shared flags their defaults and entries. */
@@ -55,7 +55,7 @@ status setup_parse(setup *s, const option_set *set, int argc, char **argv,
 status setup_model(setup *s) MUST_USE;
 
 typedef struct setup_world {
-    uint32_t n_stream; /* open at once */
+    uint32_t n_stream; /* open at once, dealt out to the replicas */
     uint32_t n_slot;   /* 0: what the grid needs */
     uint32_t n_answer; /* most tokens of an answer; 0: none is drawn */
     uint64_t n_token;  /* tokens of a stream that a memory which grows has room

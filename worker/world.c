@@ -19,6 +19,7 @@ struct world {
     report_out *out;
     order_in *in;
     size_t report_bytes;
+    uint32_t first_stream; /* of this rank, among those of the world */
 };
 
 /* A report of this rank; logits in pieces of whole rows. */
@@ -27,12 +28,13 @@ send_report(void *ctx, const report *r, const void *data)
 {
     world *w = ctx;
     status st = ST_OK;
+    report piece = *r;
+    piece.stream += w->first_stream;
     if (r->kind != REPORT_LOGITS || r->len <= w->report_bytes)
-        return report_send(w->out, r, data);
+        return report_send(w->out, &piece, data);
     size_t row = (size_t)r->len / r->n_row;
     uint32_t n_each = (uint32_t)(w->report_bytes / row);
     for (uint32_t i = 0; i < r->n_row; i += n_each) {
-        report piece = *r;
         piece.row0 = r->row0 + i;
         piece.n_row = r->n_row - i < n_each ? r->n_row - i : n_each;
         piece.len = piece.n_row * row;
@@ -54,6 +56,8 @@ join(world *w)
         size_t ids = n_id * sizeof(int32_t);
         max_data = engine_state_room(w->e);
         max_data = max_data > ids ? max_data : ids;
+        const engine_config *ec = engine_config_of(w->e);
+        w->first_stream = ec->place.replica * ec->n_stream;
         w->report_bytes = lead_report_bytes(w->e);
         TRY(report_out_new(&w->out, w->c, w->report_bytes));
         TRY(member_new(&w->member, w->c, w->e, send_report, w));
@@ -69,14 +73,15 @@ world_new(world **out, comm *c, engine *e, const place *p)
     world *w = NULL;
     status st = ST_OK;
     uint32_t shape[3] = {p->kind, p->n_layer, p->size};
+    uint32_t rank = p->replica * p->size + p->rank;
 
     TRY(mem_new(&w, 1, sizeof *w));
     w->c = c;
     w->e = e;
-    ASSERT(p->rank == comm_rank(c) && p->size == comm_size(c));
+    ASSERT(rank == comm_rank(c) && place_replicas(p) * p->size == comm_size(c));
     ASSERT((e == NULL) == (p->rank >= place_active(p)));
     TRY(comm_same(c, "placement", shape, sizeof shape));
-    st = p->rank == 0 ? lead_new(&w->lead, c, e) : join(w);
+    st = rank == 0 ? lead_new(&w->lead, c, e) : join(w);
     TRY(comm_agree(c, st));
     *out = w;
     return ST_OK;

@@ -54,8 +54,10 @@ typedef struct world_event {
  * LOGITS and TOKEN come before SEGMENT; segments come in order. */
 typedef void world_event_fn(void *ctx, const world_event *ev);
 
-/* Collective.  Takes over nothing; `c` and `e` outlive the world.  A rank that
- * holds no layers (sched/place.h) gives NULL for `e`. */
+/* Collective.  Where the ranks are several replicas, each has as many streams
+ * as an engine, and a stream is one replica's from open to closed: ids of them
+ * are below replicas * n_stream.  Takes over nothing; `c` and `e` outlive the
+ * world.  A rank that holds no layers (sched/place.h) gives NULL for `e`. */
 status world_new(world **out, comm *c, engine *e, const place *p) MUST_USE;
 void world_free(world *w);
 
@@ -74,8 +76,8 @@ typedef struct world_stream {
                            fresh.  Copied. */
 } world_stream;
 
-/* Opens a stream on all ranks.  ST_STATE: all ids are in use.  ST_LIMIT: it
- * may need more room than the memory has. */
+/* Opens a stream on the replica with most of them free.  ST_STATE: all ids are
+ * in use.  ST_LIMIT: it may need more room than the memory has. */
 status world_open(world *w, uint32_t *id, const world_stream *s) MUST_USE;
 /* Segments that may be fed now (bounded by credits of the ranks). */
 uint32_t world_room(const world *w, uint32_t id);

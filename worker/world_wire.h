@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What ranks of one world say to each other: fixed-size headers and tags.
+ * Commands and hops name a rank's own streams, reports those of the world:
+ * replica * n_stream + the rank's.  Ranks are those of the replica.
  *
  * Internal to the world.  All ranks run the same program on machines of one
  * kind, so headers travel as they lie in memory.
@@ -55,6 +57,7 @@ typedef enum report_kind {
     REPORT_TOKEN,
     REPORT_STATE, /* data: the state of `layer` */
     REPORT_SHARD, /* likewise, after segment `seg`, as it passed */
+    REPORT_TAKEN, /* segment `seg` has left the rank that was given it */
     REPORT_CLOSED,
     REPORT_SPOILED /* what came of segment `seg` is no number any more */
 } report_kind;

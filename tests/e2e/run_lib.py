@@ -62,14 +62,14 @@ def write_ids(path, ids):
         f.write(array.array("q", ids).tobytes())
 
 
-def make_tiny(args):
+def make_tiny(args, out=None, *more):
     """A small model with random weights and a byte-level tokenizer."""
-    out = os.path.join(args.work, "model")
+    out = out or os.path.join(args.work, "model")
     subprocess.run([sys.executable, os.path.join(args.source, "model",
                                                  "make_tiny.py"),
                     "--out", out, "--layers", "3", "--d-model", "32",
                     "--ffn", "48", "--segment", "64", "--mem", "4",
-                    "--d-mem", "8"], check=True, stdout=subprocess.DEVNULL)
+                    "--d-mem", "8", *more], check=True, stdout=subprocess.DEVNULL)
     return out
 
 

@@ -96,6 +96,17 @@ def check(args, name, ranks, flags, word):
     expect(done.stdout == b"", f"{name}: something on stdout")
 
 
+def check_other_model(args, good):
+    """Rank 1 is given another model, by a line of its own."""
+    other = os.path.join(args.work, "other")
+    run_lib.make_tiny(args, other, "--seed", "2")
+    flags = list(good)
+    flags[flags.index("--model") + 1] = other
+    check(args, "another model", 1,
+          good + [":", "-n", "1", args.run] + flags, "rank 1 differs")
+    shutil.rmtree(other)
+
+
 def main():
     args = run_lib.flags()
     shutil.rmtree(args.work)
@@ -112,6 +123,8 @@ def main():
     check(args, "logprobs", 0, good + ["--logprobs", "21"], "--logprobs")
     for name in ("no such model", "not UTF-8", "alignment", "too large an id"):
         check(args, name, 3, *cases[name])
+    check(args, "replicas", 3, good + ["--replicas", "2"], "2 replicas")
+    check_other_model(args, good)
     expect(sorted(os.listdir(args.work)) == before, "files were left behind")
 
 

@@ -171,9 +171,11 @@ world_case_new(world_case **out, uint64_t number, uint32_t rank, uint32_t size)
     t->weight_seed = world_case_draw(&r, 1000);
     bool ring = world_case_draw(&r, 2) != 0 || memory_of(&t->model)->chained;
     t->place = (place){.kind = ring ? PLACE_SEGMENTS : PLACE_LAYERS,
-                       .n_layer = t->model.n_layer,
-                       .size = size,
-                       .rank = rank};
+                       .n_layer = t->model.n_layer};
+    uint32_t n_replica = 1 + world_case_draw(&r, size);
+    if (size % n_replica != 0)
+        n_replica = 1;
+    TRY(place_deal(&t->place, n_replica, size, rank));
     t->order =
         world_case_draw(&r, 3) == 0 ? WAVEFRONT_SEQUENTIAL : WAVEFRONT_DIAGONAL;
     t->device = world_case_draw(&r, 3) == 0 ? "cpu-async" : "cpu";
@@ -209,15 +211,16 @@ world_case_free(world_case *t)
 void
 world_case_print(const world_case *t)
 {
-    fprintf(
-        stderr,
-        "case %llu: %s%s, %u ranks, %s, %s, %s, %u layers, S %u, %u streams, "
-        "%u slots\n",
-        (unsigned long long)t->number, memory_of(&t->model)->name,
-        t->model.window ? " with window" : "", t->place.size,
-        place_name(t->place.kind),
-        t->order == WAVEFRONT_DIAGONAL ? "diagonal" : "sequential", t->device,
-        t->model.n_layer, t->model.segment_size, t->n_stream, t->n_slot);
+    fprintf(stderr,
+            "case %llu: %s%s, %u times %u ranks, %s, %s, %s, %u layers, S %u, "
+            "%u streams, "
+            "%u slots\n",
+            (unsigned long long)t->number, memory_of(&t->model)->name,
+            t->model.window ? " with window" : "", place_replicas(&t->place),
+            t->place.size, place_name(t->place.kind),
+            t->order == WAVEFRONT_DIAGONAL ? "diagonal" : "sequential",
+            t->device, t->model.n_layer, t->model.segment_size, t->n_stream,
+            t->n_slot);
     for (uint32_t i = 0; i < t->n_job; i++) {
         const world_case_job *j = &t->job[i];
         fprintf(stderr,

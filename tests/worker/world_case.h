@@ -39,7 +39,7 @@ typedef struct world_case {
     uint32_t ends[8]; /* of the place, where layers are divided unevenly */
     wavefront_order order;
     const char *device;
-    uint32_t n_stream, n_slot, n_thread;
+    uint32_t n_stream, n_slot, n_thread; /* of a rank */
     uint32_t n_job;
     world_case_job job[WORLD_CASE_MAX_JOB];
 } world_case;

@@ -201,7 +201,8 @@ open_job(driver *d, job_run *r)
                       .prompt = j->n_prompt > 0,
                       .priority = j->priority,
                       .states = j->first_seg > 0 ? j->before : NULL};
-    if (world_streams_open(d->w) == d->t->n_stream)
+    if (world_streams_open(d->w) ==
+        d->t->n_stream * place_replicas(&d->t->place))
         return world_open(d->w, &r->stream, &s) == ST_STATE
                    ? ST_OK
                    : status_fail(ST_STATE, "a stream too many was opened");
