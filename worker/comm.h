@@ -38,6 +38,10 @@ void comm_abort(comm *c, int exit_status);
  * ranks; for tests.  They are cut smaller where COMM_MAX_PIECE allows. */
 void comm_piece_set(comm *c, size_t bytes);
 
+/* Collective: the ranks that name the same group, in order, by themselves; for
+ * tests.  Closed before `c`. */
+status comm_split(comm **out, comm *c, uint32_t group) MUST_USE;
+
 uint32_t comm_rank(const comm *c);
 uint32_t comm_size(const comm *c);
 uint32_t comm_local_rank(const comm *c); /* among the ranks of this host */
@@ -64,6 +68,8 @@ status comm_irecv(comm *c, comm_request *req, uint32_t peer, int tag,
                   void *data, size_t len) MUST_USE;
 /* Never blocks; makes progress.  An idle request is done. */
 status comm_test(comm *c, comm_request *req, bool *done) MUST_USE;
+/* A turn for MPI, which does nothing between calls; never blocks. */
+void comm_turn(comm *c);
 /* Cancels a receive that nothing has matched; for the end only. */
 void comm_cancel(comm *c, comm_request *req);
 

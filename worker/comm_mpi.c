@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { PIECE = 1 << 20 };
+enum { PIECE = 1 << 20, TAG_NONE = 32767 /* that nobody sends */ };
 
 struct comm {
     bool started; /* MPI_Init was called here */
@@ -71,6 +71,20 @@ fail:
     return st;
 }
 
+/* Sets up a communicator of this project's. */
+static status
+settle_in(comm *c)
+{
+    status st = ST_OK;
+    MPI_TRY(MPI_Comm_set_errhandler(c->world, MPI_ERRORS_RETURN));
+    TRY(identify(c->world, &c->rank, &c->size));
+    MPI_TRY(MPI_Comm_split_type(c->world, MPI_COMM_TYPE_SHARED, (int)c->rank,
+                                MPI_INFO_NULL, &c->host));
+    TRY(identify(c->host, &c->local_rank, &c->local_size));
+fail:
+    return st;
+}
+
 static status
 start(comm *c, int *argc, char ***argv)
 {
@@ -83,13 +97,25 @@ start(comm *c, int *argc, char ***argv)
         return status_fail(ST_MPI, "this MPI does not allow other threads "
                                    "beside the one that calls it");
     MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &c->world));
-    MPI_TRY(MPI_Comm_set_errhandler(c->world, MPI_ERRORS_RETURN));
-    MPI_TRY(identify(c->world, &c->rank, &c->size));
-    MPI_TRY(MPI_Comm_split_type(c->world, MPI_COMM_TYPE_SHARED, (int)c->rank,
-                                MPI_INFO_NULL, &c->host));
-    MPI_TRY(identify(c->host, &c->local_rank, &c->local_size));
+    TRY(settle_in(c));
 fail:
     return st;
+}
+
+static status
+new_alone(comm **out)
+{
+    comm *c = NULL;
+    status st = mem_new(&c, 1, sizeof *c);
+    if (st != ST_OK)
+        return st;
+    c->world = MPI_COMM_NULL;
+    c->host = MPI_COMM_NULL;
+    c->size = 1;
+    c->local_size = 1;
+    c->piece = (size_t)1 << 30;
+    *out = c;
+    return ST_OK;
 }
 
 status
@@ -98,18 +124,33 @@ comm_open(comm **out, int *argc, char ***argv)
     comm *c = NULL;
     status st = ST_OK;
 
-    TRY(mem_new(&c, 1, sizeof *c));
-    c->world = MPI_COMM_NULL;
-    c->host = MPI_COMM_NULL;
-    c->size = 1;
-    c->local_size = 1;
-    c->piece = (size_t)1 << 30;
+    TRY(new_alone(&c));
     if (launched())
         TRY(start(c, argc, argv));
     *out = c;
     return ST_OK;
 fail:
     comm_close(c);
+    return st;
+}
+
+status
+comm_split(comm **out, comm *c, uint32_t group)
+{
+    comm *part = NULL;
+    status st = ST_OK;
+
+    TRY(new_alone(&part));
+    part->piece = c->piece;
+    if (c->world != MPI_COMM_NULL) {
+        MPI_TRY(
+            MPI_Comm_split(c->world, (int)group, (int)c->rank, &part->world));
+        TRY(settle_in(part));
+    }
+    *out = part;
+    return ST_OK;
+fail:
+    comm_close(part);
     return st;
 }
 
@@ -130,7 +171,7 @@ comm_close(comm *c)
 void
 comm_abort(comm *c, int exit_status)
 {
-    if (c != NULL && c->started)
+    if (c != NULL && (c->started || c->world != MPI_COMM_NULL))
         MPI_Abort(MPI_COMM_WORLD, exit_status);
     _exit(exit_status);
 }
@@ -362,6 +403,18 @@ comm_test(comm *c, comm_request *req, bool *done)
     *done = true;
 fail:
     return st;
+}
+
+void
+comm_turn(comm *c)
+{
+    /* Open MPI looks at sockets in one of eight calls. */
+    for (int i = 0; c->size > 1 && i < 8; i++) {
+        int found = 0;
+        if (MPI_Iprobe(MPI_ANY_SOURCE, TAG_NONE, c->world, &found,
+                       MPI_STATUS_IGNORE) != MPI_SUCCESS)
+            return; /* the next test says why */
+    }
 }
 
 void

@@ -276,17 +276,14 @@ void
 hop_touch(hop *h)
 {
     bool busy = false;
-    bool done = false;
 
     if (h->failed != ST_OK)
         return;
     count(h, h->grouped);
-    /* Any test drives all of MPI.  A request that it finds done is idle from
-     * then on, and so counts as done when it is asked again. */
+    if (h->n_flight > 0 || h->n_started > 0)
+        comm_turn(h->c);
     if (h->cfg.from >= 0)
         h->failed = advance_all(h, &busy);
-    else if (h->n_started > 0)
-        h->failed = comm_test(h->c, &h->parcel[h->first].data_req, &done);
     if (h->failed != ST_OK)
         (void)snprintf(h->failure, sizeof h->failure, "%s", status_text());
     count(h, false); /* the core's own time */

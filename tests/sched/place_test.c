@@ -55,6 +55,25 @@ names(void **state)
     EXPECT_OK(place_parse(&p, "layers", &chained));
 }
 
+/* Every rank has one place, those of a replica are neighbours. */
+static void
+replicas(void **state)
+{
+    place p = {.n_layer = 4};
+    (void)state;
+    assert_int_equal(place_replicas(&p), 1);
+    for (uint32_t rank = 0; rank < 12; rank++) {
+        EXPECT_OK(place_deal(&p, 3, 12, rank));
+        assert_int_equal(place_replicas(&p), 3);
+        assert_int_equal(p.size, 4);
+        assert_true(p.rank < p.size);
+        assert_int_equal(p.replica * p.size + p.rank, rank);
+    }
+    EXPECT_ST(place_deal(&p, 5, 12, 0), ST_ARG);
+    EXPECT_ST(place_deal(&p, 24, 12, 0), ST_ARG);
+    EXPECT_ST(place_deal(&p, 0, 12, 0), ST_ARG);
+}
+
 /* Layers: runs in rank order, lengths differ by at most one, surplus ranks
  * are the last and hold nothing. */
 static void
@@ -364,6 +383,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names),
+        cmocka_unit_test(replicas),
         cmocka_unit_test(owners),
         cmocka_unit_test(divisions),
         cmocka_unit_test(divisions_with_limits),

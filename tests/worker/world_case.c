@@ -44,7 +44,7 @@ make_block(model_config *m, world_case_random *r)
         m->rope.d_rot = 2;
     else
         m->rope = (config_rope){0};
-    m->n_position = neox ? 0 : 200;
+    m->n_position = neox ? 0 : WORLD_CASE_MAX_TOKEN + 20;
     m->wrap_pos = !neox && one_of(r, 2);
 }
 
@@ -83,9 +83,9 @@ make_memory(model_config *m, world_case_random *r)
 
 /* Half of the cases are the plain model that most of the others vary. */
 static void
-make_model(model_config *m, world_case_random *r)
+make_model(model_config *m, world_case_random *r, bool wide)
 {
-    *m = (model_config){.n_layer = 1 + world_case_draw(r, 6),
+    *m = (model_config){.n_layer = 1 + world_case_draw(r, wide ? 12 : 6),
                         .d_model = 16,
                         .n_head = 4,
                         .n_kv_head = 2,
@@ -112,8 +112,10 @@ make_job(world_case_job *j, world_case *t, world_case_random *r)
 {
     status st = ST_OK;
     uint32_t s = t->model.segment_size;
-    uint32_t n_seg = world_case_draw(r, 4) == 0 ? world_case_draw(r, 3)
-                                                : world_case_draw(r, 21);
+    bool wide = t->number >= WORLD_CASE_WIDE;
+    uint32_t n_seg = world_case_draw(r, 4) == 0
+                         ? world_case_draw(r, 3)
+                         : world_case_draw(r, wide ? 41 : 21);
 
     j->n_write = n_seg;
     if (world_case_draw(r, 3) == 0)
@@ -166,7 +168,8 @@ world_case_new(world_case **out, uint64_t number, uint32_t rank, uint32_t size)
 
     TRY(mem_new(&t, 1, sizeof *t));
     t->number = number;
-    make_model(&t->model, &r);
+    bool wide = number >= WORLD_CASE_WIDE;
+    make_model(&t->model, &r, wide);
     TRY(config_check(&t->model));
     t->weight_seed = world_case_draw(&r, 1000);
     bool ring = world_case_draw(&r, 2) != 0 || memory_of(&t->model)->chained;
@@ -182,7 +185,7 @@ world_case_new(world_case **out, uint64_t number, uint32_t rank, uint32_t size)
     t->n_stream = 1 + world_case_draw(&r, 3);
     t->n_slot = world_case_draw(&r, 3) == 0 ? 1 + world_case_draw(&r, 3) : 0;
     t->n_thread = 1;
-    t->n_job = 1 + world_case_draw(&r, WORLD_CASE_MAX_JOB);
+    t->n_job = 1 + world_case_draw(&r, wide ? WORLD_CASE_MAX_JOB : 4);
     for (uint32_t i = 0; i < t->n_job; i++)
         TRY(make_job(&t->job[i], t, &r));
     divide(t, &r);

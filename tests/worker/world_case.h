@@ -7,9 +7,11 @@
 #include "worker/world.h"
 
 enum {
-    WORLD_CASE_MAX_JOB = 4,
+    WORLD_CASE_MAX_JOB = 5,
     WORLD_CASE_MAX_DRAW = 5,
-    WORLD_CASE_MAX_TOKEN = 180 /* of a job: 26 segments of 6, prompt, answer */
+    WORLD_CASE_MAX_TOKEN = 300, /* of a job: 46 segments of 6, prompt, answer */
+    WORLD_CASE_WIDE = 1 << 20   /* and above: up to 12 layers, 40 segments and 5
+                                   jobs; below, about half of each */
 };
 
 typedef struct world_case_job {

@@ -2,7 +2,9 @@
 /* Worlds under mpirun: random models, placements, schedules, jobs, cancels,
  * snapshots and answers, bit for bit what one rank alone gives.
  *
- *   world_mpi [FIRST [N]]   cases FIRST .. FIRST + N - 1
+ *   world_mpi [FIRST [N]]     cases FIRST .. FIRST + N - 1 on all ranks
+ *   world_mpi split FIRST N   the wide ones of these, the ranks dealt out anew
+ *                             to several worlds at once again and again
  *
  * A deadlock ends in SIGALRM, with the case printed before. */
 #include <stdio.h>
@@ -16,7 +18,7 @@
 #include "worker/draw.h"
 #include "worker/idle.h"
 
-enum { N_CASE = 150, LIMIT_S = 100 };
+enum { N_CASE = 150, LIMIT_S = 100, LIMIT_SPLIT_S = 1500 };
 
 typedef enum progress { PHASE_WAITING = 0, PHASE_OPEN, PHASE_CLOSED } progress;
 
@@ -386,6 +388,53 @@ fail:
     return st;
 }
 
+/* Deals the ranks out to worlds of 1 to all of them, which run a case each;
+ * *n: how many. */
+static status
+run_dealt(comm *c, uint64_t number, uint64_t *n)
+{
+    world_case_random r = {number};
+    uint32_t size = comm_size(c), rank = comm_rank(c), group = 0;
+    status st = ST_OK;
+    comm *part = NULL;
+
+    *n = 0;
+    for (uint32_t first = 0; first < size; (*n)++) {
+        uint32_t n_rank = 1 + world_case_draw(&r, size - first);
+        if (rank >= first && rank < first + n_rank)
+            group = (uint32_t)*n;
+        first += n_rank;
+    }
+    TRY(comm_split(&part, c, group));
+    st = run_case(part, WORLD_CASE_WIDE + number + group);
+    comm_close(part);
+fail:
+    return st;
+}
+
+static status
+run_split(comm *c, uint64_t first, uint64_t n_case)
+{
+    status st = ST_OK;
+    uint64_t n = 0;
+    alarm(LIMIT_SPLIT_S);
+    for (uint64_t i = first; i < first + n_case; i += n)
+        TRY(run_dealt(c, i, &n));
+fail:
+    return st;
+}
+
+static status
+run_all(comm *c, uint64_t first, uint64_t n_case)
+{
+    status st = ST_OK;
+    alarm(LIMIT_S);
+    for (uint64_t i = first; i < first + n_case; i++)
+        TRY(run_case(c, i));
+fail:
+    return st;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -393,11 +442,10 @@ main(int argc, char **argv)
     status st = ST_OK;
 
     TRY(comm_open(&c, &argc, &argv));
-    uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : 1;
-    uint64_t n = argc > 2 ? strtoull(argv[2], NULL, 10) : N_CASE;
-    alarm(LIMIT_S);
-    for (uint64_t i = first; i < first + n && st == ST_OK; i++)
-        st = run_case(c, i);
+    int at = argc > 1 && strcmp(argv[1], "split") == 0 ? 2 : 1;
+    uint64_t first = argc > at ? strtoull(argv[at], NULL, 10) : 1;
+    uint64_t n = argc > at + 1 ? strtoull(argv[at + 1], NULL, 10) : N_CASE;
+    st = at == 2 ? run_split(c, first, n) : run_all(c, first, n);
     if (st != ST_OK) {
         fprintf(stderr, "rank %u: %s: %s\n", comm_rank(c), status_name(st),
                 status_text());
