@@ -113,6 +113,7 @@ struct device_table {
                       size_t bytes, size_t n_item);
     void (*buf_free)(kernel_buf *buf);
     void *(*buf_host)(kernel_buf *buf, size_t offset);
+    void *(*buf_device)(kernel_buf *buf, size_t offset); /* NULL: never */
 
     status (*queue_new)(kernel_queue **out, kernel_device *dev);
     void (*queue_free)(kernel_queue *q);

@@ -118,6 +118,15 @@ kernel_buf_host(kernel_buf *buf, size_t offset)
     return buf->dev->table->buf_host(buf, offset);
 }
 
+void *
+kernel_buf_device(kernel_buf *buf, size_t offset)
+{
+    const device_table *table = buf->dev->table;
+
+    ASSERT(buf->use == KERNEL_KEEP && offset <= buf->bytes);
+    return table->buf_device != NULL ? table->buf_device(buf, offset) : NULL;
+}
+
 /* ------------------------------------------------------------- queues --- */
 
 status

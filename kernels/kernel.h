@@ -102,6 +102,10 @@ size_t kernel_buf_bytes(const kernel_buf *buf);
  * MPI and read(2) do, else NULL: then the caller stages through host memory
  * with copies.  The caller keeps the host and the queue apart with events. */
 void *kernel_buf_host(kernel_buf *buf, size_t offset);
+/* The same in the device's own memory, which nobody dereferences: for an MPI
+ * that reads and writes there.  NULL: that is the host's, or cannot be named.
+ */
+void *kernel_buf_device(kernel_buf *buf, size_t offset);
 
 /* ------------------------------------------------------------- queues --- */
 

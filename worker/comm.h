@@ -42,6 +42,11 @@ void comm_piece_set(comm *c, size_t bytes);
  * tests.  Closed before `c`. */
 status comm_split(comm **out, comm *c, uint32_t group) MUST_USE;
 
+/* Whether messages may lie in a GPU's memory (kernel_buf_device()): what MPI
+ * says of itself, or what was set, for tests. */
+bool comm_takes_device(const comm *c);
+void comm_takes_device_set(comm *c, bool takes);
+
 uint32_t comm_rank(const comm *c);
 uint32_t comm_size(const comm *c);
 uint32_t comm_local_rank(const comm *c); /* among the ranks of this host */

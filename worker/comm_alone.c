@@ -52,6 +52,20 @@ comm_piece_set(comm *c, size_t bytes)
     (void)bytes;
 }
 
+bool
+comm_takes_device(const comm *c)
+{
+    (void)c;
+    return false;
+}
+
+void
+comm_takes_device_set(comm *c, bool takes)
+{
+    (void)c;
+    (void)takes;
+}
+
 uint32_t
 comm_rank(const comm *c)
 {

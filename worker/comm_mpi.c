@@ -3,6 +3,11 @@
 #include "worker/comm.h"
 
 #include <mpi.h>
+#if defined(OPEN_MPI) && defined(__has_include)
+#if __has_include(<mpi-ext.h>)
+#include <mpi-ext.h>
+#endif
+#endif
 #include <string.h>
 #include <unistd.h>
 
@@ -17,6 +22,7 @@ struct comm {
     MPI_Comm world, host;
     uint32_t rank, size, local_rank, local_size;
     size_t piece; /* bytes of one at most */
+    bool takes_device;
 };
 
 /* A failure as ranks pass it on. */
@@ -85,6 +91,16 @@ fail:
     return st;
 }
 
+static bool
+takes_device(void)
+{
+#ifdef MPIX_CUDA_AWARE_SUPPORT
+    return MPIX_Query_cuda_support() == 1;
+#else
+    return false;
+#endif
+}
+
 static status
 start(comm *c, int *argc, char ***argv)
 {
@@ -98,6 +114,7 @@ start(comm *c, int *argc, char ***argv)
                                    "beside the one that calls it");
     MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &c->world));
     TRY(settle_in(c));
+    c->takes_device = takes_device();
 fail:
     return st;
 }
@@ -142,6 +159,7 @@ comm_split(comm **out, comm *c, uint32_t group)
 
     TRY(new_alone(&part));
     part->piece = c->piece;
+    part->takes_device = c->takes_device;
     if (c->world != MPI_COMM_NULL) {
         MPI_TRY(
             MPI_Comm_split(c->world, (int)group, (int)c->rank, &part->world));
@@ -181,6 +199,18 @@ comm_piece_set(comm *c, size_t bytes)
 {
     ASSERT(bytes > 0 && bytes <= (size_t)1 << 30);
     c->piece = bytes;
+}
+
+bool
+comm_takes_device(const comm *c)
+{
+    return c->takes_device;
+}
+
+void
+comm_takes_device_set(comm *c, bool takes)
+{
+    c->takes_device = takes;
 }
 
 uint32_t

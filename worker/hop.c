@@ -49,6 +49,13 @@ hop_free(hop *h)
     mem_free(h);
 }
 
+void *
+hop_address(const hop *h, const engine_place *at)
+{
+    return h->cfg.direct ? kernel_buf_device(at->buf, at->offset)
+                         : kernel_buf_host(at->buf, at->offset);
+}
+
 /* ---------------------------------------------------------------- out --- */
 
 static hop_parcel *
@@ -85,7 +92,7 @@ payload(hop *h, hop_parcel *p, const void **data)
     status st = ST_OK;
     *data = NULL;
     if (!h->cfg.staged) {
-        *data = kernel_buf_host(p->from.buf, p->from.offset);
+        *data = hop_address(h, &p->from);
         return ST_OK;
     }
     int i = free_stage(h);

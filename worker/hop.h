@@ -37,7 +37,8 @@ typedef struct hop_config {
     uint32_t n_queue;   /* hops not yet sent, at most; so many receives for
                            headers are posted */
     size_t max_payload; /* bytes */
-    bool staged;
+    bool staged;        /* payloads are copied to the host and back */
+    bool direct;        /* payloads lie where the host cannot see them */
     hop_sent_fn *sent;
     hop_place_fn *place;
     void *ctx;
@@ -56,7 +57,7 @@ status hop_push(hop *h, bool *busy) MUST_USE;
 /* The next hop whose payload is in place: use it, then hop_next().  *head NULL:
  * there is none now.  Those of one stream come in order. */
 status hop_poll(hop *h, const hop_header **head, bool *busy) MUST_USE;
-/* Its payload, in host memory; NULL: it has none, or was dropped. */
+/* Its payload, in host memory; NULL: it has none there, or was dropped. */
 void *hop_data(const hop *h);
 status hop_next(hop *h) MUST_USE;
 

@@ -69,6 +69,8 @@ struct hop {
     char failure[256];
 };
 
+/* What MPI is given of a place, where nothing is staged. */
+void *hop_address(const hop *h, const engine_place *at);
 status hop_in_init(hop *h) MUST_USE;
 void hop_in_fini(hop *h);
 

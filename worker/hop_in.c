@@ -132,7 +132,7 @@ receive(hop *h, hop_arrival *a)
                            len);
     void *data = NULL;
     if (!h->cfg.staged && verdict == HOP_TAKE) {
-        data = kernel_buf_host(to.buf, to.offset);
+        data = hop_address(h, &to);
     } else if (stage >= 0) {
         h->in_used[stage] = true;
         a->stage = stage;
@@ -250,7 +250,7 @@ hop_data(const hop *h)
         return NULL;
     if (a->stage >= 0)
         return h->in[a->stage];
-    return kernel_buf_host(a->to.buf, a->to.offset);
+    return h->cfg.direct ? NULL : hop_address(h, &a->to);
 }
 
 status

@@ -101,7 +101,11 @@ open_hop(member *m, comm *c)
     hc.n_queue = cfg->n_stream * (n_each + 1) + 8;
     hc.max_payload = member_max_hop(m->e);
     engine_state_place(m->e, 0, 0, &(memory_past){0}, &state);
-    hc.staged = kernel_buf_host(state.buf, state.offset) == NULL;
+    if (kernel_buf_host(state.buf, state.offset) == NULL) {
+        hc.direct = comm_takes_device(c) &&
+                    kernel_buf_device(state.buf, state.offset) != NULL;
+        hc.staged = !hc.direct;
+    }
     return hop_new(&m->hop, c, m->e, &hc);
 }
 

@@ -57,6 +57,12 @@ buf_host(kernel_buf *buf, size_t offset)
     return NULL;
 }
 
+static void *
+buf_device(kernel_buf *buf, size_t offset)
+{
+    return ((cpu_buf *)buf)->memory.data + offset;
+}
+
 /* ---------------------------------------------------------- the thread --- */
 
 /* Bytes of all ones are NaNs. */
@@ -366,6 +372,7 @@ const device_table cpu_async_table = {
     .buf_new = cpu_buf_new,
     .buf_free = cpu_buf_free,
     .buf_host = buf_host,
+    .buf_device = buf_device,
     .queue_new = queue_new,
     .queue_free = queue_free,
     .copy = copy_late,

@@ -199,13 +199,18 @@ buf_free(kernel_buf *base)
     mem_free(buf);
 }
 
-/* Only an MPI that knows about GPUs could; callers stage. */
 static void *
 buf_host(kernel_buf *buf, size_t offset)
 {
     (void)buf;
     (void)offset;
     return NULL;
+}
+
+static void *
+buf_device(kernel_buf *buf, size_t offset)
+{
+    return ((cuda_buf *)buf)->data + offset;
 }
 
 /* ------------------------------------------------------------- measure --- */
@@ -280,6 +285,7 @@ const device_table cuda_table = {
     .buf_new = buf_new,
     .buf_free = buf_free,
     .buf_host = buf_host,
+    .buf_device = buf_device,
     .queue_new = cuda_queue_new,
     .queue_free = cuda_queue_free,
     .copy = cuda_queue_copy,

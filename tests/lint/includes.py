@@ -30,7 +30,7 @@ MANY = 1000
 OWNERS = (
     (r"czmq|zmq|zmq_utils", "proto/", MANY),
     (r"protobuf-c/.*|.*\.pb-c", "proto/", MANY),
-    (r"mpi", "worker/", 1),
+    (r"mpi|mpi-ext", "worker/", 1),
     (r"cuda.*|cublas.*|nvtx.*|nvToolsExt.*", "kernels/cuda/", MANY),
     (r"cblas|openblas.*|lapacke", "kernels/cpu/", MANY),
     (r"omp", "", 1),

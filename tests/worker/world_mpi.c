@@ -360,6 +360,8 @@ run_case(comm *c, uint64_t number)
     driver d = {0};
 
     TRY(world_case_new(&t, number, comm_rank(c), comm_size(c)));
+    comm_takes_device_set(c,
+                          number % 2 == 0); /* of a device that has its own */
     if (comm_rank(c) == 0)
         world_case_print(t);
     TRY(comm_agree(c, world_case_open(&r, t, false)));
