@@ -119,6 +119,22 @@ class WorldsOfTheirOwn(Answers, Place):
         self.assertEqual(self.other.wait(10), 0)
 
 
+class Replicas(Answers, Place):
+    """Two groups of two ranks in one world, which take jobs in turn."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.daemon = cls.start()
+        cls.world = cls.start_world(4, "--replicas", "2", "--placement",
+                                    "layers")
+        cls.wait_worlds(1)
+
+    def test_z_orderly_end(self):
+        self.assertEqual(self.stop(self.daemon), 0)
+        self.assertEqual(self.world.wait(10), 0)
+
+
 class WithTemplate(Place):
     """What a template puts around text comes once, and before no ids."""
 
