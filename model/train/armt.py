@@ -98,7 +98,7 @@ def block(x, w, cos, sin, heads, kv_heads, eps):
 
 def write(m, A, w):
     """m [B, M, d] memory rows.  Returns the new state, the arguments of the
-    write gates [B, M], and the price of rows that crowd on one key: while the
+    write gates [B, M], the keys [B, M, d_key], and the price of rows that crowd on one key: while the
     gates of such rows add up to less than two, a write never makes the state
     larger than its values are."""
     k = feature_map(F.linear(m, w["mk"]))
@@ -109,7 +109,7 @@ def write(m, A, w):
     load = torch.bmm(torch.bmm(k, k.transpose(1, 2)), b)
     crowd = (b * F.relu(load - CROWD).square()).mean()
     A = A + torch.bmm((k * b).transpose(1, 2), v - old)
-    return A, open_.squeeze(-1), crowd
+    return A, open_.squeeze(-1), k, crowd
 
 
 def read_layer(x, A, w, cos, sin, heads, kv_heads, eps):
@@ -120,8 +120,7 @@ def read_layer(x, A, w, cos, sin, heads, kv_heads, eps):
 
 def write_layer(x, A, w, cos, sin, heads, kv_heads, eps, mem):
     x = read_layer(x, A, w, cos, sin, heads, kv_heads, eps)
-    A, gate, crowd = write(x[:, -mem:], A, w)
-    return x, A, gate, crowd
+    return (x, *write(x[:, -mem:], A, w))
 
 
 class Layer(nn.Module):
@@ -190,31 +189,36 @@ class Model(nn.Module):
     def segment(self, ids, state, weights):
         """Reads and writes one segment of each document.  Returns its rows
         (memory rows last), the new state, the gates' arguments [B, layers
-        that write, M], and the price of crowding."""
+        that write, M], the keys [B, layers that write, M, d_key], and the
+        price of crowding."""
         s = self.s
         x = F.embedding(ids, self.emb)
         x = torch.cat([x, self.memory.expand(len(ids), -1, -1)], 1)
         cos, sin = self.angles(x.shape[1])
         fixed = (cos, sin, s.heads, s.kv_heads, s.eps)
-        new, gates, price = [], [], 0
+        new, gates, keys, price = [], [], [], 0
         for A, w in zip(state, weights):
             if A is None:
                 x = self.read_layer(x, None, w, *fixed)
             else:
-                x, A, gate, crowd = self.write_layer(x, A, w, *fixed, s.mem)
+                x, A, gate, k, crowd = self.write_layer(x, A, w, *fixed, s.mem)
                 gates.append(gate)
+                keys.append(k)
                 price = price + crowd
             new.append(A)
-        return x, new, torch.stack(gates, 1), price
+        return x, new, torch.stack(gates, 1), torch.stack(keys, 1), price
 
-    def frozen(self, ids, state, weights):
-        """Rows of a segment that writes nothing (rule "frozen")."""
+    def frozen(self, ids, state, weights, middle=None):
+        """Rows of a segment that writes nothing (rule "frozen"); with
+        `middle` also those after so many layers."""
         s = self.s
         x = F.embedding(ids, self.emb)
         cos, sin = self.angles(x.shape[1])
-        for A, w in zip(state, weights):
+        for i, (A, w) in enumerate(zip(state, weights)):
+            if i == middle:
+                half = x
             x = self.read_layer(x, A, w, cos, sin, s.heads, s.kv_heads, s.eps)
-        return x
+        return x if middle is None else (x, half)
 
     def logits(self, rows):
         head = self.emb if self.head is None else self.head

@@ -18,6 +18,7 @@ KV, PERSON, OBJECT, HOLDER = range(4)
 KINDS = ("key", "person", "object", "holder")
 SLOTS = 8           # questions of a question segment at most
 ANSWER = 8          # tokens of an answer at most, with its end
+ANY = 127           # an open row that holds no whole fact of its own
 BOS, EOS = 0, 1
 SILENT = " not mentioned"
 # Words without which a sentence would say something else.
@@ -128,13 +129,13 @@ class Language:
                 got.append(w)
         return got
 
-    def keys(self, rng, n, wild):
+    def keys(self, rng, n, wild, shared=0.4):
+        """Keys, a share of which has a word in common with another one."""
         got = []
         while len(got) < n:
-            # Half of the keys share a word with another one.
             k = [self.word(rng, "adjectives", wild),
                  self.word(rng, "nouns", wild)]
-            if got and rng.random() < 0.4:
+            if got and rng.random() < shared:
                 side = rng.randrange(2)
                 k[side] = rng.choice(got).split()[side]
             k = " ".join(k)
@@ -151,11 +152,12 @@ class Language:
 class World:
     """What a document has told so far: facts as (value, segment)."""
 
-    def __init__(self, lang, rng, kinds, wild, sizes=(8, 8, 10, 4)):
+    def __init__(self, lang, rng, kinds, wild, sizes=(8, 8, 10, 4),
+                 shared=0.4):
         self.lang, self.rng, self.kinds = lang, rng, kinds
         self.wild = wild
         n_key, n_person, n_place, n_object = sizes
-        self.keys = lang.keys(rng, n_key + 4, wild)
+        self.keys = lang.keys(rng, n_key + 4, wild, shared)
         self.unsaid = {KV: self.keys[n_key:]}
         self.keys = self.keys[:n_key]
         names = lang.distinct(rng, "names", n_person + 3, wild)
@@ -165,6 +167,12 @@ class World:
         self.objects = things[:n_object]
         self.unsaid[OBJECT] = self.unsaid[HOLDER] = things[n_object:]
         self.told = {KV: {}, PERSON: {}, HOLDER: {}}
+        self.numbers = {}
+
+    def number(self, fact):
+        """Of whom or what a fact tells, 1 to ANY - 1."""
+        return self.numbers.setdefault(
+            fact[:2], min(len(self.numbers) + 1, ANY - 1))
 
     def next_fact(self):
         """A fact: its sentence's ids, and what it makes true."""
@@ -210,18 +218,19 @@ class World:
 
     def questions(self, n, silent, recent):
         """Up to n questions with distinct keys: (kind, ids, answer ids,
-        segment of the older fact or None).  Facts from segment `recent` on
-        are half of what is asked."""
+        segment of the older fact or None, first id of the person between
+        question and answer or -1).  Facts from segment `recent` on are half
+        of what is asked."""
         rng, told, out = self.rng, self.told, []
         pool = []
         for kind in (KV, PERSON, HOLDER):
             for key, (value, at) in told[kind].items():
-                pool.append((kind, key, value, at))
+                pool.append((kind, key, value, at, -1))
                 if kind == HOLDER:
                     place = told[PERSON].get(value)
                     if place:
-                        pool += [(OBJECT, key, place[0], min(at, place[1]))
-                                 ] * 2
+                        pool += [(OBJECT, key, place[0], min(at, place[1]),
+                                  self.lang.ids(" " + value)[0])] * 2
         new = [x for x in pool if x[3] >= recent]
         used = set()
         for _ in range(n if pool else min(n, 2)):
@@ -231,9 +240,9 @@ class World:
                 known = told[HOLDER if kind == OBJECT else kind]
                 absent += [x for x in {KV: self.keys, PERSON: self.persons}
                            .get(kind, self.objects) if x not in known]
-                kind, key, value, at = kind, rng.choice(absent), None, None
+                key, value, at, hop = rng.choice(absent), None, None, -1
             else:
-                kind, key, value, at = rng.choice(
+                kind, key, value, at, hop = rng.choice(
                     new if new and rng.random() < 0.5 else pool)
             if key in used:
                 continue
@@ -244,8 +253,12 @@ class World:
                       else self.lang.ids(" " + value)) + [EOS]
             if len(answer) <= ANSWER:
                 out.append((kind, self.lang.say(rng, form, **{slot: key}),
-                            answer, at))
+                            answer, at, hop))
         return out
+
+
+KIND_SETS = (((KV,), 0.33), ((PERSON,), 0.20), ((PERSON, OBJECT), 0.32),
+             ((KV, PERSON, OBJECT), 0.15))
 
 
 class Stage:
@@ -253,7 +266,7 @@ class Stage:
 
     def __init__(self, steps, n=4, forks=4, local=0.1, longest=64, rate=3.0,
                  silent=0.15, wild=0.85, facts=4, cut=0.0, decoys=0.0,
-                 busy=0.0):
+                 busy=0.0, crowd=0.0, kinds=KIND_SETS):
         self.steps, self.n, self.forks, self.local = steps, n, forks, local
         self.longest, self.rate, self.silent = longest, rate, silent
         self.wild, self.facts = wild, facts
@@ -262,6 +275,9 @@ class Stage:
         self.cut, self.decoys = cut, decoys
         # The share of documents whose persons never come to rest.
         self.busy = busy
+        # The share of documents that tell of several times as many, with
+        # names of which most share a word; and which kinds go together.
+        self.crowd, self.kinds = crowd, kinds
 
     def fork_at(self):
         """Segments after which questions are asked."""
@@ -293,10 +309,6 @@ class Prose:
         i = int(np.searchsorted(self.ends, at))
         return (turn * len(self.ids)
                 + int(self.ends[min(i, len(self.ends) - 1)]))
-
-
-KIND_SETS = (((KV,), 0.33), ((PERSON,), 0.20), ((PERSON, OBJECT), 0.32),
-             ((KV, PERSON, OBJECT), 0.15))
 
 
 def noisy(prose, rng, text, share):
@@ -354,27 +366,29 @@ def splice(prose, rng, total, sentences, bos=False, noise=0.0, segment=0,
     return np.concatenate(parts), ends
 
 
-def gates(n, segment, mem, ends, sizes):
+def gates(n, segment, mem, ends, sizes, numbers):
     """Which memory row of which segment should write: the one in whose part
-    of the segment a fact ends (1), and the last row where a fact goes on in the
-    next segment; the neighbours of the first may (-1); no other row (0)."""
+    of the segment a fact ends (the number of whom it tells, or ANY where two
+    facts end), and the last row where a fact goes on in the next segment
+    (ANY); the neighbours of the first may (-1); no other row (0)."""
     out = np.zeros((n, mem), np.int8)
-    for end, size in zip(ends, sizes):
+    for end, size, number in zip(ends, sizes, numbers):
         seg, at = divmod(end - 1, segment)
         row = at * mem // segment
         for other in (row - 1, row + 1):
             if 0 <= other < mem and not out[seg, other]:
                 out[seg, other] = -1
-        out[seg, row] = 1
+        out[seg, row] = ANY if out[seg, row] > 0 else number
         if at + 1 < size and seg:
-            out[seg - 1, -1] = 1
+            out[seg - 1, -1] = ANY
     return out
 
 
 class Questions:
     """Arrays of some question segments: ids; for each question the rows its
     answer is read from, and the answer (-1 where there is none); what kind
-    each is, and how many segments ago it was told."""
+    each is, how many segments ago it was told, and the first id of the person
+    that leads to the answer (-1 where none does)."""
 
     def __init__(self, rows, segment):
         self.ids = np.full((rows, segment), EOS, np.int16)
@@ -382,9 +396,10 @@ class Questions:
         self.want = np.full((rows, SLOTS, ANSWER), -1, np.int16)
         self.kind = np.full((rows, SLOTS), -1, np.int8)
         self.age = np.zeros((rows, SLOTS), np.int16)
+        self.hop = np.full((rows, SLOTS), -1, np.int16)
 
     def arrays(self):
-        return self.ids, self.at, self.want, self.kind, self.age
+        return (self.ids, self.at, self.want, self.kind, self.age, self.hop)
 
 
 class Lane:
@@ -400,9 +415,14 @@ class Lane:
 
     def begin(self, stage):
         rng = self.rng
-        kinds = rng.choices([k for k, _ in KIND_SETS],
-                            [w for _, w in KIND_SETS])[0]
-        self.world = World(self.lang, rng, kinds, stage.wild)
+        kinds = rng.choices([k for k, _ in stage.kinds],
+                            [w for _, w in stage.kinds])[0]
+        sizes, shared = (8, 8, 10, 4), 0.4
+        if rng.random() < stage.crowd:
+            sizes = (rng.randrange(12, 40), rng.randrange(10, 32),
+                     rng.randrange(8, 20), rng.randrange(4, 12))
+            shared = 0.8
+        self.world = World(self.lang, rng, kinds, stage.wild, sizes, shared)
         top = max(stage.longest, stage.n)
         self.left = max(stage.n, int(math.exp(rng.uniform(
             math.log(max(1, stage.n)), math.log(top + 0.99)))))
@@ -416,8 +436,8 @@ class Lane:
         """Sentences of a question segment of its own, and questions about
         them, and kinds that only such a segment can ask about."""
         rng, sentences = self.rng, []
-        kinds = rng.choices([k for k, _ in KIND_SETS],
-                            [w for _, w in KIND_SETS])[0]
+        kinds = rng.choices([k for k, _ in stage.kinds],
+                            [w for _, w in stage.kinds])[0]
         inner = World(self.lang, rng, kinds, stage.wild, sizes=(6, 4, 6, 2))
         for _ in range(rng.randrange(1, stage.facts + 1)):
             ids, fact = inner.next_fact()
@@ -449,7 +469,7 @@ class Lane:
         ids, _ = splice(self.prose, rng, lead, sentences, noise=self.noise())
         out.ids[row, :lead] = ids
         n = lead
-        for i, ((what, q, answer, at), inside) in enumerate(asked):
+        for i, ((what, q, answer, at, hop), inside) in enumerate(asked):
             out.ids[row, n:n + len(q)] = q
             n += len(q)
             m = len(answer)
@@ -460,6 +480,7 @@ class Lane:
             out.kind[row, i] = what + (8 if inside else
                                        16 if at is None else 0)
             out.age[row, i] = 0 if at is None or inside else self.now - at
+            out.hop[row, i] = hop
 
     def mixed(self, stage, sentences, first):
         """A window's ids, with decoys between its facts, and where the facts
@@ -519,7 +540,8 @@ class Lane:
         self.at += n
         self.left -= n
         return (ids.reshape(n, S), first,
-                gates(n, S, self.mem, ends, map(len, sentences)))
+                gates(n, S, self.mem, ends, map(len, sentences),
+                      map(w.number, facts)))
 
 
 def prose_words(path, least=3):

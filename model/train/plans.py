@@ -1,10 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is trained, and in which order."""
 from armt import Shape
-from facts import Stage
+from facts import KV, OBJECT, PERSON, Stage
 
 
 HARD = {"cut": 0.15, "decoys": 0.6}
+FULLER = {"cut": 0.15, "decoys": 0.1, "crowd": 0.5, "kinds": (
+    ((KV,), 0.30), ((PERSON,), 0.15), ((PERSON, OBJECT), 0.38),
+    ((KV, PERSON, OBJECT), 0.17))}
+EVEN = {**FULLER, "crowd": 0.35, "kinds": (
+    ((KV,), 0.34), ((PERSON,), 0.28), ((PERSON, OBJECT), 0.24),
+    ((KV, PERSON, OBJECT), 0.14))}
 
 STAGES = [
     # A: recall inside a segment.
@@ -27,10 +33,19 @@ STAGES = [
     Stage(3000, longest=256, rate=4.0, **HARD, busy=0.6),
     Stage(3000, longest=1024, **HARD, busy=0.5),
     Stage(4000, longest=4096, **HARD, busy=0.4),
+    # F: many keys that share words, more of what takes two facts.
+    Stage(5000, local=0.15, longest=16, rate=4.0, **FULLER, busy=0.6),
+    Stage(4000, longest=128, rate=4.0, **FULLER, busy=0.6),
+    Stage(4000, longest=1024, **FULLER, busy=0.5),
+    Stage(5000, longest=8192, **FULLER, busy=0.4),
+    # G: persons again, and rest.
+    Stage(2500, longest=64, rate=4.0, **EVEN, busy=0.6),
+    Stage(3000, longest=1024, **EVEN, busy=0.6),
+    Stage(4500, longest=8192, **EVEN, busy=0.5),
 ]
 
 FULL = {"shape": Shape(), "lanes": 32, "lr": 2e-3, "decay": 0.05,
-        "teach": 1.0, "loop": 0.5, "stages": STAGES}
+        "teach": 1.0, "loop": 0.5, "apart": 0.5, "hop": 0.1, "stages": STAGES}
 
 
 def upto(count):
@@ -44,9 +59,11 @@ PLANS = {
               "lanes": 8, "lr": 3e-3,
               "stages": [Stage(20, n=0, forks=4, local=1.0, facts=3),
                          Stage(10, n=2, longest=4)]},
-    # Three runs, each taken up from the one before at the step where that
-    # ended: 14,100 and 34,100.
+    # Five runs, each taken up from the one before at the step where that
+    # ended: 14,100, 34,100, 46,100 and 64,100.
     "first": upto(7),
     "second": upto(11),
     "third": upto(15),
+    "fourth": upto(19),
+    "fifth": {**upto(22), "teach": 2.0},
 }

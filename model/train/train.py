@@ -36,6 +36,7 @@ from plans import PLANS
 AGES = (1, 3, 9, 33, 129, 513, 1 << 15)     # upper borders, in segments
 LIMIT = 1e5             # a state with a larger norm is thrown away
 SHUT = 12.0             # the argument of a gate that must not open
+NEAR, FAR = 0.15, 0.85  # cosines of keys: others' at most, one's at least
 SLOTS = 4               # batches on their way to the device
 
 
@@ -152,7 +153,34 @@ def teach(gates, target):
     wrong_open = F.softplus(gates) + 0.003 * F.relu(gates + SHUT).square()
     wrong_shut = 3 * F.softplus(-gates)
     return (torch.where(target == 0, wrong_open, 0.0)
-            + torch.where(target == 1, wrong_shut, 0.0)).mean()
+            + torch.where(target > 0, wrong_shut, 0.0)).mean()
+
+
+def apart(keys, target):
+    """The price of keys [B, layers, rows, d_key] of a window that are near
+    although their facts tell of different things, or far although they tell
+    of one.  A write takes away what lies on its key: at a million tokens the
+    prose alone has told more than a hundred things about others."""
+    near = torch.matmul(keys, keys.transpose(2, 3))
+    whole = (target > 0) & (target < facts.ANY)
+    pair = (whole.unsqueeze(1) & whole.unsqueeze(2)).float().triu(1)
+    same = (target.unsqueeze(1) == target.unsqueeze(2)).float() * pair
+    wrong = (F.relu(near - NEAR).square() * (pair - same).unsqueeze(1)
+             + F.relu(FAR - near).square() * same.unsqueeze(1))
+    return wrong.sum() / (keys.shape[1] * pair.sum().clamp_min(1))
+
+
+def steps_between(model, middle, at, hop):
+    """The price of rows that, with two thirds of the layers done, do not know
+    the person that leads to their answer."""
+    R, d = len(middle), middle.shape[2]
+    first = at[:, :, 0].long()
+    logits = model.logits(middle.gather(
+        1, first.unsqueeze(2).expand(-1, -1, d)))
+    want = hop.long().flatten()
+    loss = F.cross_entropy(logits.flatten(0, 1), want, ignore_index=-1,
+                           reduction="sum")
+    return loss / (want >= 0).sum().clamp_min(1)
 
 
 class Scores:
@@ -260,14 +288,17 @@ class Trainer:
         m, price = self.model, 0
         keep = (~first).float()[:, None, None]
         now = [a if a is None else a * keep for a in self.state]
-        states, opened = [], []
+        states, opened, keys = [], [], []
         for s in range(stage.n):
-            x, now, gate, crowd = m.segment(ids[:, s].int(), now, weights)
+            x, now, gate, key, crowd = m.segment(ids[:, s].int(), now, weights)
             states.append(now)
             opened.append(gate)
+            keys.append(key)
             price = price + (oversize(x) + 0.1 * crowd
                              + self.plan["teach"] * teach(gate, target[:, s])
                              ) / stage.n
+        price = price + self.plan["apart"] * apart(torch.cat(keys, 2),
+                                                   target.flatten(1))
         with torch.no_grad():
             self.keep_state(now, torch.stack(opened, 2), target)
         return [None if a is None else torch.stack(
@@ -286,21 +317,22 @@ class Trainer:
             if old is not None:
                 old.copy_(torch.where(wild[:, None, None], 0.0, new))
         b = torch.sigmoid(opened)
-        for i, value in enumerate((0, 1, -1)):
-            here = (target == value).unsqueeze(1).float()
+        for i, rows in enumerate((target == 0, target > 0, target < 0)):
+            here = rows.unsqueeze(1).float()
             self.gates[i].copy_((b * here).sum((0, 2, 3))
                                 / here.sum().clamp_min(1))
 
     def forward_backward(self, stage, batch):
-        ids, first, target, q, at, want, kind, age = batch
+        ids, first, target, q, at, want, kind, age, hop = batch
         self.flat.zero_()
         m, price = self.model, 0
         weights = m.weights()
         state = [None] * m.s.layers
         if stage.n:
             state, price = self.window(stage, weights, ids, first, target)
-        rows = m.frozen(q.int(), state, weights)
+        rows, middle = m.frozen(q.int(), state, weights, m.s.layers * 2 // 3)
         loss, right = answers(m, rows, at, want)
+        price = price + self.plan["hop"] * steps_between(m, middle, at, hop)
         (loss + price + oversize(rows)).backward()
         with torch.no_grad():
             self.scores.add(right, kind, age)
@@ -486,7 +518,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--data", required=True)
     p.add_argument("--out", required=True)
-    p.add_argument("--plan", choices=sorted(PLANS), default="third")
+    p.add_argument("--plan", choices=sorted(PLANS), default="fifth")
     p.add_argument("--resume")
     p.add_argument("--from", dest="start", type=int,
                    help="take the plan up at this step")
