@@ -7,6 +7,7 @@ import signal
 import wire
 from harness import BIN, WAIT, FreshPlace, processes_of, text_of, wait_for
 
+FAULTY = BIN.parent / "tests/faults"  # programs with fault points
 EVERY = 64  # segments between two checkpoints
 SOON = ("--checkpoint-segments", str(EVERY), "--checkpoint-seconds", "0")
 LAYERS = 3

@@ -5,12 +5,13 @@ and equals what nothing ever happened to, wherever it was cut.
 Numbers in the names of tests are those of the fault plan."""
 import hashlib
 import shutil
+import signal
 import sqlite3
 
 import models
 import wire
-from harness import ANSWER, WAIT, main, text_of, wait_for
-from reading import QUESTION, SOON, Reading
+from harness import ANSWER, BIN, SEGMENT, WAIT, main, text_of, wait_for
+from reading import FAULTY, QUESTION, SOON, Reading
 
 
 def other_weights(directory, to):
@@ -135,6 +136,60 @@ class OtherModel(Reading):
         self.assertEqual(wire.varints(done[7]),
                          self.expected["generated_ids"])
         self.assertEqual(self.down(daemon), 0)
+
+
+class Cuts(Reading):
+    """T09: the daemon is killed when the state after segment n has just become
+    durable, for every n; its world goes with it."""
+
+    SEGMENTS = 10
+
+    def result(self):
+        """All that anybody can have of the document."""
+        number = self.job("d")["job"]
+        answer = self.ask("d", QUESTION, "--logprobs")
+        return ([(self.dir / self.data / f"documents/{number}.{what}")
+                 .read_bytes() for what in ("snap", "ids")],
+                [answer[key] for key in ("generated_ids", "logprobs", "text")])
+
+    def begin(self, program=BIN, **environment):
+        return self.start("--workers", "2", "--checkpoint-segments", "1",
+                          "--checkpoint-seconds", "0", data=self.data,
+                          program=program, **environment)
+
+    def cut(self, text, n):
+        daemon = self.begin(FAULTY, LONGWAVE_FAULTS=f"checkpoint.row:{n}:kill")
+        self.wait_worlds(1)
+        (self.dir / "d.txt").write_text(text)
+        client = self.start_client("add", self.dir / "d.txt", "--name", "d")
+        daemon.wait(WAIT)
+        self.assertEqual(daemon.returncode, -signal.SIGKILL)
+        wait_for("the end of its world", lambda: not self.ranks())
+        db = sqlite3.connect(self.dir / self.data / "longwave.db")
+        segment, = db.execute("SELECT max(segment) FROM checkpoint").fetchone()
+        db.close()
+        daemon = self.begin()
+        self.assertEqual(client.wait(WAIT), 0)
+        result = self.result()
+        self.assertGreater(self.job("d")["attempts"], 1)
+        self.assertEqual(self.down(daemon), 0)
+        return segment, result
+
+    def test_t09_every_cut(self):
+        text = text_of((self.SEGMENTS + 1) * SEGMENT)  # begins with BOS
+        self.data = "whole"
+        daemon = self.begin()
+        self.add("d", text)
+        expected = self.result()
+        self.assertEqual(self.down(daemon), 0)
+        cuts = []
+        for n in range(1, self.SEGMENTS + 1):
+            with self.subTest(n=n):
+                self.data = f"cut-{n}"
+                segment, result = self.cut(text, n)
+                self.assertEqual(result, expected)
+                cuts.append(segment)
+        self.assertEqual(cuts, list(range(1, self.SEGMENTS + 1)))
 
 
 if __name__ == "__main__":
