@@ -69,8 +69,8 @@ on_frame(void *ctx, zsocket_message *frame)
     clients *c = ctx;
     client_message m = {0};
     uint64_t request = 0;
-    status st =
-        client_message_decode(&m, &request, frame->control, frame->control_len);
+    status st = client_message_decode_request(&m, &request, frame->control,
+                                              frame->control_len);
 
     if (st == ST_OK)
         hear(c, frame, &m);

@@ -37,9 +37,15 @@ client_message_encode(uint8_t **out, size_t *len, const client_message *m)
 }
 
 static bool
+is_request(client_kind kind)
+{
+    return kind >= CLIENT_ADD && kind <= CLIENT_WATCH;
+}
+
+static bool
 known(uint32_t body)
 {
-    return (body >= CLIENT_ADD && body <= CLIENT_WATCH) ||
+    return is_request((client_kind)body) ||
            (body >= CLIENT_ACCEPTED && body <= CLIENT_MORE_INPUT);
 }
 
@@ -66,9 +72,9 @@ envelope(client_message *m, const prescan_envelope *e)
     return ST_OK;
 }
 
-status
-client_message_decode(client_message *out, uint64_t *request,
-                      const uint8_t *data, size_t len)
+static status
+decode(client_message *out, uint64_t *request, const uint8_t *data, size_t len,
+       bool requests_only)
 {
     client_message m = {.request = 0};
     prescan_envelope e;
@@ -82,6 +88,10 @@ client_message_decode(client_message *out, uint64_t *request,
     TRY(prescan_read_envelope(&e, data, len));
     *request = e.value[FIELD_REQUEST - 1];
     TRY(envelope(&m, &e));
+    if (requests_only && !is_request(m.kind))
+        TRY(status_fail(ST_UNSUPPORTED,
+                        "message type %d is not a client's to send",
+                        (int)m.kind));
     TRY(client_decode(&m, data, len));
     TRY(client_check(&m));
     *out = m;
@@ -91,6 +101,20 @@ fail:
         *request = 0;
     client_message_fini(&m);
     return st;
+}
+
+status
+client_message_decode(client_message *out, uint64_t *request,
+                      const uint8_t *data, size_t len)
+{
+    return decode(out, request, data, len, false);
+}
+
+status
+client_message_decode_request(client_message *out, uint64_t *request,
+                              const uint8_t *data, size_t len)
+{
+    return decode(out, request, data, len, true);
 }
 
 static void

@@ -208,6 +208,11 @@ status client_message_encode(uint8_t **out, size_t *len,
  * a refusal can be answered; 0 otherwise. */
 status client_message_decode(client_message *out, uint64_t *request,
                              const uint8_t *data, size_t len) MUST_USE;
+/* The same of what a daemon hears: what only a daemon says is refused before it
+ * is decoded, ST_UNSUPPORTED.  So a request costs little more than its bytes:
+ * lists and long answers are not a client's. */
+status client_message_decode_request(client_message *out, uint64_t *request,
+                                     const uint8_t *data, size_t len) MUST_USE;
 void client_message_fini(client_message *m); /* zeroed is fine */
 
 #endif

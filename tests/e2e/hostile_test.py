@@ -4,12 +4,13 @@ refusal or hangs up, and serves the others.  No world is needed for that."""
 import json
 import math
 import os
-import resource
+import threading
 import time
 import unittest
 
 import wire
-from harness import WAIT, Place, main, text_of, wait_for
+from harness import ANSWER, WAIT, FreshPlace, Place, main, text_of, \
+    wait_for
 
 MIB = 1 << 20
 SECRET = "OnlyTheOwnerMayReadThis"
@@ -70,61 +71,187 @@ class Memory(Place):
         self.assertLess(memory(self.daemon.pid) - before, 32 * MIB)
         self.answers_within(1)
 
-    def test_t20_amplification(self):
-        # 1 MiB of each: empty sub-messages, empty texts, fields that nobody
-        # knows, packed numbers.
-        documents, jobs = (wire.CLIENT.body[n][1] for n in ("documents",
-                                                            "job_list"))
+    def attacks(self):
+        """1 MiB of each: empty sub-messages, empty texts, fields that nobody
+        knows, packed numbers; where a daemon speaks, and in requests."""
+        body = {name: n for name, (_, n) in wire.CLIENT.body.items()}
         head = wire.number(1, 1) + wire.number(3, 1)
-        ask = wire.CLIENT.body["ask"][1]
         size = MIB - 64
-        attacks = [
-            head + wire.text(documents, b"\x0a\0" * (size // 2)),
-            head + wire.text(jobs, b"\x0a\0" * (size // 2)),
-            head + wire.text(ask, wire.text(4, b"\x3a\0" * (size // 2 - 8))),
-            head + b"\x98\x06\0" * (size // 3),
-            head + b"\x9a\x06\0" * (size // 3),
-            head + wire.text(wire.CLIENT.body["done"][1],
-                             wire.text(7, b"\1" * (size - 16))),
-        ]
+        for name in ("documents", "job_list"):
+            yield head + wire.text(body[name], b"\x0a\0" * (size // 2))
+        yield head + wire.text(body["done"],
+                               wire.text(7, b"\1" * (size - 16)))
+        stops = b"\x3a\0" * (size // 2 - 8)
+        yield head + wire.text(body["ask"], wire.text(4, stops))
+        # As many texts as may be, and as long as they may be in all.
+        stop = wire.text(7, "x" * 250)
+        yield head + wire.text(body["ask"], wire.text(
+            4, stop * ((size - 64) // len(stop))))
+        for unknown in (b"\x98\x06\0", b"\x9a\x06\0"):
+            yield head + unknown * (size // 3)
+            yield head + wire.text(body["show"], wire.text(1, "d")
+                                   + unknown * ((size - 64) // 3))
+        yield head + wire.text(body["show"], wire.text(1, b"n" * (size - 16)))
+
+    def test_t20_amplification(self):
         with wire.Peer(self.endpoint) as peer:
             peer.send(wire.client_message("list", b""))
             peer.reply(1)
-            for attack in attacks:
-                before = memory(self.daemon.pid)
-                forget_peak(self.daemon.pid)
-                peer.send(attack)
-                kind, found = peer.reply(1)
-                self.assertEqual(kind, "refused")
-                self.assertIn(found[1].decode(), CODES)
-                peak = memory(self.daemon.pid, "VmHWM") - before
-                # Of these about 2 MiB are the message itself, in the socket
-                # and in our copy.
-                self.assertLess(peak, 10 * MIB)
+            idle = memory(self.daemon.pid)
+            for _ in range(2):
+                for i, attack in enumerate(self.attacks()):
+                    self.assertGreater(len(attack), MIB - 512)
+                    forget_peak(self.daemon.pid)
+                    peer.send(attack)
+                    kind, found = peer.reply(1)
+                    self.assertEqual(kind, "refused", i)
+                    self.assertIn(found[1].decode(), CODES)
+                    peak = memory(self.daemon.pid, "VmHWM") - idle
+                    self.assertLess(peak, 8 * MIB, i)
         self.answers_within(1)
 
+
+@unittest.skipIf(os.environ.get("LONGWAVE_SANITIZED"),
+                 "sanitizers keep what is freed")
+class Crowd(Place):
+    """T22: those who say nothing, and those who never listen."""
+
+    ANSWERS = 5  # of each deaf peer, which it never reads
+    FLAGS = (*ANSWER[2:], "--generate", "4")
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.daemon = cls.start("--workers", "1")
+        cls.wait_worlds(1)
+        cls.add("d", text_of(300))
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.stop(cls.daemon)
+        super().tearDownClass()
+
+    def serve_others(self, until, answers):
+        """Questions of an honest client, as long as it takes."""
+        while not until.is_set():
+            start = time.monotonic()
+            done = self.client("ask", "d", "who", *self.FLAGS)
+            answers.append((done, time.monotonic() - start))
+
+    def flood(self, peers, rounds):
+        """More refusals, with the name in each, than may wait for a peer."""
+        show = wire.client_message("show", wire.text(1, "n" * 240), 9)
+        show = b"\x02" + len(show).to_bytes(8, "big") + show
+        for _ in range(rounds):
+            for peer in peers:
+                peer.socket.sendall(show * 100)
+        return 100 * rounds
+
+    def ask_in_vain(self, peer):
+        question = b"who"
+        for i in range(self.ANSWERS):
+            peer.send(wire.client_message(
+                "ask", wire.text(1, "d") + wire.number(3, len(question)) +
+                wire.text(4, wire.number(1, 4) + wire.number(6, 1)),
+                100 + i), question)
+
+    def heard_in_the_end(self, peer):
+        """Replies that were kept for a peer that begins to read."""
+        peer.socket.settimeout(1)
+        n = 0
+        try:
+            while True:
+                peer.receive()
+                n += 1
+        except (TimeoutError, ConnectionError):
+            return n
+
     def test_t22_slow_and_silent_peers(self):
+        expected = self.call("ask", "d", "who", *self.FLAGS)["generated_ids"]
         before = memory(self.daemon.pid)
         silent = [wire.connect(self.endpoint) for _ in range(50)]
-        idle = [wire.Peer(self.endpoint) for _ in range(10)]
         deaf = [wire.Peer(self.endpoint) for _ in range(10)]
-        # More refusals, with the name in each, than may wait for one peer.
-        ask = wire.client_message("show", wire.text(1, "n" * 240))
-        ask = b"\x02" + len(ask).to_bytes(8, "big") + ask
-        for _ in range(250):
-            for peer in deaf:
-                peer.socket.sendall(ask * 100)
-        self.answers_within(1)
+        until, answers = threading.Event(), []
+        honest = threading.Thread(target=self.serve_others,
+                                  args=(until, answers))
+        honest.start()
+        for peer in deaf:
+            self.ask_in_vain(peer)
+        n = self.flood(deaf, 150)
+        full = memory(self.daemon.pid)
+        n += self.flood(deaf, 100)
         # Whoever does not even shake hands is hung up on.
         for s in silent:
             s.settimeout(WAIT)
             while s.recv(1 << 12):
                 pass
             s.close()
-        self.assertLess(memory(self.daemon.pid) - before, 64 * MIB)
-        self.answers_within(1)
-        for peer in idle + deaf:
+        until.set()
+        honest.join(WAIT)
+        # Others were served all the time, and their answers are theirs.
+        self.assertGreater(len(answers), 2)
+        for done, seconds in answers:
+            self.assertEqual(done.returncode, 0, done.stderr)
+            self.assertEqual(json.loads(done.stdout)["generated_ids"],
+                             expected)
+            self.assertLess(seconds, WAIT / 4)
+        # What waits for the deaf is bounded, however much they ask for.
+        self.assertLess(full - before, 64 * MIB)
+        self.assertLess(memory(self.daemon.pid) - full, 4 * MIB)
+        # Their results are kept although nobody heard them.
+        wait_for("their answers", lambda: sum(
+            j["kind"] == "ask" and j["state"] == "done"
+            for j in self.call("jobs")["jobs"]) >=
+            len(deaf) * self.ANSWERS + len(answers) + 1)
+        for peer in deaf:
+            self.assertLess(self.heard_in_the_end(peer), n)
             peer.close()
+
+
+class Queue(FreshPlace):
+    """T23: what is over a limit is refused before it is acknowledged, and
+    there is room again when the queue has been worked off."""
+
+    def submit(self, names, size):
+        """What the daemon replies to each."""
+        with wire.Peer(self.endpoint) as peer:
+            for i, name in enumerate(names):
+                data = text_of(size).encode()
+                peer.send(wire.client_message(
+                    "add", wire.text(1, name) + wire.number(3, size), i + 1),
+                    data)
+            return list(peer.replies(range(1, len(names) + 1)).values())
+
+    def expect(self, replies, n_accepted):
+        accepted = [kind for kind, _ in replies if kind == "accepted"]
+        refused = [found for kind, found in replies if kind == "refused"]
+        self.assertEqual(len(accepted), n_accepted)
+        self.assertEqual(len(refused), len(replies) - n_accepted)
+        for found in refused:
+            self.assertEqual(found[1], b"limit")
+            self.assertGreater(found[3], 0)  # seconds to wait
+        # What was refused is nowhere.
+        self.assertEqual(self.status()["jobs_queued"], n_accepted)
+
+    def fill(self, names, size, places, *flags):
+        daemon = self.start(*flags, data=self.data)
+        self.expect(self.submit(names, size), places)
+        world = self.start_world(1)
+        wait_for("an empty queue", lambda: {
+            j["state"] for j in self.call("jobs")["jobs"]} == {"done"})
+        self.assertEqual(len(self.call("jobs")["jobs"]), places)
+        # There is room again for those who were refused.
+        again = self.submit(names[-places:], size)
+        self.assertEqual({kind for kind, _ in again}, {"accepted"})
+        self.assertEqual(self.stop(daemon), 0)
+        self.assertEqual(world.wait(WAIT), 0)
+
+    def test_t23_jobs(self):
+        self.fill([f"d{i}" for i in range(20)], 100, 8, "--max-queue", "8")
+
+    def test_t23_bytes(self):
+        self.fill([f"d{i}" for i in range(8)], 10_000, 4,
+                  "--max-queued-bytes", "40000")
 
 
 class Words(Place):

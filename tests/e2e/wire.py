@@ -187,17 +187,25 @@ class Peer:
             if not flags & 1:
                 return out
 
-    def reply(self, request):
-        """(body's name, {field: value}) of the next one to this request."""
+    def replies(self, requests):
+        """{request: (body's name, {field: value})}: the next reply to each,
+        in whatever order they come."""
         end = time.monotonic() + WAIT
         names = {n: name for name, (_, n) in CLIENT.body.items()}
-        while time.monotonic() < end:
+        out = {}
+        while len(out) < len(requests):
+            if time.monotonic() > end:
+                raise AssertionError("no reply")
             found = dict(fields(self.receive()[0]))
-            if found.get(3, 0) != request:
-                continue
-            number_ = next(n for n in found if n >= 10)
-            return names[number_], dict(fields(found[number_]))
-        raise AssertionError("no reply")
+            request = found.get(3, 0)
+            if request in requests and request not in out:
+                body = next(n for n in found if n >= 10)
+                out[request] = names[body], dict(fields(found[body]))
+        return out
+
+    def reply(self, request):
+        """The next one to this request."""
+        return self.replies([request])[request]
 
     def jobs(self):
         """{field: value} of every job, numbers as they are."""
