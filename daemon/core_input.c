@@ -53,14 +53,15 @@ submit_if_whole(core *c, job *j)
 /* ------------------------------------------------------------- the start ---
  */
 
-/* An earlier submission that never came to its end is replaced. */
+/* An earlier submission whose input never came to its end is replaced. */
 static void
 supersede(core *c, const job *by)
 {
     job *j = NULL;
 
     while ((j = job_table_by_key(c->jobs, by->owner, by->key, j)) != NULL)
-        if (job_is_open(j) && j->state == CLIENT_RECEIVING && !j->submitted)
+        if (job_is_open(j) && j->state == CLIENT_RECEIVING &&
+            j->written < j->bytes)
             core_job_fail(c, j, ST_STATE, "the job was submitted once more");
 }
 
@@ -227,6 +228,18 @@ is_same(const job *j, const store_job *row)
            (j->kind == JOB_ADD || same_sampling(&j->sampling, &row->sampling));
 }
 
+/* One with the same key was looked up before and goes into the journal now. */
+static bool
+is_on_its_way(const core *c, const job *by)
+{
+    const job *j = NULL;
+
+    while ((j = job_table_by_key(c->jobs, by->owner, by->key, j)) != NULL)
+        if (j != by && j->state == CLIENT_RECEIVING && j->submitted)
+            return true;
+    return false;
+}
+
 /* The submission is the job `row`: its sender hears of that one from now on.
  */
 static void
@@ -276,6 +289,8 @@ core_looked_up(core *c, uint64_t id, status st, const store_job *row,
                                       "other content"));
     } else if (st != ST_NOTFOUND) {
         turn_away(c, j, status_fail(st, "%s", text));
+    } else if (is_on_its_way(c, j)) {
+        act(c, CORE_LOOKUP, j); /* behind it */
     } else {
         uint64_t credit = c->cfg.input_window;
 

@@ -486,6 +486,59 @@ a_key_sent_again_replaces_what_never_came(void **state)
 }
 
 static void
+whole(harness *h, uint8_t client)
+{
+    client_message m = keyed("k", 7);
+    zsocket_peer peer = harness_peer(client);
+    const core_caller from = {.client = &peer, .owner = "local", .admin = true};
+    uint8_t input[32] = {0};
+    uint8_t *data = input;
+    const core_raw raw = {.data = &data, .len = sizeof(input)};
+
+    core_client_event(h->c, &from, &m, &raw);
+    (void)EXPECT_ACTION(CORE_INPUT_OPEN);
+    (void)EXPECT_ACTION(CORE_LOOKUP);
+    (void)EXPECT_ACTION(CORE_INPUT_DATA);
+    EXPECT_NOTHING();
+}
+
+/* T07: several at once, whole, none of them durable: the first makes the job,
+ * the others join it. */
+static void
+whole_submissions_join_the_first(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *a;
+    store_job row = {.id = 1,
+                     .kind = JOB_ADD,
+                     .input = CLIENT_IDS,
+                     .bytes = 32,
+                     .document = "d",
+                     .key = "k"};
+
+    (void)state;
+    harness_init(h, 8);
+    whole(h, 1);
+    whole(h, 2);
+    memcpy(row.hash, job_table_find(core_jobs(h->c), 1)->hash,
+           sizeof(row.hash));
+    core_looked_up(h->c, 1, ST_NOTFOUND, NULL, "none");
+    assert_int_equal(EXPECT_ACTION(CORE_SUBMIT)->job, 1);
+    core_looked_up(h->c, 2, ST_NOTFOUND, NULL, "none");
+    assert_int_equal(EXPECT_ACTION(CORE_LOOKUP)->job, 2); /* once more */
+    core_submitted(h->c, 1, ST_OK, "");
+    assert_int_equal(EXPECT_CLIENT(CLIENT_ACCEPTED)->job, 1);
+    (void)EXPECT_ACTION(CORE_PREPARE);
+    core_looked_up(h->c, 2, ST_OK, &row, "");
+    (void)EXPECT_ACTION(CORE_JOB_DROP);
+    a = EXPECT_CLIENT(CLIENT_ACCEPTED);
+    assert_int_equal(a->job, 1);
+    assert_int_equal(a->peer.id[0], 2);
+    harness_fini(h);
+}
+
+static void
 what_is_only_in_the_journal_is_fetched(void **state)
 {
     harness box;
@@ -560,6 +613,7 @@ main(void)
         cmocka_unit_test(no_acknowledgement_without_the_journal),
         cmocka_unit_test(a_key_makes_one_job),
         cmocka_unit_test(a_key_sent_again_replaces_what_never_came),
+        cmocka_unit_test(whole_submissions_join_the_first),
         cmocka_unit_test(what_is_only_in_the_journal_is_fetched),
         cmocka_unit_test(limits_are_told_before_acknowledgement),
         cmocka_unit_test(jobs_are_canceled_in_every_state),

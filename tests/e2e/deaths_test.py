@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+import sqlite3
 import subprocess
+import time
 
-from harness import BIN, WAIT, FreshPlace, Place, main, processes_of, text_of, \
-    wait_for
+from harness import BIN, MPIRUN, WAIT, FreshPlace, Place, main, processes_of, \
+    text_of, wait_for
 
 
 class Deaths(FreshPlace):
@@ -78,12 +80,6 @@ class Deaths(FreshPlace):
         waiting.kill()
         waiting.communicate(timeout=WAIT)
 
-    def test_no_world_at_all(self):
-        """T24"""
-        daemon = self.start("--launch", "exit 7", "--exit-without-world",
-                            data="hopeless")
-        self.assertEqual(self.ended(daemon), 1)
-
     def test_a_command_that_fails(self):
         daemon = self.start("--launch", "exit 5", data="launch")
         wait_for("the sentence",
@@ -122,6 +118,83 @@ class Deaths(FreshPlace):
         # Its world has nobody left to serve.
         wait_for("the end of the world",
                  lambda: not processes_of(self.dir))
+
+
+class Storm(FreshPlace):
+    """T24: worlds that never live, start after start."""
+
+    def setUp(self):
+        super().setUp()
+        mpirun = " ".join(MPIRUN)
+        worker = f"{BIN}/longwave-worker"
+        self.ways = {  # how, flags, environment, what the sentence says
+            "dies in MPI_Init": (
+                ["--workers", "2"], {"OMPI_MCA_coll": "nonesuch"}, "status"),
+            "no worker": (
+                ["--launch", f"exec {mpirun} -n 1 {self.dir}/no/worker"], {},
+                "status"),
+            "no launcher": (
+                ["--workers", "1"], {"PATH": str(self.dir)}, "mpirun"),
+            "no host": (
+                ["--launch", f"exec {mpirun} --mca plm_rsh_agent /bin/false "
+                 f"--host nowhere.invalid -n 1 {worker}"], {}, "status"),
+        }
+
+    def ends(self):
+        """Worlds that the journal says have ended."""
+        db = sqlite3.connect(self.dir / self.data / "longwave.db")
+        try:
+            return db.execute("SELECT count(*) FROM incident WHERE job = 0"
+                              ).fetchone()[0]
+        finally:
+            db.close()
+
+    def submitted(self):
+        waiting = self.start_client("add", self.dir / "model/config.json",
+                                    "--name", "d")
+        wait_for("the job", lambda: any(
+            j["state"] == "queued" for j in self.call("jobs")["jobs"]))
+        waiting.kill()
+        waiting.communicate(timeout=WAIT)
+
+    def is_queued(self):
+        job, = self.call("jobs")["jobs"]
+        self.assertEqual((job["state"], job["attempts"]), ("queued", 0))
+
+    def test_t24_the_daemon_stays(self):
+        for how, (flags, environment, says) in self.ways.items():
+            with self.subTest(how):
+                self.data = "stays-" + how.replace(" ", "-")
+                daemon = self.start(*flags, data=self.data, **environment)
+                self.submitted()
+                wait_for("three ends", lambda: self.ends() >= 3)
+                self.assertIsNone(daemon.poll())
+                status = self.status()
+                self.assertIn(says, status["last_error"])
+                self.assertNotIn("status 0", status["last_error"])
+                self.assertEqual(status["jobs_queued"], 1)
+                self.is_queued()
+                self.assertEqual(self.stop(daemon), 0)
+        # The last one's job is done as soon as a world lives.
+        daemon = self.start("--workers", "1", data=self.data)
+        wait_for("the end", lambda: self.call("list")["documents"])
+        self.assertEqual(self.stop(daemon), 0)
+
+    def test_t24_or_gives_up(self):
+        for how, (flags, environment, _) in self.ways.items():
+            with self.subTest(how):
+                self.data = "ends-" + how.replace(" ", "-")
+                start = time.monotonic()
+                daemon = self.start(*flags, "--exit-without-world",
+                                    data=self.data, **environment)
+                self.submitted()
+                self.assertEqual(self.ended(daemon), 1)
+                # 5 ends in 10 minutes; it need not wait for the minutes.
+                self.assertLess(time.monotonic() - start, WAIT)
+                self.assertEqual(self.ends(), 5)
+        daemon = self.start(data=self.data)
+        self.is_queued()
+        self.assertEqual(self.stop(daemon), 0)
 
 
 class Start(Place):

@@ -10,8 +10,9 @@ import threading
 import time
 
 import wire
-from harness import ANSWER, WAIT, main, text_of, wait_for
-from reading import EVERY, SLOW, Reading
+from harness import ANSWER, WAIT, main, processes_of, shared_memory_of, \
+    text_of, wait_for
+from reading import EVERY, SLOW, SOON, Reading
 
 RUNNING, DONE = 2, 3  # JobState of client.proto
 
@@ -48,13 +49,6 @@ class Sweep(Reading):
             and j["state"] == RUNNING)
         return (after["redone_segments"] - before["redone_segments"],
                 time.monotonic() - start)
-
-    def files(self, name):
-        """Snapshot and last ids of a document."""
-        number = next(j["job"] for j in self.call("jobs")["jobs"]
-                      if j["document"] == name)
-        return [(self.dir / self.data / f"documents/{number}.{what}")
-                .read_bytes() for what in ("snap", "ids")]
 
     def test_t01_twelve_kills(self):
         daemon = self.up(self.RANKS)
@@ -154,6 +148,155 @@ class Retries(Reading):
         self.assertEqual(len(rows), n + len(self.QUESTIONS))
         self.assertEqual(len({key for key, _ in rows}), len(rows))
         self.assertEqual({state for _, state in rows}, {DONE})
+
+
+class OneKey(Reading):
+    """T07: one key is one job with one result, whoever asks how often."""
+
+    TIMES = 5
+    FLAGS = ("--generate", "900", "--ignore-eos", "--temperature", "1",
+             "--seed", "3")
+
+    def submit_all(self):
+        """Each on a connection of its own, all at once, none waits."""
+        question = b"who saw land"
+        sampling = wire.number(1, 900) + wire.real(2, 1.0, "<f") \
+            + wire.number(5, 3) + wire.number(6, 1)
+        peers = [wire.Peer(self.endpoint) for _ in range(self.TIMES)]
+        for peer in peers:
+            peer.send(wire.client_message(
+                "ask", wire.text(1, "d") + wire.number(3, len(question)) +
+                wire.text(4, sampling) + wire.text(5, "the-key"), 1),
+                question)
+        return peers
+
+    def accepted(self, peers):
+        """The one job that all of them got."""
+        replies = [peer.reply(1) for peer in peers]
+        self.assertEqual({kind for kind, _ in replies}, {"accepted"})
+        jobs = {found[1] for _, found in replies}
+        self.assertEqual(len(jobs), 1)
+        return jobs.pop()
+
+    def results(self, peers):
+        """The ids that each of them hears at the end."""
+        out = []
+        for peer in peers:
+            kind, found = peer.reply(1)
+            while kind in ("progress", "token", "accepted"):
+                kind, found = peer.reply(1)
+            self.assertEqual(kind, "done")
+            out.append((found[1], wire.varints(found[7])))
+            peer.close()
+        return out
+
+    def again(self, daemon):
+        daemon.kill()
+        daemon.wait(WAIT)
+        wait_for("the end of its world", lambda: not self.ranks())
+        return self.up(1)
+
+    def test_t07_five_times(self):
+        daemon = self.up(1)
+        self.add("d", text_of(300))
+        expected = self.call("ask", "d", "who saw land",
+                             *self.FLAGS)["generated_ids"]
+        peers = self.submit_all()
+        job = self.accepted(peers)
+        for peer in peers:
+            peer.close()
+        daemon = self.again(daemon)  # in the midst of the answer
+        peers = self.submit_all()
+        self.assertEqual(self.accepted(peers), job)
+        self.assertEqual(self.results(peers), [(job, expected)] * self.TIMES)
+        daemon = self.again(daemon)  # after its end
+        peers = self.submit_all()
+        self.assertEqual(self.accepted(peers), job)
+        self.assertEqual(self.results(peers), [(job, expected)] * self.TIMES)
+        self.assertEqual(self.down(daemon), 0)
+        db = sqlite3.connect(self.dir / self.data / "longwave.db")
+        rows = db.execute("SELECT id, state FROM job WHERE key = 'the-key'"
+                          ).fetchall()
+        results = db.execute("SELECT count(*) FROM job WHERE kind = 1 AND "
+                             "state = ?", (DONE,)).fetchone()
+        db.close()
+        self.assertEqual(rows, [(job, DONE)])
+        self.assertEqual(results, (2,))
+
+
+class Fencing(Reading):
+    """T32: who was given up is not heard any more, and daemons that are killed
+    leave no world behind."""
+
+    KILOBYTES = 48
+    KILLS = 10
+
+    def golden(self):
+        """What an undisturbed reading leaves."""
+        self.text = text_of(self.KILOBYTES << 10)
+        self.add("golden", self.text)
+        return self.files("golden")
+
+    def begin(self):
+        (self.dir / "d.txt").write_text(self.text)
+        return self.start_client("add", self.dir / "d.txt", "--name", "d")
+
+    def test_t32_a_world_that_comes_back(self):
+        daemon = self.start(*SOON, data=self.data)
+        worlds = {}
+        for _ in range(2):
+            known = set(self.ranks())
+            mpirun = self.start_world(1)
+            self.wait_worlds(len(worlds) + 1)
+            worlds[(set(self.ranks()) - known).pop()] = mpirun
+        golden = self.golden()
+        client = self.begin()
+        self.wait_checkpoint("d")
+        for rank in worlds:  # whoever has it
+            os.kill(rank, signal.SIGSTOP)
+            before = self.job("d")["segments_done"]
+            time.sleep(0.3)
+            if self.job("d")["segments_done"] <= before:
+                break
+            os.kill(rank, signal.SIGCONT)
+        # It is silent, the other one goes on: now the first one comes back
+        # with what it still had to say.
+        wait_for("the other world", lambda: (
+            lambda j: j["attempts"] == 2 and j["state"] == "running")(
+                self.job("d")))
+        os.kill(rank, signal.SIGCONT)
+        self.assertNotEqual(worlds[rank].wait(WAIT), 0)  # it had to go
+        self.assertEqual(client.wait(WAIT), 0)
+        self.assertEqual(self.files("d"), golden)
+        self.assertEqual(self.job("d")["attempts"], 2)
+        self.assertEqual(
+            [d["document"] for d in self.call("list")["documents"]],
+            ["d", "golden"])
+        self.assertEqual(self.down(daemon), 0)
+
+    def test_t32_ten_daemons(self):
+        self.up(2)
+        golden = self.golden()
+        client = self.begin()
+        for i in range(self.KILLS):
+            time.sleep(0.08 * i)  # before its world is there, and after
+            daemon = next(p for p in self.running
+                          if p is not client and p.poll() is None)
+            daemon.kill()
+            daemon.wait(WAIT)
+            daemon = self.up(2)
+        self.assertEqual(client.wait(WAIT), 0)
+        self.wait_worlds(1)
+        wait_for("one world", lambda: len(self.ranks()) == 2)
+        launchers = [line for line in processes_of(self.dir).values()
+                     if line.startswith("mpirun")]
+        self.assertEqual(len(launchers), 1)
+        self.assertEqual(len(shared_memory_of(self.dir)), 1)
+        self.assertEqual(self.files("d"), golden)
+        jobs = self.call("jobs")["jobs"]
+        self.assertEqual(sorted((j["document"], j["state"]) for j in jobs),
+                         [("d", "done"), ("golden", "done")])
+        self.assertEqual(self.down(daemon), 0)
 
 
 if __name__ == "__main__":

@@ -54,6 +54,13 @@ class Reading(FreshPlace):
                 else None
         return wait_for("a checkpoint", kept)
 
+    def files(self, name):
+        """Snapshot and last ids of a document."""
+        number = next(j["job"] for j in self.call("jobs")["jobs"]
+                      if j["document"] == name)
+        return [(self.dir / self.data / f"documents/{number}.{what}")
+                .read_bytes() for what in ("snap", "ids")]
+
     def finish(self, name, text, client=None):
         """The client, which saw nothing of it all, hears of the end; the
         answer is that of one undisturbed run."""
