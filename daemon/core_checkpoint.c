@@ -76,7 +76,8 @@ progress(core *c, job *j)
     if (j->strikes == 0)
         return;
     j->strikes = 0;
-    core_act(c, &record);
+    if (!j->storing) /* its row would say that it is done */
+        core_act(c, &record);
 }
 
 void
