@@ -74,7 +74,7 @@ status
 mem_strdup(char **out, const char *text)
 {
     size_t len = strlen(text) + 1;
-    char *copy = malloc(len);
+    char *copy = FAULT_FAILS(MEM_NEW) ? NULL : malloc(len);
 
     if (copy == NULL)
         return no_memory(len, 1);

@@ -9,6 +9,7 @@
 struct catalog {
     document **item;
     size_t n, cap;
+    size_t n_spare; /* items behind these that wait to be filled */
 };
 
 static bool
@@ -43,7 +44,7 @@ catalog_free(catalog *c)
 {
     if (!c)
         return;
-    for (size_t i = 0; i < c->n; i++)
+    for (size_t i = 0; i < c->n + c->n_spare; i++)
         mem_free(c->item[i]);
     mem_free(c->item);
     mem_free(c);
@@ -123,7 +124,7 @@ grow(catalog *c)
     size_t cap = c->cap ? c->cap * 2 : 16;
     status st;
 
-    if (c->n < c->cap)
+    if (c->n + c->n_spare < c->cap)
         return ST_OK;
     TRY(mem_resize(&c->item, cap, sizeof(*c->item)));
     c->cap = cap;
@@ -132,24 +133,39 @@ fail:
 }
 
 status
+catalog_reserve(catalog *c, size_t n)
+{
+    status st = ST_OK;
+
+    if (n > CATALOG_MAX || c->n > CATALOG_MAX - n)
+        return status_fail(ST_LIMIT, "there are %d documents already",
+                           CATALOG_MAX);
+    while (c->n_spare < n) {
+        TRY(grow(c));
+        TRY(mem_new(&c->item[c->n + c->n_spare], 1, sizeof(**c->item)));
+        c->n_spare++;
+    }
+fail:
+    return st;
+}
+
+status
 catalog_add(catalog *c, const document *doc)
 {
     size_t i = place(c, doc->owner, doc->name);
-    document *copy = NULL;
+    document *copy;
     status st;
 
     if (catalog_find(c, doc->owner, doc->name))
         return status_fail(ST_STATE, "a document named '%s' is there already",
                            doc->name);
-    if (c->n >= CATALOG_MAX)
-        return status_fail(ST_LIMIT, "there are %d documents already",
-                           CATALOG_MAX);
-    TRY(grow(c));
-    TRY(mem_new(&copy, 1, sizeof(*copy)));
+    TRY(catalog_reserve(c, 1));
+    copy = c->item[c->n];
     *copy = *doc;
     memmove(c->item + i + 1, c->item + i, (c->n - i) * sizeof(*c->item));
     c->item[i] = copy;
     c->n++;
+    c->n_spare--;
 fail:
     return st;
 }
@@ -164,6 +180,7 @@ catalog_remove(catalog *c, uint64_t id)
     if (i == c->n)
         return;
     mem_free(c->item[i]);
-    memmove(c->item + i, c->item + i + 1, (c->n - i - 1) * sizeof(*c->item));
+    memmove(c->item + i, c->item + i + 1,
+            (c->n + c->n_spare - i - 1) * sizeof(*c->item));
     c->n--;
 }

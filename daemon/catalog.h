@@ -52,6 +52,9 @@ document *catalog_find(const catalog *c, const char *owner, const char *name);
 document *catalog_find_any(const catalog *c, size_t *n, const char *name);
 document *catalog_by_id(const catalog *c, uint64_t id);
 
+/* The next `n` documents can be added without memory, unless their owner has
+ * the name.  ST_LIMIT: full; ST_NOMEM. */
+status catalog_reserve(catalog *c, size_t n) MUST_USE;
 /* Copies `doc`.  ST_STATE: its owner has the name; ST_LIMIT: full. */
 status catalog_add(catalog *c, const document *doc) MUST_USE;
 void catalog_remove(catalog *c, uint64_t id);

@@ -171,7 +171,7 @@ void core_client_event(core *c, const core_caller *from,
 void core_client_gone(core *c, const zsocket_peer *client);
 void core_world_event(core *c, const zsocket_peer *peer, const world_message *m,
                       const core_raw *raw);
-/* A message could not be delivered, or the world's process ended. */
+/* A message to or of it is lost, or it left. */
 void core_world_gone(core *c, const zsocket_peer *peer, const char *why);
 void core_launch_event(core *c, core_launch state, uint64_t token,
                        const char *why);

@@ -512,13 +512,30 @@ document_of(const core *c, const job *j)
     return doc;
 }
 
+static size_t
+count_storing(const core *c)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < job_table_count(c->jobs); i++)
+        n += job_table_at(c->jobs, i)->storing;
+    return n;
+}
+
 void
 core_job_complete(core *c, job *j)
 {
     document doc;
+    status st;
 
     if (!j->snapshot_done || !j->world_done)
         return;
+    /* Once it is durable it must not fail any more. */
+    st = catalog_reserve(c->docs, 1 + count_storing(c));
+    if (st != ST_OK) {
+        core_job_fail(c, j, st, status_text());
+        return;
+    }
     doc = document_of(c, j);
     j->storing = true;
     j->incarnation = 0;

@@ -53,6 +53,19 @@ drop(core *c, core_world *w, bool strike, const char *why)
     }
 }
 
+/* Its processes are of no use: those that are ours are ended, others are asked
+ * to end themselves. */
+static void
+finish_off(core *c, const core_world *w)
+{
+    world_message m = {.kind = WORLD_ABORT};
+    core_action a = {.kind = CORE_WORLD_END, .number = w->launch};
+
+    core_world_tell(c, w, &m);
+    if (w->launch != 0 && w->launch == c->launch_token)
+        core_act(c, &a);
+}
+
 void
 core_world_gone(core *c, const zsocket_peer *peer, const char *why)
 {
@@ -60,6 +73,8 @@ core_world_gone(core *c, const zsocket_peer *peer, const char *why)
 
     if (!w)
         return;
+    if (!c->stopping)
+        finish_off(c, w); /* if it lives, what it does is for nobody */
     drop(c, w, true, why);
     core_dispatch(c);
     core_leave_if_idle(c);
@@ -80,19 +95,6 @@ core_world_tell(core *c, const core_world *w, world_message *m)
 
     m->incarnation = w->incarnation;
     core_act(c, &a);
-}
-
-/* Its processes are of no use: those that are ours are ended, others are asked
- * to end themselves. */
-static void
-finish_off(core *c, const core_world *w)
-{
-    world_message m = {.kind = WORLD_ABORT};
-    core_action a = {.kind = CORE_WORLD_END, .number = w->launch};
-
-    core_world_tell(c, w, &m);
-    if (w->launch != 0 && w->launch == c->launch_token)
-        core_act(c, &a);
 }
 
 void

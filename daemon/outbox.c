@@ -281,6 +281,12 @@ outbox_is_empty(const outbox *o, const zsocket_peer *peer)
     return !find(o, peer);
 }
 
+void
+outbox_give_up(outbox *o, const zsocket_peer *peer, const char *why)
+{
+    gone(o, peer, why);
+}
+
 bool
 outbox_take_gone(outbox *o, zsocket_peer *peer, const char **why)
 {

@@ -30,6 +30,9 @@ void outbox_send(outbox *o, const zsocket_peer *peer, const void *control,
                  size_t control_len, const void *raw, size_t raw_len);
 /* Nothing waits for the peer: a large message may be sent. */
 bool outbox_is_empty(const outbox *o, const zsocket_peer *peer);
+/* Something for the peer, or of it, is lost: it has gone as far as we are
+ * concerned. */
+void outbox_give_up(outbox *o, const zsocket_peer *peer, const char *why);
 /* False: nobody more has gone. */
 bool outbox_take_gone(outbox *o, zsocket_peer *peer, const char **why);
 

@@ -7,26 +7,36 @@
 #include "base/clock.h"
 
 /* What comes in is looked at before it waits: some of it must not. */
-static void
+static status
+take_one(port *p)
+{
+    status st = ST_OK;
+
+    if (!p->has_frame)
+        TRY(zsocket_recv(p->socket, &p->frame, 0));
+    p->has_frame = true;
+    if (!p->at_once || !p->at_once(p->ctx, &p->frame))
+        TRY(inbox_put(p->in, &p->frame));
+    zsocket_message_fini(&p->frame);
+    p->has_frame = false;
+fail:
+    return st;
+}
+
+/* False: there was no memory for one that is here; it waits. */
+static bool
 take_in(port *p)
 {
     for (int n = 0; n < p->limits->take_messages && inbox_has_room(p->in);
          n++) {
-        zsocket_message frame = {0};
-        status st = zsocket_recv(p->socket, &frame, 0);
+        status st = take_one(p);
 
-        if (st == ST_WIRE)
-            continue; /* another shape of message: dropped */
-        if (st != ST_OK)
-            return;
-        if (p->at_once && p->at_once(p->ctx, &frame))
-            st = ST_OK;
-        else
-            st = inbox_put(p->in, &frame);
-        zsocket_message_fini(&frame);
-        if (st != ST_OK) /* it is lost, as one that cannot be received */
-            return;
+        if (st == ST_NOMEM)
+            return false;
+        if (st != ST_OK && st != ST_WIRE) /* another shape: dropped */
+            break;
     }
+    return true;
 }
 
 static bool
@@ -36,9 +46,9 @@ readable(void *ctx, zsocket *s)
     uint64_t start = clock_ns();
     size_t bytes = 0;
     zsocket_message frame;
+    bool all = take_in(p);
 
     (void)s;
-    take_in(p);
     for (int n = 0;
          n < p->limits->turn_messages && bytes < p->limits->turn_bytes &&
          clock_ns() - start < PORT_TURN_NS && inbox_take(p->in, &frame);
@@ -47,7 +57,7 @@ readable(void *ctx, zsocket *s)
         p->fn(p->ctx, &frame);
         zsocket_message_fini(&frame);
     }
-    return !inbox_is_empty(p->in);
+    return !all || !inbox_is_empty(p->in);
 }
 
 status
@@ -73,6 +83,7 @@ port_fini(port *p, int timeout_ms)
 {
     outbox_free(p->out);
     inbox_free(p->in);
+    zsocket_message_fini(&p->frame);
     if (p->socket != NULL) {
         loop_remove_socket(p->l, p->socket);
         zsocket_flush_close(p->socket, timeout_ms);

@@ -37,6 +37,8 @@ typedef struct port {
     inbox *in;
     outbox *out;
     const port_limits *limits;
+    zsocket_message frame; /* that there was no memory to keep */
+    bool has_frame;
     port_frame_fn *fn;
     port_at_once_fn *at_once;
     void *ctx;

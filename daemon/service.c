@@ -160,7 +160,7 @@ service_act(void *ctx, const core_action *a)
         tell_world(v, a);
         break;
     case CORE_INPUT_OPEN:
-        service_job_open(v, a);
+        put_off(v, JOURNAL_INPUT, a->job->id, service_job_open(v, a));
         break;
     case CORE_INPUT_DATA:
         service_job_input(v, a);
@@ -169,7 +169,7 @@ service_act(void *ctx, const core_action *a)
         submit(v, a);
         break;
     case CORE_PREPARE:
-        service_job_prepare(v, a);
+        put_off(v, JOURNAL_INPUT, a->job->id, service_job_prepare(v, a));
         break;
     case CORE_FEED_OPEN:
         service_job_feed(v, a);
@@ -247,6 +247,9 @@ answer_late(service *v, const service_late *l)
     case JOURNAL_FETCHED:
         core_fetched(v->core, &l->watcher, l->st, NULL, l->text);
         break;
+    case JOURNAL_INPUT:
+        core_job_failed(v->core, l->id, 0, l->st, l->text);
+        break;
     }
 }
 
@@ -312,6 +315,7 @@ service_on_world(void *ctx, const zsocket_peer *world, const world_message *m,
     if (v->launch && m->kind == WORLD_HELLO)
         launch_joined(v->launch, m->u.hello.launch);
     service_begin(v);
+    service_settle(v); /* a message before this one may have been lost */
     core_world_event(v->core, world, m, &frame);
     service_settle(v);
 }

@@ -116,22 +116,19 @@ is_short(const job *j)
     return j->bytes <= CLIENT_MAX_INLINE;
 }
 
-/* Without memory for a holding the job stays without input and is failed when
- * its input times out. */
-void
+status
 service_job_open(service *v, const core_action *a)
 {
     holding *h;
     status st;
 
-    if (hold(v, &h, a->job->id) != ST_OK)
-        return;
+    TRY(hold(v, &h, a->job->id));
     if (is_short(a->job))
-        st = mem_new(&h->buffer, (size_t)a->job->bytes, 1);
+        TRY(mem_new(&h->buffer, (size_t)a->job->bytes, 1));
     else
-        st = disk_input_new(&h->file, v->writer, a->job->id);
-    if (st != ST_OK)
-        fail_later(v, h, 0, st, status_text());
+        TRY(disk_input_new(&h->file, v->writer, a->job->id));
+fail:
+    return st;
 }
 
 void
@@ -232,17 +229,16 @@ fail:
     return st;
 }
 
-void
+status
 service_job_prepare(service *v, const core_action *a)
 {
     holding *h;
     status st;
 
-    if (hold(v, &h, a->job->id) != ST_OK)
-        return;
-    st = prepare(v, h, a);
-    if (st != ST_OK)
-        fail_later(v, h, 0, st, status_text());
+    TRY(hold(v, &h, a->job->id));
+    TRY(prepare(v, h, a));
+fail:
+    return st;
 }
 
 static status

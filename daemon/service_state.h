@@ -91,10 +91,10 @@ struct service {
 };
 
 /* ---- service_job.c: what an action asks to be done for a job ---- */
-void service_job_open(service *v, const core_action *a);
+status service_job_open(service *v, const core_action *a) MUST_USE;
 void service_job_input(service *v, const core_action *a);
 status service_job_submit(service *v, const core_action *a) MUST_USE;
-void service_job_prepare(service *v, const core_action *a);
+status service_job_prepare(service *v, const core_action *a) MUST_USE;
 void service_job_feed(service *v, const core_action *a);
 void service_job_allow(service *v, const core_action *a);
 void service_job_part(service *v, const core_action *a);

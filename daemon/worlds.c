@@ -23,8 +23,9 @@ struct worlds {
     void *ctx;
 };
 
-/* A world of another protocol version is told so; what else is malformed is
- * nothing that an answer could mend. */
+/* A world of another protocol version is told so; what else is malformed, or
+ * there was no memory for, is nothing that an answer could mend: what it told
+ * is lost, and with it the world. */
 static void
 refuse(worlds *w, const zsocket_peer *world, status st)
 {
@@ -35,8 +36,10 @@ refuse(worlds *w, const zsocket_peer *world, status st)
     (void)snprintf(code, sizeof(code), "%s", status_name(st));
     (void)snprintf(text, sizeof(text), "%s", status_text());
     log_warn("a world's message is refused: %s", text);
-    if (st != ST_UNSUPPORTED)
+    if (st != ST_UNSUPPORTED) {
+        outbox_give_up(w->port.out, world, "a message of it was lost");
         return;
+    }
     m.u.failed.code = code;
     m.u.failed.text = text;
     worlds_tell(w, world, &m, NULL, 0);
@@ -116,6 +119,7 @@ worlds_tell(worlds *w, const zsocket_peer *world, const world_message *m,
 
     if (world_message_encode(&data, &len, m) != ST_OK) {
         log_error("a message to a world cannot be made: %s", status_text());
+        outbox_give_up(w->port.out, world, "a message to it was lost");
         return;
     }
     outbox_send(w->port.out, world, data, len, raw, raw_len);

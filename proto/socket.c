@@ -28,7 +28,8 @@ enum {
     RECONNECT_MAX_MS = 1000,
     /* ZMQ_ZAP_ENFORCE_DOMAIN, which only the draft header names: without a
      * handler nobody is let in.  Libraries that do not know it refuse it. */
-    ENFORCE_DOMAIN = 93
+    ENFORCE_DOMAIN = 93,
+    MAX_PART = 3 /* a peer's name, control, raw */
 };
 
 struct zcontext {
@@ -42,6 +43,8 @@ struct zsocket {
     bool guarded;  /* every peer has proved a key */
     void *monitor; /* PAIR that hears of handshakes; NULL: nobody listens */
     bool refused;
+    zmq_msg_t part[MAX_PART]; /* of a message that there was no memory for */
+    int n_part;
     char endpoint[ENDPOINT_MAX]; /* "" until bound or connected */
 };
 
@@ -381,11 +384,20 @@ remove_path(const zsocket *s)
 }
 
 static void
+close_parts(zsocket *s)
+{
+    for (int i = 0; i < s->n_part && i < s->router + 2; i++)
+        (void)zmq_msg_close(&s->part[i]);
+    s->n_part = 0;
+}
+
+static void
 close_lingering(zsocket *s, int linger_ms)
 {
     if (!s)
         return;
     remove_path(s);
+    close_parts(s);
     (void)zmq_setsockopt(s->zmq, ZMQ_LINGER, &linger_ms, sizeof(linger_ms));
     (void)zmq_close(s->zmq);
     if (s->monitor)
@@ -552,16 +564,19 @@ static status
 receive(zsocket *s, zsocket_message *out)
 {
     zsocket_message m = {.raw = NULL};
-    int max = s->router + 2, n = 0;
-    zmq_msg_t part[3];
-    status st = receive_frames(s, part, max, &n);
+    status st = ST_OK;
 
+    bool here = s->n_part > 0;
+
+    if (!here)
+        st = receive_frames(s, s->part, s->router + 2, &s->n_part);
+    here |= st == ST_OK;
     if (st == ST_OK)
-        st = take(s, &m, part, n);
+        st = take(s, &m, s->part, s->n_part);
     if (st == ST_OK)
         *out = m;
-    for (int i = 0; i < n && i < max; i++)
-        (void)zmq_msg_close(&part[i]);
+    if (!here || st != ST_NOMEM)
+        close_parts(s);
     return st;
 }
 

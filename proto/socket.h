@@ -86,8 +86,8 @@ status zsocket_send(zsocket *s, const zsocket_peer *peer, const void *control,
                     size_t control_len, const void *raw,
                     size_t raw_len) MUST_USE;
 /* Waits at most `timeout_ms` (0: not at all, -1: for ever).  ST_TIMEOUT:
- * nothing came.  A message of other shape than one or two frames is dropped
- * and ST_WIRE. */
+ * nothing came.  ST_NOMEM: the message waits for the next call.  One of other
+ * shape than one or two frames is dropped and ST_WIRE. */
 status zsocket_recv(zsocket *s, zsocket_message *out, int timeout_ms) MUST_USE;
 /* Gives queued messages up to `timeout_ms` to leave, then closes. */
 void zsocket_flush_close(zsocket *s, int timeout_ms);

@@ -84,6 +84,7 @@ logprobs_are_told_and_stand(void **state)
     harness_kept(h, 1, 1);
     assert_true(EXPECT_CLIENT(CLIENT_TOKEN)->logprob[0] == -0.5F);
     core_world_gone(h->c, &ten, "gone");
+    (void)EXPECT_WORLD(WORLD_ABORT);
     (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
     (void)harness_join(h, 11, 2);
     begin = EXPECT_WORLD(WORLD_BEGIN);

@@ -111,6 +111,7 @@ a_poisonous_job_costs_three_worlds(void **state)
     (void)EXPECT_WORLD(WORLD_BEGIN);
     (void)EXPECT_ACTION(CORE_FEED_OPEN);
     core_world_gone(h->c, &peer, "rank 1 was killed");
+    (void)EXPECT_WORLD(WORLD_ABORT);
     (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
     (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
     EXPECT_NOTHING();
@@ -126,12 +127,14 @@ a_poisonous_job_costs_three_worlds(void **state)
     harness_skip(h);
     peer = harness_peer(11);
     core_world_gone(h->c, &peer, "rank 1 was killed");
+    (void)EXPECT_WORLD(WORLD_ABORT);
     (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
     (void)harness_join(h, 12, 4);
     assert_int_equal(EXPECT_WORLD(WORLD_BEGIN)->attempt, 3);
     (void)EXPECT_ACTION(CORE_FEED_OPEN);
     peer = harness_peer(12);
     core_world_gone(h->c, &peer, "rank 0 was killed");
+    (void)EXPECT_WORLD(WORLD_ABORT);
     (void)harness_end(h, 1, CLIENT_FAILED);
     a = EXPECT_CLIENT(CLIENT_REFUSED);
     assert_string_equal(a->code, "poison");
@@ -181,6 +184,7 @@ readings_go_on_from_their_last_checkpoint(void **state)
         assert_int_equal(EXPECT_WORLD(WORLD_KEPT)->n_segment, at);
     }
     core_world_gone(h->c, &peer, "killed");
+    (void)EXPECT_WORLD(WORLD_ABORT);
     (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
     (void)harness_join(h, 11, 2);
     begin = EXPECT_WORLD(WORLD_BEGIN);
@@ -381,6 +385,7 @@ a_second_attempt_repeats_in_silence(void **state)
     harness_kept(h, 1, 1);
     (void)EXPECT_CLIENT(CLIENT_TOKEN);
     core_world_gone(h->c, &ten, "gone");
+    (void)EXPECT_WORLD(WORLD_ABORT);
     (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
     (void)harness_join(h, 11, 2);
     begin = EXPECT_WORLD(WORLD_BEGIN);
