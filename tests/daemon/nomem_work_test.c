@@ -48,6 +48,7 @@ typedef struct scene {
     unsigned n_failed; /* jobs that failed: the next one has another key */
     uint64_t acked;    /* the job that was acknowledged and has not ended */
     uint64_t asked_ns, request;
+    uint64_t first_request; /* under the present key: any reply will do */
 
     /* the world: the job that it has */
     uint64_t incarnation, heard_ns, beat_ns;
@@ -73,6 +74,8 @@ serve(const scene *s, nomem_kind kind, unsigned n, bool at_work)
         nomem_after(kind, n);
     if (st == ST_OK)
         st = service_run(v);
+    if (st != ST_OK)
+        log_error("the daemon: %s", status_text());
     code = st == ST_OK ? service_code(v) : st == ST_NOMEM ? 3 : 1;
     service_free(v);
     return code;
@@ -328,7 +331,7 @@ client_take(scene *s, const client_message *m)
                    : m->kind == CLIENT_REFUSED ? m->u.refused.job
                                                : 0;
 
-    if (m->request != s->request)
+    if (m->request < s->first_request)
         return;
     if (m->kind == CLIENT_ACCEPTED) {
         assert_true(s->acked == 0 || s->acked == m->u.accepted.job);
@@ -336,7 +339,7 @@ client_take(scene *s, const client_message *m)
     }
     if (m->kind == CLIENT_REFUSED)
         log_debug("refused: %s: %s", m->u.refused.code, m->u.refused.text);
-    if (m->kind == CLIENT_REFUSED && job == 0) {
+    if (m->kind == CLIENT_REFUSED && job == 0 && m->request == s->request) {
         clock_sleep_us(100000); /* and again */
         submit(s);
     }
@@ -351,6 +354,7 @@ client_take(scene *s, const client_message *m)
         return;
     }
     s->added |= m->kind == CLIENT_DONE;
+    s->first_request = s->request + 1;
     submit(s);
 }
 
@@ -397,7 +401,9 @@ until_answered(scene *s, nomem_kind kind)
 
     while (!s->answered) {
         if (clock_ns() > limit)
-            fail_msg("job %llu never ends", (unsigned long long)s->acked);
+            fail_msg("job %llu never ends: %u failed, %s, process %d",
+                     (unsigned long long)s->acked, s->n_failed,
+                     s->added ? "asked" : "not added", (int)s->pid);
         if (waitpid(s->pid, &how, WNOHANG) == s->pid) {
             check_end(how, kind);
             start(s, kind, 0, true);

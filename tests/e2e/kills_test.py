@@ -12,7 +12,7 @@ import time
 import wire
 from harness import ANSWER, WAIT, main, processes_of, shared_memory_of, \
     text_of, wait_for
-from reading import EVERY, SLOW, SOON, Reading
+from reading import EVERY, SLOW, SOON, Reading, crowd
 
 RUNNING, DONE = 2, 3  # JobState of client.proto
 
@@ -66,15 +66,13 @@ class Sweep(Reading):
         self.assertEqual(client.wait(WAIT), 0)
         self.assertEqual(self.files("killed"), self.files("golden"))
         self.assertEqual(self.job("killed")["attempts"], self.KILLS + 1)
-        # As many processes as want to run share each core.
-        crowd = max(1, os.getloadavg()[0] / os.cpu_count())
         for redone, seconds in costs:
             # An interval, and what runs (the layers' cells, too) while one
             # checkpoint is written: less than another one, for then the lead
             # waits.
             self.assertLess(redone, 2 * EVERY, costs)
             if not SLOW:
-                self.assertLess(seconds, 2 * crowd, costs)
+                self.assertLess(seconds, 2 * crowd(), costs)
         self.assertGreater(max(redone for redone, _ in costs), 0)
         self.assertIn("signal 9", self.status()["last_error"])
         self.assertEqual(self.down(daemon), 0)

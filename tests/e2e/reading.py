@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import sqlite3
 
 import wire
 from harness import BIN, WAIT, FreshPlace, processes_of, text_of, wait_for
@@ -13,6 +14,12 @@ SOON = ("--checkpoint-segments", str(EVERY), "--checkpoint-seconds", "0")
 LAYERS = 3
 QUESTION = "who saw land"
 SLOW = os.environ.get("LONGWAVE_SANITIZED")
+
+
+def crowd():
+    """How many processes want to run on each core: what should take a second
+    may take so many."""
+    return max(1, os.getloadavg()[0] / os.cpu_count())
 
 
 class Reading(FreshPlace):
@@ -60,6 +67,14 @@ class Reading(FreshPlace):
                       if j["document"] == name)
         return [(self.dir / self.data / f"documents/{number}.{what}")
                 .read_bytes() for what in ("snap", "ids")]
+
+    def incidents(self):
+        """What the journal says went wrong."""
+        db = sqlite3.connect(self.dir / self.data / "longwave.db")
+        try:
+            return [row[0] for row in db.execute("SELECT text FROM incident")]
+        finally:
+            db.close()
 
     def finish(self, name, text, client=None):
         """The client, which saw nothing of it all, hears of the end; the
