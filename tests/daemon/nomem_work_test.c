@@ -25,7 +25,7 @@
 #define MODEL "golden/armt-llama"
 enum {
     LAST = 200,
-    LANES = 8,
+    LANES = 16,
     FLOATS = 30,      /* of a layer's state */
     N_IDS = 40,       /* of the document, and of the question */
     WAIT_MS = 60000,  /* nothing here takes so long, on a loaded machine too */
