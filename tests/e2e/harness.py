@@ -27,6 +27,10 @@ ANSWER = ["--generate", "8", "--ignore-eos", "--temperature", "1", "--min-p",
           "0.01", "--seed", "3"]
 MPIRUN = ["mpirun", "--oversubscribe", "--bind-to", "none", "--mca",
           "odls_base_sigkill_timeout", "0"]
+SHARED = pathlib.Path("/dev/shm")
+# Of directories that were removed without their daemon's help: a new one may
+# have the number of an old one.
+FOREIGN = set(SHARED.glob("longwave-*"))
 if os.geteuid() == 0:
     MPIRUN.append("--allow-run-as-root")
 
@@ -64,7 +68,8 @@ def shared_memory_of(directory):
     heads = [f"longwave-{info.st_dev:x}-{info.st_ino:x}-*"
              for info in (p.stat() for p in directory.iterdir()
                           if p.is_dir())]
-    return [p for head in heads for p in pathlib.Path("/dev/shm").glob(head)]
+    return [p for head in heads for p in SHARED.glob(head)
+            if p not in FOREIGN]
 
 
 def text_of(n):
