@@ -6,6 +6,7 @@
 #include "daemon/service.h"
 
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -81,11 +82,24 @@ serve(const scene *s, nomem_kind kind, unsigned n, bool at_work)
     return code;
 }
 
+/* Whoever is killed takes along what he started. */
+static pid_t
+fork_that_follows(void)
+{
+    pid_t parent = getpid();
+    pid_t pid = fork();
+
+    assert_true(pid >= 0);
+    if (pid == 0 &&
+        (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent))
+        _exit(1);
+    return pid;
+}
+
 static void
 start(scene *s, nomem_kind kind, unsigned n, bool at_work)
 {
-    s->pid = fork();
-    assert_true(s->pid >= 0);
+    s->pid = fork_that_follows();
     if (s->pid == 0)
         exit(serve(s, kind, n, at_work)); /* leaks are looked for */
     s->incarnation = s->heard_ns = s->asked_ns = 0;
@@ -443,9 +457,8 @@ start_lane(const char *way, int first)
 {
     char from[16];
     char step[16];
-    pid_t pid = fork();
+    pid_t pid = fork_that_follows();
 
-    assert_true(pid >= 0);
     if (pid > 0)
         return pid;
     (void)snprintf(from, sizeof(from), "%d", first);
@@ -502,8 +515,8 @@ static void
 lives(void **state)
 {
     const nomem_kind kind = arg[1][0] == 'o' ? NOMEM_OURS : NOMEM_ANY;
-    const unsigned step = (unsigned)atoi(arg[3]);
-    unsigned n = (unsigned)atoi(arg[2]);
+    const unsigned step = (unsigned)strtoul(arg[3], NULL, 10);
+    unsigned n = (unsigned)strtoul(arg[2], NULL, 10);
 
     (void)state;
     do {
@@ -526,7 +539,7 @@ main(int argc, char **argv)
         cmocka_unit_test(any_allocation_fails),
         cmocka_unit_test(any_allocation_of_a_start_fails),
     };
-    const bool alone = argc == 4 && atoi(argv[3]) == 0;
+    const bool alone = argc == 4 && strtoul(argv[3], NULL, 10) == 0;
 
     self = argv[0];
     arg = argv;
