@@ -347,6 +347,8 @@ client_take(scene *s, const client_message *m)
 
     if (m->request < s->first_request)
         return;
+    if (m->kind == CLIENT_REFUSED && job != s->acked)
+        job = 0; /* never acknowledged: the key is as good as new */
     if (m->kind == CLIENT_ACCEPTED) {
         assert_true(s->acked == 0 || s->acked == m->u.accepted.job);
         s->acked = m->u.accepted.job;
