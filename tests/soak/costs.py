@@ -7,15 +7,16 @@ usage: costs.py [BIN_DIR] [restarts] [asks] [checkpoints]
 (default: build/bin, everything)
 
 - checkpoints: a document is read without them, and with one every 4 segments
-  (far more than the usual one in 5 s), interleaved; CPU time of daemon and
-  ranks, which other work on the machine changes less than a clock does.
-  Their difference a checkpoint, in 5 s of reading, is the cost.
+  (far more than the usual one in 5 s), in pairs; CPU time of daemon and ranks,
+  which other work on the machine changes less than a clock does, and the
+  clock's.  Their difference a checkpoint, in 5 s of reading, is the cost.
 - ask: from sending to the acknowledgement, which waits for the journal, to the
   first token and to the end; the data directory on disk, in memory where fsync
   is free, and without any journal (tests/soak/nojournal.c).  Medians and where
   they are at 95 %, of each and of the differences, which are taken in pairs.
-- restart: from SIGKILL of a rank, or of mpirun, until the job is dispatched
-  again (its next attempt), beside what the first start of a world takes."""
+- restart: from SIGKILL of a rank, or of mpirun, or SIGSTOP of a rank, until the
+  job is dispatched again (its next attempt), beside what the first start of a
+  world takes.  A hang is noticed after HANG_S."""
 import contextlib
 import json
 import pathlib
@@ -38,8 +39,9 @@ MODEL = ["--layers", "8", "--d-model", "512", "--heads", "8", "--kv-heads",
          "48"]
 SEGMENTS = 64
 EVERY = 4
-REPEAT = 2
+PAIRS = 12
 RUNS, ASKS, WARM = 5, 200, 20
+HANG_S = 2
 INTERVAL_S = 5.0  # --checkpoint-seconds by default
 
 
@@ -56,29 +58,35 @@ def read(here, name, text):
 
 
 def checkpoints(programs):
+    """Pairs of readings, of which the one that is first alternates."""
     text = (content.text_of(4) * 4)[:64 * SEGMENTS]
+    n = SEGMENTS // EVERY - 1
+    seen = {0: [], EVERY: []}
     with place.Place(programs, MODEL) as here:
-        seen = {0: [], EVERY: []}
-        for n in range(REPEAT):
-            for every in seen:
+        for pair in range(PAIRS):
+            for every in (0, EVERY) if pair % 2 else (EVERY, 0):
                 here.start("--workers", "1", "--checkpoint-segments",
                            str(every), "--checkpoint-seconds", "0")
                 here.wait_world()
-                seen[every].append(read(here, f"d{n}-{every}", text))
+                seen[every].append(read(here, f"d{pair}-{every}", text))
                 here.stop()
-    cpu = {k: min(c for c, _ in v) for k, v in seen.items()}
-    wall = {k: min(w for _, w in v) for k, v in seen.items()}
-    n = SEGMENTS // EVERY - 1
-    each = (cpu[EVERY] - cpu[0]) / n
-    print(json.dumps({
-        "checkpoints": n, "cpu_s_without": round(cpu[0], 2),
-        "cpu_s_with": round(cpu[EVERY], 2), "wall_s_without":
-        round(wall[0], 2), "wall_s_with": round(wall[EVERY], 2),
-        "cpu_ms_each": round(each * 1e3, 2),
-        f"percent_at_every_{EVERY}_segments":
-        round(100 * (cpu[EVERY] / cpu[0] - 1), 2),
-        "percent_at_one_in_5_s": round(100 * each / INTERVAL_S, 3)}),
-        flush=True)
+    out = {"checkpoints": n, "pairs": PAIRS}
+    for i, what in enumerate(("cpu", "wall")):
+        each = [(w[i] - o[i]) / n for w, o in zip(seen[EVERY], seen[0])]
+        out[f"{what}_s_without"] = interval([o[i] for o in seen[0]])
+        out[f"{what}_ms_each"] = interval([1e3 * e for e in each])
+        out[f"{what}_percent_at_one_in_5_s"] = interval(
+            [100 * e / INTERVAL_S for e in each])
+    print(json.dumps(out), flush=True)
+
+
+def interval(values):
+    """[low, median, high]: where the median is, at 95 %, by ranks."""
+    values = sorted(values)
+    n = len(values)
+    reach = 0.98 * n ** 0.5
+    return [round(values[max(0, min(n - 1, int(i)))], 2)
+            for i in (n / 2 - reach, n / 2, n / 2 + reach)]
 
 
 def ask_once(session, n):
@@ -91,15 +99,6 @@ def ask_once(session, n):
         assert session.wait_for(request, (body,), 20), body
         out.append((time.monotonic() - start) * 1e3)
     return out
-
-
-def interval(values):
-    """[low, median, high]: where the median is, at 95 %, by ranks."""
-    values = sorted(values)
-    n = len(values)
-    reach = 0.98 * n ** 0.5
-    return [round(values[max(0, min(n - 1, int(i)))], 2)
-            for i in (n / 2 - reach, n / 2, n / 2 + reach)]
 
 
 class Asked(contextlib.ExitStack):
@@ -165,12 +164,12 @@ def segments_done(session):
     return jobs["job"][-1]["segments_done"], jobs["job"][-1]["attempts"]
 
 
-def back_at_work(here, victim):
-    """Seconds from the start of a world until it served, and from the kill
+def back_at_work(here, victim, blow):
+    """Seconds from the start of a world until it served, and from the blow
     until the job was dispatched again."""
     start = time.monotonic()
     here.start("--workers", "2", "--checkpoint-segments", "64",
-               "--checkpoint-seconds", "0")
+               "--checkpoint-seconds", "0", "--hang-seconds", str(HANG_S))
     here.wait_world()
     ready = time.monotonic() - start
     session = Session(here.endpoint)
@@ -180,7 +179,7 @@ def back_at_work(here, victim):
         done, attempts = segments_done(session)
         time.sleep(0.01)
         assert time.monotonic() < start + 60
-    chaos.send(chaos.ours(str(here.dir))[victim][0], signal.SIGKILL)
+    chaos.send(chaos.ours(str(here.dir))[victim][-1], blow)  # no lead
     kill = time.monotonic()
     while segments_done(session)[1] == attempts:
         time.sleep(0.005)
@@ -194,11 +193,12 @@ def back_at_work(here, victim):
 
 
 def restarts(programs):
-    for victim in ("rank", "mpirun"):
+    for victim, blow in (("rank", signal.SIGKILL), ("mpirun", signal.SIGKILL),
+                         ("rank", signal.SIGSTOP)):
         with place.Place(programs) as here:
-            seen = [back_at_work(here, victim) for _ in range(5)]
+            seen = [back_at_work(here, victim, blow) for _ in range(5)]
         print(json.dumps({
-            "killed": victim, "times": len(seen), "first_start_s_median":
+            "victim": victim, "blow": blow.name, "hang_s": HANG_S, "times": len(seen), "first_start_s_median":
             round(statistics.median(s for s, _ in seen), 2),
             "back_s_median": round(statistics.median(b for _, b in seen), 2),
             "back_s_max": round(max(b for _, b in seen), 2)}), flush=True)

@@ -7,13 +7,15 @@ refused, with the seconds to wait, and costs no memory.
 
 usage: load.py [BIN_DIR]      (default build/bin)
 
-Status is asked from a process of its own, which sees scheduling, too.  What
+Status is asked from a process of its own, which sees scheduling, too, and now
+and then by a whole `longwave status`, with its start.  What
 the daemon does about it is `status_loop_cpu_ms_max`: the most that its loop
 computed between a question and its answer.  Beside the slowest one stands how
 long the loop was ready meanwhile and had no CPU."""
 import json
 import multiprocessing
 import selectors
+import subprocess
 import sys
 import threading
 import time
@@ -34,13 +36,25 @@ def question(n):
     return f"who saw land {n} times".encode()
 
 
-def probe(endpoint, pid, over, out):
+def whole_process_ms(program, endpoint):
+    start = time.monotonic()
+    subprocess.run([program, "status", "--connect", endpoint], check=True,
+                   stdout=subprocess.DEVNULL, timeout=20)
+    return (time.monotonic() - start) * 1e3
+
+
+def probe(here, over, out):
     """(ms, ms of it that the daemon's loop ran, ms that it waited for a CPU)
-    of every status, ten a second, until `over` is set."""
-    session = Session(endpoint)
-    times = []
+    of every status, ten a second, until `over` is set; and the ms of some
+    client processes."""
+    pid = here.daemon.pid
+    session = Session(here.endpoint)
+    times, processes = [], []
     turn = 0
     while not over.is_set():
+        if len(times) % 10 == 0:
+            processes.append(whole_process_ms(here.bin / "longwave",
+                                              here.endpoint))
         before = place.scheduled(pid)
         start = time.monotonic()
         got = session.wait_for(session.ask_for("get_status"), ("status",), 20)
@@ -48,7 +62,7 @@ def probe(endpoint, pid, over, out):
             b - a for a, b in zip(before, place.scheduled(pid)))))
         turn = got["longest_turn_ms"]
         time.sleep(0.1)
-    out.put((times, turn))
+    out.put((times, processes, turn))
 
 
 class Sampler(threading.Thread):
@@ -123,8 +137,7 @@ def load(here):
         "--min-p", "0.01", "--seed", str(n + 1)]) for n in range(QUESTIONS)]
     over, out = multiprocessing.Event(), multiprocessing.Queue()
     prober = multiprocessing.Process(target=probe,
-                                     args=(here.endpoint, here.daemon.pid,
-                                           over, out))
+                                     args=(here, over, out))
     prober.start()
     rounds, errors = [], []
     for number in range(ROUNDS):
@@ -140,15 +153,18 @@ def load(here):
             "seconds": round(seconds, 2),
             "rss_mib": [round(m, 1) for m in most]}), flush=True)
     over.set()
-    times, turn = out.get(timeout=60)
+    times, processes, turn = out.get(timeout=60)
     prober.join()
     times.sort()
+    processes.sort()
     slowest, _, waited = times[-1]
     print(json.dumps({
         "status_asked": len(times), "status_ms_median":
         round(times[len(times) // 2][0], 2), "status_ms_max":
         round(slowest, 2), "of_it_without_cpu_ms": round(waited, 2),
         "status_loop_cpu_ms_max": round(max(t[1] for t in times), 2),
+        "process_ms_median": round(processes[len(processes) // 2], 2),
+        "process_ms_max": round(processes[-1], 2),
         "longest_turn_ms": round(turn, 2)}))
     # The first round fills what is kept: jobs, pages, the allocator's pools.
     growth = max(b - a for a, b in zip(rounds[1], rounds[-1]))
