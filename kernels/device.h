@@ -132,4 +132,16 @@ struct device_table {
     status (*event_wait)(kernel_event *ev);
 };
 
+/* Which of a host's n_device > 0 devices a rank takes, by its number among the
+ * host's ranks: a device each where there are enough; otherwise neighbours,
+ * which hand rows on to each other, share one, and none has more than one rank
+ * more than another.  n_local 0 counts as 1. */
+static inline uint32_t
+device_of_rank(uint32_t local_rank, uint32_t n_local, uint32_t n_device)
+{
+    if (n_local <= n_device || local_rank >= n_local)
+        return local_rank % n_device;
+    return (uint32_t)((uint64_t)local_rank * n_device / n_local);
+}
+
 #endif

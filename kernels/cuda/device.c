@@ -90,7 +90,8 @@ device_open(kernel_device **out, const kernel_config *cfg)
     TRY(choose_compute(&dev->compute, cfg));
     dev->plain = cfg->plain;
     TRY(count_devices(&n));
-    dev->ordinal = (int)(cfg->local_rank % (uint32_t)n);
+    dev->ordinal =
+        (int)device_of_rank(cfg->local_rank, cfg->n_local, (uint32_t)n);
     TRY(read_limits(dev));
     TRY(cuda_enter(&dev->base));
     TRY(cuda_status(cudaFree(NULL), "the GPU cannot be used"));

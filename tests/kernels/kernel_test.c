@@ -2,6 +2,7 @@
 /* Opening devices, buffers, and the measured rate. */
 #include <string.h>
 
+#include "kernels/device.h"
 #include "tests/kernels/rig.h"
 
 static void
@@ -142,6 +143,32 @@ null_is_fine(void **state)
     kernel_event_free(NULL);
 }
 
+/* Each its own; or neighbours together, and nowhere two more than elsewhere. */
+static void
+ranks_share_devices_evenly(void **state)
+{
+    (void)state;
+    for (uint32_t n_local = 1; n_local <= 9; n_local++)
+        for (uint32_t n = 1; n <= 9; n++) {
+            uint32_t count[9] = {0}, last = 0;
+
+            for (uint32_t rank = 0; rank < n_local; rank++) {
+                uint32_t at = device_of_rank(rank, n_local, n);
+
+                assert_true(at < n && at >= last && at <= last + 1);
+                last = at;
+                count[at]++;
+            }
+            for (uint32_t i = 0; i < n; i++) {
+                assert_true(count[i] >= n_local / n);
+                assert_true(count[i] <= (n_local + n - 1) / n);
+            }
+        }
+    /* A launcher that does not say how many ranks there are. */
+    assert_int_equal(device_of_rank(5, 0, 4), 1);
+    assert_int_equal(device_of_rank(0, 0, 1), 0);
+}
+
 int
 main(void)
 {
@@ -153,6 +180,7 @@ main(void)
         cmocka_unit_test(buffers_are_aligned_and_zero),
         cmocka_unit_test(types_have_sizes),
         cmocka_unit_test(rate_is_measured),
+        cmocka_unit_test(ranks_share_devices_evenly),
         cmocka_unit_test(null_is_fine),
     };
 
