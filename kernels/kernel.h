@@ -69,6 +69,9 @@ typedef struct kernel_info {
     uint32_t n_thread;    /* threads that compute; 0 on a GPU */
     uint32_t n_core;      /* distinct cores that they are pinned to */
     uint64_t memory_free; /* bytes, now */
+    uint32_t n_share;     /* ranks of this host on this device, 1 or more */
+    uint32_t max_head;    /* numbers of a head that kernel_attention() takes */
+    uint32_t max_feature; /* and kernel_dpfp(); 0: any number */
 } kernel_info;
 
 /* "auto" is the GPU where there is one, else the CPU.

@@ -70,6 +70,45 @@ item_bytes(const model *m)
 }
 
 status
+model_supported(const model_config *cfg, const kernel_info *info)
+{
+    bool assoc = cfg->memory == CONFIG_MEMORY_ASSOC;
+    uint32_t feature = assoc ? cfg->d_mem / cfg->n_mem_head : 0;
+
+    if (info->max_head > 0 && cfg->d_head > info->max_head)
+        return status_fail(ST_UNSUPPORTED,
+                           "attention heads of %u numbers run on the CPU "
+                           "alone: %s takes up to %u",
+                           cfg->d_head, info->device, info->max_head);
+    if (info->max_feature > 0 && feature > info->max_feature)
+        return status_fail(ST_UNSUPPORTED,
+                           "an associative memory with d_mem %u a head runs on "
+                           "the CPU alone: %s takes up to %u",
+                           feature, info->device, info->max_feature);
+    return ST_OK;
+}
+
+static void
+shape(model *m, const model_config *cfg, kernel_type compute)
+{
+    m->cfg = *cfg;
+    m->block = blocks[cfg->block];
+    m->memory = memory_of(cfg);
+    m->compute = compute;
+    m->max_row = memory_max_rows(cfg);
+    m->item = item_bytes(m);
+}
+
+size_t
+model_cell_bytes(const model_config *cfg, kernel_type compute)
+{
+    model m = {0};
+
+    shape(&m, cfg, compute);
+    return m.item;
+}
+
+status
 model_new(model **out, kernel_device *dev, const model_config *cfg, weights *w,
           uint32_t max_cell)
 {
@@ -78,14 +117,10 @@ model_new(model **out, kernel_device *dev, const model_config *cfg, weights *w,
     status st = ST_OK;
 
     kernel_info_get(dev, &info);
+    TRY(model_supported(cfg, &info));
     TRY(mem_new(&m, 1, sizeof *m));
-    m->cfg = *cfg;
-    m->block = blocks[cfg->block];
-    m->memory = memory_of(cfg);
-    m->compute = info.compute;
+    shape(m, cfg, info.compute);
     m->max_cell = max_cell;
-    m->max_row = memory_max_rows(cfg);
-    m->item = item_bytes(m);
     if (m->memory->chained)
         TRY(mem_new(&m->leaving, max_cell, sizeof *m->leaving));
     TRY(kernel_buf_new(&m->scratch, dev, KERNEL_SCRATCH, m->item, max_cell));

@@ -29,8 +29,13 @@ typedef struct model_buffers {
                           where the state has their rows */
 } model_buffers;
 
-/* Takes over `w` on success.  Scratch for groups of at most max_cell cells is
- * allocated here. */
+/* ST_UNSUPPORTED names what a device like this has no kernel for: the only
+ * models that a GPU cannot run are those with very large heads. */
+status model_supported(const model_config *cfg,
+                       const kernel_info *info) MUST_USE;
+
+/* Takes over `w` on success; ST_UNSUPPORTED as above.  Scratch for groups of at
+ * most max_cell cells is allocated here. */
 status model_new(model **out, kernel_device *dev, const model_config *cfg,
                  weights *w, uint32_t max_cell) MUST_USE;
 void model_free(model *m);
@@ -39,6 +44,9 @@ const model_config *model_config_of(const model *m);
 const weights_part *model_part_of(const model *m);
 const weights *model_weights_of(const model *m);
 size_t model_scratch_bytes(const model *m);
+/* What model_new() will take of a device, for each cell of the largest group.
+ */
+size_t model_cell_bytes(const model_config *cfg, kernel_type compute);
 
 /* x of each cell from ids (I32 by slot) and the rows that are no tokens.  A
  * group of its own. */

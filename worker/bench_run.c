@@ -27,6 +27,8 @@ bench_run_engine(engine **out, const bench_run_args *a,
                                         "on this device, on the CPU alone"));
     if (a->want == WEIGHTS_INT8)
         weights_types_int8(&types, a->cfg);
+    if (info.n_thread == 0)
+        TRY(engine_fit(a->cfg, &part, info.compute, cfg, info.memory_free));
     TRY(weights_new_typed(&w, a->dev, a->cfg, &part, &types));
     TRY(weights_randomize(w, a->seed));
     TRY(model_new(&m, a->dev, a->cfg, w, a->cfg->n_layer * cfg->n_stream));

@@ -7,8 +7,8 @@
 #include "base/mem.h"
 #include "worker/engine_impl.h"
 
-static engine_config
-resolve(const engine_config *cfg, const weights_part *part)
+engine_config
+engine_resolve(const engine_config *cfg, const weights_part *part)
 {
     engine_config c = *cfg;
     if (c.n_slot == 0)
@@ -41,8 +41,8 @@ run_rows(const engine *e)
     return memory_rows(e->cfg, &run);
 }
 
-static status
-make_buffers(engine *e, kernel_device *dev)
+status
+engine_make_buffers(engine *e, kernel_device *dev)
 {
     uint32_t n_state = e->memory->chained ? 1 : e->part->n_layer;
     engine_buffers_shape shape = {.n_stream = e->config.n_stream,
@@ -91,7 +91,7 @@ engine_new(engine **out, kernel_device *dev, model *m, const engine_config *cfg)
     kernel_info_get(dev, &info);
     e->memory = memory_of(e->cfg);
     e->compute = info.compute;
-    e->config = resolve(cfg, e->part);
+    e->config = engine_resolve(cfg, e->part);
     if (e->memory->chained && e->part->n_layer != e->cfg->n_layer)
         TRY(status_fail(ST_UNSUPPORTED,
                         "what the last layer leaves enters the first one: "
@@ -100,7 +100,7 @@ engine_new(engine **out, kernel_device *dev, model *m, const engine_config *cfg)
     e->remote_state = cfg->place.kind == PLACE_SEGMENTS && cfg->place.size > 1;
     TRY(make_wavefront(e));
     TRY(make_streams(e));
-    TRY(make_buffers(e, dev));
+    TRY(engine_make_buffers(e, dev));
     TRY(engine_group_init(&e->group, &e->config, e->part->n_layer));
     TRY(engine_head_init(&e->head, e->config.n_stream));
     TRY(kernel_event_new(&e->event, dev));

@@ -101,6 +101,23 @@ typedef struct engine_sink {
     engine_rows_fn *rows; /* not NULL makes groups slower */
 } engine_sink;
 
+/* What an engine over a part of a model needs of a device, before anything is
+ * taken: weights in the type that it computes in, what its groups work on, and
+ * what stays between them (rows in flight, states, caches, logits). */
+typedef struct engine_need {
+    uint64_t weights, scratch, kept; /* bytes */
+} engine_need;
+status engine_need_of(engine_need *out, const model_config *cfg,
+                      const weights_part *part, kernel_type compute,
+                      const engine_config *config) MUST_USE;
+/* Whether that, and what a device makes for itself beside it (workspaces,
+ * graphs, tables: a sixteenth and 256 MiB are set aside), fits in n_free bytes.
+ * ST_NOMEM says what is needed for what, what there is, and how many of the
+ * part's layers would fit. */
+status engine_fit(const model_config *cfg, const weights_part *part,
+                  kernel_type compute, const engine_config *config,
+                  uint64_t n_free) MUST_USE;
+
 /* Takes over `m` on success; the device outlives the engine. */
 status engine_new(engine **out, kernel_device *dev, model *m,
                   const engine_config *cfg) MUST_USE;

@@ -11,9 +11,15 @@ make(engine_buffers *b, kernel_view *out, kernel_device *dev,
      const kernel_view *like, size_t len, size_t n_item)
 {
     kernel_view view = *like;
+    size_t bytes = 0;
     status st = ST_OK;
 
     view.stride = len;
+    if (dev == NULL) {
+        TRY(size_mul(&bytes, len * kernel_type_size(view.type), n_item));
+        b->bytes += bytes;
+        return ST_OK;
+    }
     TRY(kernel_buf_new(&view.buf, dev, KERNEL_KEEP,
                        len * kernel_type_size(view.type), n_item));
     b->bytes += kernel_buf_bytes(view.buf);

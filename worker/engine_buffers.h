@@ -50,7 +50,8 @@ typedef struct engine_buffers {
     size_t bytes;       /* of device memory */
 } engine_buffers;
 
-/* `b` zeroed.  On failure engine_buffers_fini() takes what is there. */
+/* `b` zeroed; `dev` NULL: b->bytes is counted, and no device has anything of
+ * it.  On failure engine_buffers_fini() takes what is there. */
 status engine_buffers_init(engine_buffers *b, kernel_device *dev,
                            const engine_buffers_shape *shape) MUST_USE;
 void engine_buffers_fini(engine_buffers *b);

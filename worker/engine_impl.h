@@ -3,6 +3,7 @@
  *
  *   engine.c          streams: opening, feeding, places, what is done
  *   engine_buffers.c  memory
+ *   engine_fit.c      what it needs of a device
  *   engine_group.c    one group: from picked cells to kernel calls
  *   engine_head.c     what comes out at the last layer: logits and tokens */
 #ifndef WORKER_ENGINE_IMPL_H
@@ -60,6 +61,12 @@ struct engine {
     engine_head head;
     engine_counts counts;
 };
+
+/* What a configuration leaves to be found out. */
+engine_config engine_resolve(const engine_config *cfg,
+                             const weights_part *part);
+/* Buffers of an engine whose cfg, part, memory, compute and config are set. */
+status engine_make_buffers(engine *e, kernel_device *dev) MUST_USE;
 
 /* The slot of a local segment: an index of `fed` and of the slots' items. */
 uint32_t engine_slot(const engine *e, uint32_t id, uint64_t local_seg);

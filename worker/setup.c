@@ -311,6 +311,9 @@ open_engine(setup *s, const setup_world *args)
     if (args->n_answer > 0)
         cfg.kv_cap = decode_longest(&s->cfg, args->n_answer);
     cfg.max_cell = max_cell(cfg.n_stream, part.n_layer);
+    if (s->info.n_thread == 0) /* free when this rank opened its device */
+        TRY(engine_fit(&s->cfg, &part, s->info.compute, &cfg,
+                       s->info.memory_free / s->info.n_share));
     double start = clock_seconds();
     TRY(weights_open(&w, s->dev, &s->cfg, &part, s->opt.model, s->want));
     log_debug("rank %u: %zu MiB of weights in %.2f s", comm_rank(s->comm),

@@ -35,6 +35,7 @@ typedef struct cpu_buf cpu_buf;
 typedef struct cpu_device {
     kernel_device base;
     parallel *threads;
+    uint32_t n_share; /* ranks of this host */
     /* Held while a group runs and while the list below changes: queues that
      * compute in the background share scratch. */
     pthread_mutex_t lock;

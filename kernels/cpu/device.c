@@ -26,6 +26,7 @@ cpu_open(kernel_device **out, const device_table *table,
     TRY(mem_new(&dev, 1, sizeof(*dev)));
     dev->base.table = table;
     TRY(parallel_new(&dev->threads, cfg->n_thread, cfg->local_rank));
+    dev->n_share = cfg->n_local > 0 ? cfg->n_local : 1;
     if (pthread_mutex_init(&dev->lock, NULL) != 0) {
         st = status_fail(ST_NOMEM, "no memory for a lock");
         goto fail;
@@ -60,7 +61,8 @@ cpu_info(const kernel_device *dev, kernel_info *out)
 
     *out = (kernel_info){.compute = KERNEL_F32,
                          .n_thread = n_thread,
-                         .n_core = parallel_cores(cpu->threads)};
+                         .n_core = parallel_cores(cpu->threads),
+                         .n_share = cpu->n_share};
     (void)snprintf(out->device, sizeof(out->device), "%s",
                    dev->table == &cpu_async_table ? "cpu-async" : "cpu");
     (void)snprintf(out->name, sizeof(out->name), "%s, %s, %u thread%s",

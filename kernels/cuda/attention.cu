@@ -6,7 +6,7 @@
 namespace
 {
 
-enum { WARPS = 4, MAX_PART = 16 }; /* d_head up to 32 MAX_PART */
+enum { WARPS = 4, MAX_PART = CUDA_MAX_HEAD / 32 };
 
 /* One warp's softmax so far; a lane has every 32nd number of the output. */
 struct Soft {
@@ -127,7 +127,7 @@ cuda_attention(const cuda_launch *at, const kernel_attention_args *args,
               static_cast<uint32_t>(args->n_head), at->n_cell);
     size_t shared = (1 + WARPS) * args->d_head * sizeof(float);
 
-    if (args->d_head > 32 * MAX_PART)
+    if (args->d_head > CUDA_MAX_HEAD)
         return cudaErrorInvalidValue;
     return with_type(args->q.type, [&](auto type) {
         attention_kernel<decltype(type)>

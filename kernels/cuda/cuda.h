@@ -59,6 +59,9 @@ cudaError_t cuda_norm(const cuda_launch *at, const kernel_norm_args *a,
 cudaError_t cuda_rope(const cuda_launch *at, const kernel_rope_args *a);
 cudaError_t cuda_kv(const cuda_launch *at, const device_op *op);
 /* Of cells with fewer than `limit` rows. */
+/* The largest heads: of attention, whose sums are in registers, and of a
+ * memory, whose row is in shared memory. */
+enum { CUDA_MAX_HEAD = 512, CUDA_MAX_FEATURE = 1536 };
 cudaError_t cuda_attention(const cuda_launch *at,
                            const kernel_attention_args *a, uint32_t limit);
 cudaError_t cuda_swiglu(const cuda_launch *at, const device_op *op);

@@ -92,6 +92,10 @@ device_open(kernel_device **out, const kernel_config *cfg)
     TRY(count_devices(&n));
     dev->ordinal =
         (int)device_of_rank(cfg->local_rank, cfg->n_local, (uint32_t)n);
+    for (uint32_t i = 0; i < cfg->n_local; i++)
+        dev->n_share +=
+            (int)device_of_rank(i, cfg->n_local, (uint32_t)n) == dev->ordinal;
+    dev->n_share += dev->n_share == 0; /* a launcher that does not say */
     TRY(read_limits(dev));
     TRY(cuda_enter(&dev->base));
     TRY(cuda_status(cudaFree(NULL), "the GPU cannot be used"));
@@ -119,7 +123,10 @@ device_info(const kernel_device *base, kernel_info *out)
     const cuda_device *dev = (const cuda_device *)base;
     size_t free = 0, all = 0;
 
-    *out = (kernel_info){.compute = dev->compute};
+    *out = (kernel_info){.compute = dev->compute,
+                         .n_share = dev->n_share,
+                         .max_head = CUDA_MAX_HEAD,
+                         .max_feature = CUDA_MAX_FEATURE};
     (void)snprintf(out->device, sizeof(out->device), "cuda");
     (void)snprintf(out->name, sizeof(out->name), "%s, %s", dev->name,
                    dev->compute == KERNEL_F32 ? "fp32" : "bf16");

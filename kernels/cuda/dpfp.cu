@@ -5,7 +5,9 @@
 namespace
 {
 
-enum { WARPS = 4, MAX_SHARED = 48 << 10 };
+enum { WARPS = 4 };
+static_assert(WARPS * 2 * CUDA_MAX_FEATURE * sizeof(float) <= 48 << 10,
+              "what a block has without asking for more");
 
 struct Dpfp {
     Ref out, x;
@@ -68,7 +70,7 @@ cuda_dpfp(const cuda_launch *at, const kernel_dpfp_args *a)
 
     if (n_row == 0)
         return cudaSuccess;
-    if (shared > MAX_SHARED)
+    if (f.w > CUDA_MAX_FEATURE)
         return cudaErrorInvalidValue;
     dpfp_kernel<<<dim3(ceil_div(static_cast<size_t>(n_row) * f.n_head, WARPS),
                        at->n_cell),

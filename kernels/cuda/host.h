@@ -11,6 +11,7 @@ typedef struct cuda_blas cuda_blas;
 typedef struct cuda_device {
     kernel_device base;
     int ordinal;
+    uint32_t n_share; /* ranks on it */
     kernel_type compute;
     bool plain; /* only kernels for any shape */
     uint32_t arch, n_sm;

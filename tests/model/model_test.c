@@ -574,6 +574,34 @@ frozen(void **state)
     }
 }
 
+/* A device with limits says which one a model is beyond. */
+static void
+limits_are_named(void **state)
+{
+    const kernel_info gpu = {
+        .device = "cuda", .max_head = 512, .max_feature = 1536};
+    const kernel_info cpu = {.device = "cpu"};
+    model_config c;
+
+    (void)state;
+    EXPECT_OK(config_preset(&c, "tiny"));
+    EXPECT_OK(model_supported(&c, &gpu));
+    c.d_head = 512;
+    c.d_mem = 4 * 1536;
+    c.n_mem_head = 4;
+    EXPECT_OK(model_supported(&c, &gpu));
+    c.d_head = 513;
+    EXPECT_ST(model_supported(&c, &gpu), ST_UNSUPPORTED);
+    assert_non_null(strstr(status_text(), "heads of 513"));
+    EXPECT_OK(model_supported(&c, &cpu));
+    c.d_head = 64;
+    c.n_mem_head = 3;
+    EXPECT_ST(model_supported(&c, &gpu), ST_UNSUPPORTED);
+    assert_non_null(strstr(status_text(), "d_mem 2048 a head"));
+    c.memory = CONFIG_MEMORY_TOKENS;
+    EXPECT_OK(model_supported(&c, &gpu));
+}
+
 int
 main(void)
 {
@@ -581,6 +609,7 @@ main(void)
         cmocka_unit_test(documents),
         cmocka_unit_test(groups),
         cmocka_unit_test(frozen),
+        cmocka_unit_test(limits_are_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
