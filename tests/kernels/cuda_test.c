@@ -46,22 +46,9 @@ count_cells(const shape_case *c)
 /* What a part leaves: everything that can be copied out. */
 typedef struct left {
     const char *name[N_KEPT];
-    kernel_view view[N_KEPT];
     float *value[N_KEPT];
     size_t n[N_KEPT];
 } left;
-
-static void
-widen(float *to, kernel_type type, size_t n)
-{
-    const uint16_t *half = (const void *)to;
-
-    for (size_t i = n; type == KERNEL_BF16 && i-- > 0;) {
-        uint32_t bits = (uint32_t)half[i] << 16;
-
-        memcpy(&to[i], &bits, sizeof(bits));
-    }
-}
 
 static void
 left_init(left *out, const layer *l)
@@ -73,20 +60,12 @@ left_init(left *out, const layer *l)
         "x",   "A",        "z",  "norm", "qkv", "attention", "hidden",
         "act", "features", "mq", "mk",   "mv",  "mb"};
 
+    *out = (left){.n = {0}};
     for (size_t i = 0; i < N_KEPT; i++) {
-        const kernel_buf *buf = views[i].buf;
-        size_t size = kernel_type_size(views[i].type);
-
-        *out = i == 0 ? (left){{0}} : *out;
         if (l->keep == LAYER_KEEP_STATES && i > 2)
             continue;
         out->name[i] = names[i];
-        out->n[i] = kernel_buf_bytes(buf) / size;
-        EXPECT_OK(mem_new(&out->value[i], out->n[i], sizeof(float)));
-        EXPECT_OK(kernel_copy_out(l->q, out->value[i], buf, 0,
-                                  kernel_buf_bytes(buf)));
-        EXPECT_OK(kernel_sync(l->q));
-        widen(out->value[i], views[i].type, out->n[i]);
+        out->value[i] = layer_take(l, &views[i], &out->n[i]);
     }
 }
 

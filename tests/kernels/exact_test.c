@@ -77,20 +77,9 @@ typedef struct exact {
 static copy
 take(const exact *e, const kernel_view *view)
 {
-    size_t bytes = kernel_buf_bytes(view->buf);
-    size_t n = bytes / kernel_type_size(view->type);
-    copy c = {.view = view};
+    size_t n;
 
-    EXPECT_OK(mem_new(&c.x, n, sizeof *c.x));
-    EXPECT_OK(kernel_copy_out(e->l.q, c.x, view->buf, 0, bytes));
-    EXPECT_OK(kernel_sync(e->l.q));
-    for (size_t i = n; view->type == KERNEL_BF16 && i-- > 0;) {
-        uint16_t half;
-        memcpy(&half, (const char *)c.x + i * sizeof half, sizeof half);
-        uint32_t bits = (uint32_t)half << 16;
-        memcpy(&c.x[i], &bits, sizeof bits);
-    }
-    return c;
+    return (copy){view, layer_take(&e->l, view, &n)};
 }
 
 /* Row `row` of what cell `place` has in it. */

@@ -6,6 +6,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -134,6 +135,26 @@ layer_fini(layer *l)
 
     for (size_t i = 0; i < sizeof(bufs) / sizeof(bufs[0]); i++)
         kernel_buf_free(bufs[i]);
+}
+
+float *
+layer_take(const layer *l, const kernel_view *view, size_t *n)
+{
+    size_t bytes = kernel_buf_bytes(view->buf);
+    float *x = NULL;
+    const uint16_t *half;
+
+    *n = bytes / kernel_type_size(view->type);
+    layer_must(mem_new(&x, *n, sizeof *x));
+    layer_must(kernel_copy_out(l->q, x, view->buf, 0, bytes));
+    layer_must(kernel_sync(l->q));
+    half = (const void *)x;
+    for (size_t i = *n; view->type == KERNEL_BF16 && i-- > 0;) {
+        uint32_t bits = (uint32_t)half[i] << 16;
+
+        memcpy(&x[i], &bits, sizeof(bits));
+    }
+    return x;
 }
 
 /* out = x w^T for nk[0] outputs of nk[1] inputs; oxw: out, x, w. */

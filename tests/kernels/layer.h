@@ -48,6 +48,10 @@ void layer_init(layer *l, kernel_device *dev, kernel_queue *q,
                 const layer_shape *shape, uint32_t n_item, layer_keep keep);
 void layer_fini(layer *l);
 
+/* The n numbers of a view's buffer, which must not be scratch, as floats on the
+ * host; mem_free().  Waits for what was enqueued. */
+float *layer_take(const layer *l, const kernel_view *view, size_t *n);
+
 /* Enqueues one part of the layer, or all of it, in an open group. */
 typedef enum layer_part {
     LAYER_MEM_Q = 0,
