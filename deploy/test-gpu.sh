@@ -162,6 +162,8 @@ sanitize_all() {
         run "memcheck-$program" 120 sanitize "memcheck-$program" memcheck \
             "test_kernels_$program"
     done
+    run memcheck-exact 120 sanitize memcheck-exact memcheck \
+        test_kernels_exact small
     # It looks at every access to shared memory: a few draws take a while.
     run racecheck-sample_steps 120 sanitize racecheck-sample_steps racecheck \
         test_kernels_sample_steps 3

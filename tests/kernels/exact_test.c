@@ -3,7 +3,10 @@
  * inputs, neighbours as one where a device runs them so: at most one bf16 ulp
  * of a row's largest value on a GPU at the shapes of real models, 3e-5 of it in
  * fp32, where turns by large angles are that coarse.  Some rows of every cell,
- * all of their columns; and which launches it was. */
+ * all of their columns; and which launches it was.
+ *
+ * usage: test_kernels_exact [small], the small shapes alone where a tool makes
+ * each slow */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -677,13 +680,15 @@ test_gpu(void **state)
 }
 
 int
-main(void)
+main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
+    const struct CMUnitTest first[] = {
         cmocka_unit_test_prestate(test_cpu, &small),
         cmocka_unit_test_prestate(test_cpu, &small_window),
         cmocka_unit_test_prestate(test_gpu, &small),
         cmocka_unit_test_prestate(test_gpu, &small_window),
+    };
+    const struct CMUnitTest others[] = {
         cmocka_unit_test_prestate(test_gpu, &large[0]),
         cmocka_unit_test_prestate(test_gpu, &large[1]),
         cmocka_unit_test_prestate(test_gpu, &large[2]),
@@ -693,6 +698,9 @@ main(void)
         cmocka_unit_test_prestate(test_gpu, &large[6]),
         cmocka_unit_test_prestate(test_gpu, &large[7]),
     };
+    int n_bad = cmocka_run_group_tests(first, NULL, NULL);
 
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    if (argc == 2 && strcmp(argv[1], "small") == 0)
+        return n_bad;
+    return n_bad + cmocka_run_group_tests(others, NULL, NULL);
 }
