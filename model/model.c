@@ -16,6 +16,7 @@ struct model {
     size_t item;          /* bytes of scratch of one cell */
     kernel_cell *leaving; /* [max_cell] that write a chained memory */
     uint32_t max_cell, max_row;
+    uint32_t n_item; /* of scratch on the device, as far as one can tell */
 };
 
 static const block *const blocks[] = {
@@ -121,6 +122,7 @@ model_new(model **out, kernel_device *dev, const model_config *cfg, weights *w,
     TRY(mem_new(&m, 1, sizeof *m));
     shape(m, cfg, info.compute);
     m->max_cell = max_cell;
+    m->n_item = info.n_thread == 0 ? max_cell : 1;
     if (m->memory->chained)
         TRY(mem_new(&m->leaving, max_cell, sizeof *m->leaving));
     TRY(kernel_buf_new(&m->scratch, dev, KERNEL_SCRATCH, m->item, max_cell));
@@ -164,7 +166,7 @@ model_weights_of(const model *m)
 size_t
 model_scratch_bytes(const model *m)
 {
-    return kernel_buf_bytes(m->scratch);
+    return kernel_buf_bytes(m->scratch) * m->n_item;
 }
 
 static status

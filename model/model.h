@@ -43,6 +43,8 @@ void model_free(model *m);
 const model_config *model_config_of(const model *m);
 const weights_part *model_part_of(const model *m);
 const weights *model_weights_of(const model *m);
+/* Of device memory: every cell of the largest group has its own on a GPU, every
+ * thread on a CPU, of which one is counted. */
 size_t model_scratch_bytes(const model *m);
 /* What model_new() will take of a device, for each cell of the largest group.
  */
