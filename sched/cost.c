@@ -40,6 +40,12 @@ cost_link_is_sane(const cost_link *l)
            l->receive_s >= 0 && l->receive_s < 1e-3;
 }
 
+bool
+cost_link_is_copy(const cost_link *l)
+{
+    return l->receive_s * l->bytes_per_s > 0.5;
+}
+
 const cost_rank *
 cost_rank_of(const cost_cluster *c, uint32_t rank)
 {

@@ -71,6 +71,9 @@ void cost_fit(cost_rank *r, const double rows[2], const double flops[2],
 /* Whether a plan can be made of it: all positive, none absurd. */
 bool cost_rank_is_sane(const cost_rank *r);
 bool cost_link_is_sane(const cost_link *l);
+/* Whether a hop is a copy by its receiver, as between ranks of one host, and
+ * not on its way while that computes. */
+bool cost_link_is_copy(const cost_link *l);
 
 /* Seconds from the start of a transfer until the link is free again; the
  * receiver has it `latency_s` later. */

@@ -215,6 +215,7 @@ end_hop(simulate *s, uint32_t index)
     r->sending = false;
     r->first_hop = (r->first_hop + 1) % r->cap_hop;
     r->n_hop--;
+    s->rank[r->next].n_flying++;
     if (!s->ring) {
         wavefront_release(r->w, hop.stream,
                           wavefront_released(r->w, hop.stream));
@@ -235,6 +236,7 @@ arrive(simulate *s, uint32_t index, const simulate_hop *hop)
 {
     simulate_rank *r = &s->rank[index];
 
+    r->n_flying--;
     if (s->ring) {
         wavefront_state(r->w, hop->stream, hop->layer, hop->local_seg);
     } else {
@@ -275,12 +277,24 @@ head_of(const simulate *s, const simulate_rank *r)
     return t;
 }
 
+/* Whether an idle rank is still copying what its predecessor has for it. */
+static bool
+is_copying(const simulate *s, uint32_t index)
+{
+    const simulate_rank *from =
+        &s->rank[(index + s->n_active - 1) % s->n_active];
+
+    return cost_link_is_copy(from->link) &&
+           (s->rank[index].n_flying > 0 || from->sending ||
+            (s->ring && from->n_hop > 0));
+}
+
 static void
 start_group(simulate *s, uint32_t index)
 {
     simulate_rank *r = &s->rank[index];
 
-    if (r->n_cell > 0)
+    if (r->n_cell > 0 || (s->n_active > 1 && is_copying(s, index)))
         return;
     r->n_cell = wavefront_pick(r->w, r->group);
     if (r->n_cell == 0)

@@ -31,7 +31,10 @@ typedef struct simulate_rank {
                           way */
     uint32_t first_hop, n_hop, cap_hop;
     bool sending;
-    bool touched;       /* something may be able to start here */
+    bool touched; /* something may be able to start here */
+    /* Hops to this rank that have left.  Where the receiver copies them itself,
+     * it finds all that lie there before it looks for a group. */
+    uint32_t n_flying;
     uint32_t *n_coming; /* [n_stream] hidden states under way to this rank */
 
     uint64_t n_group;

@@ -22,7 +22,7 @@ typedef struct probe_rank {
     double seconds; /* that measuring took */
 } probe_rank;
 
-/* One layer with weights of its own on the device: flops, half_rows and
+/* Up to 8 layers with weights of their own on the device: flops, half_rows and
  * group_s; memory stays as it is.  Blocks. */
 status probe_cells(cost_rank *out, kernel_device *dev,
                    const model_config *cfg) MUST_USE;

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One layer between two borders, timed: groups of one cell and of several. */
+/* Some layers between two borders, timed: groups of one cell and of several.
+ * Cells of different layers follow each other, as they do in a world, so that a
+ * cache keeps as much of their weights as it does there. */
 #include <string.h>
 
 #include "base/clock.h"
@@ -16,8 +18,9 @@ enum {
     N_REPEAT = 3,
     MAX_REPEAT = 25,
     MAX_CELL = 32,
+    MAX_LAYER = 8,
     GPU_CELL = 8,
-    RANDOM_BYTES = 32 << 20, /* of a layer's weights that are worth drawing */
+    WEIGHT_BYTES = 32 << 20, /* of more than one layer: caches are smaller */
     ROWS_BYTES = 256 << 20   /* of hidden rows and keys of all cells */
 };
 
@@ -31,8 +34,8 @@ typedef struct prober {
     kernel_device *dev;
     const model_config *cfg;
     engine *e;
-    uint32_t layer, n_cell;
-    uint32_t ends[3]; /* the layer between two borders */
+    uint32_t layer, n_layer, n_cell;
+    uint32_t ends[3]; /* the layers between two borders */
     double start;
     uint64_t n_fed[MAX_CELL]; /* segments that each stream was given */
 } prober;
@@ -47,13 +50,29 @@ usual_layer(const model_config *cfg)
     return 0;
 }
 
+/* Neighbours of `layer` that are timed with it. */
+static uint32_t
+layers_of(const prober *p)
+{
+    weights_part one = {.layer_first = p->layer, .n_layer = 1};
+    kernel_info info;
+
+    kernel_info_get(p->dev, &info);
+    size_t n = WEIGHT_BYTES / weights_bytes(p->cfg, &one, info.compute);
+    size_t most = p->cfg->n_layer - p->layer;
+    n = n < most ? n : most;
+    n = n < MAX_LAYER ? n : MAX_LAYER;
+    return n > 1 ? (uint32_t)n : 1;
+}
+
 /* Cells of a large group, as far as their rows have room.  One thread runs a
  * group cell by cell: more of them tell nothing. */
 static uint32_t
-cells_of(const kernel_info *info, const model_config *cfg)
+cells_of(const kernel_info *info, const model_config *cfg, uint32_t n_layer)
 {
     uint32_t n = info->n_thread == 0 ? GPU_CELL : 2 * info->n_thread;
-    size_t row = cfg->d_model + 2 * (size_t)cfg->n_kv_head * cfg->d_head;
+    size_t row =
+        cfg->d_model + 2 * (size_t)n_layer * cfg->n_kv_head * cfg->d_head;
     size_t most = ROWS_BYTES / (memory_max_rows(cfg) * row * sizeof(float));
 
     if (info->n_thread == 1)
@@ -100,7 +119,7 @@ fail:
 static status
 open_engine(prober *p)
 {
-    weights_part part = {.layer_first = p->layer, .n_layer = 1};
+    weights_part part = {.layer_first = p->layer, .n_layer = p->n_layer};
     engine_config cfg = {.place = {.kind = PLACE_LAYERS,
                                    .n_layer = p->cfg->n_layer,
                                    .size = 3,
@@ -108,6 +127,7 @@ open_engine(prober *p)
                                    .ends = p->ends},
                          .n_stream = p->n_cell,
                          .n_slot = 1,
+                         .max_cell = p->n_cell,
                          .kv_cap = p->cfg->segment_size,
                          .max_token = 4 * (uint64_t)p->cfg->segment_size};
     kernel_info info;
@@ -117,7 +137,7 @@ open_engine(prober *p)
 
     kernel_info_get(p->dev, &info);
     TRY(weights_new(&w, p->dev, p->cfg, &part));
-    if (weights_bytes(p->cfg, &part, info.compute) <= RANDOM_BYTES)
+    if (weights_bytes(p->cfg, &part, info.compute) <= WEIGHT_BYTES)
         TRY(weights_randomize(w, 1));
     TRY(model_new(&m, p->dev, p->cfg, w, p->n_cell));
     w = NULL; /* the model's */
@@ -132,10 +152,11 @@ fail:
     return st;
 }
 
-/* One group: the next segment of streams 0 .. n_cell - 1, like `one`. */
+/* The next segment of streams 0 .. n_cell - 1, like `one`, at a layer after the
+ * other: the seconds of one of these groups. */
 static status
-run_group(prober *p, uint32_t n_cell, const engine_segment *one,
-          double *seconds)
+run_groups(prober *p, uint32_t n_cell, const engine_segment *one,
+           double *seconds)
 {
     const engine_done *done = NULL;
     uint32_t n = 0;
@@ -151,10 +172,12 @@ run_group(prober *p, uint32_t n_cell, const engine_segment *one,
         p->n_fed[id]++;
     }
     double start = clock_seconds();
-    TRY(engine_launch(p->e, &n));
-    TRY(engine_collect(p->e, &done, &n));
-    *seconds = clock_seconds() - start;
-    ASSERT(n == n_cell);
+    for (uint32_t i = 0; i < p->n_layer; i++) {
+        TRY(engine_launch(p->e, &n));
+        TRY(engine_collect(p->e, &done, &n));
+        ASSERT(n == n_cell);
+    }
+    *seconds = (clock_seconds() - start) / p->n_layer;
     for (uint32_t id = 0; id < n_cell; id++)
         engine_release(p->e, id, p->n_fed[id] - 1);
 fail:
@@ -182,9 +205,9 @@ time_group(prober *p, uint32_t n_cell, const engine_segment *one,
     uint32_t n = 0;
     status st = ST_OK;
 
-    TRY(run_group(p, n_cell, one, &t[0]));
+    TRY(run_groups(p, n_cell, one, &t[0]));
     while (n < N_REPEAT || (n < MAX_REPEAT && now - start < ENOUGH)) {
-        TRY(run_group(p, n_cell, one, &t[n++]));
+        TRY(run_groups(p, n_cell, one, &t[n++]));
         now = clock_seconds();
         if (now - p->start > 2 * BUDGET)
             break;
@@ -268,7 +291,7 @@ fail:
 static uint32_t
 affordable(const prober *p, double t)
 {
-    double n_run = (N_REPEAT + 1) * (1.0 + p->n_cell);
+    double n_run = (N_REPEAT + 1) * (1.0 + p->n_cell) * p->n_layer;
     double rate = flops_of(p, SHORT) / t;
     uint32_t n = p->cfg->segment_size;
 
@@ -290,7 +313,7 @@ measure(prober *p, cost_rank *out)
     status st = ST_OK;
 
     /* The first segments find their memory fresh. */
-    TRY(run_group(p, p->n_cell, &one, &t));
+    TRY(run_groups(p, p->n_cell, &one, &t));
     TRY(time_group(p, 1, &one, &t));
     if (full > SHORT) {
         one.n_token = affordable(p, t);
@@ -322,9 +345,10 @@ probe_cells(cost_rank *out, kernel_device *dev, const model_config *cfg)
     status st = ST_OK;
 
     kernel_info_get(dev, &info);
-    p.n_cell = cells_of(&info, cfg);
+    p.n_layer = layers_of(&p);
+    p.n_cell = cells_of(&info, cfg, p.n_layer);
     p.ends[0] = p.layer;
-    p.ends[1] = p.layer + 1;
+    p.ends[1] = p.layer + p.n_layer;
     p.ends[2] = cfg->n_layer;
     TRY(open_engine(&p));
     p.start = clock_seconds();

@@ -138,11 +138,19 @@ copies_cost_time(void **state)
      * when the second of these has just begun. */
     EXPECT_OK(simulate_run(&r, &cfg));
     assert_true(fabs(r.seconds - 8) < 1e-9);
-    /* The first hop finds its receiver idle; the second one makes the group
-     * that begins at 5 s half a second longer. */
+    /* A receiver that copies itself finds the second one when it looks for a
+     * group, and runs both segments in one. */
+    c.inner.receive_s = 1e-3 / model.x_bytes;
+    EXPECT_OK(simulate_run(&r, &cfg));
+    assert_true(fabs(r.seconds - 7) < 1e-9);
+    /* A transfer of 2 s: the second hop comes at 7 s, with the end of a group;
+     * what it takes of the rank's time makes the next one longer. */
+    c.inner = (cost_link){0, model.x_bytes / 2, 0, 0};
+    EXPECT_OK(simulate_run(&r, &cfg));
+    assert_true(fabs(r.seconds - 10) < 1e-9);
     c.inner.receive_s = 0.5 / model.x_bytes;
     EXPECT_OK(simulate_run(&r, &cfg));
-    assert_true(fabs(r.seconds - 8.5) < 1e-9);
+    assert_true(fabs(r.seconds - 10.5) < 1e-9);
     /* Segment 0 leaves at 3 s: the group of segment 1 behind it ends at 5.5,
      * when the last group of segment 0 runs, until 6. */
     c.inner = (cost_link){0, INFINITY, 1.5 / model.x_bytes, 0};

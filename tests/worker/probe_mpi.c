@@ -51,7 +51,7 @@ fail:
     return st;
 }
 
-/* Ranks cannot share layers of a chained memory, so that one alone cannot be
+/* Ranks cannot share layers of a chained memory, so that some of them cannot be
  * timed: the figures stay zero, and the links are measured. */
 static status
 cannot_measure(comm *c)
@@ -63,6 +63,7 @@ cannot_measure(comm *c)
     status st = ST_OK;
 
     TRY(config_preset(&cfg, "tiny"));
+    cfg.n_layer = 12; /* more than are timed */
     cfg.memory = CONFIG_MEMORY_TOKENS;
     cfg.correction = cfg.denom = false;
     cfg.d_mem = cfg.n_mem_head = 0;
