@@ -5,6 +5,9 @@
 #include "base/mem.h"
 #include "sched/simulate_impl.h"
 
+/* Bytes that MPI sends without being asked for them, over TCP. */
+static const double EAGER = 65536;
+
 /* ------------------------------------------------------------ building --- */
 
 static status
@@ -183,13 +186,24 @@ has_place(const simulate *s, const simulate_rank *r, const simulate_hop *hop)
            to->n_coming[hop->stream] < wavefront_room(to->w, hop->stream);
 }
 
+/* Two ranks that send to each other share one connection.  A long hop waits for
+ * its receiver's word (MPI's rendezvous), which lies behind what the receiver
+ * is sending itself: one direction at a time. */
+static bool
+is_held(const simulate *s, const simulate_rank *r, const simulate_hop *hop)
+{
+    return s->ring && s->n_active == 2 && hop->bytes > EAGER &&
+           !cost_link_is_copy(r->link) && s->rank[r->next].sending;
+}
+
 /* Starts the transfer of the first hop where link and receiver allow. */
 static void
 start_hop(simulate *s, uint32_t index)
 {
     simulate_rank *r = &s->rank[index];
 
-    if (r->n_hop == 0 || r->sending || !has_place(s, r, hop_at(r, 0)))
+    if (r->n_hop == 0 || r->sending || !has_place(s, r, hop_at(r, 0)) ||
+        is_held(s, r, hop_at(r, 0)))
         return;
     simulate_hop *hop = hop_at(r, 0);
     r->debt += hop->bytes * r->link->send_s;

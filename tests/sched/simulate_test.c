@@ -158,6 +158,45 @@ copies_cost_time(void **state)
     assert_true(fabs(r.seconds - 9) < 1e-9);
 }
 
+/* Long states between two ranks go one way at a time, and take as long as all
+ * bytes do; those of three ranks, and short ones, go both ways at once. */
+static void
+two_ranks_share_a_line(void **state)
+{
+    cost_model m = model;
+    simulate_result r = {0};
+    (void)state;
+    for (uint32_t n_rank = 2; n_rank <= 3; n_rank++) {
+        cost_cluster c = free_links(n_rank);
+        simulate_config cfg = {.model = &m,
+                               .cluster = &c,
+                               .placement = PLACE_SEGMENTS,
+                               .n_rank = n_rank,
+                               .n_doc = 1,
+                               .n_stream = 1,
+                               .n_seg = 101};
+        c.rank.group_s = 1e-6;
+        c.inner = c.outer = (cost_link){0, m.state_bytes, 0, 0};
+        EXPECT_OK(simulate_run(&r, &cfg));
+        double one_way = 100 * 6; /* seconds, a state each */
+        assert_true(r.seconds > one_way / n_rank);
+        assert_true((r.seconds >= one_way) == (n_rank == 2));
+    }
+    m.state_bytes = 6e4;
+    cost_cluster c = free_links(2);
+    simulate_config cfg = {.model = &m,
+                           .cluster = &c,
+                           .placement = PLACE_SEGMENTS,
+                           .n_rank = 2,
+                           .n_doc = 1,
+                           .n_stream = 1,
+                           .n_seg = 101};
+    c.rank.group_s = 1e-6;
+    c.inner = (cost_link){0, m.state_bytes, 0, 0};
+    EXPECT_OK(simulate_run(&r, &cfg));
+    assert_true(r.seconds < 400);
+}
+
 static double
 between(uint64_t *seed, double low, double high)
 {
@@ -257,6 +296,7 @@ main(void)
         cmocka_unit_test(bytes_by_formula),
         cmocka_unit_test(a_slow_link_shows),
         cmocka_unit_test(copies_cost_time),
+        cmocka_unit_test(two_ranks_share_a_line),
         cmocka_unit_test(random_worlds_finish),
         cmocka_unit_test(bad_worlds),
     };
