@@ -14,7 +14,7 @@ enum { CAP_SEG = 512 };
 
 /* What the lead tells the other ranks. */
 typedef struct verdict {
-    uint32_t kind, divided;
+    uint32_t kind, divided, n_replica;
 } verdict;
 
 void
@@ -113,8 +113,7 @@ cluster_of(const choice *c)
     return all;
 }
 
-/* Both placements for the job; neither fits: the sentence of layers, which
- * need the least. */
+/* Neither placement fits: the sentence of layers, which need the least. */
 static status
 simulate(choice *c, place *p, const choice_args *a, const choice_job *job)
 {
@@ -124,28 +123,23 @@ simulate(choice *c, place *p, const choice_args *a, const choice_job *job)
                    .cluster = &here,
                    .n_rank = c->size,
                    .n_doc = job->n_stream,
-                   .n_stream = job->n_stream,
                    .n_seg = job->n_seg,
                    .cap_seg = CAP_SEG};
+    choose best = {0};
     status st = ST_OK;
 
     TRY(model_cost(&cost, a, job));
-    for (uint32_t kind = 0; kind < 2; kind++) {
-        TRY(plan_try(&c->plan[kind], &pj, (place_kind)kind, c->size));
-        c->fits[kind] = c->plan[kind].fits;
-    }
-    if (!c->fits[PLACE_LAYERS] && !c->fits[PLACE_SEGMENTS])
-        TRY(plan_refuse(&pj, &c->plan[PLACE_LAYERS]));
-    bool segments =
-        !c->fits[PLACE_LAYERS] ||
-        (c->fits[PLACE_SEGMENTS] &&
-         plan_sooner(&c->plan[PLACE_SEGMENTS], &c->plan[PLACE_LAYERS]));
-    p->kind = segments ? PLACE_SEGMENTS : PLACE_LAYERS;
+    TRY(choose_plan(&best, &pj, a->replicas ? 0 : c->n_replica));
+    p->kind = best.placement;
+    c->n_replica = best.n_replica;
+    memcpy(c->plan, best.plan, sizeof best.plan);
+    memcpy(c->fits, best.fits, sizeof best.fits);
     c->automatic = true;
-    if (segments)
+    if (p->kind == PLACE_SEGMENTS)
         return ST_OK;
+    pj.n_stream = (pj.n_doc + c->n_replica - 1) / c->n_replica;
     TRY(mem_new(&c->ends, c->size, sizeof *c->ends));
-    if (plan_divide(c->ends, &pj, c->size) == ST_OK)
+    if (plan_divide(c->ends, &pj, c->size / c->n_replica) == ST_OK)
         return ST_OK;
     mem_free(c->ends);
     c->ends = NULL;
@@ -164,7 +158,7 @@ decide(choice *c, place *p, const choice_args *a, const choice_job *job)
         TRY(mem_new(&c->ends, p->size, sizeof *c->ends));
         return place_parse_division(c->ends, p, colon + 1);
     }
-    if (strcmp(a->name, "auto") != 0 || p->size == 1 || mem->chained ||
+    if (strcmp(a->name, "auto") != 0 || c->size == 1 || mem->chained ||
         mem->grows)
         return ST_OK; /* place_parse() knows */
     if (c->rank != NULL && c->sane)
@@ -182,10 +176,13 @@ fail:
 static status
 tell(choice *c, place *p, comm *ranks)
 {
-    verdict v = {.kind = p->kind, .divided = c->ends != NULL};
+    verdict v = {
+        .kind = p->kind, .divided = c->ends != NULL, .n_replica = c->n_replica};
     status st = ST_OK;
 
     TRY(comm_share(ranks, &v, sizeof v));
+    TRY(place_deal(p, v.n_replica, comm_size(ranks), comm_rank(ranks)));
+    c->n_replica = v.n_replica;
     if (v.divided && c->ends == NULL)
         st = mem_new(&c->ends, p->size, sizeof *c->ends);
     TRY(comm_agree(ranks, st));
@@ -201,10 +198,11 @@ status
 choice_make(choice *c, place *p, const choice_args *args, const choice_job *job)
 {
     bool lead = comm_rank(args->comm) == 0;
-    bool asked = strcmp(args->name, "auto") == 0 && p->size > 1;
+    uint32_t size = comm_size(args->comm);
+    bool asked = strcmp(args->name, "auto") == 0 && size > 1;
     status st = ST_OK;
 
-    *c = (choice){.size = p->size};
+    *c = (choice){.size = size, .n_replica = place_replicas(p)};
     if (asked || args->measure)
         TRY(comm_agree(args->comm, measure(c, args)));
     TRY(comm_agree(args->comm, lead ? decide(c, p, args, job) : ST_OK));
@@ -274,13 +272,14 @@ choice_add_json(const choice *c, jsonout *j)
     jsonout_f64(j, "measuring_seconds", c->seconds);
     jsonout_bool(j, "sane", c->sane);
     add_ranks(c, j);
+    jsonout_u64(j, "replicas", c->n_replica);
     jsonout_array(j, "placements");
     for (uint32_t kind = 0; c->automatic && kind < 2; kind++)
         add_plan(j, &c->plan[kind], c->fits[kind]);
     jsonout_close_array(j);
     if (c->ends != NULL) {
         jsonout_array(j, "division");
-        for (uint32_t i = 0; i < c->size; i++)
+        for (uint32_t i = 0; i < c->size / c->n_replica; i++)
             jsonout_u64(j, NULL, c->ends[i] - (i > 0 ? c->ends[i - 1] : 0));
         jsonout_close_array(j);
     }

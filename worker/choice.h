@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which placement the ranks of a world take, and how they divide the layers.
+/* Which placement the ranks of a world take, how they divide the layers, and
+ * how many replicas they are.
  *
- * Decided once and on rank 0, by simulation of both placements (sched/plan.h)
+ * Decided once and on rank 0, by simulation of both placements (sched/choose.h)
  * with what the ranks measured as they started, and told to all.  A placement
  * that was named is taken without a look at the clock: "layers", "segments",
  * or a division, "layers:5,3".  Where nothing can be told from the
@@ -11,12 +12,12 @@
 
 #include "base/jsonout.h"
 #include "model/weights.h"
-#include "sched/plan.h"
+#include "sched/choose.h"
 #include "worker/probe.h"
 
 /* The work that the choice is made for. */
 typedef struct choice_job {
-    uint32_t n_stream; /* documents at once */
+    uint32_t n_stream; /* documents at once, of all replicas */
     uint64_t n_seg;    /* segments of each */
     bool logits;       /* of every token are wanted */
 } choice_job;
@@ -24,6 +25,7 @@ typedef struct choice_job {
 typedef struct choice {
     bool automatic; /* the simulations decided */
     uint32_t *ends; /* [size] of the place; NULL: even */
+    uint32_t n_replica;
     /* of rank 0 alone: */
     uint32_t size;   /* ranks */
     cost_rank *rank; /* [size] measured, or NULL */
@@ -43,9 +45,11 @@ typedef struct choice_args {
     const char *name; /* of the placement that is asked for */
     double memory;    /* bytes that this rank may use; 0: what the device has */
     bool measure;     /* also where nothing is to be decided */
+    bool replicas;    /* may be chosen, too */
 } choice_args;
 
-/* Sets p->kind and p->ends, which point into `c`.  Collective.  ST_LIMIT: the
+/* Sets p->kind and p->ends, which point into `c`, and where replicas are chosen
+ * what place_deal() sets.  Collective.  ST_LIMIT: the
  * model fits on no division; says how many ranks would do. */
 status choice_make(choice *c, place *p, const choice_args *args,
                    const choice_job *job) MUST_USE;

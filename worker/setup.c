@@ -100,8 +100,8 @@ share_entries(setup_options *o, option_entry out[N_SHARE])
          .kind = OPTION_U64,
          .value = &o->replicas,
          .argument = "N",
-         .help = "groups of ranks with a whole model and jobs of their own",
-         .min = 1,
+         .help = "groups with a model and jobs of their own; 0: one, or what "
+                 "auto finds",
          .max = 1 << 20}};
     memcpy(out, entry, sizeof entry);
 }
@@ -112,7 +112,6 @@ setup_entries(setup *s, option_entry out[SETUP_N_OPTION])
     setup_options *o = &s->opt;
     *o = (setup_options){.device = "auto",
                          .placement = "auto",
-                         .replicas = 1,
                          .schedule = "diagonal",
                          .weights = "stored"};
     const option_entry entry[SETUP_N_OPTION - N_GIVEN - N_SHARE] = {
@@ -192,7 +191,9 @@ read_model(setup *s)
     TRY(config_load_given(&s->cfg, s->opt.model, &s->opt.given));
     const memory *mem = memory_of(&s->cfg);
     s->place = (place){.n_layer = s->cfg.n_layer};
-    TRY(place_deal(&s->place, (uint32_t)s->opt.replicas, size, rank));
+    TRY(place_deal(&s->place,
+                   s->opt.replicas > 0 ? (uint32_t)s->opt.replicas : 1, size,
+                   rank));
     const place_state state = {.chained = mem->chained, .grows = mem->grows};
     TRY(place_parse(&s->place, s->opt.placement, &state));
 fail:
@@ -336,20 +337,18 @@ fail:
 status
 setup_start(setup *s, const setup_world *args)
 {
-    const choice_args choose = {.comm = s->comm,
-                                .dev = s->dev,
-                                .cfg = &s->cfg,
-                                .dir = s->opt.model,
-                                .want = s->want,
-                                .name = s->opt.placement,
-                                .memory = s->opt.memory_gb * 1e9,
-                                .measure = args->measure};
-    choice_job job = args->job; /* a replica's part of it */
-    uint32_t n_replica = place_replicas(&s->place);
+    const choice_args how = {.comm = s->comm,
+                             .dev = s->dev,
+                             .cfg = &s->cfg,
+                             .dir = s->opt.model,
+                             .want = s->want,
+                             .name = s->opt.placement,
+                             .memory = s->opt.memory_gb * 1e9,
+                             .measure = args->measure,
+                             .replicas = s->opt.replicas == 0};
     status st = ST_OK;
 
-    job.n_stream = (job.n_stream + n_replica - 1) / n_replica;
-    TRY(choice_make(&s->choice, &s->place, &choose, &job));
+    TRY(choice_make(&s->choice, &s->place, &how, &args->job));
     TRY(setup_agree(s, open_engine(s, args)));
     TRY(setup_agree(s, world_new(&s->world, s->comm, s->engine, &s->place)));
 fail:

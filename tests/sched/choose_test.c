@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a world's ranks do with its documents, where it is plain what pays. */
+#include "sched/choose.h"
+
+#include "tests/expect.h"
+
+static const cost_model model = {.n_layer = 8,
+                                 .n_row = 272,
+                                 .cell_flops = 2e9,
+                                 .x_bytes = 5.6e5,
+                                 .state_bytes = 7.9e5,
+                                 .layer_bytes = 1.3e7,
+                                 .ends_bytes = 1e6};
+
+/* A fiftieth of a second a cell on each of two ranks. */
+static cost_cluster
+two_ranks(double bytes_per_s)
+{
+    return (cost_cluster){.name = "test",
+                          .n_rank = 2,
+                          .n_rank_node = 2,
+                          .rank = {1e11, 0, 0, 1e9},
+                          .inner = {1e-5, bytes_per_s, 0, 0},
+                          .outer = {1e-5, bytes_per_s, 0, 0}};
+}
+
+static plan_job
+documents(const cost_cluster *c, uint32_t n_doc)
+{
+    return (plan_job){.model = &model,
+                      .cluster = c,
+                      .n_rank = 2,
+                      .n_doc = n_doc,
+                      .n_seg = 64};
+}
+
+/* Fast links: ranks that share every document read all of them as soon. */
+static void
+fast_links_share(void **state)
+{
+    cost_cluster c = two_ranks(1e10);
+    plan_job job = documents(&c, 4);
+    choose got = {0};
+    (void)state;
+    EXPECT_OK(choose_plan(&got, &job, 0));
+    assert_int_equal(got.n_replica, 1);
+    assert_int_equal(got.plan[got.placement].n_rank, 2);
+}
+
+/* A link of 2 MB/s lets neither kind of hop keep up: replicas pass nothing. */
+static void
+slow_links_do_not(void **state)
+{
+    cost_cluster c = two_ranks(2e6);
+    plan_job job = documents(&c, 4);
+    choose got = {0};
+    (void)state;
+    EXPECT_OK(choose_plan(&got, &job, 0));
+    assert_int_equal(got.n_replica, 2);
+    assert_true(got.plan[got.placement].result.bytes <= 0);
+    /* When one is asked for, one it is. */
+    EXPECT_OK(choose_plan(&got, &job, 1));
+    assert_int_equal(got.n_replica, 1);
+    assert_true(got.plan[got.placement].result.bytes > 0);
+    /* Nobody else would read a single document. */
+    job.n_doc = 1;
+    EXPECT_OK(choose_plan(&got, &job, 0));
+    assert_int_equal(got.n_replica, 1);
+}
+
+/* At 20 MB/s hidden states take 28 ms beside 80 of computing and states 316:
+ * layers.  With short states it is the other way round. */
+static void
+bytes_decide_the_placement(void **state)
+{
+    cost_cluster c = two_ranks(2e7);
+    plan_job job = documents(&c, 1);
+    cost_model small = model;
+    choose got = {0};
+    (void)state;
+    EXPECT_OK(choose_plan(&got, &job, 1));
+    assert_int_equal(got.placement, PLACE_LAYERS);
+    small.x_bytes = 5.6e6;
+    small.state_bytes = 1e4;
+    job.model = &small;
+    EXPECT_OK(choose_plan(&got, &job, 1));
+    assert_int_equal(got.placement, PLACE_SEGMENTS);
+}
+
+/* Room for half of the model on each rank, for none of it, and for replicas
+ * that would be sooner but do not fit. */
+static void
+memory_decides(void **state)
+{
+    cost_cluster c = two_ranks(2e6);
+    plan_job job = documents(&c, 4);
+    choose got = {.n_replica = 77};
+    (void)state;
+    c.rank.memory = 1e7;
+    EXPECT_ST(choose_plan(&got, &job, 0), ST_LIMIT);
+    assert_int_equal(got.n_replica, 77);
+    c.rank.memory = 1e8;
+    EXPECT_OK(choose_plan(&got, &job, 0));
+    assert_int_equal(got.n_replica, 1);
+    assert_int_equal(got.placement, PLACE_LAYERS);
+    assert_false(got.fits[PLACE_SEGMENTS]);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(fast_links_share),
+        cmocka_unit_test(slow_links_do_not),
+        cmocka_unit_test(bytes_decide_the_placement),
+        cmocka_unit_test(memory_decides),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
