@@ -64,6 +64,14 @@ fail:
     return st;
 }
 
+/* Bytes of the i-th sample of a file. */
+static size_t
+sample_at(uint64_t size, uint64_t i)
+{
+    uint64_t left = size - size / N_SAMPLE * i;
+    return left < SAMPLE ? (size_t)left : SAMPLE;
+}
+
 /* Size, header (its length is in the first 8 bytes), evenly spaced samples. */
 static void
 add_map(hash *h, const file_map *map)
@@ -71,14 +79,16 @@ add_map(hash *h, const file_map *map)
     const unsigned char *data = map->data;
     uint64_t size = map->len, n_head = 0;
     hash_add(h, &size, sizeof size);
+    /* All are asked of the disk before the first is waited for: one by one
+     * they take as long as reading two gigabytes. */
+    for (uint64_t i = 0; i < N_SAMPLE; i++)
+        file_map_expect(data + size / N_SAMPLE * i, sample_at(size, i));
     for (size_t i = 0; i < 8 && map->len >= 8; i++)
         n_head |= (uint64_t)data[i] << 8 * i;
     n_head = n_head <= size ? n_head : size;
     hash_add(h, data, n_head);
-    for (uint64_t i = 0; i < N_SAMPLE; i++) {
-        uint64_t at = size / N_SAMPLE * i;
-        hash_add(h, data + at, size - at < SAMPLE ? size - at : SAMPLE);
-    }
+    for (uint64_t i = 0; i < N_SAMPLE; i++)
+        hash_add(h, data + size / N_SAMPLE * i, sample_at(size, i));
 }
 
 static status
