@@ -138,6 +138,8 @@ run_frame(helper *h, helper_task *task)
             break;
         (void)pthread_mutex_lock(&h->lock);
         task = take(&h->todo);
+        if (!task) /* what comes now and may wait does not go alone */
+            h->wanted = false;
         (void)pthread_mutex_unlock(&h->lock);
     }
     if (st == ST_OK && (st = h->frame.end(h->frame.ctx)) != ST_OK)

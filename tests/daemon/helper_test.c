@@ -84,6 +84,17 @@ collect(scene *s, int n)
     }
 }
 
+/* A wake-up alone says nothing: one that ran out of time leaves another. */
+static bool
+nothing_comes(scene *s)
+{
+    int n = s->n;
+
+    for (int i = 0; i < TASKS && is_done(s, SHORT_MS); i++)
+        helper_collect(s->h);
+    return s->n == n;
+}
+
 static void
 what_may_wait_goes_with_the_next_that_may_not(void **state)
 {
@@ -93,11 +104,11 @@ what_may_wait_goes_with_the_next_that_may_not(void **state)
     init(&s);
     helper_push_later(s.h, &s.item[0].task);
     helper_push_later(s.h, &s.item[1].task);
-    assert_false(is_done(&s, SHORT_MS));
+    assert_true(nothing_comes(&s));
     helper_push(s.h, &s.item[2].task);
     collect(&s, 3);
     helper_push_later(s.h, &s.item[3].task); /* it waits again */
-    assert_false(is_done(&s, SHORT_MS));
+    assert_true(nothing_comes(&s));
     helper_free(s.h);
     assert_int_equal(s.n, TASKS); /* and is done at the end */
     for (int i = 0; i < TASKS; i++) {
@@ -114,7 +125,7 @@ it_goes_alone_when_flushed(void **state)
     (void)state;
     init(&s);
     helper_flush(s.h); /* nothing is there */
-    assert_false(is_done(&s, SHORT_MS));
+    assert_true(nothing_comes(&s));
     helper_push_later(s.h, &s.item[0].task);
     helper_flush(s.h);
     collect(&s, 1);
