@@ -88,7 +88,7 @@ given(settings *s, option_entry out[N_GIVEN])
         {"In place of config.json, for the worlds too", OPTION_HEAD, NULL, NULL,
          NULL, 0, 0},
         {"segment", OPTION_U64, &s->given.segment_size, "TOKENS",
-         "of a segment", 0, 1 << 20},
+         "of a segment", 1, 1 << 20},
         {"key-norm", OPTION_TEXT, &s->given.key_norm, "HOW", "none or l2", 0,
          0},
         {"lora-alpha", OPTION_F64, &s->given.lora_alpha, "X", "of LoRA parts",

@@ -180,7 +180,10 @@ read_armt(config_reader *r, const char *norm, model_config *cfg)
         norm = r->given.key_norm;
     cfg->l2_norm = strcmp(norm, "l2") == 0;
     if (!cfg->l2_norm && strcmp(norm, "none") != 0)
-        return config_refuse(r, "key_norm", norm);
+        return r->given.key_norm
+                   ? status_fail(ST_UNSUPPORTED,
+                                 "--key-norm is none or l2, not %s", norm)
+                   : config_refuse(r, "key_norm", norm);
     TRY(first_class(r, &class));
     inner = strcmp(class, "InnerLoopARMTForCausalLM") == 0;
     TRY(read_window(r, class, cfg));

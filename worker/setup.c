@@ -63,6 +63,7 @@ given_entries(config_given *g, option_entry out[N_GIVEN])
          .value = &g->segment_size,
          .argument = "TOKENS",
          .help = "of a segment, in place of config.json's",
+         .min = 1,
          .max = 1 << 20},
         {.name = "key-norm",
          .kind = OPTION_TEXT,
