@@ -212,19 +212,27 @@ work_on(void *ctx, zsocket *socket)
     return s->calls < 10;
 }
 
+/* A loop, and two sockets that nobody has added to it yet. */
+static void
+connect_pair(scene *s, zcontext **z)
+{
+    const zsocket_guard open = {.allow_local_users = true};
+
+    EXPECT_OK(zcontext_new(z));
+    EXPECT_OK(loop_new(&s->l));
+    EXPECT_OK(zsocket_router(&s->router, *z, "tcp://127.0.0.1:*", &open, MAX));
+    EXPECT_OK(
+        zsocket_dealer(&s->dealer, *z, zsocket_endpoint(s->router), NULL, MAX));
+}
+
 static void
 who_has_more_to_do_is_called_again(void **state)
 {
-    const zsocket_guard open = {.allow_local_users = true};
     scene s = {0};
     zcontext *z;
 
     (void)state;
-    EXPECT_OK(zcontext_new(&z));
-    EXPECT_OK(loop_new(&s.l));
-    EXPECT_OK(zsocket_router(&s.router, z, "tcp://127.0.0.1:*", &open, MAX));
-    EXPECT_OK(
-        zsocket_dealer(&s.dealer, z, zsocket_endpoint(s.router), NULL, MAX));
+    connect_pair(&s, &z);
     EXPECT_OK(loop_add_socket(s.l, s.router, work_on, &s));
     EXPECT_OK(zsocket_send(s.dealer, NULL, "x", 1, NULL, 0));
     EXPECT_OK(loop_run(s.l));
@@ -238,16 +246,11 @@ who_has_more_to_do_is_called_again(void **state)
 static void
 sockets_are_served(void **state)
 {
-    const zsocket_guard open = {.allow_local_users = true};
     scene s = {0};
     zcontext *z;
 
     (void)state;
-    EXPECT_OK(zcontext_new(&z));
-    EXPECT_OK(loop_new(&s.l));
-    EXPECT_OK(zsocket_router(&s.router, z, "tcp://127.0.0.1:*", &open, MAX));
-    EXPECT_OK(
-        zsocket_dealer(&s.dealer, z, zsocket_endpoint(s.router), NULL, MAX));
+    connect_pair(&s, &z);
     EXPECT_OK(loop_add_socket(s.l, s.router, answer, &s));
     EXPECT_OK(loop_add_socket(s.l, s.dealer, receive, &s));
     for (int i = 0; i < 10; i++)
