@@ -245,6 +245,7 @@ class FreshPlace(Place):
 
     def setUp(self):
         self.data = self.id().rsplit(".", 1)[-1]
+        FOREIGN.update(SHARED.glob("longwave-*"))  # of tests that failed
 
     def tearDown(self):
         for pid in processes_of(self.dir):
