@@ -114,17 +114,23 @@ void service_job_drained(service *v, const zsocket_peer *world);
 /* Tells the core of failures that were put off.  True: there were some. */
 bool service_job_settle(service *v);
 
-/* ---- service.c ---- */
+/* ---- service_act.c ---- */
+core_action_fn service_act;
+/* Of what nobody waits for: its failure is only logged. */
+void service_note(status st, const char *what);
+
+/* ---- service_event.c ---- */
 /* Before and after each event for the core. */
 void service_begin(service *v);
 void service_settle(service *v);
-core_action_fn service_act;
 clients_fn service_on_client;
 worlds_fn service_on_world;
 outbox_drained_fn service_on_drained;
 journal_report_fn service_on_journal;
 disk_report_fn service_on_disk;
 launch_fn service_on_launch;
+
+/* ---- service.c ---- */
 status service_join_loop(service *v) MUST_USE;
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* ROUTER and DEALER on libzmq, with limits. */
+/* ROUTER and DEALER on libzmq, with limits: how they open and close. */
 #include "proto/socket.h"
 
 #include <errno.h>
@@ -10,10 +10,10 @@
 
 #include <zmq.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "proto/endpoint.h"
 #include "proto/socket_raw.h"
+#include "proto/socket_state.h"
 
 enum {
     /* What a peer may have waiting, in messages and, with the size of the
@@ -28,8 +28,7 @@ enum {
     RECONNECT_MAX_MS = 1000,
     /* ZMQ_ZAP_ENFORCE_DOMAIN, which only the draft header names: without a
      * handler nobody is let in.  Libraries that do not know it refuse it. */
-    ENFORCE_DOMAIN = 93,
-    MAX_PART = 3 /* a peer's name, control, raw */
+    ENFORCE_DOMAIN = 93
 };
 
 struct zcontext {
@@ -37,34 +36,13 @@ struct zcontext {
     unsigned n_watched; /* each watched socket has a name of its own */
 };
 
-struct zsocket {
-    void *zmq;
-    bool router;
-    bool guarded;  /* every peer has proved a key */
-    void *monitor; /* PAIR that hears of handshakes; NULL: nobody listens */
-    bool refused;
-    zmq_msg_t part[MAX_PART]; /* of a message that there was no memory for */
-    int n_part;
-    char endpoint[ENDPOINT_MAX]; /* "" until bound or connected */
-};
-
-static status
-zmq_status(const char *what)
+status
+zsocket_status(const char *what)
 {
     int code = zmq_errno();
 
     return status_fail(code == ENOMEM ? ST_NOMEM : ST_IO, "%s: %s", what,
                        zmq_strerror(code));
-}
-
-void
-zsocket_message_fini(zsocket_message *m)
-{
-    if (!m)
-        return;
-    mem_free(m->control);
-    mem_free(m->raw);
-    *m = (zsocket_message){.raw = NULL};
 }
 
 status
@@ -76,7 +54,7 @@ zcontext_new(zcontext **out)
     TRY(mem_new(&z, 1, sizeof(*z)));
     z->zmq = zmq_ctx_new();
     if (!z->zmq)
-        TRY(zmq_status("no ZeroMQ context"));
+        TRY(zsocket_status("no ZeroMQ context"));
     *out = z;
     return ST_OK;
 fail:
@@ -104,7 +82,7 @@ set(zsocket *s, const setting *table, size_t n)
     for (size_t i = 0; i < n; i++)
         if (zmq_setsockopt(s->zmq, table[i].option, &table[i].value,
                            sizeof(int)) != 0)
-            return zmq_status("a socket option is refused");
+            return zsocket_status("a socket option is refused");
     return ST_OK;
 }
 
@@ -146,7 +124,7 @@ configure(zsocket *s, const endpoint *e, size_t max_message)
     else
         TRY(set(s, dealer, 2));
     if (zmq_setsockopt(s->zmq, ZMQ_MAXMSGSIZE, &max, sizeof(max)) != 0)
-        TRY(zmq_status("a socket option is refused"));
+        TRY(zsocket_status("a socket option is refused"));
 fail:
     return st;
 }
@@ -161,7 +139,7 @@ static status
 set_text(zsocket *s, int option, const char *text)
 {
     if (zmq_setsockopt(s->zmq, option, text, strlen(text)) != 0)
-        return zmq_status("a key is refused");
+        return zsocket_status("a key is refused");
     return ST_OK;
 }
 
@@ -170,7 +148,7 @@ static status
 set_key(zsocket *s, int option, const char *key)
 {
     if (zmq_setsockopt(s->zmq, option, key, KEYFILE_SIZE) != 0)
-        return zmq_status("a key is refused");
+        return zsocket_status("a key is refused");
     return ST_OK;
 }
 
@@ -212,7 +190,7 @@ socket_new(zsocket **out, zcontext *z, bool router)
     s->router = router;
     s->zmq = zmq_socket(z->zmq, router ? ZMQ_ROUTER : ZMQ_DEALER);
     if (!s->zmq)
-        TRY(zmq_status("no ZeroMQ socket"));
+        TRY(zsocket_status("no ZeroMQ socket"));
     *out = s;
     return ST_OK;
 fail:
@@ -230,12 +208,12 @@ watch(zsocket *s, zcontext *z)
     (void)snprintf(name, sizeof(name), "inproc://longwave-watch-%u",
                    z->n_watched++);
     if (zmq_socket_monitor(s->zmq, name, ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) != 0)
-        return zmq_status("a socket cannot be watched");
+        return zsocket_status("a socket cannot be watched");
     s->monitor = zmq_socket(z->zmq, ZMQ_PAIR);
     if (!s->monitor ||
         zmq_setsockopt(s->monitor, ZMQ_LINGER, &linger, sizeof(linger)) != 0 ||
         zmq_connect(s->monitor, name) != 0)
-        return zmq_status("a socket cannot be watched");
+        return zsocket_status("a socket cannot be watched");
     return ST_OK;
 }
 
@@ -259,10 +237,10 @@ bind_to(zsocket *s, const endpoint *e)
     if (zmq_bind(s->zmq, e->text) != 0) {
         if (zmq_errno() == EADDRINUSE)
             return status_fail(ST_STATE, "%s is in use", e->text);
-        return zmq_status(e->text);
+        return zsocket_status(e->text);
     }
     if (zmq_getsockopt(s->zmq, ZMQ_LAST_ENDPOINT, s->endpoint, &len) != 0)
-        return zmq_status(e->text);
+        return zsocket_status(e->text);
     if (e->path && chmod(e->path, S_IRUSR | S_IWUSR) != 0)
         return status_fail(ST_IO, "%s: %s", e->path, strerror(errno));
     return ST_OK;
@@ -353,7 +331,7 @@ zsocket_dealer(zsocket **out, zcontext *z, const char *text, const keyfile *key,
         TRY(watch(s, z));
     }
     if (zmq_connect(s->zmq, e.text) != 0)
-        TRY(zmq_status(e.text));
+        TRY(zsocket_status(e.text));
     memcpy(s->endpoint, e.text, sizeof(s->endpoint));
     *out = s;
     return ST_OK;
@@ -384,20 +362,12 @@ remove_path(const zsocket *s)
 }
 
 static void
-close_parts(zsocket *s)
-{
-    for (int i = 0; i < s->n_part && i < s->router + 2; i++)
-        (void)zmq_msg_close(&s->part[i]);
-    s->n_part = 0;
-}
-
-static void
 close_lingering(zsocket *s, int linger_ms)
 {
     if (!s)
         return;
     remove_path(s);
-    close_parts(s);
+    zsocket_drop_parts(s);
     (void)zmq_setsockopt(s->zmq, ZMQ_LINGER, &linger_ms, sizeof(linger_ms));
     (void)zmq_close(s->zmq);
     if (s->monitor)
@@ -415,199 +385,6 @@ void
 zsocket_flush_close(zsocket *s, int timeout_ms)
 {
     close_lingering(s, timeout_ms);
-}
-
-static status
-frame(zmq_msg_t *out, const void *data, size_t len)
-{
-    if (zmq_msg_init_size(out, len) != 0)
-        return zmq_status("a message");
-    if (len > 0)
-        memcpy(zmq_msg_data(out), data, len);
-    return ST_OK;
-}
-
-/* Only the first frame can fail for reasons of the peer; the others then
- * belong to the same message and are always taken. */
-static status
-send_frames(zsocket *s, zmq_msg_t *part, int n)
-{
-    for (int i = 0; i < n; i++) {
-        int flags = ZMQ_DONTWAIT | (i + 1 < n ? ZMQ_SNDMORE : 0);
-        int done;
-
-        do
-            done = zmq_msg_send(&part[i], s->zmq, flags);
-        while (done < 0 && zmq_errno() == EINTR);
-        if (done >= 0)
-            continue;
-        if (zmq_errno() == EAGAIN)
-            return status_fail(ST_TIMEOUT, "the peer's queue is full");
-        if (zmq_errno() == EHOSTUNREACH)
-            return status_fail(ST_NOTFOUND, "the peer is gone");
-        return zmq_status("a message is not sent");
-    }
-    return ST_OK;
-}
-
-status
-zsocket_send(zsocket *s, const zsocket_peer *peer, const void *control,
-             size_t control_len, const void *raw, size_t raw_len)
-{
-    zmq_msg_t part[3];
-    int n = 0;
-    status st;
-
-    if (s->router) {
-        TRY(frame(&part[n], peer->id, peer->len));
-        n++;
-    }
-    TRY(frame(&part[n], control, control_len));
-    n++;
-    if (raw) {
-        TRY(frame(&part[n], raw, raw_len));
-        n++;
-    }
-    TRY(send_frames(s, part, n));
-fail:
-    for (int i = 0; i < n; i++)
-        (void)zmq_msg_close(&part[i]); /* sent ones are empty by now */
-    return st;
-}
-
-/* All frames of the next message; those beyond `max` are dropped but counted.
- * ST_TIMEOUT: there is no message. */
-static status
-receive_frames(zsocket *s, zmq_msg_t *part, int max, int *n)
-{
-    int count = 0;
-    bool more = true;
-    status st = ST_OK;
-
-    while (more) {
-        zmq_msg_t extra, *to = count < max ? &part[count] : &extra;
-        int got;
-
-        (void)zmq_msg_init(to);
-        do
-            got = zmq_msg_recv(to, s->zmq, ZMQ_DONTWAIT);
-        while (got < 0 && zmq_errno() == EINTR);
-        if (got < 0) {
-            st = zmq_errno() == EAGAIN
-                     ? status_fail(ST_TIMEOUT, "no message came")
-                     : zmq_status("no message");
-            (void)zmq_msg_close(to);
-            break;
-        }
-        more = zmq_msg_more(to);
-        if (to == &extra)
-            (void)zmq_msg_close(to);
-        count++;
-    }
-    *n = count;
-    return st;
-}
-
-static status
-copy(uint8_t **out, size_t *len, zmq_msg_t *part)
-{
-    size_t n = zmq_msg_size(part);
-    status st = mem_new(out, n, 1);
-
-    if (st != ST_OK)
-        return st;
-    memcpy(*out, zmq_msg_data(part), n);
-    *len = n;
-    return ST_OK;
-}
-
-/* A guarded socket hears nobody whose key it does not know. */
-static status
-take_user(zsocket_message *m, zmq_msg_t *part)
-{
-    const char *user = zmq_msg_gets(part, "User-Id");
-
-    if (!user || strnlen(user, KEYFILE_SIZE) != KEYFILE_SIZE - 1)
-        return status_fail(ST_WIRE, "a message has no user");
-    memcpy(m->user, user, KEYFILE_SIZE);
-    return ST_OK;
-}
-
-static status
-take(const zsocket *s, zsocket_message *m, zmq_msg_t *part, int n)
-{
-    bool router = s->router;
-    status st;
-
-    if (n < router + 1 || n > router + 2 ||
-        (router && zmq_msg_size(part) > ZSOCKET_MAX_PEER))
-        return status_fail(ST_WIRE,
-                           "a message has %d frames, or a peer's name is too "
-                           "long",
-                           n);
-    if (router) {
-        m->peer.len = (uint8_t)zmq_msg_size(part);
-        memcpy(m->peer.id, zmq_msg_data(part), m->peer.len);
-    }
-    if (s->guarded)
-        TRY(take_user(m, &part[router]));
-    TRY(copy(&m->control, &m->control_len, &part[router]));
-    if (n > router + 1)
-        TRY(copy(&m->raw, &m->raw_len, &part[router + 1]));
-    return ST_OK;
-fail:
-    zsocket_message_fini(m);
-    return st;
-}
-
-static status
-receive(zsocket *s, zsocket_message *out)
-{
-    zsocket_message m = {.raw = NULL};
-    status st = ST_OK;
-
-    bool here = s->n_part > 0;
-
-    if (!here)
-        st = receive_frames(s, s->part, s->router + 2, &s->n_part);
-    here |= st == ST_OK;
-    if (st == ST_OK)
-        st = take(s, &m, s->part, s->n_part);
-    if (st == ST_OK)
-        *out = m;
-    if (!here || st != ST_NOMEM)
-        close_parts(s);
-    return st;
-}
-
-/* Milliseconds until `deadline_ns`, rounded up; -1 for ever. */
-static long
-remaining(uint64_t deadline_ns)
-{
-    uint64_t now = clock_ns();
-
-    if (deadline_ns == UINT64_MAX)
-        return -1;
-    return now >= deadline_ns ? 0
-                              : (long)((deadline_ns - now + 999999) / 1000000);
-}
-
-status
-zsocket_recv(zsocket *s, zsocket_message *out, int timeout_ms)
-{
-    uint64_t deadline = timeout_ms < 0
-                            ? UINT64_MAX
-                            : clock_ns() + (uint64_t)timeout_ms * 1000000;
-    status st = receive(s, out);
-
-    while (st == ST_TIMEOUT && timeout_ms != 0 && remaining(deadline) != 0) {
-        zmq_pollitem_t item = {.socket = s->zmq, .events = ZMQ_POLLIN};
-
-        if (zmq_poll(&item, 1, remaining(deadline)) < 0 && zmq_errno() != EINTR)
-            return zmq_status("waiting for a message");
-        st = receive(s, out);
-    }
-    return st;
 }
 
 int

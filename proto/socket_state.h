@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the parts of a socket share; private to proto/socket*.c. */
+#ifndef PROTO_SOCKET_STATE_H
+#define PROTO_SOCKET_STATE_H
+
+#include <zmq.h>
+
+#include "proto/endpoint.h"
+#include "proto/socket.h"
+
+enum { ZSOCKET_MAX_PART = 3 /* a peer's name, control, raw */ };
+
+struct zsocket {
+    void *zmq;
+    bool router;
+    bool guarded;  /* every peer has proved a key */
+    void *monitor; /* PAIR that hears of handshakes; NULL: nobody listens */
+    bool refused;
+    zmq_msg_t
+        part[ZSOCKET_MAX_PART]; /* of a message that there was no memory for */
+    int n_part;
+    char endpoint[ENDPOINT_MAX]; /* "" until bound or connected */
+};
+
+/* ST_NOMEM or ST_IO, after what ZeroMQ says of the call that just failed. */
+status zsocket_status(const char *what) MUST_USE;
+
+/* ---- socket_message.c ---- */
+void zsocket_drop_parts(zsocket *s);
+
+#endif
