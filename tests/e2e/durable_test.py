@@ -39,9 +39,7 @@ class Durable(Reading):
         type(self).model = tiny
 
     def test_t13_a_rank_hangs(self):
-        # Where the lead reads alone, as auto may have it, the other rank is
-        # missed by nobody.
-        daemon = self.up(2, "--placement", "segments", "--hang-seconds", "2")
+        daemon = self.up(2, "--hang-seconds", "2")
         text, client = self.read("d")
         self.wait_checkpoint("d")
         start = time.monotonic()

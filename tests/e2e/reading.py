@@ -24,9 +24,10 @@ def crowd():
 
 class Reading(FreshPlace):
     def up(self, ranks=2, *flags):
-        """A daemon with a world of its own."""
-        return self.start("--workers", str(ranks), *SOON, *flags,
-                          data=self.data)
+        """A daemon with a world of its own, all of whose ranks work: auto may
+        leave a reading as small as these to the lead."""
+        return self.start("--workers", str(ranks), "--placement", "segments",
+                          *SOON, *flags, data=self.data)
 
     def down(self, daemon):
         daemon.send_signal(signal.SIGTERM)
