@@ -1,43 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Client messages: every kind there and back, ranges, versions, hostile bytes.
- */
-#include "proto/client_message.h"
-
+/* Client messages: every kind there and back. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "tests/expect.h"
-
-static client_message
-copy_of(const client_message *m)
-{
-    client_message out;
-    uint8_t *data;
-    uint64_t request;
-    size_t len;
-
-    EXPECT_OK(client_message_encode(&data, &len, m));
-    EXPECT_OK(client_message_decode(&out, &request, data, len));
-    assert_int_equal(request, m->request);
-    assert_int_equal(out.request, m->request);
-    assert_int_equal(out.kind, m->kind);
-    assert_int_equal(out.major, CLIENT_MAJOR);
-    assert_int_equal(out.minor, CLIENT_MINOR);
-    mem_free(data);
-    return out;
-}
-
-static void
-refuse(const client_message *m, status code)
-{
-    uint8_t *data = NULL;
-    size_t len;
-
-    EXPECT_ST(client_message_encode(&data, &len, m), code);
-    assert_null(data);
-}
+#include "tests/proto/client_rig.h"
 
 static void
 requests_go_round(void **state)
@@ -65,7 +34,7 @@ requests_go_round(void **state)
                                .ignore_eos = true,
                                .n_stop = 2,
                                .stop = {"\n\n", "END"}}}};
-    client_message got = copy_of(&add);
+    client_message got = client_rig_copy(&add);
 
     (void)state;
     assert_string_equal(got.u.add.name, "Å document");
@@ -74,7 +43,7 @@ requests_go_round(void **state)
     assert_int_equal(got.u.add.bytes, UINT64_C(1) << 40);
     client_message_fini(&got);
 
-    got = copy_of(&ask);
+    got = client_rig_copy(&ask);
     assert_string_equal(got.u.ask.document, "doc");
     assert_int_equal(got.u.ask.input, CLIENT_TEXT);
     assert_int_equal(got.u.ask.bytes, 5);
@@ -93,7 +62,7 @@ requests_go_round(void **state)
     client_message_fini(&got);
 
     ask.u.ask.sampling = (client_sampling){.max_tokens = 1};
-    got = copy_of(&ask);
+    got = client_rig_copy(&ask);
     assert_true(got.u.ask.sampling.top_p == 1.0F);
     assert_true(got.u.ask.sampling.penalty == 1.0F);
     assert_false(got.u.ask.sampling.logprobs);
@@ -111,27 +80,27 @@ small_requests_go_round(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(empty) / sizeof(*empty); i++) {
         m.kind = empty[i];
-        got = copy_of(&m);
+        got = client_rig_copy(&m);
         client_message_fini(&got);
     }
     m.kind = CLIENT_CHUNK;
     m.u.chunk.offset = UINT64_MAX;
-    got = copy_of(&m);
+    got = client_rig_copy(&m);
     assert_int_equal(got.u.chunk.offset, UINT64_MAX);
     m.kind = CLIENT_CANCEL;
     m.u.job.job = 12;
-    got = copy_of(&m);
+    got = client_rig_copy(&m);
     assert_int_equal(got.u.job.job, 12);
     m.kind = CLIENT_WATCH;
-    got = copy_of(&m);
+    got = client_rig_copy(&m);
     assert_int_equal(got.u.job.job, 12);
     m.kind = CLIENT_SHOW;
     m.u.name.document = "a";
-    got = copy_of(&m);
+    got = client_rig_copy(&m);
     assert_string_equal(got.u.name.document, "a");
     client_message_fini(&got);
     m.kind = CLIENT_REMOVE;
-    got = copy_of(&m);
+    got = client_rig_copy(&m);
     assert_string_equal(got.u.name.document, "a");
     client_message_fini(&got);
     client_message_fini(&got);
@@ -142,14 +111,14 @@ events_go_round(void **state)
 {
     client_message m = {.kind = CLIENT_ACCEPTED,
                         .u.accepted = {.job = 1, .input_credit = 2}};
-    client_message got = copy_of(&m);
+    client_message got = client_rig_copy(&m);
 
     (void)state;
     assert_int_equal(got.u.accepted.job, 1);
     assert_int_equal(got.u.accepted.input_credit, 2);
     m = (client_message){.kind = CLIENT_MORE_INPUT,
                          .u.accepted = {.input_credit = 99}};
-    got = copy_of(&m);
+    got = client_rig_copy(&m);
     assert_int_equal(got.u.accepted.input_credit, 99);
     m = (client_message){.kind = CLIENT_PROGRESS,
                          .u.progress = {.job = 4,
@@ -159,7 +128,7 @@ events_go_round(void **state)
                                         .state = CLIENT_CANCELED,
                                         .tokens_per_second = 1e6,
                                         .seconds_left = -1}};
-    got = copy_of(&m);
+    got = client_rig_copy(&m);
     assert_memory_equal(&got.u.progress, &m.u.progress, sizeof(m.u.progress));
     m = (client_message){.kind = CLIENT_TOKEN,
                          .u.token = {.job = 1,
@@ -168,7 +137,7 @@ events_go_round(void **state)
                                      .logprob = -1e-3F,
                                      .text = "a\0b",
                                      .text_len = 3}};
-    got = copy_of(&m);
+    got = client_rig_copy(&m);
     assert_int_equal(got.u.token.job, 1);
     assert_int_equal(got.u.token.index, 3);
     assert_int_equal(got.u.token.id, -5);
@@ -202,7 +171,7 @@ done_goes_round(void **state)
                                    .n_id = 4,
                                    .logprobs = logprobs,
                                    .n_logprob = 4}};
-    client_message got = copy_of(&m);
+    client_message got = client_rig_copy(&m);
 
     (void)state;
     assert_int_equal(got.u.done.job, 1);
@@ -225,7 +194,7 @@ done_goes_round(void **state)
     client_message_fini(&got);
 
     m = (client_message){.kind = CLIENT_DONE};
-    got = copy_of(&m);
+    got = client_rig_copy(&m);
     assert_string_equal(got.u.done.document, "");
     assert_string_equal(got.u.done.finish, "");
     assert_string_equal(got.u.done.text, "");
@@ -260,7 +229,7 @@ lists_go_round(void **state)
                           .segments_total = 5}};
     client_message m = {.kind = CLIENT_DOCUMENTS,
                         .u.documents = {.item = documents, .n = 2}};
-    client_message got = copy_of(&m);
+    client_message got = client_rig_copy(&m);
 
     (void)state;
     assert_int_equal(got.u.documents.n, 2);
@@ -280,7 +249,7 @@ lists_go_round(void **state)
 
     m = (client_message){.kind = CLIENT_JOB_LIST,
                          .u.jobs = {.item = jobs, .n = 1}};
-    got = copy_of(&m);
+    got = client_rig_copy(&m);
     assert_int_equal(got.u.jobs.n, 1);
     assert_int_equal(got.u.jobs.item[0].job, 1);
     assert_string_equal(got.u.jobs.item[0].kind, "ask");
@@ -319,7 +288,7 @@ status_goes_round(void **state)
                                      .documents = 5,
                                      .world = &world,
                                      .n_world = 1}};
-    client_message got = copy_of(&m);
+    client_message got = client_rig_copy(&m);
     const client_world *w = got.u.status.world;
 
     (void)state;
@@ -355,7 +324,7 @@ refusals_can_always_be_sent(void **state)
                                       .retry_after_s = 4,
                                       .job = 5}};
     const uint8_t raw[] = {0x08, 1, 0xCA, 0x02, 5, 0x12, 3, 0x1B, '[', 'm'};
-    client_message got = copy_of(&m);
+    client_message got = client_rig_copy(&m);
     uint64_t request;
 
     (void)state;
@@ -368,241 +337,10 @@ refusals_can_always_be_sent(void **state)
     assert_string_equal(got.u.refused.text, " [m"); /* as a peer may send it */
     client_message_fini(&got);
 }
-
-static void
-names_are_checked(void **state)
-{
-    char longest[CLIENT_MAX_NAME + 2] = "";
-    const char *bad[] = {NULL,
-                         "",
-                         "a/b",
-                         "a\nb",
-                         "\x7F",
-                         "\xC2\x85",
-                         "\xC0\xAF",
-                         "\xED\xA0\x80",
-                         "\xFFname",
-                         "cut \xE2",
-                         "\xF4\x90\x80\x80"};
-    client_message m = {.kind = CLIENT_ADD};
-    client_message got;
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-        m.u.add.name = (char *)(uintptr_t)bad[i];
-        refuse(&m, ST_ARG);
-    }
-    memset(longest, 'x', CLIENT_MAX_NAME);
-    m.u.add.name = longest;
-    got = copy_of(&m);
-    client_message_fini(&got);
-    longest[CLIENT_MAX_NAME] = 'x';
-    refuse(&m, ST_ARG);
-}
-
-static void
-logprobs_are_checked(void **state)
-{
-    const float bad[] = {1e-6F, NAN, INFINITY, -INFINITY};
-    int32_t ids[] = {1, 2};
-    float logprobs[] = {-1, -2};
-    client_message m = {
-        .kind = CLIENT_DONE,
-        .u.done = {
-            .ids = ids, .n_id = 2, .logprobs = logprobs, .n_logprob = 1}};
-
-    (void)state;
-    refuse(&m, ST_ARG); /* of every token, or of none */
-    m.u.done.n_logprob = 2;
-    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-        logprobs[1] = bad[i];
-        refuse(&m, ST_ARG);
-    }
-    m = (client_message){.kind = CLIENT_TOKEN};
-    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-        m.u.token.logprob = bad[i];
-        refuse(&m, ST_ARG);
-    }
-}
-
-static void
-sampling_is_checked(void **state)
-{
-    const client_sampling bad[] = {
-        {.temperature = -1},
-        {.temperature = NAN},
-        {.temperature = INFINITY},
-        {.temperature = 101},
-        {.top_p = -0.1F},
-        {.top_p = 1.5F},
-        {.top_p = NAN},
-        {.min_p = -0.1F},
-        {.min_p = 1.5F},
-        {.min_p = NAN},
-        {.penalty = -1},
-        {.penalty = 0.009F},
-        {.penalty = 100.5F},
-        {.penalty = INFINITY},
-        {.penalty = NAN},
-        {.max_tokens = CLIENT_MAX_GENERATE + 1},
-        {.max_tokens = UINT32_MAX},
-        {.n_stop = CLIENT_MAX_STOP + 1},
-        {.n_stop = 1, .stop = {""}},
-        {.n_stop = 1, .stop = {NULL}},
-        {.n_stop = 1, .stop = {"\xFF"}},
-    };
-    char stop[CLIENT_MAX_STOP_BYTES + 2] = "";
-    client_message m = {.kind = CLIENT_ASK, .u.ask.document = "d"};
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
-        m.u.ask.sampling = bad[i];
-        refuse(&m, ST_ARG);
-    }
-    memset(stop, 's', CLIENT_MAX_STOP_BYTES + 1);
-    m.u.ask.sampling = (client_sampling){.n_stop = 1, .stop = {stop}};
-    refuse(&m, ST_ARG);
-    m.u.ask.sampling = (client_sampling){.max_tokens = 1};
-    m.u.ask.input = CLIENT_IDS;
-    m.u.ask.bytes = 6;
-    refuse(&m, ST_ARG);
-    m.u.ask.input = (client_input)2;
-    refuse(&m, ST_ARG);
-}
-
-static void
-numbers_are_checked(void **state)
-{
-    const double bad[] = {NAN, INFINITY, -INFINITY, -1};
-    client_message m;
-
-    (void)state;
-    for (size_t i = 0; i < 4; i++) {
-        m = (client_message){.kind = CLIENT_PROGRESS,
-                             .u.progress.tokens_per_second = bad[i]};
-        refuse(&m, ST_ARG);
-        m = (client_message){.kind = CLIENT_DONE, .u.done.seconds = bad[i]};
-        refuse(&m, ST_ARG);
-        m = (client_message){.kind = CLIENT_STATUS,
-                             .u.status.longest_turn_ms = bad[i]};
-        refuse(&m, ST_ARG);
-    }
-    m = (client_message){.kind = CLIENT_PROGRESS,
-                         .u.progress.seconds_left = NAN};
-    refuse(&m, ST_ARG);
-    m = (client_message){.kind = CLIENT_PROGRESS, .u.progress.state = 6};
-    refuse(&m, ST_ARG);
-    m = (client_message){.kind = (client_kind)39};
-    refuse(&m, ST_ARG);
-    m = (client_message){.kind = CLIENT_DONE,
-                         .u.done.n_id = CLIENT_MAX_GENERATE + 1};
-    m.u.done.ids = calloc(m.u.done.n_id, 4);
-    refuse(&m, ST_ARG);
-    free(m.u.done.ids);
-    assert_string_equal(client_state_name(CLIENT_RECEIVING), "receiving");
-    assert_string_equal(client_state_name((client_state)77), "unknown");
-}
-
-/* Field numbers as on the wire: major 0x08, minor 0x10, request 0x18. */
-static void
-versions_are_named(void **state)
-{
-    const uint8_t two[] = {0x08, 2, 0x18, 77, 0x7A, 0};
-    const uint8_t none[] = {0x18, 77, 0x7A, 0};
-    const uint8_t newer[] = {0x08, 1,    0x10, 99,   0x18,
-                             77,   0x20, 5, /* unknown field 4 */
-                             0x82, 0x01, 2,    0x48, 9 /* jobs {9: 9} */};
-    client_message m;
-    uint64_t request;
-
-    (void)state;
-    EXPECT_ST(client_message_decode(&m, &request, two, sizeof(two)),
-              ST_UNSUPPORTED);
-    assert_int_equal(request, 77);
-    assert_non_null(strstr(status_text(), "version 2"));
-    assert_non_null(strstr(status_text(), "version 1"));
-    EXPECT_ST(client_message_decode(&m, &request, none, sizeof(none)),
-              ST_UNSUPPORTED);
-    EXPECT_OK(client_message_decode(&m, &request, newer, sizeof(newer)));
-    assert_int_equal(m.kind, CLIENT_JOBS);
-    assert_int_equal(m.minor, 99);
-    client_message_fini(&m);
-}
-
-static void
-other_bodies_are_refused(void **state)
-{
-    const uint8_t unknown[] = {0x08, 1, 0x18, 5, 0xFA, 0x01, 0}; /* field 31 */
-    const uint8_t empty[] = {0x08, 1, 0x18, 5};
-    const uint8_t both[] = {0x08, 1, 0x6A, 0, 0x82, 0x01, 0};
-    const uint8_t twice[] = {0x08, 1, 0x6A, 0, 0x6A, 0};
-    const uint8_t group[] = {0x08, 1, 0x6B, 0x6C};
-    const uint8_t wrong[] = {0x08, 1, 0x68, 1}; /* list as a number */
-    client_message m;
-    uint64_t request;
-
-    (void)state;
-    EXPECT_ST(client_message_decode(&m, &request, unknown, sizeof(unknown)),
-              ST_UNSUPPORTED);
-    assert_int_equal(request, 5);
-    EXPECT_ST(client_message_decode(&m, &request, empty, sizeof(empty)),
-              ST_UNSUPPORTED);
-    EXPECT_ST(client_message_decode(&m, &request, both, sizeof(both)), ST_WIRE);
-    EXPECT_ST(client_message_decode(&m, &request, twice, sizeof(twice)),
-              ST_WIRE);
-    EXPECT_ST(client_message_decode(&m, &request, group, sizeof(group)),
-              ST_WIRE);
-    EXPECT_ST(client_message_decode(&m, &request, wrong, sizeof(wrong)),
-              ST_WIRE);
-    assert_int_equal(request, 0);
-}
-
-/* ST_ARG tells the request, so that it can be answered. */
-static void
-bad_text_is_refused(void **state)
-{
-    const uint8_t utf8[] = {0x08, 1, 0x18, 9, 0x72, 3, 0x0A, 1, 0xFF};
-    const uint8_t nul[] = {0x08, 1, 0x18, 9, 0x72, 4, 0x0A, 2, 'a', 0};
-    const uint8_t slash[] = {0x08, 1, 0x18, 9, 0x72, 3, 0x0A, 1, '/'};
-    client_message m;
-    uint64_t request;
-
-    (void)state;
-    EXPECT_ST(client_message_decode(&m, &request, utf8, sizeof(utf8)), ST_ARG);
-    assert_int_equal(request, 9);
-    assert_non_null(strstr(status_text(), "document"));
-    EXPECT_ST(client_message_decode(&m, &request, nul, sizeof(nul)), ST_ARG);
-    EXPECT_ST(client_message_decode(&m, &request, slash, sizeof(slash)),
-              ST_ARG);
-    assert_int_equal(request, 9);
-}
-
-static void
-sizes_are_limited(void **state)
-{
-    size_t len = CLIENT_MAX_MESSAGE;
-    char *text = calloc(1, len + 1);
-    client_message m = {.kind = CLIENT_DONE,
-                        .u.done = {.text = text, .text_len = len}};
-    client_message got;
-    uint64_t request;
-
-    (void)state;
-    assert_non_null(text);
-    refuse(&m, ST_LIMIT);
-    m.u.done.text_len -= 64;
-    got = copy_of(&m);
-    assert_int_equal(got.u.done.text_len, len - 64);
-    client_message_fini(&got);
-    EXPECT_ST(client_message_decode(&got, &request, (uint8_t *)text, len + 1),
-              ST_LIMIT);
-    free(text);
-}
-
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {
+    static const struct CMUnitTest tests[] = {
         cmocka_unit_test(requests_go_round),
         cmocka_unit_test(small_requests_go_round),
         cmocka_unit_test(events_go_round),
@@ -610,14 +348,6 @@ main(void)
         cmocka_unit_test(lists_go_round),
         cmocka_unit_test(status_goes_round),
         cmocka_unit_test(refusals_can_always_be_sent),
-        cmocka_unit_test(names_are_checked),
-        cmocka_unit_test(sampling_is_checked),
-        cmocka_unit_test(logprobs_are_checked),
-        cmocka_unit_test(numbers_are_checked),
-        cmocka_unit_test(versions_are_named),
-        cmocka_unit_test(other_bodies_are_refused),
-        cmocka_unit_test(bad_text_is_refused),
-        cmocka_unit_test(sizes_are_limited),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
