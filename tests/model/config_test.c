@@ -1,48 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* config.json: the golden cases, defaults, refusals by name, and limits. */
-#include "model/config.h"
-
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "tests/expect.h"
-
-#define BASE                                                                   \
-    "\"model_type\":\"llama\",\"vocab_size\":100,\"hidden_size\":48,"          \
-    "\"intermediate_size\":56,\"num_hidden_layers\":3,"                        \
-    "\"num_attention_heads\":4,\"rms_norm_eps\":1e-6"
-
-/* A configuration with `top` and `base` added to the least that is needed. */
-static const char *
-config_text(const char *top, const char *base)
-{
-    static char text[4096];
-
-    (void)snprintf(
-        text, sizeof(text),
-        "{\"model_type\":\"armt\",\"base_model_config\":{" BASE "%s%s}%s%s}",
-        base[0] != '\0' ? "," : "", base, top[0] != '\0' ? "," : "", top);
-    return text;
-}
-
-static status
-parse(model_config *cfg, const char *top, const char *base)
-{
-    const char *text = config_text(top, base);
-
-    return config_parse(cfg, text, strlen(text), "config.json");
-}
-
-static void
-expect_named(status st, status code, const char *name)
-{
-    if (st != code || strstr(status_text(), name) == NULL)
-        fail_msg("got %s (%s), expected %s naming %s", status_name(st),
-                 status_text(), status_name(code), name);
-}
+#include "tests/model/config_rig.h"
 
 static void
 golden_cases_parse(void **state)
@@ -184,7 +146,7 @@ defaults(void **state)
     model_config cfg;
 
     (void)state;
-    EXPECT_OK(parse(&cfg, "", ""));
+    EXPECT_OK(config_rig_parse(&cfg, "", ""));
     assert_int_equal(cfg.n_mem, 16);
     assert_int_equal(cfg.d_mem, 512);
     assert_int_equal(cfg.segment_size, 512);
@@ -207,7 +169,7 @@ key_norm(void **state)
 {
     static const char bare[] = "{\"max_n_segments\":2}";
     static const char raw[] =
-        "{\"base_model_config\":{" BASE "},\"segment_size\":16,"
+        "{\"base_model_config\":{" CONFIG_RIG_BASE "},\"segment_size\":16,"
         "\"num_mem_tokens\":4,\"d_mem\":8,\"correction\":true,"
         "\"use_denom\":true,\"segment_alignment\":\"left\","
         "\"generation\":\"frozen\"}";
@@ -216,15 +178,15 @@ key_norm(void **state)
     (void)state;
     EXPECT_OK(config_parse(&cfg, raw, strlen(raw), "x"));
     assert_false(cfg.l2_norm);
-    expect_named(config_parse(&cfg, bare, strlen(bare), "x"), ST_ARG,
-                 "base_model_config, segment_size, num_mem_tokens, d_mem, "
-                 "correction, use_denom, segment_alignment, generation");
-    EXPECT_OK(parse(&cfg, "\"key_norm\":\"none\"", ""));
+    config_rig_expect(config_parse(&cfg, bare, strlen(bare), "x"), ST_ARG,
+                      "base_model_config, segment_size, num_mem_tokens, d_mem, "
+                      "correction, use_denom, segment_alignment, generation");
+    EXPECT_OK(config_rig_parse(&cfg, "\"key_norm\":\"none\"", ""));
     assert_false(cfg.l2_norm);
-    EXPECT_OK(parse(&cfg, "\"key_norm\":\"l2\"", ""));
+    EXPECT_OK(config_rig_parse(&cfg, "\"key_norm\":\"l2\"", ""));
     assert_true(cfg.l2_norm);
-    expect_named(parse(&cfg, "\"key_norm\":\"l1\"", ""), ST_UNSUPPORTED,
-                 "key_norm");
+    config_rig_expect(config_rig_parse(&cfg, "\"key_norm\":\"l1\"", ""),
+                      ST_UNSUPPORTED, "key_norm");
 }
 
 #define SCALING                                                                \
@@ -248,22 +210,24 @@ rope_scaling(void **state)
 
     (void)state;
     for (size_t i = 0; i < 4; i++) {
-        EXPECT_OK(parse(&cfg, "", plain[i]));
+        EXPECT_OK(config_rig_parse(&cfg, "", plain[i]));
         assert_int_equal(cfg.rope.kind, CONFIG_ROPE_PLAIN);
     }
     for (size_t i = 0; i < 3; i++) {
-        EXPECT_OK(parse(&cfg, "", llama3[i]));
+        EXPECT_OK(config_rig_parse(&cfg, "", llama3[i]));
         assert_int_equal(cfg.rope.kind, CONFIG_ROPE_LLAMA3);
         assert_true(cfg.rope.theta == 7 && cfg.rope.factor == 8);
         assert_true(cfg.rope.low_freq_factor == 1);
         assert_true(cfg.rope.high_freq_factor == 4);
         assert_true(cfg.rope.original_max_position == 64);
     }
-    expect_named(
-        parse(&cfg, "", "\"rope_scaling\":{\"rope_type\":\"longrope\"}"),
+    config_rig_expect(
+        config_rig_parse(&cfg, "",
+                         "\"rope_scaling\":{\"rope_type\":\"longrope\"}"),
         ST_UNSUPPORTED, "longrope");
-    expect_named(parse(&cfg, "", "\"rope_scaling\":{\"type\":\"llama3\"}"),
-                 ST_ARG, "factor");
+    config_rig_expect(
+        config_rig_parse(&cfg, "", "\"rope_scaling\":{\"type\":\"llama3\"}"),
+        ST_ARG, "factor");
 }
 
 static void
@@ -287,7 +251,9 @@ options_refused_by_name(void **state)
         {"", "\"hidden_act\":\"gelu\"", "hidden_act"},
     };
     static const char *const whole[][2] = {
-        {"{\"model_type\":\"rwkv\",\"base_model_config\":{" BASE "}}", "rwkv"},
+        {"{\"model_type\":\"rwkv\",\"base_model_config\":{" CONFIG_RIG_BASE
+         "}}",
+         "rwkv"},
         {"{\"model_type\":\"armt\",\"base_model_config\":{\"model_type\":"
          "\"gemma3_text\"}}",
          "gemma3_text"},
@@ -298,11 +264,12 @@ options_refused_by_name(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        expect_named(parse(&cfg, cases[i].top, cases[i].base), ST_UNSUPPORTED,
-                     cases[i].name);
+        config_rig_expect(config_rig_parse(&cfg, cases[i].top, cases[i].base),
+                          ST_UNSUPPORTED, cases[i].name);
     for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++)
-        expect_named(config_parse(&cfg, whole[i][0], strlen(whole[i][0]), "x"),
-                     ST_UNSUPPORTED, whole[i][1]);
+        config_rig_expect(
+            config_parse(&cfg, whole[i][0], strlen(whole[i][0]), "x"),
+            ST_UNSUPPORTED, whole[i][1]);
 }
 
 /* What the options say when they are off, or say nothing that matters. */
@@ -324,10 +291,10 @@ harmless_options(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(tops) / sizeof(tops[0]); i++)
-        EXPECT_OK(parse(&cfg, tops[i], ""));
-    EXPECT_OK(parse(&cfg, "\"torch_dtype\":\"torch.bfloat16\"", ""));
+        EXPECT_OK(config_rig_parse(&cfg, tops[i], ""));
+    EXPECT_OK(config_rig_parse(&cfg, "\"torch_dtype\":\"torch.bfloat16\"", ""));
     assert_int_equal(cfg.dtype, CONFIG_BF16);
-    EXPECT_OK(parse(&cfg, "\"model_dtype\":\"float16\"", ""));
+    EXPECT_OK(config_rig_parse(&cfg, "\"model_dtype\":\"float16\"", ""));
     assert_int_equal(cfg.dtype, CONFIG_F16);
 }
 
@@ -397,86 +364,10 @@ bad_values(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        EXPECT_ST(parse(&cfg, cases[i].top, cases[i].base), ST_ARG);
+        EXPECT_ST(config_rig_parse(&cfg, cases[i].top, cases[i].base), ST_ARG);
     for (size_t i = 0; i < sizeof(whole) / sizeof(whole[0]); i++)
         EXPECT_ST(config_parse(&cfg, whole[i], strlen(whole[i]), "x"), ST_ARG);
     assert_int_equal(cfg.n_layer, 77); /* nothing is written on failure */
-}
-
-static void
-write_text(const char *dir, const char *name, const char *text)
-{
-    char path[512];
-    FILE *file;
-
-    (void)snprintf(path, sizeof(path), "%s/%s", dir, name);
-    file = fopen(path, "w");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
-static void
-end_tokens(void **state)
-{
-    char dir[] = "/tmp/longwave-config-XXXXXX";
-    char path[512];
-    model_config cfg;
-
-    (void)state;
-    EXPECT_OK(parse(&cfg, "", "\"eos_token_id\":5,\"bos_token_id\":6"));
-    assert_true(cfg.n_eos == 1 && cfg.eos[0] == 5 && cfg.bos == 6);
-    EXPECT_OK(parse(&cfg, "\"eos_token_id\":[7,8]", "\"eos_token_id\":5"));
-    assert_true(cfg.n_eos == 2 && cfg.eos[0] == 7 && cfg.eos[1] == 8);
-
-    assert_non_null(mkdtemp(dir));
-    EXPECT_ST(config_load(&cfg, dir), ST_NOTFOUND);
-    write_text(dir, "config.json", config_text("\"eos_token_id\":1", ""));
-    EXPECT_OK(config_load(&cfg, dir));
-    assert_true(cfg.n_eos == 1 && cfg.eos[0] == 1);
-    write_text(dir, "generation_config.json", "{\"eos_token_id\":[2,3]}");
-    EXPECT_OK(config_load(&cfg, dir));
-    assert_true(cfg.n_eos == 2 && cfg.eos[0] == 2 && cfg.eos[1] == 3);
-    write_text(dir, "generation_config.json", "{\"eos_token_id\":[2000]}");
-    EXPECT_ST(config_load(&cfg, dir), ST_ARG);
-
-    (void)snprintf(path, sizeof(path), "%s/config.json", dir);
-    assert_int_equal(unlink(path), 0);
-    (void)snprintf(path, sizeof(path), "%s/generation_config.json", dir);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(rmdir(dir), 0);
-    EXPECT_ST(config_load(&cfg, dir), ST_NOTFOUND);
-}
-
-/* Fields that nothing reads are named, those of the base model as such. */
-static void
-unread_fields(void **state)
-{
-    char dir[] = "/tmp/longwave-config-XXXXXX";
-    char path[512], top[2600] = "\"d_mem\":8,\"a\\n\":1,\"use_denom\":null,"
-                                "\"gating\":false,\"freeze_mem\":false";
-    model_config cfg;
-    config_unread unread;
-
-    (void)state;
-    assert_non_null(mkdtemp(dir));
-    write_text(dir, "config.json",
-               config_text(top, "\"use_cache\":true,\"rope_theta\":5"));
-    EXPECT_OK(config_load_unread(&cfg, &unread, dir, NULL));
-    assert_string_equal(unread.list,
-                        "a?, freeze_mem, base_model_config.use_cache");
-    assert_int_equal(unread.n, 3);
-    for (int i = 0; i < 150; i++)
-        (void)snprintf(top + strlen(top), sizeof(top) - strlen(top),
-                       ",\"field%d\":0", i);
-    write_text(dir, "config.json", config_text(top, ""));
-    EXPECT_OK(config_load_unread(&cfg, &unread, dir, NULL));
-    assert_int_equal(unread.n, 152);
-    assert_true(unread.n_listed > 90 && unread.n_listed < 152);
-    assert_true(strlen(unread.list) > 980);
-    (void)snprintf(path, sizeof(path), "%s/config.json", dir);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(rmdir(dir), 0);
 }
 
 /* Two spellings of one switch, and two variants that the class tells apart. */
@@ -486,19 +377,21 @@ windows(void **state)
     model_config cfg;
 
     (void)state;
-    EXPECT_OK(parse(&cfg,
-                    "\"sliding_window_enabled\":true,\"sliding_window\":"
-                    "false,\"architectures\":[\"InnerLoopARMTForCausalLM\"]",
-                    ""));
+    EXPECT_OK(config_rig_parse(
+        &cfg,
+        "\"sliding_window_enabled\":true,\"sliding_window\":"
+        "false,\"architectures\":[\"InnerLoopARMTForCausalLM\"]",
+        ""));
     assert_true(cfg.window && !cfg.window_outer);
     assert_int_equal(cfg.generation, CONFIG_ROLLOVER);
-    EXPECT_OK(parse(&cfg,
-                    "\"sliding_window\":true,\"generation\":\"rollover\","
-                    "\"architectures\":[\"ARMTForCausalLM\"]",
-                    ""));
+    EXPECT_OK(
+        config_rig_parse(&cfg,
+                         "\"sliding_window\":true,\"generation\":\"rollover\","
+                         "\"architectures\":[\"ARMTForCausalLM\"]",
+                         ""));
     assert_true(cfg.window && cfg.window_outer);
     assert_int_equal(cfg.generation, CONFIG_ROLLOVER);
-    EXPECT_OK(parse(&cfg, "\"segment_alignment\":\"center\"", ""));
+    EXPECT_OK(config_rig_parse(&cfg, "\"segment_alignment\":\"center\"", ""));
     assert_true(cfg.align == CONFIG_ALIGN_CENTER && !cfg.window);
 }
 
@@ -508,7 +401,7 @@ wrapped_layers(void **state)
     model_config cfg;
 
     (void)state;
-    EXPECT_OK(parse(&cfg, "\"wrap_layers\":[true,false,true]", ""));
+    EXPECT_OK(config_rig_parse(&cfg, "\"wrap_layers\":[true,false,true]", ""));
     assert_true(!config_is_bare(&cfg, 0) && config_is_bare(&cfg, 1));
     assert_false(config_is_bare(&cfg, 2));
 }
@@ -519,133 +412,14 @@ trained_norms(void **state)
     model_config cfg;
 
     (void)state;
-    EXPECT_OK(parse(&cfg, "", ""));
+    EXPECT_OK(config_rig_parse(&cfg, "", ""));
     assert_int_equal(cfg.n_trained_norm, 0);
-    EXPECT_OK(parse(&cfg, "\"trained_state_norms\":[0,1.5,200]", ""));
+    EXPECT_OK(
+        config_rig_parse(&cfg, "\"trained_state_norms\":[0,1.5,200]", ""));
     assert_int_equal(cfg.n_trained_norm, 3);
     assert_true(cfg.trained_norm[0] == 0 && cfg.trained_norm[1] == 1.5F);
     assert_true(cfg.trained_norm[2] == 200);
 }
-
-/* What is said beside the files wins, and may be what they leave out. */
-static void
-given_beside_the_files(void **state)
-{
-    static const char *const raw[] = {
-        "{\"base_model_config\":{" BASE "},",
-        "\"num_mem_tokens\":4,\"d_mem\":8,\"correction\":true,"
-        "\"use_denom\":true,\"segment_alignment\":\"left\","
-        "\"generation\":\"frozen\"}"};
-    char dir[] = "/tmp/longwave-config-XXXXXX";
-    char path[512], text[4096];
-    const config_given given = {
-        .segment_size = 24, .key_norm = "l2", .lora_alpha = 5};
-    const config_given bad = {.segment_size = 24, .key_norm = "l3"};
-    model_config cfg;
-
-    (void)state;
-    assert_non_null(mkdtemp(dir));
-    (void)snprintf(text, sizeof(text), "%s%s", raw[0], raw[1]);
-    write_text(dir, "config.json", text);
-    expect_named(config_load(&cfg, dir), ST_ARG, "segment_size");
-    EXPECT_OK(config_load_given(&cfg, dir, &given));
-    assert_int_equal(cfg.segment_size, 24);
-    assert_true(cfg.l2_norm);
-    assert_true(cfg.lora_alpha == 5);
-    expect_named(config_load_given(&cfg, dir, &bad), ST_UNSUPPORTED, "l3");
-    (void)snprintf(text, sizeof(text), "%s\"segment_size\":16,%s", raw[0],
-                   raw[1]);
-    write_text(dir, "config.json", text);
-    EXPECT_OK(config_load(&cfg, dir));
-    assert_int_equal(cfg.segment_size, 16);
-    assert_false(cfg.l2_norm);
-    EXPECT_OK(config_load_given(&cfg, dir, &given));
-    assert_int_equal(cfg.segment_size, 24);
-    write_text(dir, "config.json", "{" BASE "}");
-    expect_named(config_load_given(&cfg, dir, &given), ST_ARG, "key_norm");
-    (void)snprintf(path, sizeof(path), "%s/config.json", dir);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(rmdir(dir), 0);
-}
-
-static void
-lora_alpha(void **state)
-{
-    char dir[] = "/tmp/longwave-config-XXXXXX";
-    char path[512];
-    model_config cfg;
-
-    (void)state;
-    EXPECT_OK(parse(&cfg, "", ""));
-    assert_true(cfg.lora_alpha == 0);
-    EXPECT_OK(parse(&cfg, "\"lora_alpha\":32", ""));
-    assert_true(cfg.lora_alpha == 32);
-    assert_non_null(mkdtemp(dir));
-    write_text(dir, "config.json", config_text("", ""));
-    write_text(dir, "adapter_config.json", "{\"lora_alpha\":16,\"r\":8}");
-    EXPECT_OK(config_load(&cfg, dir));
-    assert_true(cfg.lora_alpha == 16);
-    write_text(dir, "adapter_config.json",
-               "{\"lora_alpha\":16,\"use_rslora\":true}");
-    expect_named(config_load(&cfg, dir), ST_UNSUPPORTED, "use_rslora");
-    (void)snprintf(path, sizeof(path), "%s/config.json", dir);
-    assert_int_equal(unlink(path), 0);
-    (void)snprintf(path, sizeof(path), "%s/adapter_config.json", dir);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(rmdir(dir), 0);
-}
-
-static void
-presets(void **state)
-{
-    model_config cfg;
-
-    (void)state;
-    EXPECT_OK(config_preset(&cfg, "s512"));
-    assert_true(cfg.d_model == 512 && cfg.n_layer == 8 && cfg.d_ffn == 1408);
-    assert_true(cfg.n_head == 8 && cfg.n_kv_head == 8 && cfg.d_head == 64);
-    assert_true(cfg.segment_size == 1024 && cfg.n_mem == 128);
-    EXPECT_OK(config_preset(&cfg, "armt-llama-1b"));
-    EXPECT_OK(config_preset(&cfg, "armt-llama-3b"));
-    EXPECT_OK(config_preset(&cfg, "armt-llama-8b"));
-    expect_named(config_preset(&cfg, "huge"), ST_NOTFOUND, "armt-llama-160m");
-}
-
-/* A model small enough to count by hand: every width is 2, one head. */
-static void
-cell_flops(void **state)
-{
-    model_config cfg = {.n_layer = 1,
-                        .d_model = 2,
-                        .n_head = 1,
-                        .n_kv_head = 1,
-                        .d_head = 2,
-                        .d_ffn = 2,
-                        .n_mem_head = 1,
-                        .d_mem = 1};
-    double block = 3 * (2 * 2 * 3 * 2 + 2 * 2 * 2 + 6 * 2 * 2) + 2 * 12 * 2;
-    double read = 3 * (2 * 2 * 1 + 2 * 6 * 2 + 2 * 6);
-    double write = 2 * 2 * 1 + 2 * 2 * 2 + 2 * 2 + 4 * 6 * 2 + 4 * 6;
-
-    (void)state;
-    config_cell cell = {.n_row = 3, .fresh = true};
-    assert_true(config_cell_flops(&cfg, &cell) == block);
-    cell.fresh = false;
-    assert_true(config_cell_flops(&cfg, &cell) == block + read);
-    cell.n_mem = 1;
-    assert_true(config_cell_flops(&cfg, &cell) == block + read + write);
-    cell.bare = true;
-    assert_true(config_cell_flops(&cfg, &cell) == block);
-
-    /* 2 tokens see 5 and 4 keys of a window, the memory token all 5. */
-    cell.n_window = 5;
-    assert_true(config_cell_flops(&cfg, &cell) == block + 4 * 2 * (9 + 5));
-    /* Behind 4 rows with a span of 6: 5, 6 and 6 keys instead of 1, 2, 3. */
-    cell = (config_cell){.n_row = 3, .n_past = 4, .fresh = true};
-    cfg.span = 6;
-    assert_true(config_cell_flops(&cfg, &cell) == block + 4 * 2 * (17 - 6));
-}
-
 int
 main(void)
 {
@@ -655,18 +429,12 @@ main(void)
         cmocka_unit_test(windows),
         cmocka_unit_test(wrapped_layers),
         cmocka_unit_test(trained_norms),
-        cmocka_unit_test(given_beside_the_files),
-        cmocka_unit_test(lora_alpha),
         cmocka_unit_test(defaults),
         cmocka_unit_test(key_norm),
         cmocka_unit_test(rope_scaling),
         cmocka_unit_test(options_refused_by_name),
         cmocka_unit_test(harmless_options),
         cmocka_unit_test(bad_values),
-        cmocka_unit_test(end_tokens),
-        cmocka_unit_test(unread_fields),
-        cmocka_unit_test(presets),
-        cmocka_unit_test(cell_flops),
     };
 
     return cmocka_run_group_tests_name("config", tests, NULL, NULL);
