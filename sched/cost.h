@@ -33,6 +33,8 @@ typedef struct cost_rank {
     double half_rows; /* rows of a group that reaches half of that */
     double group_s;   /* seconds that a group costs whatever is in it */
     double memory;    /* bytes */
+    uint32_t n_cell;  /* computed at once: more in a group take longer in
+                         proportion; 0: no such number */
 } cost_rank;
 
 /* One direction between two ranks. */

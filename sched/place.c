@@ -192,6 +192,12 @@ place_slots(const place *p)
 }
 
 uint32_t
+place_group(const place *p, uint32_t n_cell)
+{
+    return place_active(p) > 1 ? n_cell : 0;
+}
+
+uint32_t
 place_owner(const place *p, uint64_t seg, uint32_t layer)
 {
     ASSERT(layer < p->n_layer);

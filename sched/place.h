@@ -77,6 +77,12 @@ void place_layers(const place *p, uint32_t rank, uint32_t *first, uint32_t *n);
 /* Segments that rank p->rank keeps in flight for a stream: one for each of its
  * cells on a diagonal, one that was fed ahead and one that is taken away. */
 uint32_t place_slots(const place *p);
+/* Cells of one stream that a rank takes into a group at most, on a device that
+ * computes n_cell of them at once (0: the more, the faster); 0: all that are
+ * ready.  More would only make what they leave hop later, so the ramp longer.
+ * With one at a time no timing changes the number of groups.  A rank that
+ * nobody waits for takes all. */
+uint32_t place_group(const place *p, uint32_t n_cell);
 /* The rank that runs cell (seg, layer). */
 uint32_t place_owner(const place *p, uint64_t seg, uint32_t layer);
 

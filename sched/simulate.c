@@ -33,17 +33,18 @@ make_rank(simulate *s, uint32_t index)
 
     place_layers(&s->place, index, &r->layer_first, &r->n_layer);
     p.rank = index;
+    r->next = (index + 1) % s->n_active;
+    r->link = cost_link_of(s->cfg.cluster, index, r->next);
+    r->cost = cost_rank_of(s->cfg.cluster, index);
     wavefront_config wc = {.n_stream = n_stream,
                            .n_layer = r->n_layer,
                            .n_slot = place_slots(&p),
                            .max_cell = s->cfg.max_cell > 0
                                            ? s->cfg.max_cell
                                            : n_stream * r->n_layer,
+                           .max_each = place_group(&p, r->cost->n_cell),
                            .order = s->cfg.order,
                            .remote_state = s->ring};
-    r->next = (index + 1) % s->n_active;
-    r->link = cost_link_of(s->cfg.cluster, index, r->next);
-    r->cost = cost_rank_of(s->cfg.cluster, index);
     TRY(wavefront_new(&r->w, &wc));
     TRY(mem_new(&r->group, wc.max_cell, sizeof *r->group));
     TRY(mem_new(&r->n_coming, n_stream, sizeof *r->n_coming));

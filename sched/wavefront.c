@@ -186,19 +186,21 @@ ready(const wavefront *w, const stream *s, uint32_t layer)
     return seg < n_input && (!w->cfg.remote_state || seg < s->state[layer]);
 }
 
-/* Takes at most `room` ready cells of a stream, the oldest segments first, so
- * that a cut group drains the stream; returns the number, and in *left
- * whether any had to stay behind. */
+/* Takes at most `room` and max_each ready cells of a stream, the oldest
+ * segments first, so that a cut group drains the stream; returns the number,
+ * and in *left whether any had to stay behind for want of room. */
 static uint32_t
 take(wavefront *w, uint32_t id, uint32_t room, bool *left)
 {
     const stream *s = &w->stream[id];
+    uint32_t each = w->cfg.max_each;
+    uint32_t most = each > 0 && each < room ? each : room;
     uint32_t n = 0;
     for (uint32_t layer = w->cfg.n_layer; layer-- > 0;) {
         if (!ready(w, s, layer))
             continue;
-        if (n == room) {
-            *left = true;
+        if (n == most) {
+            *left = most == room;
             break;
         }
         w->taken[(size_t)layer * w->cfg.n_stream + id] = true;

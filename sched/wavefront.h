@@ -26,7 +26,7 @@
 #include "base/status.h"
 
 typedef enum wavefront_order {
-    WAVEFRONT_DIAGONAL = 0, /* every ready cell, up to max_cell */
+    WAVEFRONT_DIAGONAL = 0, /* every ready cell, as far as there is room */
     WAVEFRONT_SEQUENTIAL    /* one cell: lowest segment, then lowest layer */
 } wavefront_order;
 
@@ -37,6 +37,7 @@ typedef struct wavefront_config {
     uint32_t n_layer;  /* of this rank */
     uint32_t n_slot;   /* segments in flight per stream */
     uint32_t max_cell; /* largest group */
+    uint32_t max_each; /* cells of one stream in it; 0: all that are ready */
     wavefront_order order;
     bool remote_state; /* states come from other ranks (wavefront_state) */
     bool chained;      /* all layers must be here */
@@ -68,7 +69,9 @@ void wavefront_state(wavefront *w, uint32_t id, uint32_t layer, uint64_t seg);
 void wavefront_release(wavefront *w, uint32_t id, uint64_t seg);
 
 /* The next group, into cells[max_cell]: ordered by layer, then stream, at most
- * one cell per stream and layer.  Returns the number, 0 when nothing is ready.
+ * one cell per stream and layer.  Where not all of a stream's cells have room,
+ * those of its oldest segments go first.  Returns the number, 0 when nothing is
+ * ready.
  * The cells count as running until wavefront_done(); one group at a time. */
 uint32_t wavefront_pick(wavefront *w, wavefront_cell *cells);
 /* The same of the streams with only[id] set alone. */

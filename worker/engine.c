@@ -25,6 +25,7 @@ make_wavefront(engine *e)
                             .n_layer = e->part->n_layer,
                             .n_slot = e->config.n_slot,
                             .max_cell = e->config.max_cell,
+                            .max_each = e->config.max_each,
                             .order = e->config.order,
                             .remote_state = e->remote_state,
                             .chained = e->memory->chained};

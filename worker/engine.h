@@ -34,6 +34,7 @@ typedef struct engine_config {
                            where the memory grows with them */
     uint32_t max_cell;  /* largest group, not above the model's; 0: a cell of
                            every layer and stream */
+    uint32_t max_each;  /* cells of one stream in it; 0: all */
 } engine_config;
 
 /* What is wanted of a segment's output (flags). */

@@ -310,7 +310,11 @@ measure(prober *p, cost_rank *out)
     engine_segment one = {.n_token = full < SHORT ? full : SHORT};
     double t = 0, full_t = 0, many = 0;
     cost_rank r = {.memory = out->memory};
+    kernel_info info;
     status st = ST_OK;
+
+    kernel_info_get(p->dev, &info);
+    r.n_cell = info.n_thread;
 
     /* The first segments find their memory fresh. */
     TRY(run_groups(p, p->n_cell, &one, &t));

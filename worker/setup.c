@@ -313,6 +313,7 @@ open_engine(setup *s, const setup_world *args)
     if (args->n_answer > 0)
         cfg.kv_cap = decode_longest(&s->cfg, args->n_answer);
     cfg.max_cell = max_cell(cfg.n_stream, part.n_layer);
+    cfg.max_each = place_group(&s->place, s->info.n_thread);
     if (s->info.n_thread == 0) /* free when this rank opened its device */
         TRY(engine_fit(&s->cfg, &part, s->info.compute, &cfg,
                        s->info.memory_free / s->info.n_share));

@@ -10,12 +10,10 @@ usage: check_plan.py --run build/bin/longwave-run [--rounds N] [--only TEXT]
 For every setting the runs take turns; the best of each counts.  It says
   auto      the time of auto beside the better of both placements
   sim       the time that auto's simulation told before, beside the measured
-  groups    of rank 0 with layers, which no timing changes, and of all ranks
-            with segments, where a group has what has come; simulated beside
-            measured
+  groups    of all ranks, simulated beside measured
   bytes     moved between ranks, likewise
-as a table in Markdown.  About 8 minutes.  Exit status 1 when a line does not hold.  Shaped links need root, iproute2 and
-the traffic shaper tbf; without them these settings are left out, which is said.
+as a table in Markdown.  About 8 minutes.  Exit status 1 when a line does not
+hold.  Shaped links need root, iproute2 and the traffic shaper tbf; without them these settings are left out, which is said.
 """
 import argparse
 import json
@@ -43,7 +41,6 @@ GRID = [
     (2048, 20480, "large", GBIT / 10), (4096, 24576, "small", GBIT / 10),
 ]
 MODES = ("layers", "segments", "auto")
-GROUPS = {"layers": "groups", "segments": "groups_all"}
 D_MEM = {"small": 16, "large": 128}
 BOUNDS = {"auto": 1.05, "sim": 0.15, "groups": 0.01, "bytes": 0.01}
 
@@ -135,8 +132,8 @@ class Setting:
                 "seconds": self.best(mode),
                 "predicted": self.predicted(mode, "seconds"),
                 "sim": self.predicted(mode, "seconds") / self.best(mode) - 1,
-                "groups": (self.predicted(mode, GROUPS[mode])
-                           / self.measured(mode, GROUPS[mode]) - 1),
+                "groups": (self.predicted(mode, "groups_all")
+                           / self.measured(mode, "groups_all") - 1),
                 "bytes": (self.predicted(mode, "bytes_moved")
                           / self.measured(mode, "bytes_moved") - 1)}
         plan = self.runs["auto"][-1]["plan"]

@@ -160,6 +160,7 @@ ranks_open(ranks *r, uint64_t seed)
         first_of(r, rank, &cfg.n_layer);
         cfg.n_slot = draw(&r->seed, 1, 6);
         cfg.max_cell = draw(&r->seed, 1, MAX_GROUP);
+        cfg.max_each = place_group(&r->p, draw(&r->seed, 0, 3));
         cfg.order =
             draw(&r->seed, 0, 1) ? WAVEFRONT_SEQUENTIAL : WAVEFRONT_DIAGONAL;
         cfg.remote_state = r->p.kind == PLACE_SEGMENTS && r->p.size > 1;

@@ -147,7 +147,8 @@ a_cap_changes_little(void **state)
 static void
 unequal_ranks_have_unequal_shares(void **state)
 {
-    const cost_rank ranks[2] = {{1e12, 100, 0, 1e12}, {3e12, 100, 0, 1e12}};
+    const cost_rank ranks[2] = {{1e12, 100, 0, 1e12, 0},
+                                {3e12, 100, 0, 1e12, 0}};
     const cost_link links[2] = {{1e-6, 1e10, 0, 0}, {1e-6, 1e10, 0, 0}};
     const cost_cluster c = {.name = "test",
                             .n_rank = 2,

@@ -197,6 +197,35 @@ two_ranks_share_a_line(void **state)
     assert_true(r.seconds < 400);
 }
 
+/* Ranks that compute one cell at a time take it by itself: as many groups as
+ * cells, whatever the links do, and a ramp of the cells until the first hop. */
+static void
+one_at_a_time(void **state)
+{
+    static const double transfer[] = {0, 0.5, 3, 40};
+    (void)state;
+    for (uint32_t i = 0; i < 8; i++) {
+        cost_cluster c = free_links(2);
+        simulate_result r = {0};
+        simulate_config cfg = {.model = &model,
+                               .cluster = &c,
+                               .placement = (place_kind)(i % 2),
+                               .n_rank = 2,
+                               .n_doc = 1,
+                               .n_stream = 1,
+                               .n_seg = 40};
+        c.rank.n_cell = 1;
+        if (i >= 2)
+            c.inner.bytes_per_s = 1e5 / transfer[i / 2];
+        EXPECT_OK(simulate_run(&r, &cfg));
+        assert_int_equal(r.n_group_all, 40 * 6);
+        assert_int_equal(r.n_group_first, 40 * 3);
+        double ramp = cfg.placement == PLACE_LAYERS ? 3 : 1;
+        if (i < 2)
+            assert_true(fabs(r.seconds - (40 * 3 + ramp)) < 1e-9);
+    }
+}
+
 static double
 between(uint64_t *seed, double low, double high)
 {
@@ -244,7 +273,7 @@ random_worlds_finish(void **state)
             .n_rank = 8,
             .n_rank_node = draw(&seed, 1, 8),
             .rank = {1e10, between(&seed, 0, 300), between(&seed, 0, 1e-2),
-                     1e12},
+                     1e12, draw(&seed, 0, 2)},
             .inner = {between(&seed, 0, 1e-2), between(&seed, 1e5, 1e9),
                       between(&seed, 0, 1e-7), between(&seed, 0, 1e-7)},
             .outer = {between(&seed, 0, 1), between(&seed, 1e4, 1e8), 0, 0}};
@@ -297,6 +326,7 @@ main(void)
         cmocka_unit_test(a_slow_link_shows),
         cmocka_unit_test(copies_cost_time),
         cmocka_unit_test(two_ranks_share_a_line),
+        cmocka_unit_test(one_at_a_time),
         cmocka_unit_test(random_worlds_finish),
         cmocka_unit_test(bad_worlds),
     };

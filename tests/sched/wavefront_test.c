@@ -109,15 +109,19 @@ can_run(const grid *g, uint32_t id, uint64_t seg, uint32_t layer)
     return !g->cfg.remote_state || seg < t->n_state[layer];
 }
 
+/* Cells that can run, no more than `each` of a stream. */
 static uint32_t
-count_ready(const grid *g)
+count_ready(const grid *g, uint32_t each)
 {
-    uint32_t n = 0;
-    for (uint32_t id = 0; id < g->cfg.n_stream; id++)
+    uint32_t all = 0;
+    for (uint32_t id = 0; id < g->cfg.n_stream; id++) {
+        uint32_t n = 0;
         for (uint64_t seg = 0; seg < g->stream[id].n_seg; seg++)
             for (uint32_t layer = 0; layer < g->cfg.n_layer; layer++)
                 n += can_run(g, id, seg, layer);
-    return n;
+        all += n < each ? n : each;
+    }
+    return all;
 }
 
 static void
@@ -135,12 +139,13 @@ check_group(const grid *g, const wavefront_cell *cells, uint32_t n)
     }
 }
 
-/* The whole ready set up to max_cell, or the next cell in (segment, layer)
- * order of one stream. */
+/* The whole ready set up to max_cell, and max_each of a stream, or the next
+ * cell in (segment, layer) order of one stream. */
 static void
 check_complete(const grid *g, const wavefront_cell *cells, uint32_t n)
 {
-    uint32_t n_ready = count_ready(g);
+    uint32_t each = g->cfg.max_each > 0 ? g->cfg.max_each : UINT32_MAX;
+    uint32_t n_ready = count_ready(g, each);
     if (g->cfg.order == WAVEFRONT_DIAGONAL) {
         uint32_t most = g->cfg.max_cell;
         assert_int_equal(n, n_ready < most ? n_ready : most);
@@ -221,6 +226,7 @@ random_grids(void **state)
         g->cfg.n_layer = draw(g, 1, MAX_LAYER);
         g->cfg.n_slot = draw(g, 1, 2 * g->cfg.n_layer);
         g->cfg.max_cell = draw(g, 0, 1) ? MAX_GROUP : draw(g, 1, 5);
+        g->cfg.max_each = draw(g, 0, 1) ? 0 : draw(g, 1, 4);
         g->cfg.order =
             draw(g, 0, 2) ? WAVEFRONT_DIAGONAL : WAVEFRONT_SEQUENTIAL;
         g->cfg.remote_state = draw(g, 0, 1);

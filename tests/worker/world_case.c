@@ -189,6 +189,7 @@ world_case_new(world_case **out, uint64_t number, uint32_t rank, uint32_t size)
     for (uint32_t i = 0; i < t->n_job; i++)
         TRY(make_job(&t->job[i], t, &r));
     divide(t, &r);
+    t->max_each = world_case_draw(&r, 3);
     *out = t;
     return ST_OK;
 fail:
@@ -217,13 +218,13 @@ world_case_print(const world_case *t)
     fprintf(stderr,
             "case %llu: %s%s, %u times %u ranks, %s, %s, %s, %u layers, S %u, "
             "%u streams, "
-            "%u slots\n",
+            "%u slots, %u at once\n",
             (unsigned long long)t->number, memory_of(&t->model)->name,
             t->model.window ? " with window" : "", place_replicas(&t->place),
             t->place.size, place_name(t->place.kind),
             t->order == WAVEFRONT_DIAGONAL ? "diagonal" : "sequential",
             t->device, t->model.n_layer, t->model.segment_size, t->n_stream,
-            t->n_slot);
+            t->n_slot, t->max_each);
     for (uint32_t i = 0; i < t->n_job; i++) {
         const world_case_job *j = &t->job[i];
         fprintf(stderr,
@@ -274,6 +275,7 @@ world_case_open(world_case_rank *out, const world_case *t, bool alone)
                         .order = alone ? WAVEFRONT_SEQUENTIAL : t->order,
                         .n_stream = alone ? 1 : t->n_stream,
                         .n_slot = alone ? 0 : t->n_slot,
+                        .max_each = place_group(p, t->max_each),
                         .max_token = WORLD_CASE_MAX_TOKEN,
                         .kv_cap =
                             decode_longest(&t->model, WORLD_CASE_MAX_DRAW)};

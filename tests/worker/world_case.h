@@ -42,6 +42,7 @@ typedef struct world_case {
     wavefront_order order;
     const char *device;
     uint32_t n_stream, n_slot, n_thread; /* of a rank */
+    uint32_t max_each;                   /* of place_group() */
     uint32_t n_job;
     world_case_job job[WORLD_CASE_MAX_JOB];
 } world_case;
