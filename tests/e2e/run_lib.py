@@ -30,6 +30,7 @@ def flags():
     p = argparse.ArgumentParser()
     for name in ("run", "mpiexec", "source", "work"):
         p.add_argument("--" + name, required=True)
+    p.add_argument("--other", help="longwave-run of another version")
     args = p.parse_args()
     os.makedirs(args.work, exist_ok=True)
     args.golden = os.path.join(args.source, "tests", "golden")

@@ -110,6 +110,15 @@ def check_other_model(args, good):
     shutil.rmtree(other)
 
 
+def check_other_version(args, good):
+    """Rank 1 is another build, as on a host that was left behind."""
+    check(args, "another version", 1,
+          good + [":", "-n", "1", args.other] + good,
+          "rank 1 differs from rank 0 in its version of Longwave")
+    check(args, "another version leads", 1,
+          good + [":", "-n", "2", args.other] + good, "version of Longwave")
+
+
 def main():
     args = run_lib.flags()
     shutil.rmtree(args.work)
@@ -128,6 +137,7 @@ def main():
         check(args, name, 3, *cases[name])
     check(args, "replicas", 3, good + ["--replicas", "2"], "2 replicas")
     check_other_model(args, good)
+    check_other_version(args, good)
     expect(sorted(os.listdir(args.work)) == before, "files were left behind")
 
 
