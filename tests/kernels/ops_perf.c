@@ -156,26 +156,27 @@ int
 main(int argc, char **argv)
 {
     static const layer_shape small[] = {
+        {"sample", 256, 8, 8, 32, 448, 272, 16, 0, 0},
         {"s512", 512, 8, 8, 64, 1408, 272, 16, 0, 0},
-        {"s256", 256, 4, 4, 64, 704, 80, 16, 0, 0}};
+        {"s256", 256, 4, 4, 64, 704, 80, 16, 0, 0},
+        {0}};
     static const layer_shape large[] = {
         {"1b", 2048, 32, 8, 64, 8192, 1152, 128, 0, 0},
         {"8b", 4096, 32, 8, 128, 14336, 1152, 128, 0, 0},
-        {"160m", 768, 12, 12, 64, 3072, 640, 128, 0, 0}};
+        {"160m", 768, 12, 12, 64, 3072, 640, 128, 0, 0},
+        {0}};
     const kernel_config cfg = {
         .device = argc > 3 ? argv[3] : "cpu",
         .n_thread = argc > 1 ? (uint32_t)strtoul(argv[1], NULL, 10) : 0};
     bool gpu = strcmp(cfg.device, "cuda") == 0;
-    size_t n_shape = gpu ? sizeof(large) / sizeof(large[0])
-                         : sizeof(small) / sizeof(small[0]);
     uint32_t n_cell = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 4;
     kernel_device *dev = NULL;
 
     if (n_cell == 0 || n_cell > N_CELL_MAX)
         return 2;
     layer_must(kernel_open(&dev, &cfg));
-    for (size_t i = 0; i < n_shape; i++)
-        one_shape(dev, gpu ? &large[i] : &small[i], n_cell);
+    for (const layer_shape *s = gpu ? large : small; s->name != NULL; s++)
+        one_shape(dev, s, n_cell);
     if (!gpu)
         all_types(dev);
     kernel_close(dev);
