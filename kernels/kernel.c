@@ -274,7 +274,8 @@ kernel_begin(kernel_queue *q, const kernel_cell *cells, uint32_t n_cell)
     ASSERT(q->n_cell == 0 && n_cell > 0);
     for (uint32_t i = 0; i < n_cell; i++)
         ASSERT(cells[i].n_row > 0 && cells[i].n_prefix <= cells[i].n_row &&
-               cells[i].n_mem <= cells[i].n_row - cells[i].n_prefix);
+               cells[i].n_mem <= cells[i].n_row - cells[i].n_prefix &&
+               cells[i].n_skip <= cells[i].n_row - cells[i].n_mem);
     st = q->dev->table->begin(q, cells, n_cell);
     if (st == ST_OK)
         q->n_cell = n_cell;

@@ -168,8 +168,11 @@ typedef struct kernel_cell {
     uint32_t n_row;
     uint32_t n_prefix;
     uint32_t n_mem;
-    uint32_t pos;      /* position of row row0 */
-    uint32_t n_past;   /* rows before row row0 in the key/value cache */
+    uint32_t n_skip; /* of the first rows nobody needs what this layer makes of
+                        them; their keys and values are needed:
+                        KERNEL_ROWS_LATE. At most n_row - n_mem */
+    uint32_t pos;    /* position of row row0 */
+    uint32_t n_past; /* rows before row row0 in the key/value cache */
     uint32_t n_window; /* rows of the segment before in the window */
     uint32_t fresh;    /* 1: the state was never written; nothing is read */
     uint32_t bare;     /* 1: this layer has no memory: kernel_assoc_read() and
@@ -197,8 +200,11 @@ typedef struct kernel_view {
 /* Rows of a cell that an operation takes. */
 typedef enum kernel_rows {
     KERNEL_ROWS_ALL = 0, /* n_row rows */
-    KERNEL_ROWS_MEM      /* the last n_mem rows; operands of such an operation
+    KERNEL_ROWS_MEM,     /* the last n_mem rows; operands of such an operation
                             that are not by slot hold them from their row 0 */
+    KERNEL_ROWS_LATE     /* rows n_skip .. n_row - 1, at their own places in all
+                            operands; with the bits that they have when n_skip
+                            is 0.  A device may compute the others, too */
 } kernel_rows;
 
 /* Opens a group of n_cell >= 1 cells (copied).  No cell may share a slot,

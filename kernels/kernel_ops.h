@@ -104,7 +104,8 @@ status kernel_kv_keep(kernel_queue *q, kernel_view k_window,
  *   t < 0 (the sink): nothing;  a memory token: rows 0 .. n_window - 1;
  *   a token: rows t .. n_window - 1, and if k is a cache only keys from
  *   t - n_window on: the last n_window + n_sink of all rows before it.
- * q, out[r, n_head * d_head]; k, v, window_*[.., n_kv * d_head]. */
+ * q, out[r, n_head * d_head]; k, v, window_*[.., n_kv * d_head].  Of q and out
+ * KERNEL_ROWS_LATE. */
 typedef struct kernel_attention_args {
     kernel_view out, q, k, v;
     kernel_view window_k, window_v; /* by state; buf NULL: none */
@@ -118,13 +119,15 @@ status kernel_attention(kernel_queue *q,
                         const kernel_attention_args *a) MUST_USE;
 
 /* out[r, d] = silu(gate_up[r, 0 .. d-1]) * gate_up[r, d .. 2d-1], where
- * silu(a) = a / (1 + exp(-a)).  (Shazeer 2020, arXiv:2002.05202.) */
+ * silu(a) = a / (1 + exp(-a)); KERNEL_ROWS_LATE.  (Shazeer 2020,
+ * arXiv:2002.05202.) */
 status kernel_swiglu(kernel_queue *q, kernel_view out, kernel_view gate_up,
                      size_t d) MUST_USE;
 
 /* out[r, d] = gelu(x[r, d]) = x/2 (1 + erf(x / sqrt(2))), or with `by_tanh`
  *   x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
- * out may be x.  (Hendrycks and Gimpel 2016, arXiv:1606.08415.) */
+ * out may be x; KERNEL_ROWS_LATE.  (Hendrycks and Gimpel 2016,
+ * arXiv:1606.08415.) */
 status kernel_gelu(kernel_queue *q, kernel_view out, kernel_view x, size_t d,
                    bool by_tanh) MUST_USE;
 

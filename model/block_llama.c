@@ -41,19 +41,19 @@ measure(phase *p)
 static status
 run(phase *p, kernel_queue *q)
 {
-    const kernel_rows all = KERNEL_ROWS_ALL;
+    const kernel_rows late = KERNEL_ROWS_LATE;
     rooms at = rooms_of(p);
     kernel_view x = p->buf->x;
     status st = ST_OK;
 
-    TRY(phase_norm(p, q, at.norm, WEIGHTS_NORM1, all));
+    TRY(phase_norm(p, q, at.norm, WEIGHTS_NORM1, KERNEL_ROWS_ALL));
     TRY(attend_run(p, q, &at.attend, at.norm));
-    TRY(phase_project(p, q, x, at.attend.mixed, WEIGHTS_OUT, all));
+    TRY(phase_project(p, q, x, at.attend.mixed, WEIGHTS_OUT, late));
 
-    TRY(phase_norm(p, q, at.norm, WEIGHTS_NORM2, all));
-    TRY(phase_project(p, q, at.gate_up, at.norm, WEIGHTS_GATE_UP, all));
+    TRY(phase_norm(p, q, at.norm, WEIGHTS_NORM2, late));
+    TRY(phase_project(p, q, at.gate_up, at.norm, WEIGHTS_GATE_UP, late));
     TRY(kernel_swiglu(q, at.act, at.gate_up, p->cfg->d_ffn));
-    TRY(phase_project(p, q, x, at.act, WEIGHTS_DOWN, all));
+    TRY(phase_project(p, q, x, at.act, WEIGHTS_DOWN, late));
 fail:
     return st;
 }

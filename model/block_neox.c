@@ -43,7 +43,7 @@ measure(phase *p)
 static status
 run(phase *p, kernel_queue *q)
 {
-    const kernel_rows all = KERNEL_ROWS_ALL;
+    const kernel_rows late = KERNEL_ROWS_LATE;
     const model_config *c = p->cfg;
     status st = ST_OK;
 
@@ -51,13 +51,13 @@ run(phase *p, kernel_queue *q)
         return block_gpt2.run(p, q);
     rooms at = rooms_of(p);
     kernel_view x = p->buf->x;
-    TRY(phase_norm(p, q, at.norm1, WEIGHTS_NORM1, all));
-    TRY(phase_norm(p, q, at.norm2, WEIGHTS_NORM2, all));
+    TRY(phase_norm(p, q, at.norm1, WEIGHTS_NORM1, KERNEL_ROWS_ALL));
+    TRY(phase_norm(p, q, at.norm2, WEIGHTS_NORM2, late));
     TRY(attend_run(p, q, &at.attend, at.norm1));
-    TRY(phase_project(p, q, x, at.attend.mixed, WEIGHTS_OUT, all));
-    TRY(phase_project(p, q, at.up, at.norm2, WEIGHTS_GATE_UP, all));
+    TRY(phase_project(p, q, x, at.attend.mixed, WEIGHTS_OUT, late));
+    TRY(phase_project(p, q, at.up, at.norm2, WEIGHTS_GATE_UP, late));
     TRY(kernel_gelu(q, at.up, at.up, c->d_ffn, c->act == CONFIG_ACT_GELU_TANH));
-    TRY(phase_project(p, q, x, at.up, WEIGHTS_DOWN, all));
+    TRY(phase_project(p, q, x, at.up, WEIGHTS_DOWN, late));
 fail:
     return st;
 }

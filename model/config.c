@@ -55,10 +55,14 @@ config_cell_flops(const model_config *cfg, const config_cell *c)
     double dq = (double)cfg->n_head * cfg->d_head;
     double dkv = (double)cfg->n_kv_head * cfg->d_head;
     double n_mlp = cfg->act == CONFIG_ACT_SILU ? 3 : 2;
-    double block =
-        2 * d * (dq + 2 * dkv) + 2 * dq * d + 2 * n_mlp * d * cfg->d_ffn;
+    double rest = 2 * dq * d + 2 * n_mlp * d * cfg->d_ffn;
+    config_cell skipped = *c;
 
-    return c->n_row * block + 4 * dq * keys_seen(cfg, c) + memory_flops(cfg, c);
+    skipped.n_row = c->n_skip;
+    skipped.n_mem = 0;
+    return c->n_row * 2 * d * (dq + 2 * dkv) + (c->n_row - c->n_skip) * rest +
+           4 * dq * (keys_seen(cfg, c) - keys_seen(cfg, &skipped)) +
+           memory_flops(cfg, c);
 }
 
 static status

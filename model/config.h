@@ -133,6 +133,8 @@ uint32_t config_d_key(const model_config *cfg);
 /* A cell, as far as work is concerned. */
 typedef struct config_cell {
     uint32_t n_row, n_mem;     /* rows, m of them memory tokens */
+    uint32_t n_skip;           /* of the first, only keys and values are made;
+                                  not above n_row - n_mem */
     uint64_t n_past, n_window; /* keys before the rows; of the segment before */
     bool fresh, bare;
 } config_cell;
@@ -144,7 +146,9 @@ typedef struct config_cell {
  *   r (2 d (nh + 2 nkv) hd + 2 nh hd d + 6 d ff)           block products
  *   + 4 nh hd keys       of the cell alone: r (r + 1) / 2  causal attention
  *   + r (2 d dm + 2 dk d / h + 2 dk)  read, none when fresh
- *   + m (2 d dm + 2 d d + 2 d g + 4 dk d / h + 4 dk)       write */
+ *   + m (2 d dm + 2 d d + 2 d g + 4 dk d / h + 4 dk)       write
+ * less, for each of n_skip rows, 2 nh hd d + 6 d ff and its attention: their
+ * queries come with keys and values and count. */
 double config_cell_flops(const model_config *cfg, const config_cell *c);
 
 /* Inner consistency and limits; ST_ARG or ST_UNSUPPORTED with the field's

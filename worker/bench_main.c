@@ -38,6 +38,8 @@ static const char footer[] =
     "  + 2 r (r + 1) h e                     causal half of attention\n"
     "  + r (2 d w + 2 g d + 2 g)             read, none in the first segment\n"
     "  + m (2 d w + 2 d d + 2 d + 4 g d + 4 g)  write\n"
+    "--read: as the daemon reads, without the rows of the last layer that no\n"
+    "state needs; less 2 h e d + 6 d f + 2 (r - m + 1) h e for each of r - m.\n"
     "\"of product\" is their rate beside that of [r, d] x [d, f] by the same\n"
     "threads, the best of 5 hot runs before or after; on a GPU beside that of\n"
     "8192 x 8192 x 8192 for a second.  MB: device memory beside the "
@@ -96,6 +98,10 @@ parse(bench *b, int argc, char **argv, bool *done)
         {"threads", OPTION_U64, &b->threads, "N", "0: all cores", 0, 1024},
         {"repeat", OPTION_U64, &b->repeat, "N", "timed runs", 1,
          BENCH_RUN_MAX_REPEAT},
+        {"score", OPTION_FLAG, &b->score, NULL,
+         "compute every row of every layer, as for logits: the default", 0, 0},
+        {"read", OPTION_FLAG, &b->reading, NULL,
+         "leave out rows of the last layer that no state needs", 0, 0},
         {"decode", OPTION_U64, &b->decode, "N",
          "instead: tokens of an answer, one step each", 0, MAX_DECODE},
         {"jobs", OPTION_U64, &b->jobs, "N", "that answer together", 1,
@@ -154,6 +160,8 @@ configure(bench *b)
     b->cfg.segment_size = (uint32_t)b->segment;
     b->cfg.n_mem = (uint32_t)b->mem;
     TRY(config_check(&b->cfg));
+    if (b->score && b->reading)
+        TRY(status_fail(ST_ARG, "--score and --read are two runs"));
     if (b->check && b->decode > 0)
         TRY(status_fail(ST_ARG, "--check and --decode are two runs"));
     if (b->tokens == 0)
@@ -270,7 +278,8 @@ run_all(bench *b)
                                .n_id = b->tokens,
                                .n_repeat = (uint32_t)b->repeat,
                                .want = b->want,
-                               .seed = b->seed};
+                               .seed = b->seed,
+                               .all_rows = !b->reading};
         if (!b->wanted[i])
             continue;
         TRY(measure_product(b));

@@ -14,11 +14,12 @@ static void
 print_shape(const bench *b)
 {
     printf("%s, %u layers of %u, segments of %llu + %llu, %llu tokens in %llu "
-           "segments\n",
+           "segments%s\n",
            b->preset, b->cfg.n_layer, b->cfg.d_model,
            (unsigned long long)b->segment, (unsigned long long)b->mem,
            (unsigned long long)b->tokens,
-           (unsigned long long)segment_count(b->tokens, b->cfg.segment_size));
+           (unsigned long long)segment_count(b->tokens, b->cfg.segment_size),
+           b->reading ? ", only rows that a reading needs" : "");
 }
 
 static void
@@ -156,6 +157,7 @@ bench_print_json(const bench *b)
     jsonout_u64(&j, "tokens", b->tokens);
     jsonout_u64(&j, "segments", segment_count(b->tokens, b->cfg.segment_size));
     jsonout_text(&j, "weights", b->weights);
+    jsonout_text(&j, "rows", b->reading ? "read" : "score");
     jsonout_text(&j, "device", b->info.device);
     jsonout_text(&j, "device_name", b->info.name);
     jsonout_u64(&j, "threads", b->info.n_thread);

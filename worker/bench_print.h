@@ -15,6 +15,7 @@ typedef struct bench {
     uint64_t decode, jobs, seed;
     const char *weights;
     bool check, deterministic, json;
+    bool score, reading; /* --score, --read */
 
     weights_want want;
     kernel_device *dev;

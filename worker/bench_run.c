@@ -59,10 +59,11 @@ feed(engine *e, const bench_run_args *a, uint64_t *n_fed)
     uint64_t n = segment_count(a->n_id, size);
     status st = ST_OK;
     for (; *n_fed < n && engine_room(e, 0) > 0; (*n_fed)++) {
+        uint32_t rows = a->all_rows ? ENGINE_ALL_ROWS : 0;
         engine_segment s = {.seg = *n_fed,
                             .past = past_of(a, *n_fed),
                             .n_token = segment_tokens(*n_fed, a->n_id, size),
-                            .want = a->want_logits ? ENGINE_LOGITS : 0};
+                            .want = a->want_logits ? ENGINE_LOGITS : rows};
         TRY(engine_feed(e, 0, &s, a->ids + segment_start(*n_fed, size)));
     }
 fail:

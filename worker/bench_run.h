@@ -24,6 +24,8 @@ typedef struct bench_run_args {
     weights_want want;
     uint64_t seed;    /* of the weights */
     bool want_logits; /* of every token, for the engine's sink */
+    bool all_rows;    /* also those of the last layer that a reading does not
+                         need */
 } bench_run_args;
 
 typedef struct bench_run_result {

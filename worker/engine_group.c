@@ -35,6 +35,17 @@ engine_group_fini(engine_group *g)
     *g = (engine_group){0};
 }
 
+/* Rows whose output nobody takes: at the last layer, where nothing is wanted of
+ * the segment, all but those that the memory is written from. */
+static uint32_t
+skipped(const engine *e, const engine_done *d, const kernel_cell *c)
+{
+    bool last = e->part->head && d->layer + 1 == e->part->n_layer;
+    bool taken = d->segment.frozen || d->segment.want != 0;
+
+    return last && !taken && e->sink.rows == NULL ? c->n_row - c->n_mem : 0;
+}
+
 static kernel_cell
 cell_of(const engine *e, const engine_done *d)
 {
@@ -44,6 +55,7 @@ cell_of(const engine *e, const engine_done *d)
                      .state = engine_state_item(e, d->stream, d->layer),
                      .kv = d->stream * e->part->n_layer + d->layer};
     e->memory->place(e->cfg, e->part->layer_first + d->layer, &span, &c);
+    c.n_skip = skipped(e, d, &c);
     return c;
 }
 
@@ -52,6 +64,7 @@ count(engine *e, const kernel_cell *c)
 {
     const config_cell cell = {.n_row = c->n_row,
                               .n_mem = c->n_mem,
+                              .n_skip = c->n_skip,
                               .n_past = c->n_past,
                               .n_window = c->n_window,
                               .fresh = c->fresh != 0,

@@ -25,6 +25,7 @@ typedef struct part {
     float *out;
     size_t ld_q, ld_out;
     size_t n_query, d_head;
+    size_t late;      /* the first query that is wanted */
     size_t past;      /* index of the first query: keys before it */
     size_t first_mem; /* the first query that is a memory token, or more */
     size_t n_key;     /* of the cell, with those in the cache */
@@ -159,7 +160,7 @@ weigh_block(const part *t, const source *s, cpu_range rows, cpu_range keys)
 SIMD_CLONES static void
 divide_block(const part *t)
 {
-    for (size_t i = 0; i < t->n_query; i++)
+    for (size_t i = t->late; i < t->n_query; i++)
         scale(t->out + i * t->ld_out, t->d_head, 1.0F / t->sum[i]);
 }
 
@@ -174,6 +175,16 @@ seeing(const part *t, const source *s, cpu_range keys)
     while (end > first && sees(t, s, end - 1, keys).n == 0)
         end--;
     return (cpu_range){first, end - first};
+}
+
+/* Those of some queries that are wanted. */
+static cpu_range
+wanted(const part *t, cpu_range rows)
+{
+    size_t end = rows.first + rows.n;
+    size_t first = rows.first > t->late ? rows.first : t->late;
+
+    return (cpu_range){first, end > first ? end - first : 0};
 }
 
 /* Whether the values may simply be put to `out`: no row has any yet.  Where
@@ -193,11 +204,14 @@ begin(const part *t, cpu_range rows)
     return false;
 }
 
-/* Scores of some keys, and what they add to `out`.  Where the diagonal crosses
- * the block, only what lies below is computed. */
+/* Scores of some keys for those of the queries `all` that are wanted, and what
+ * they add to `out`.  Where the diagonal crosses the block, only what lies
+ * below is computed.  Blocks of keys, and how sums are taken, are those of a
+ * part whose queries are all wanted. */
 static void
-key_block(const part *t, const source *s, cpu_range rows, cpu_range keys)
+key_block(const part *t, const source *s, cpu_range all, cpu_range keys)
 {
+    cpu_range rows = wanted(t, all);
     size_t first = rows.first;
     size_t diag = t->past + first - keys.first;
     bool open = t->a->open_mem && first + rows.n > t->first_mem;
@@ -211,7 +225,8 @@ key_block(const part *t, const source *s, cpu_range rows, cpu_range keys)
                       .b_t = true,
                       .c = t->score + first * KEYS,
                       .ldc = KEYS,
-                      .alpha = t->a->scale};
+                      .alpha = t->a->scale,
+                      .tall = all.n > PRODUCT_FEW};
     product values = {.m = rows.n,
                       .n = t->d_head,
                       .k = keys.n,
@@ -250,7 +265,7 @@ attend(const part *t, const source *s, size_t n_key)
         cpu_range keys = {k0, n_key - k0 < KEYS ? n_key - k0 : KEYS};
         cpu_range rows = seeing(t, s, keys);
 
-        if (rows.n > 0)
+        if (wanted(t, rows).n > 0)
             key_block(t, s, rows, keys);
         cpu_progress(t->item);
     }
@@ -286,6 +301,7 @@ part_of(const cpu_item *item)
         .ld_out = a->out.ld,
         .n_query = rows.n,
         .d_head = a->d_head,
+        .late = cell->n_skip > rows.first ? cell->n_skip - rows.first : 0,
         .past = past,
         .first_mem = first_mem > rows.first ? first_mem - rows.first : 0,
         .n_window = a->window_k.buf != NULL ? cell->n_window : 0,
@@ -312,6 +328,8 @@ run(const cpu_item *item)
     const part t = part_of(item);
     source s = source_of(item, &a->k, &a->v, at);
 
+    if (t.late >= t.n_query)
+        return;
     for (size_t i = 0; i < t.n_query; i++) {
         t.top[i] = -INFINITY;
         t.sum[i] = 0.0F;

@@ -125,7 +125,9 @@ enum { CPU_TILE_UNIT = 16 }; /* columns of tiles begin at multiples */
 static inline size_t
 cpu_rows(const kernel_cell *cell, kernel_rows rows)
 {
-    return rows == KERNEL_ROWS_MEM ? cell->n_mem : cell->n_row;
+    if (rows == KERNEL_ROWS_MEM)
+        return cell->n_mem;
+    return cell->n_row - (rows == KERNEL_ROWS_LATE ? cell->n_skip : 0);
 }
 float *cpu_at(const kernel_view *v, const cpu_item *item, kernel_rows rows);
 float *cpu_item_at(const kernel_view *v, const cpu_item *item); /* its row 0 */

@@ -229,6 +229,8 @@ cpu_at(const kernel_view *v, const cpu_item *item, kernel_rows rows)
     ASSERT(v->type == KERNEL_F32);
     if (v->by == KERNEL_BY_SLOT)
         row = cell->row0 + cell->n_row - cpu_rows(cell, rows);
+    else if (rows == KERNEL_ROWS_LATE)
+        row = cell->n_skip;
     return (void *)element(v, item, row);
 }
 

@@ -11,7 +11,7 @@ static uint32_t
 count(const device_op *op, const kernel_cell *cell)
 {
     (void)op;
-    return cpu_row_blocks(cell->n_row);
+    return cpu_row_blocks(cpu_rows(cell, KERNEL_ROWS_LATE));
 }
 
 /* 1 + tanh(y) = 2 / (1 + exp(-2 y)).  Beyond exp(60) the quotient is 0 for all
@@ -42,9 +42,10 @@ run(const cpu_item *item)
     const kernel_view *out_view = &item->op->u.gelu.out;
     const kernel_view *x_view = &item->op->u.gelu.x;
     size_t d = item->op->u.gelu.d;
-    float *out = cpu_at(out_view, item, KERNEL_ROWS_ALL);
-    const float *x = cpu_at(x_view, item, KERNEL_ROWS_ALL);
-    cpu_range rows = cpu_row_block(item->cell->n_row, item->index);
+    float *out = cpu_at(out_view, item, KERNEL_ROWS_LATE);
+    const float *x = cpu_at(x_view, item, KERNEL_ROWS_LATE);
+    cpu_range rows =
+        cpu_row_block(cpu_rows(item->cell, KERNEL_ROWS_LATE), item->index);
 
     for (size_t i = rows.first; i < rows.first + rows.n; i++) {
         if (item->op->u.gelu.by_tanh)

@@ -75,14 +75,16 @@ run(const cpu_item *item)
                  .ldc = a->out.ld,
                  .alpha = 1.0F,
                  .accumulate = a->accumulate,
+                 .tall = a->rows == KERNEL_ROWS_LATE &&
+                         item->cell->n_row > PRODUCT_FEW,
                  .hook = item->hook,
                  .hook_ctx = item->hook_ctx};
 
     if (a->scale.buf != NULL)
-        p.b_scale = cpu_at(&a->scale, item, a->rows) + cols.first;
+        p.b_scale = cpu_item_at(&a->scale, item) + cols.first;
     product_run(&p, item->panels);
     if (a->bias.buf != NULL)
-        add_bias(&p, cpu_at(&a->bias, item, a->rows) + cols.first);
+        add_bias(&p, cpu_item_at(&a->bias, item) + cols.first);
 }
 
 const cpu_step cpu_linear = {count, run};

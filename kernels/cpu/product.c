@@ -473,7 +473,7 @@ product_run_by(product_way way, const product *p, float *panels)
     if (way == PRODUCT_BLAS && narrow)
         way = PRODUCT_PLAIN;
     ASSERT(!narrow || (p->b_t && p->b_type != KERNEL_I32));
-    if (p->b_t && !p->a_t && p->m <= PRODUCT_FEW)
+    if (p->b_t && !p->a_t && p->m <= PRODUCT_FEW && !p->tall)
         few(p, panels);
     else if (p->b_t && !p->a_t && p->n <= PRODUCT_FEW)
         few_columns(p, panels);

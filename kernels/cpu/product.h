@@ -37,6 +37,8 @@ typedef struct product {
     float alpha;
     product_part part;
     size_t diag;
+    bool tall; /* these are some of more than PRODUCT_FEW rows, and are
+                  computed as those would be */
     /* Called between pieces of PRODUCT_ROOM elements of b, or NULL: a piece is
      * well below a millisecond, a product of wide matrices is not. */
     kernel_hook *hook;

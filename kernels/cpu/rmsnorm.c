@@ -33,7 +33,7 @@ run(const cpu_item *item)
     const kernel_norm_args *a = &item->op->u.norm;
     float *out = cpu_at(&a->out, item, a->rows);
     const float *x = cpu_at(&a->x, item, a->rows);
-    const float *w = cpu_at(&a->w, item, a->rows);
+    const float *w = cpu_item_at(&a->w, item);
     cpu_range rows = cpu_row_block(cpu_rows(item->cell, a->rows), item->index);
 
     for (size_t i = rows.first; i < rows.first + rows.n; i++)

@@ -8,7 +8,7 @@ static uint32_t
 count(const device_op *op, const kernel_cell *cell)
 {
     (void)op;
-    return cpu_row_blocks(cell->n_row);
+    return cpu_row_blocks(cpu_rows(cell, KERNEL_ROWS_LATE));
 }
 
 /* Compilers evaluate what follows a clamp for its bounds too, in every lane.
@@ -30,9 +30,10 @@ run(const cpu_item *item)
     const kernel_view *out_view = &item->op->u.swiglu.out;
     const kernel_view *in_view = &item->op->u.swiglu.gate_up;
     size_t d = item->op->u.swiglu.d;
-    float *out = cpu_at(out_view, item, KERNEL_ROWS_ALL);
-    const float *in = cpu_at(in_view, item, KERNEL_ROWS_ALL);
-    cpu_range rows = cpu_row_block(item->cell->n_row, item->index);
+    float *out = cpu_at(out_view, item, KERNEL_ROWS_LATE);
+    const float *in = cpu_at(in_view, item, KERNEL_ROWS_LATE);
+    cpu_range rows =
+        cpu_row_block(cpu_rows(item->cell, KERNEL_ROWS_LATE), item->index);
 
     for (size_t i = rows.first; i < rows.first + rows.n; i++) {
         const float *gate = in + i * in_view->ld;

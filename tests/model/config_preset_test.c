@@ -44,6 +44,11 @@ cell_flops(void **state)
     assert_true(config_cell_flops(&cfg, &cell) == block + read);
     cell.n_mem = 1;
     assert_true(config_cell_flops(&cfg, &cell) == block + read + write);
+    /* Two rows without the output, the MLP and 1 + 2 keys. */
+    cell.n_skip = 2;
+    assert_true(config_cell_flops(&cfg, &cell) ==
+                block + read + write - 2 * (2 * 2 * 2 + 6 * 2 * 2) - 4 * 2 * 3);
+    cell.n_skip = 0;
     cell.bare = true;
     assert_true(config_cell_flops(&cfg, &cell) == block);
 
