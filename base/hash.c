@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* BLAKE2b-256 and random bytes: the owner of libsodium. */
+/* BLAKE2b-256, SipHash and random bytes: the owner of libsodium. */
 #include "base/hash.h"
 
 #include <sodium.h>
@@ -37,6 +37,18 @@ void
 hash_hex(char out[2 * HASH_BYTES + 1], const uint8_t in[HASH_BYTES])
 {
     (void)sodium_bin2hex(out, 2 * HASH_BYTES + 1, in, HASH_BYTES);
+}
+
+uint64_t
+hash_short(const uint8_t key[HASH_SHORT_KEY], const void *data, size_t len)
+{
+    uint64_t h;
+
+    _Static_assert(sizeof(h) == crypto_shorthash_BYTES &&
+                       HASH_SHORT_KEY == crypto_shorthash_KEYBYTES,
+                   "libsodium's SipHash has these sizes");
+    ASSERT(crypto_shorthash((unsigned char *)&h, data, len, key) == 0);
+    return h;
 }
 
 void

@@ -2,12 +2,10 @@
 /* A queue a peer that has something waiting, and these in a queue. */
 #include "daemon/inbox.h"
 
-#include <stdint.h>
 #include <string.h>
 
 #include "base/mem.h"
-
-enum { LISTS = 256 };
+#include "base/table.h"
 
 typedef struct waiting {
     struct waiting *next;
@@ -15,16 +13,16 @@ typedef struct waiting {
 } waiting;
 
 typedef struct queue {
-    struct queue *next;      /* whose turn comes after its */
-    struct queue *next_same; /* of the peers of one list */
-    waiting *first, *last;   /* at least one */
+    struct queue *next; /* whose turn comes after its */
+    table_link by_peer;
+    waiting *first, *last; /* at least one */
 } queue;
 
 struct inbox {
     size_t max_messages, max_bytes;
     size_t n, bytes;
     queue *first, *last;
-    queue *list[LISTS];
+    table by_peer;
 };
 
 status
@@ -33,6 +31,7 @@ inbox_new(inbox **out, size_t max_messages, size_t max_bytes)
     status st;
 
     TRY(mem_new(out, 1, sizeof(**out)));
+    table_init(&(*out)->by_peer);
     (*out)->max_messages = max_messages;
     (*out)->max_bytes = max_bytes;
 fail:
@@ -48,6 +47,7 @@ inbox_free(inbox *b)
         return;
     while (inbox_take(b, &frame))
         zsocket_message_fini(&frame);
+    table_fini(&b->by_peer);
     mem_free(b);
 }
 
@@ -63,23 +63,23 @@ inbox_is_empty(const inbox *b)
     return b->n == 0;
 }
 
-/* FNV-1a: peers' names are mostly numbers that follow each other. */
-static queue **
-list_of(inbox *b, const zsocket_peer *peer)
-{
-    uint32_t h = UINT32_C(0x811c9dc5);
-
-    for (size_t i = 0; i < peer->len; i++)
-        h = (h ^ peer->id[i]) * UINT32_C(0x01000193);
-    return &b->list[(h ^ h >> 16) % LISTS];
-}
-
 static bool
 is_of(const queue *q, const zsocket_peer *peer)
 {
     const zsocket_peer *of = &q->first->frame.peer;
 
     return of->len == peer->len && memcmp(of->id, peer->id, peer->len) == 0;
+}
+
+/* NULL: nothing of the peer waits. */
+static queue *
+queue_of(const inbox *b, const zsocket_peer *peer, uint64_t h)
+{
+    table_link *l = table_find(&b->by_peer, h);
+
+    while (l && !is_of(TABLE_OF(queue, by_peer, l), peer))
+        l = table_next(l);
+    return l ? TABLE_OF(queue, by_peer, l) : NULL;
 }
 
 static size_t
@@ -100,15 +100,14 @@ to_the_end(inbox *b, queue *q)
 }
 
 static status
-new_queue(inbox *b, queue **list, waiting *w)
+new_queue(inbox *b, uint64_t h, waiting *w)
 {
     queue *q;
     status st;
 
     TRY(mem_new(&q, 1, sizeof(*q)));
     q->first = q->last = w;
-    q->next_same = *list;
-    *list = q;
+    table_put(&b->by_peer, &q->by_peer, h);
     to_the_end(b, q);
 fail:
     return st;
@@ -117,19 +116,17 @@ fail:
 status
 inbox_put(inbox *b, zsocket_message *frame)
 {
-    queue **list = list_of(b, &frame->peer);
-    queue *q = *list;
+    uint64_t h = table_hash(&b->by_peer, frame->peer.id, frame->peer.len);
+    queue *q = queue_of(b, &frame->peer, h);
     waiting *w = NULL;
     status st;
 
-    while (q && !is_of(q, &frame->peer))
-        q = q->next_same;
     TRY(mem_new(&w, 1, sizeof(*w)));
     w->frame = *frame;
     if (q)
         q->last = q->last->next = w;
     else
-        TRY(new_queue(b, list, w));
+        TRY(new_queue(b, h, w));
     b->n++;
     b->bytes += cost(w);
     *frame = (zsocket_message){.raw = NULL};
@@ -137,17 +134,6 @@ inbox_put(inbox *b, zsocket_message *frame)
 fail:
     mem_free(w);
     return st;
-}
-
-static void
-drop_queue(inbox *b, queue *q, const zsocket_peer *peer)
-{
-    queue **at = list_of(b, peer);
-
-    while (*at != q)
-        at = &(*at)->next_same;
-    *at = q->next_same;
-    mem_free(q);
 }
 
 bool
@@ -163,10 +149,12 @@ inbox_take(inbox *b, zsocket_message *out)
         b->last = NULL;
     w = q->first;
     q->first = w->next;
-    if (q->first)
+    if (q->first) {
         to_the_end(b, q);
-    else
-        drop_queue(b, q, &w->frame.peer);
+    } else {
+        table_take(&b->by_peer, &q->by_peer);
+        mem_free(q);
+    }
     b->n--;
     b->bytes -= cost(w);
     *out = w->frame;

@@ -1,27 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Lists of owners by their names' hashes; who has nothing is not there. */
+/* Owners by their names; who has nothing is not there. */
 #include "daemon/shares.h"
 
 #include <string.h>
 
 #include "base/mem.h"
-
-enum { LISTS = 256 };
+#include "base/table.h"
 
 typedef struct owned {
-    struct owned *next;
+    table_link by_name;
     char *name;
     shares_part part;
 } owned;
 
 struct shares {
-    owned *list[LISTS];
+    table by_name;
 };
 
 status
 shares_new(shares **out)
 {
-    return mem_new(out, 1, sizeof(**out));
+    status st;
+
+    TRY(mem_new(out, 1, sizeof(**out)));
+    table_init(&(*out)->by_name);
+fail:
+    return st;
 }
 
 static void
@@ -34,89 +38,106 @@ owned_free(owned *o)
 void
 shares_free(shares *s)
 {
+    table_link *l;
+
     if (!s)
         return;
-    for (size_t i = 0; i < LISTS; i++)
-        while (s->list[i]) {
-            owned *next = s->list[i]->next;
-
-            owned_free(s->list[i]);
-            s->list[i] = next;
-        }
+    while ((l = table_pop(&s->by_name)) != NULL)
+        owned_free(TABLE_OF(owned, by_name, l));
+    table_fini(&s->by_name);
     mem_free(s);
 }
 
-/* FNV-1a */
-static size_t
-list_of(const char *name)
+static uint64_t
+hash_of(const shares *s, const char *name)
 {
-    uint32_t h = UINT32_C(0x811c9dc5);
-
-    for (; *name; name++)
-        h = (h ^ (uint8_t)*name) * UINT32_C(0x01000193);
-    return (h ^ h >> 16) % LISTS;
+    return table_hash(&s->by_name, name, strlen(name));
 }
 
-/* Where he is, or would be. */
-static owned **
-place(shares *s, const char *name)
+/* NULL: he has nothing. */
+static owned *
+find(const shares *s, const char *name)
 {
-    owned **at = &s->list[list_of(name)];
+    table_link *l = table_find(&s->by_name, hash_of(s, name));
 
-    while (*at && strcmp((*at)->name, name) != 0)
-        at = &(*at)->next;
-    return at;
+    while (l && strcmp(TABLE_OF(owned, by_name, l)->name, name) != 0)
+        l = table_next(l);
+    return l ? TABLE_OF(owned, by_name, l) : NULL;
 }
 
 status
 shares_add(shares *s, const char *owner)
 {
-    owned **at = place(s, owner);
-    owned *o = NULL;
+    owned *o = find(s, owner);
+    owned *fresh = NULL;
     status st = ST_OK;
 
-    if (!*at) {
-        TRY(mem_new(&o, 1, sizeof(*o)));
-        TRY(mem_strdup(&o->name, owner));
-        *at = o;
+    if (!o) {
+        TRY(mem_new(&fresh, 1, sizeof(*fresh)));
+        TRY(mem_strdup(&fresh->name, owner));
+        table_put(&s->by_name, &fresh->by_name, hash_of(s, owner));
+        o = fresh;
     }
-    (*at)->part.jobs++;
+    o->part.jobs++;
     return ST_OK;
 fail:
-    mem_free(o);
+    mem_free(fresh);
     return st;
 }
 
 void
 shares_move(shares *s, const char *owner, uint64_t from, uint64_t to)
 {
-    owned *o = *place(s, owner);
+    owned *o = find(s, owner);
 
     ASSERT(o && o->part.bytes >= from);
     o->part.bytes += to - from;
 }
 
+/* Who has nothing any more goes. */
+static void
+let_go(shares *s, owned *o)
+{
+    if (o->part.jobs > 0 || o->part.documents > 0)
+        return;
+    table_take(&s->by_name, &o->by_name);
+    owned_free(o);
+}
+
 void
 shares_remove(shares *s, const char *owner, uint64_t bytes)
 {
-    owned **at = place(s, owner);
-    owned *o = *at;
+    owned *o = find(s, owner);
 
     ASSERT(o && o->part.jobs > 0 && o->part.bytes >= bytes);
     o->part.bytes -= bytes;
     o->part.jobs--;
-    if (o->part.jobs > 0)
-        return;
-    *at = o->next;
-    owned_free(o);
+    let_go(s, o);
+}
+
+void
+shares_add_document(shares *s, const char *owner)
+{
+    owned *o = find(s, owner);
+
+    ASSERT(o);
+    o->part.documents++;
+}
+
+void
+shares_remove_document(shares *s, const char *owner)
+{
+    owned *o = find(s, owner);
+
+    ASSERT(o && o->part.documents > 0);
+    o->part.documents--;
+    let_go(s, o);
 }
 
 shares_part
 shares_of(const shares *s, const char *owner)
 {
-    const owned *o = s->list[list_of(owner)];
+    const owned *o = find(s, owner);
 
-    while (o && strcmp(o->name, owner) != 0)
-        o = o->next;
     return o ? o->part : (shares_part){.jobs = 0};
 }

@@ -44,6 +44,27 @@ each_has_his_own(void **state)
     shares_free(s);
 }
 
+/* Who has documents stays without a job, and only then goes. */
+static void
+documents_count_beside_jobs(void **state)
+{
+    shares *s;
+
+    (void)state;
+    EXPECT_OK(shares_new(&s));
+    EXPECT_OK(shares_add(s, "a"));
+    shares_add_document(s, "a");
+    shares_add_document(s, "a");
+    shares_remove(s, "a", 0);
+    assert_int_equal(shares_of(s, "a").documents, 2);
+    expect_part(s, "a", 0, 0);
+    shares_remove_document(s, "a");
+    assert_int_equal(shares_of(s, "a").documents, 1);
+    shares_remove_document(s, "a");
+    assert_int_equal(shares_of(s, "a").documents, 0);
+    shares_free(s);
+}
+
 /* More owners than lists, who go in another order than they came. */
 static void
 many_do_not_mix(void **state)
@@ -78,6 +99,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_has_his_own),
+        cmocka_unit_test(documents_count_beside_jobs),
         cmocka_unit_test(many_do_not_mix),
     };
 
