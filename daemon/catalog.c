@@ -5,11 +5,18 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/table.h"
+
+typedef struct entry {
+    document doc;
+    table_link by_id;
+} entry;
 
 struct catalog {
-    document **item;
+    entry **item;
     size_t n, cap;
     size_t n_spare; /* items behind these that wait to be filled */
+    table by_id;
 };
 
 static bool
@@ -36,7 +43,12 @@ document_has_template(const document *doc)
 status
 catalog_new(catalog **out)
 {
-    return mem_new(out, 1, sizeof(**out));
+    status st;
+
+    TRY(mem_new(out, 1, sizeof(**out)));
+    table_init(&(*out)->by_id);
+fail:
+    return st;
 }
 
 void
@@ -46,6 +58,7 @@ catalog_free(catalog *c)
         return;
     for (size_t i = 0; i < c->n + c->n_spare; i++)
         mem_free(c->item[i]);
+    table_fini(&c->by_id);
     mem_free(c->item);
     mem_free(c);
 }
@@ -59,7 +72,7 @@ catalog_count(const catalog *c)
 document *
 catalog_at(const catalog *c, size_t i)
 {
-    return c->item[i];
+    return &c->item[i]->doc;
 }
 
 static int
@@ -80,7 +93,7 @@ place(const catalog *c, const char *owner, const char *name)
     while (low < high) {
         size_t mid = low + (high - low) / 2;
 
-        if (compare(c->item[mid], owner, name) < 0)
+        if (compare(&c->item[mid]->doc, owner, name) < 0)
             low = mid + 1;
         else
             high = mid;
@@ -93,8 +106,9 @@ catalog_find(const catalog *c, const char *owner, const char *name)
 {
     size_t i = place(c, owner, name);
 
-    return i < c->n && compare(c->item[i], owner, name) == 0 ? c->item[i]
-                                                             : NULL;
+    if (i == c->n || compare(&c->item[i]->doc, owner, name) != 0)
+        return NULL;
+    return &c->item[i]->doc;
 }
 
 document *
@@ -103,19 +117,21 @@ catalog_find_any(const catalog *c, size_t *n, const char *name)
     size_t first = place(c, "", name);
     size_t end = first;
 
-    while (end < c->n && strcmp(c->item[end]->name, name) == 0)
+    while (end < c->n && strcmp(c->item[end]->doc.name, name) == 0)
         end++;
     *n = end - first;
-    return *n > 0 ? c->item[first] : NULL;
+    return *n > 0 ? &c->item[first]->doc : NULL;
 }
 
 document *
 catalog_by_id(const catalog *c, uint64_t id)
 {
-    for (size_t i = 0; i < c->n; i++)
-        if (c->item[i]->id == id)
-            return c->item[i];
-    return NULL;
+    table_link *l =
+        table_find(&c->by_id, table_hash(&c->by_id, &id, sizeof(id)));
+
+    while (l && TABLE_OF(entry, by_id, l)->doc.id != id)
+        l = table_next(l);
+    return l ? &TABLE_OF(entry, by_id, l)->doc : NULL;
 }
 
 static status
@@ -153,7 +169,7 @@ status
 catalog_add(catalog *c, const document *doc)
 {
     size_t i = place(c, doc->owner, doc->name);
-    document *copy;
+    entry *copy;
     status st;
 
     if (catalog_find(c, doc->owner, doc->name))
@@ -161,7 +177,9 @@ catalog_add(catalog *c, const document *doc)
                            doc->name);
     TRY(catalog_reserve(c, 1));
     copy = c->item[c->n];
-    *copy = *doc;
+    copy->doc = *doc;
+    table_put(&c->by_id, &copy->by_id,
+              table_hash(&c->by_id, &doc->id, sizeof(doc->id)));
     memmove(c->item + i + 1, c->item + i, (c->n - i) * sizeof(*c->item));
     c->item[i] = copy;
     c->n++;
@@ -173,12 +191,13 @@ fail:
 void
 catalog_remove(catalog *c, uint64_t id)
 {
-    size_t i = 0;
+    const document *doc = catalog_by_id(c, id);
+    size_t i;
 
-    while (i < c->n && c->item[i]->id != id)
-        i++;
-    if (i == c->n)
+    if (!doc)
         return;
+    i = place(c, doc->owner, doc->name);
+    table_take(&c->by_id, &c->item[i]->by_id);
     mem_free(c->item[i]);
     memmove(c->item + i, c->item + i + 1,
             (c->n + c->n_spare - i - 1) * sizeof(*c->item));

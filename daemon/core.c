@@ -245,7 +245,7 @@ look_at_some(core *c)
             left -= tick_job(c, j);
     }
     c->look = at < n ? job_table_at(c->jobs, at)->id : 0;
-    if (c->look == 0 || n - c->n_active > JOB_KEEP + JOB_KEEP / 4)
+    if (c->look == 0 || job_table_is_stale(c->jobs))
         job_table_trim(c->jobs);
 }
 

@@ -23,7 +23,7 @@
 
 #include "base/status.h"
 #include "daemon/catalog.h"
-#include "daemon/job.h"
+#include "daemon/job_table.h"
 #include "daemon/store.h"
 #include "model/fingerprint.h"
 #include "model/tokenizer.h"

@@ -39,18 +39,16 @@ check_share(core *c, const job_watcher *from, uint64_t bytes)
 static status
 check_documents(const core *c, const job_watcher *who)
 {
-    size_t n = catalog_count(c->docs);
-    size_t own = 0;
+    uint64_t own = shares_of(c->shares, who->owner).documents;
 
-    if (n >= CATALOG_MAX)
+    if (catalog_count(c->docs) >= CATALOG_MAX)
         return status_fail(ST_LIMIT, "there are %d documents already",
                            CATALOG_MAX);
     if (who->admin || c->cfg.share == 0)
         return ST_OK;
-    for (size_t i = 0; i < n; i++)
-        own += strcmp(catalog_at(c->docs, i)->owner, who->owner) == 0;
-    if (own * 100 >= (size_t)CATALOG_MAX * c->cfg.share)
-        return status_fail(ST_LIMIT, "you have %zu documents already", own);
+    if (own * 100 >= (uint64_t)CATALOG_MAX * c->cfg.share)
+        return status_fail(ST_LIMIT, "you have %llu documents already",
+                           (unsigned long long)own);
     return ST_OK;
 }
 
@@ -109,20 +107,14 @@ static status
 check_name(const core *c, const job *self)
 {
     const char *name = self->document;
+    const job *j = job_table_by_name(c->jobs, self->owner, name);
 
     if (catalog_find(c->docs, self->owner, name))
         return status_fail(ST_STATE, "a document named '%s' is there already",
                            name);
-    for (size_t i = 0; i < job_table_count(c->jobs); i++) {
-        const job *j = job_table_at(c->jobs, i);
-
-        if (j != self && job_is_active(j) && j->kind == JOB_ADD &&
-            !j->looking && strcmp(j->document, name) == 0 &&
-            strcmp(j->owner, self->owner) == 0)
-            return status_fail(ST_STATE,
-                               "job %llu is adding a document named '%s'",
-                               (unsigned long long)j->id, name);
-    }
+    if (j)
+        return status_fail(ST_STATE, "job %llu is adding a document named '%s'",
+                           (unsigned long long)j->id, name);
     return check_documents(c, &self->sender);
 }
 
@@ -362,8 +354,10 @@ core_removed(core *c, uint64_t id, status st, const char *text)
         return;
     memcpy(name, doc->name, sizeof(name));
     doc->removing = false;
-    if (st == ST_OK)
+    if (st == ST_OK) {
+        shares_remove_document(c->shares, doc->owner);
         catalog_remove(c->docs, id);
+    }
     for (size_t i = 0; i < c->n_removal; i++) {
         job_watcher to = c->removal[i].client;
 
@@ -392,7 +386,8 @@ cancel(core *c, const job_watcher *from, const client_message *m)
     job_watcher earlier = {.client = from->client,
                            .request = m->u.job.submission};
     uint64_t id = m->u.job.job;
-    job *j = id ? job_table_find(c->jobs, id) : core_input_of(c, &earlier);
+    job *j = id ? job_table_find(c->jobs, id)
+                : job_table_by_sender(c->jobs, &earlier);
     char text[64];
 
     if (!j || !core_sees(from, j->owner))
@@ -429,7 +424,7 @@ watch(core *c, const job_watcher *from, uint64_t id)
     }
     if (job_is_active(j)) {
         TRY(core_model_resumes(c, j));
-        TRY(job_watch(j, &from->client, from->request));
+        TRY(job_table_watch(c->jobs, j, &from->client, from->request));
     }
     core_job_report(c, j, from);
 fail:
@@ -516,12 +511,13 @@ core_client_event(core *c, const core_caller *caller, const client_message *m,
 void
 core_client_gone(core *c, const zsocket_peer *client)
 {
-    for (size_t i = job_table_count(c->jobs); i > 0; i--) {
-        job *j = job_table_at(c->jobs, i - 1);
-        bool sender = job_same_peer(&j->sender.client, client);
+    job *j;
 
-        job_unwatch(j, client);
-        if (sender && job_is_open(j) && j->state == CLIENT_RECEIVING &&
+    while ((j = job_table_watched(c->jobs, client)) != NULL) {
+        bool is_sender = job_same_peer(&j->sender.client, client);
+
+        job_table_unwatch(c->jobs, j, client);
+        if (is_sender && job_is_open(j) && j->state == CLIENT_RECEIVING &&
             j->received < j->bytes)
             core_job_fail(c, j, ST_IO,
                           "the client left before its input was complete");

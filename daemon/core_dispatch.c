@@ -7,16 +7,6 @@
 #include "base/mem.h"
 #include "daemon/core_state.h"
 
-static uint32_t
-free_slots(const core_world *w)
-{
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < w->n_slot; i++)
-        n += w->slot[i].job == 0;
-    return n;
-}
-
 static status
 world_suits(const core *c, const core_world *w, const job *j)
 {
@@ -73,13 +63,15 @@ best_world(core *c, const job *j)
 
     for (size_t i = 0; i < c->n_world; i++) {
         core_world *w = c->world[i];
-        uint32_t n = free_slots(w);
+        uint32_t n = w->n_slot - w->n_busy;
 
-        if (is_suspect(j) ? n < w->n_slot : runs_suspect(c, w))
-            continue;
         if (j->kind == JOB_ADD && w->n_slot > 1 && n > 0)
             n--;
-        if (n <= most || world_suits(c, w, j) != ST_OK)
+        if (n <= most)
+            continue;
+        if (is_suspect(j) ? w->n_busy > 0 : runs_suspect(c, w))
+            continue;
+        if (world_suits(c, w, j) != ST_OK)
             continue;
         best = w;
         most = n;
@@ -156,6 +148,7 @@ assign(core *c, job *j, core_world *w)
         slot++;
     j->attempt++;
     w->slot[slot] = (core_slot){.job = j->id, .attempt = j->attempt};
+    w->n_busy++;
     j->incarnation = w->incarnation;
     j->base = j->kind == JOB_ADD && j->n_checkpoint > 0
                   ? j->checkpoint[j->n_checkpoint - 1].segment
@@ -199,28 +192,6 @@ begin(core *c, job *j, core_world *w)
 }
 
 /* ----------------------------------------------------------- the queue --- */
-
-/* The next queued job of a kind whose number is above *after. */
-static job *
-next_queued(core *c, job_kind kind, uint64_t *after)
-{
-    size_t n = job_table_count(c->jobs);
-    uint64_t start = *after + 1 > c->from[kind] ? *after + 1 : c->from[kind];
-
-    for (size_t i = job_table_place(c->jobs, start); i < n; i++) {
-        job *j = job_table_at(c->jobs, i);
-
-        if (j->state != CLIENT_QUEUED || j->kind != kind || j->ending)
-            continue;
-        if (*after == 0)
-            c->from[kind] = j->id;
-        *after = j->id;
-        return j;
-    }
-    if (*after == 0)
-        c->from[kind] = UINT64_MAX;
-    return NULL;
-}
 
 static size_t
 all_slots(const core *c)
@@ -283,9 +254,8 @@ dispatch_kind(core *c, job_kind kind)
     uint64_t after = 0;
     job *j;
 
-    while ((j = next_queued(c, kind, &after)) != NULL) {
-        if (j->waits)
-            continue;
+    while ((j = job_table_queued(c->jobs, kind, after)) != NULL) {
+        after = j->id;
         if (j->stage == JOB_RAW && c->n_ahead[kind] >= ahead)
             break; /* and so are those behind it */
         if (j->stage == JOB_RAW)

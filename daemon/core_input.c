@@ -68,14 +68,15 @@ supersede(core *c, const job *by)
 void
 core_input_open(core *c, job *j, const job_watcher *from, const client_key *key)
 {
-    j->sender = j->watcher[0] = *from;
-    j->n_watcher = 1;
+    j->sender = *from;
+    job_table_index_sender(c->jobs, j);
+    ASSERT(job_table_watch(c->jobs, j, &from->client, from->request) == ST_OK);
     j->has_hash = key->has_hash;
     memcpy(j->hash, key->hash, sizeof(j->hash));
     (void)snprintf(j->key, sizeof(j->key), "%s", key->key ? key->key : "");
     if (j->key[0]) {
         supersede(c, j);
-        job_table_index(c->jobs, j);
+        job_table_index_key(c->jobs, j);
         j->looking = true;
         act(c, CORE_INPUT_OPEN, j);
         act(c, CORE_LOOKUP, j);
@@ -105,6 +106,8 @@ core_input_admit(core *c, job *j)
     if (j->kind == JOB_ASK) {
         catalog_by_id(c->docs, j->document_id)->users++;
         j->holds = true;
+    } else {
+        job_table_index_name(c->jobs, j);
     }
     if (!had_key)
         act(c, CORE_INPUT_OPEN, j);
@@ -113,19 +116,6 @@ core_input_admit(core *c, job *j)
 
 /* ------------------------------------------------------------- the input ---
  */
-
-job *
-core_input_of(core *c, const job_watcher *from)
-{
-    for (size_t i = job_table_count(c->jobs); i > 0; i--) {
-        job *j = job_table_at(c->jobs, i - 1);
-
-        if (j->sender.request == from->request &&
-            job_same_peer(&j->sender.client, &from->client))
-            return j;
-    }
-    return NULL;
-}
 
 static status
 check_chunk(const job *j, uint64_t offset, size_t len)
@@ -163,7 +153,7 @@ void
 core_input_chunk(core *c, const job_watcher *from, const client_message *m,
                  const core_raw *raw)
 {
-    job *j = core_input_of(c, from);
+    job *j = job_table_by_sender(c->jobs, from);
     status st;
 
     if (!j || !job_is_open(j) || j->state != CLIENT_RECEIVING)
@@ -260,7 +250,7 @@ join(core *c, job *j, const store_job *row)
     if (found && job_is_active(found)) {
         st = core_model_resumes(c, found);
         if (st == ST_OK)
-            st = job_watch(found, &from.client, from.request);
+            st = job_table_watch(c->jobs, found, &from.client, from.request);
     }
     if (st != ST_OK) {
         core_refuse(c, &from, st);

@@ -18,8 +18,8 @@ act(core *c, core_action_kind kind, const job *j, const document *doc)
 static void
 tell_all(core *c, job *j, client_message *m)
 {
-    for (size_t i = 0; i < j->n_watcher; i++)
-        core_tell(c, &j->watcher[i], m);
+    for (size_t i = 0; i < j->n_seat; i++)
+        core_tell(c, &j->seat[i].who, m);
 }
 
 /* A message owns its texts; one that is only told borrows them. */
@@ -115,12 +115,10 @@ core_job_state(core *c, job *j, client_state state)
 
     c->n_running += state == CLIENT_RUNNING;
     c->n_running -= j->state == CLIENT_RUNNING;
-    j->state = state;
+    job_table_state(c->jobs, j, state);
     j->changed = true;
     if (was && !job_is_active(j))
         uncount(c, j);
-    if (state == CLIENT_QUEUED && j->id < c->from[j->kind])
-        c->from[j->kind] = j->id;
 }
 
 void
@@ -311,7 +309,7 @@ finish(core *c, job *j)
     }
     ended_message(c, j, &m, &text);
     tell_all(c, j, &m);
-    j->n_watcher = 0;
+    job_table_unwatch(c->jobs, j, NULL);
     if (j->has_canceler) {
         m = (client_message){.kind = CLIENT_DONE};
         m.u.done.job = j->id;
@@ -346,6 +344,7 @@ end(core *c, job *j, client_state state)
     j->ended_ms = c->time.wall_ms;
     j->end_state = state;
     j->ending = true;
+    job_table_unqueue(c->jobs, j);
     core_job_stage(c, j, JOB_RAW);
     learn_duration(c, j);
     core_checkpoint_drop_all(c, j);
@@ -512,16 +511,6 @@ document_of(const core *c, const job *j)
     return doc;
 }
 
-static size_t
-count_storing(const core *c)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < job_table_count(c->jobs); i++)
-        n += job_table_at(c->jobs, i)->storing;
-    return n;
-}
-
 void
 core_job_complete(core *c, job *j)
 {
@@ -531,13 +520,14 @@ core_job_complete(core *c, job *j)
     if (!j->snapshot_done || !j->world_done)
         return;
     /* Once it is durable it must not fail any more. */
-    st = catalog_reserve(c->docs, 1 + count_storing(c));
+    st = catalog_reserve(c->docs, 1 + c->n_storing);
     if (st != ST_OK) {
         core_job_fail(c, j, st, status_text());
         return;
     }
     doc = document_of(c, j);
     j->storing = true;
+    c->n_storing++;
     j->incarnation = 0;
     j->ended_ns = c->time.now_ns;
     j->ended_ms = c->time.wall_ms;
@@ -555,6 +545,7 @@ core_stored(core *c, uint64_t id, status st, const char *text,
     if (!j || !j->storing)
         return;
     j->storing = false;
+    c->n_storing--;
     if (st == ST_OK) {
         doc = document_of(c, j);
         doc.n_norm = measured ? measured->n_norm : 0;
@@ -563,6 +554,8 @@ core_stored(core *c, uint64_t id, status st, const char *text,
         st = catalog_add(c->docs, &doc);
         text = status_text();
     }
+    if (st == ST_OK)
+        shares_add_document(c->shares, j->owner);
     if (st != ST_OK) {
         core_job_fail(c, j, st, text);
     } else {

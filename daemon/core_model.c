@@ -90,15 +90,14 @@ core_model_wait(core *c, job *j)
     if (st == ST_OK || j->waits)
         return;
     j->waits = true;
+    job_table_unqueue(c->jobs, j);
     (void)snprintf(j->text, sizeof(j->text), "%s", status_text());
     core_incident(c, j, "%s", j->text);
     if (j->stage != JOB_RAW) {
         core_job_stage(c, j, JOB_RAW);
         core_act(c, &drop);
     }
-    while (j->n_watcher > 0) {
-        j->n_watcher--;
-        core_refuse(c, &j->watcher[j->n_watcher],
-                    status_fail(st, "%s", j->text));
-    }
+    for (size_t i = j->n_seat; i > 0; i--)
+        core_refuse(c, &j->seat[i - 1].who, status_fail(st, "%s", j->text));
+    job_table_unwatch(c->jobs, j, NULL);
 }

@@ -168,16 +168,6 @@ core_report_record(core *c, const job_watcher *to, const store_record *r)
     core_tell(c, to, &m);
 }
 
-static uint32_t
-busy_slots(const core_world *w)
-{
-    uint32_t n = 0;
-
-    for (uint32_t i = 0; i < w->n_slot; i++)
-        n += w->slot[i].job != 0;
-    return n;
-}
-
 static void
 describe_world(const core *c, const core_world *w, client_world *out)
 {
@@ -189,7 +179,7 @@ describe_world(const core *c, const core_world *w, client_world *out)
                           .ranks = w->ranks,
                           .threads = w->threads,
                           .streams = w->n_slot,
-                          .streams_busy = busy_slots(w),
+                          .streams_busy = w->n_busy,
                           .tokens_per_second = w->tokens_per_second,
                           .measured = w->measured};
 }

@@ -9,7 +9,14 @@
 status
 core_restore_document(core *c, const document *doc)
 {
-    return catalog_add(c->docs, doc);
+    status st;
+
+    TRY(catalog_add(c->docs, doc));
+    TRY(shares_add(c->shares, doc->owner)); /* one that is known */
+    shares_add_document(c->shares, doc->owner);
+    shares_remove(c->shares, doc->owner, 0);
+fail:
+    return st;
 }
 
 static void
@@ -108,6 +115,8 @@ core_restore_unfinished(core *c, const store_record *r)
     TRY(job_table_restore(c->jobs, &j));
     kept = job_table_find(c->jobs, r->row.id);
     core_job_state(c, kept, CLIENT_QUEUED);
+    if (kept->kind == JOB_ADD)
+        job_table_index_name(c->jobs, kept);
     return ST_OK;
 fail:
     mem_free(j.stops);

@@ -49,8 +49,8 @@ typedef struct core_world {
     uint64_t heard_ns;
     double tokens_per_second;
     bool draining;
-    uint64_t n_stale; /* messages that were dropped */
-    uint32_t n_slot;
+    uint64_t n_stale;        /* messages that were dropped */
+    uint32_t n_slot, n_busy; /* streams, and those that are taken */
     core_slot slot[CORE_MAX_STREAM];
 } core_world;
 
@@ -77,8 +77,8 @@ struct core {
     uint64_t look;     /* at jobs from this number on, in the next tick */
     uint64_t bytes;    /* of their inputs */
     shares *shares;    /* of both, by owner */
+    size_t n_storing;  /* documents on their way into the catalog */
     size_t n_ahead[2]; /* queued jobs of each kind that are not raw */
-    uint64_t from[2];  /* no queued job of the kind has a lower number */
     double job_s[2];   /* how long the latest ones ran, about */
     core_world *world[CORE_MAX_WORLD];
     size_t n_world;
@@ -113,8 +113,6 @@ void core_input_chunk(core *c, const job_watcher *from, const client_message *m,
                       const core_raw *raw);
 /* The whole input came with the request. */
 void core_input_whole(core *c, job *j, const core_raw *raw);
-/* The job of the client's request; NULL: none. */
-job *core_input_of(core *c, const job_watcher *from);
 
 /* ---- core_client.c ---- */
 /* What a submission needs of the moment; the job is there already. */

@@ -126,10 +126,8 @@ core_world_wind_down(core *c)
     for (size_t i = 0; i < c->n_world; i++) {
         core_world *w = c->world[i];
         world_message m = {.kind = WORLD_DRAIN};
-        bool busy = false;
+        bool busy = w->n_busy > 0;
 
-        for (uint32_t k = 0; k < w->n_slot; k++)
-            busy |= w->slot[k].job != 0;
         done &= !busy;
         if (busy && !w->draining) {
             w->draining = true;
@@ -263,8 +261,10 @@ static void
 release_slot(core_world *w, uint64_t id, uint32_t attempt)
 {
     for (uint32_t i = 0; i < w->n_slot; i++)
-        if (w->slot[i].job == id && w->slot[i].attempt == attempt)
+        if (w->slot[i].job == id && w->slot[i].attempt == attempt) {
             w->slot[i] = (core_slot){0};
+            w->n_busy--;
+        }
 }
 
 static void

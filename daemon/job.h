@@ -3,9 +3,8 @@
  *
  * RECEIVING (input comes in; a job that ends here was never acknowledged) ->
  * QUEUED (durable; tokenized when its turn comes near) -> RUNNING (on a world,
- * then being stored) -> DONE, FAILED or CANCELED, once that is durable.  The
- * table keeps the latest finished jobs; older ones are in the journal.  Plain
- * values of the core; loop thread. */
+ * then being stored) -> DONE, FAILED or CANCELED, once that is durable.  Plain
+ * values of the core, which job_table.h keeps; loop thread. */
 #ifndef DAEMON_JOB_H
 #define DAEMON_JOB_H
 
@@ -14,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "base/table.h"
 #include "daemon/answer.h"
 #include "daemon/catalog.h"
 #include "proto/client_message.h"
@@ -21,9 +21,7 @@
 
 enum {
     JOB_MAX_WATCHER = 8,
-    JOB_KEEP = 256,            /* finished jobs that stay in memory */
-    JOB_KEEP_BYTES = 16 << 20, /* and the memory of their answers */
-    JOB_MAX_STRIKE = 3,        /* worlds that a job may end */
+    JOB_MAX_STRIKE = 3, /* worlds that a job may end */
     JOB_MAX_CHECKPOINT = 2,
     JOB_MAX_OWNER = CATALOG_MAX_OWNER /* bytes of a client's name */
 };
@@ -38,6 +36,20 @@ typedef struct job_watcher {
     char owner[JOB_MAX_OWNER + 1]; /* who he is, of a request; else "" */
     bool admin;                    /* he sees what everybody owns */
 } job_watcher;
+
+/* The table's: one who watches a job. */
+typedef struct job_seat {
+    job_watcher who;
+    table_link by_client;
+    struct job *job;
+} job_seat;
+
+/* The table's: where a job is to be found. */
+typedef struct job_links {
+    table_link key, name, sender;
+    bool by_key, by_name, by_sender, queued;
+    size_t answer_bytes; /* once it has ended */
+} job_links;
 
 typedef enum job_stage {
     JOB_RAW = 0,   /* its input is in the journal alone */
@@ -65,8 +77,7 @@ typedef struct job {
     uint64_t heard_ns;  /* when input last came in */
     job_watcher sender; /* who sends the input */
     char key[CLIENT_MAX_KEY + 1];
-    struct job *next_key; /* the table's, of jobs that have a key */
-    bool has_hash;        /* of the input, as its client says */
+    bool has_hash; /* of the input, as its client says */
     uint8_t hash[CLIENT_HASH];
     bool looking;   /* for a job with the same key */
     bool holds;     /* ask: its document stays because of it */
@@ -120,8 +131,9 @@ typedef struct job {
     char text[512];
     char finish[16];
 
-    job_watcher watcher[JOB_MAX_WATCHER];
-    size_t n_watcher;
+    job_seat seat[JOB_MAX_WATCHER]; /* who watches it */
+    size_t n_seat;
+    job_links in;
 } job;
 
 /* Not ended, or not yet durably so. */
@@ -131,35 +143,7 @@ bool job_is_open(const job *j);
 bool job_has_model(const job *j);
 /* Segments that are sent to a world: n_write, and the prompt of an ask. */
 uint64_t job_feed_segments(const job *j);
-/* ST_LIMIT: too many watch it. */
-status job_watch(job *j, const zsocket_peer *client, uint64_t request) MUST_USE;
-void job_unwatch(job *j, const zsocket_peer *client);
 double job_tokens_per_second(const job *j, uint64_t now_ns, uint32_t segment);
-
-typedef struct job_table job_table;
-
-/* Numbers start at `next`. */
-status job_table_new(job_table **out, uint64_t next) MUST_USE;
-void job_table_free(job_table *t);
-size_t job_table_count(const job_table *t);
-job *job_table_at(const job_table *t, size_t i);      /* in the order of ids */
-job *job_table_find(const job_table *t, uint64_t id); /* NULL: none */
-/* Where the first job stands whose id is not below `id`. */
-size_t job_table_place(const job_table *t, uint64_t id);
-/* A zeroed job with the next number. */
-status job_table_add(job_table *t, job **out) MUST_USE;
-/* Puts back a job of an earlier run, with what it owns. */
-status job_table_restore(job_table *t, const job *j) MUST_USE;
-void job_table_remove(job_table *t, job *j);
-/* From now on the job, whose owner and key stay as they are, is found by them;
- * once. */
-void job_table_index(job_table *t, job *j);
-/* The latest job that was indexed with this owner and key, before `before`
- * (NULL: of all); NULL: none.  Looks at few others, however many there are. */
-job *job_table_by_key(const job_table *t, const char *owner, const char *key,
-                      const job *before);
-/* Forgets the oldest finished jobs beyond the limits. */
-void job_table_trim(job_table *t);
 
 bool job_same_peer(const zsocket_peer *a, const zsocket_peer *b);
 

@@ -9,7 +9,7 @@
 #include "daemon/service_state.h"
 
 enum {
-    GONE_A_TURN = 4 /* clients, each of which is a walk over all jobs */
+    GONE_A_TURN = 64 /* clients: to tell the others may find more gone */
 };
 
 void

@@ -155,7 +155,7 @@ restore(service *v)
 
     TRY(store_each_document(s, restore_document, v));
     /* Ids rise: what ended lies before and between what did not. */
-    TRY(store_each_finished(s, JOB_KEEP, restore_finished, v));
+    TRY(store_each_finished(s, JOB_TABLE_KEEP, restore_finished, v));
     TRY(store_each_unfinished(s, restore_unfinished, v));
     TRY(store_each_checkpoint(s, restore_checkpoint, v));
     TRY(store_last_incident(s, error, sizeof(error)));
