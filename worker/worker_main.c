@@ -40,6 +40,7 @@ typedef struct worker {
     errand_shape shape;
     uint64_t *layer_bytes; /* [n_layer], or NULL */
     world_hello hello;
+    char placement[32]; /* in it */
     uplink *line;
     desk *desk;
 } worker;
@@ -263,6 +264,26 @@ fill_measured(worker *w)
     m->plan_segments = USUAL_SEGMENTS;
 }
 
+/* How the ranks are used, for people: a document may have fewer than all. */
+static void
+fill_placement(worker *w)
+{
+    const place *p = &w->s.place;
+    const char *name = place_name(p->kind);
+    uint32_t n_replica = place_replicas(p), n_active = place_active(p);
+    size_t room = sizeof w->placement;
+
+    if (n_replica > 1 && p->size == 1)
+        (void)snprintf(w->placement, room, "%u replicas", n_replica);
+    else if (n_replica > 1)
+        (void)snprintf(w->placement, room, "%u replicas, %s", n_replica, name);
+    else if (n_active < p->size)
+        (void)snprintf(w->placement, room, "%s on %u", name, n_active);
+    else
+        (void)snprintf(w->placement, room, "%s", name);
+    w->hello.placement = w->placement;
+}
+
 static void
 fill_hello(worker *w)
 {
@@ -270,7 +291,6 @@ fill_hello(worker *w)
     uint32_t n_layer = s->model->n_layer;
     w->hello = (world_hello){.version = text(LONGWAVE_VERSION),
                              .model_dir = text(w->s.opt.model),
-                             .placement = text(place_name(w->s.place.kind)),
                              .device = w->s.info.device,
                              .device_name = w->s.info.name,
                              .ranks = comm_size(w->s.comm),
@@ -290,6 +310,7 @@ fill_hello(worker *w)
     if (w->hello.threads == 0)
         w->hello.threads = 1;
     memcpy(w->hello.fingerprint, s->fingerprint, sizeof s->fingerprint);
+    fill_placement(w);
     fill_measured(w);
 }
 
