@@ -156,6 +156,20 @@ encode(uint8_t **out, size_t *len, const client_message *m)
     return client_message_encode(out, len, &less);
 }
 
+/* A request that nobody answers would keep its client waiting: the daemon lives
+ * and says so.  Progress alone comes again. */
+static void
+tell_nomem(clients *c, const zsocket_peer *client, const client_message *m)
+{
+    uint8_t data[CLIENT_NOMEM_BYTES];
+    size_t len;
+
+    if (m->kind == CLIENT_PROGRESS)
+        return;
+    len = client_message_nomem(data, m->request);
+    outbox_send(c->port.out, client, data, len, NULL, 0);
+}
+
 void
 clients_tell(clients *c, const zsocket_peer *client, const client_message *m)
 {
@@ -163,10 +177,12 @@ clients_tell(clients *c, const zsocket_peer *client, const client_message *m)
     size_t len = 0;
     status st = encode(&data, &len, m);
 
-    if (st != ST_OK && m->kind != CLIENT_REFUSED)
-        refuse(c, client, m->request, st); /* a list that is too long */
     if (st != ST_OK) {
         log_error("a reply cannot be made: %s", status_text());
+        if (st == ST_NOMEM)
+            tell_nomem(c, client, m);
+        else if (m->kind != CLIENT_REFUSED)
+            refuse(c, client, m->request, st); /* a list that is too long */
         return;
     }
     outbox_send(c->port.out, client, data, len, NULL, 0);

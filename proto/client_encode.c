@@ -444,3 +444,25 @@ fail:
     mem_free(b.item);
     return st;
 }
+
+size_t
+client_encode_nomem(uint8_t out[CLIENT_NOMEM_BYTES], uint64_t request)
+{
+    char code[] = "nomem";
+    char text[] = "no memory";
+    Longwave__Client__ClientMessage top;
+    Longwave__Client__Refused refused;
+
+    longwave__client__client_message__init(&top);
+    longwave__client__refused__init(&refused);
+    refused.code = code;
+    refused.text = text;
+    top.major = CLIENT_MAJOR;
+    top.minor = CLIENT_MINOR;
+    top.request = request;
+    top.body_case = LONGWAVE__CLIENT__CLIENT_MESSAGE__BODY_REFUSED;
+    top.refused = &refused;
+    ASSERT(longwave__client__client_message__get_packed_size(&top) <=
+           CLIENT_NOMEM_BYTES);
+    return longwave__client__client_message__pack(&top, out);
+}

@@ -36,6 +36,12 @@ client_message_encode(uint8_t **out, size_t *len, const client_message *m)
     return st == ST_OK ? client_encode(out, len, m) : st;
 }
 
+size_t
+client_message_nomem(uint8_t out[CLIENT_NOMEM_BYTES], uint64_t request)
+{
+    return client_encode_nomem(out, request);
+}
+
 static bool
 is_request(client_kind kind)
 {

@@ -29,7 +29,8 @@ enum {
     CLIENT_MAX_LAYER = 1024, /* norms of a document's states */
     CLIENT_MAX_STOP = 16,
     CLIENT_MAX_STOP_BYTES = 256,
-    CLIENT_MAX_GENERATE = 1 << 16
+    CLIENT_MAX_GENERATE = 1 << 16,
+    CLIENT_NOMEM_BYTES = 64
 };
 
 typedef enum client_kind {
@@ -214,5 +215,10 @@ status client_message_decode(client_message *out, uint64_t *request,
 status client_message_decode_request(client_message *out, uint64_t *request,
                                      const uint8_t *data, size_t len) MUST_USE;
 void client_message_fini(client_message *m); /* zeroed is fine */
+
+/* Where there is no memory for a reply: the bytes of a refusal of `request`
+ * with code "nomem", made without any, and few enough for ZeroMQ to send
+ * without, mostly.  Returns their number. */
+size_t client_message_nomem(uint8_t out[CLIENT_NOMEM_BYTES], uint64_t request);
 
 #endif

@@ -14,6 +14,7 @@ status client_check(const client_message *m) MUST_USE;
 
 status client_encode(uint8_t **out, size_t *len,
                      const client_message *m) MUST_USE;
+size_t client_encode_nomem(uint8_t out[CLIENT_NOMEM_BYTES], uint64_t request);
 /* Fills m->u of m->kind.  m is client_message_fini()'s, also on failure. */
 status client_decode(client_message *m, const uint8_t *data,
                      size_t len) MUST_USE;
