@@ -5,20 +5,27 @@
 # engine, the sanitizer, PyTorch's peer where python3 has PyTorch, and the table
 # of docs/benchmarks.md, whose rows it writes.
 #
-#   deploy/test-gpu.sh [--quick] [--only right|fast] [BUILD]
+#   deploy/test-gpu.sh [--quick] [--only right|fast] [--within SECONDS]
+#                      [--from STEP] [BUILD]
 #     --quick  about 4 minutes instead of 8: fewer runs of fewer models, and
 #              docs/benchmarks.md stays as it is
 #     --only   whether it is right, or how fast it is
+#     --within begins nothing behind so many seconds and ends what runs then;
+#              says with which step to go on, where all were not done
+#     --from   leaves out the steps before STEP, and adds to the rows of the
+#              call before, in the same BUILD
 #     BUILD    the folder to build in, build-gpu; logs are in BUILD/test-gpu
 #
 # Goes on after a failure; the last thing printed is a table of what passed,
-# failed and was not run.  Exit status 1 if anything failed.
+# failed and was not run.  Exit status 1 if anything failed, 3 if time ran out.
 # shellcheck disable=SC2317 # functions are run by name
 set -uo pipefail
 set -a # timeout runs functions in a shell of their own
 cd "$(dirname "$0")/.." || exit 1
 quick=no
 only=both
+within=
+from=
 while [ $# -gt 0 ]; do
     case $1 in
     --quick) quick=yes ;;
@@ -26,17 +33,30 @@ while [ $# -gt 0 ]; do
         only=${2:-}
         shift
         ;;
+    --within)
+        within=${2:-}
+        shift
+        ;;
+    --from)
+        from=${2:-}
+        shift
+        ;;
     -*) only=unknown ;;
     *) break ;;
     esac
     shift
 done
+usage() {
+    echo "usage: deploy/test-gpu.sh [--quick] [--only right|fast]" \
+        "[--within SECONDS] [--from STEP] [BUILD]" >&2
+    exit 2
+}
 case $only in
 both | right | fast) ;;
-*)
-    echo "usage: deploy/test-gpu.sh [--quick] [--only right|fast] [BUILD]" >&2
-    exit 2
-    ;;
+*) usage ;;
+esac
+case $within in
+*[!0-9]*) usage ;;
 esac
 build=${1:-build-gpu}
 mkdir -p "$build/test-gpu"
@@ -45,24 +65,42 @@ logs=$build/test-gpu
 table=$logs/table
 rows=$logs/rows.jsonl
 : >"$table"
-: >"$rows"
+[ -n "$from" ] || : >"$rows"
 n_failed=0
+next= # the first step that time did not suffice for
+last=$from
 
 note() { # NAME RESULT SECONDS
     printf '%-26s %6s s  %s\n' "$1" "$3" "$2" >>"$table"
 }
 
+out_of_time() { # NAME SECONDS
+    note "$1" "not run: no time left" "$2"
+    next=${next:-$1}
+}
+
 # run NAME LIMIT COMMAND...: LIMIT in seconds; 77 means that it cannot run here.
 run() {
     local name=$1 limit=$2 log=$logs/$1.log start=$SECONDS code
+    local left=$((${within:-100000} - SECONDS))
     shift 2
+    [ "$name" != "$from" ] || from=
+    [ -z "$from" ] || [ "$name" = build ] || return 77
+    if [ "$left" -lt 1 ]; then
+        out_of_time "$name" 0
+        return 77
+    fi
     printf '\n== %s\n' "$name"
-    timeout -k 10 "$limit" bash -c '"$@"' "$name" "$@" >"$log" 2>&1
+    timeout -k 10 "$((left < limit ? left : limit))" bash -c '"$@"' "$name" "$@" >"$log" 2>&1
     code=$?
     case $code in
     0) note "$name" ok $((SECONDS - start)) ;;
     77) note "$name" "not run: $(tail -n 1 "$log" | cut -c 1-60)" 0 ;;
     124 | 137)
+        if [ "$left" -lt "$limit" ]; then
+            out_of_time "$name" $((SECONDS - start))
+            return 77
+        fi
         note "$name" "FAILED: not done in $limit s" $((SECONDS - start))
         n_failed=$((n_failed + 1))
         ;;
@@ -80,8 +118,11 @@ run() {
 finish() {
     printf '\n== result (%s s)\n' "$SECONDS"
     cat "$table"
-    [ "$n_failed" -eq 0 ]
-    exit
+    [ -z "$from" ] || echo "there is no step $last"
+    [ -z "$next" ] || echo "go on with --from $next"
+    [ "$n_failed" -eq 0 ] && [ -z "$from" ] || exit 1
+    [ -z "$next" ] || exit 3
+    exit 0
 }
 
 # A program of the build's tests, from where its files are.
@@ -207,7 +248,7 @@ peer() { # ROUNDS
 
 write_rows() {
     need_python || return
-    if [ "$quick" = yes ]; then
+    if [ "$quick" = yes ] || [ -n "$next" ]; then
         "$python" tests/bench/gpu_rows.py "$rows"
     else
         "$python" tests/bench/gpu_rows.py "$rows" docs/benchmarks.md
