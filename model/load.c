@@ -3,7 +3,9 @@
  * rows in the order and the direction that products want, LoRA parts added.
  *
  * A tensor is n units, rows of a matrix or numbers of a vector, and is read a
- * run of units at a time. */
+ * run of units at a time.  Tensors are read in the order of their files, so
+ * that a disk reads ahead of them. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -148,6 +150,7 @@ copy_tensor(const reader *r, const item *it)
     status st = ST_OK;
     if (host != NULL)
         return safetensors_read_raw(t, host);
+    safetensors_expect(t);
     for (size_t i = 0; i < n; i += CHUNK) {
         size_t now = n - i < CHUNK ? n - i : CHUNK;
         TRY(weights_put_raw(r->w, it->e->kind, it->layer,
@@ -165,9 +168,9 @@ read_tensor(reader *r, const item *it)
     bool lora = it->t->lora_a != NULL;
     size_t step = CHUNK / it->unit;
     status st = ST_OK;
-    safetensors_expect(it->t->whole);
     if (is_copy(r, it))
         return copy_tensor(r, it);
+    safetensors_expect(it->t->whole);
     if (lora)
         TRY(read_lora(r, it));
     for (size_t i = 0; i < it->e->n; i += step) {
@@ -196,25 +199,34 @@ wanted(const weights_part *part, const names_entry *e, uint32_t layer,
     return e->kind <= WEIGHTS_SINK ? part->embed : part->head;
 }
 
-static status
-read_entry(reader *r, size_t k)
+/* Appends the items of entry `k`, a tensor of each layer that is wanted. */
+static void
+list_entry(const reader *r, size_t k, item *list, size_t *n)
 {
     const names_entry *e = &r->c->names.entry[k];
-    const weights_part *part = weights_part_of(r->w);
+    const model_config *cfg = r->c->cfg;
     item it = {.e = e, .unit = 1};
     size_t rows = 0;
-    status st = ST_OK;
     if (e->layout != NAMES_VECTOR && e->layout != NAMES_VECTOR_HEADS)
-        weights_shape(r->c->cfg, e->kind, &rows, &it.unit);
-    for (it.layer = 0; it.layer < r->c->cfg->n_layer; it.layer++) {
-        if (!wanted(part, e, it.layer, r->c->cfg) ||
+        weights_shape(cfg, e->kind, &rows, &it.unit);
+    for (it.layer = 0; it.layer < cfg->n_layer; it.layer++) {
+        if (!wanted(weights_part_of(r->w), e, it.layer, cfg) ||
             !names_expected(&r->c->names, e, it.layer))
             continue;
         it.t = checkpoint_find(r->c, k, it.layer);
-        TRY(read_tensor(r, &it));
+        list[(*n)++] = it;
     }
-fail:
-    return st;
+}
+
+/* File by file, each from its begin to its end. */
+static int
+by_place(const void *a, const void *b)
+{
+    const safetensors_tensor *x = ((const item *)a)->t->whole;
+    const safetensors_tensor *y = ((const item *)b)->t->whole;
+    if (x->fd != y->fd)
+        return x->fd < y->fd ? -1 : 1;
+    return (x->at > y->at) - (x->at < y->at);
 }
 
 /* The whole part from a checkpoint that is open. */
@@ -222,13 +234,22 @@ static status
 read_part(const checkpoint *c, weights *w)
 {
     reader r = {.c = c, .w = w};
+    item *list = NULL;
+    size_t n = 0;
     status st = ST_OK;
 
     TRY(mem_new(&r.chunk, CHUNK, sizeof *r.chunk));
     TRY(mem_new(&r.line, CHUNK, sizeof *r.line));
+    TRY(size_mul(&n, c->cfg->n_layer, c->names.n));
+    TRY(mem_new(&list, n, sizeof *list));
+    n = 0;
     for (size_t k = 0; k < c->names.n; k++)
-        TRY(read_entry(&r, k));
+        list_entry(&r, k, list, &n);
+    qsort(list, n, sizeof *list, by_place);
+    for (size_t i = 0; i < n; i++)
+        TRY(read_tensor(&r, &list[i]));
 fail:
+    mem_free(list);
     mem_free(r.chunk);
     mem_free(r.line);
     mem_free(r.row_b);
@@ -289,11 +310,22 @@ fail:
     return st;
 }
 
+static fingerprint_variant
+variant_of(weights_want want)
+{
+    return want == WEIGHTS_INT8 ? FINGERPRINT_INT8 : FINGERPRINT_STORED;
+}
+
 status
 weights_fingerprint(uint8_t out[32], const char *dir, weights_want want,
                     const config_given *given)
 {
-    return fingerprint_read(
-        out, NULL, dir,
-        want == WEIGHTS_INT8 ? FINGERPRINT_INT8 : FINGERPRINT_STORED, given);
+    return fingerprint_read(out, NULL, dir, variant_of(want), given);
+}
+
+status
+weights_fingerprint_config(uint8_t out[32], const char *dir, weights_want want,
+                           const config_given *given)
+{
+    return fingerprint_config(out, dir, variant_of(want), given);
 }
