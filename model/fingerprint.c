@@ -124,6 +124,27 @@ add_given(hash *h, const config_given *g)
     }
 }
 
+static status
+add_configs(hash *h, const char *dir)
+{
+    status st = ST_OK;
+
+    TRY(add_config(h, dir, "config.json"));
+    TRY(add_adapter(h, dir));
+fail:
+    return st;
+}
+
+/* How the model runs. */
+static void
+add_way(hash *h, fingerprint_variant variant, const config_given *given)
+{
+    if (variant == FINGERPRINT_INT8)
+        hash_add(h, "int8", 4);
+    if (given != NULL)
+        add_given(h, given);
+}
+
 status
 fingerprint_read(uint8_t out[32], size_t *n_file, const char *dir,
                  fingerprint_variant variant, const config_given *given)
@@ -137,14 +158,10 @@ fingerprint_read(uint8_t out[32], size_t *n_file, const char *dir,
     if (n < 0)
         return status_fail(ST_NOTFOUND, "cannot list %s: %s", dir,
                            strerror(errno));
-    TRY(add_config(&h, dir, "config.json"));
-    TRY(add_adapter(&h, dir));
+    TRY(add_configs(&h, dir));
     for (int i = 0; i < n; i++)
         TRY(add_file(&h, dir, entry[i]->d_name));
-    if (variant == FINGERPRINT_INT8)
-        hash_add(&h, "int8", 4);
-    if (given != NULL)
-        add_given(&h, given);
+    add_way(&h, variant, given);
     hash_end(&h, out);
     if (n_file != NULL)
         *n_file = (size_t)n;
@@ -152,5 +169,20 @@ fail:
     for (int i = 0; i < n; i++)
         free(entry[i]);
     free((void *)entry);
+    return st;
+}
+
+status
+fingerprint_config(uint8_t out[32], const char *dir,
+                   fingerprint_variant variant, const config_given *given)
+{
+    hash h;
+    status st = ST_OK;
+
+    hash_init(&h);
+    TRY(add_configs(&h, dir));
+    add_way(&h, variant, given);
+    hash_end(&h, out);
+fail:
     return st;
 }

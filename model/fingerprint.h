@@ -26,5 +26,10 @@ typedef enum fingerprint_variant {
 status fingerprint_read(uint8_t out[32], size_t *n_file, const char *dir,
                         fingerprint_variant variant,
                         const config_given *given) MUST_USE;
+/* The same of what does not lie in safetensors files: which weights a model
+ * needs, at the price of a small file. */
+status fingerprint_config(uint8_t out[32], const char *dir,
+                          fingerprint_variant variant,
+                          const config_given *given) MUST_USE;
 
 #endif

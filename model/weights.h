@@ -155,5 +155,9 @@ status weights_open(weights **out, kernel_device *dev, const model_config *cfg,
 /* fingerprint_read() of the model as it runs; 32 bytes. */
 status weights_fingerprint(uint8_t out[32], const char *dir, weights_want want,
                            const config_given *given) MUST_USE;
+/* fingerprint_config(), likewise. */
+status weights_fingerprint_config(uint8_t out[32], const char *dir,
+                                  weights_want want,
+                                  const config_given *given) MUST_USE;
 
 #endif

@@ -38,7 +38,8 @@ typedef struct setup {
     choice choice; /* how it came about */
     wavefront_order order;
     weights_want want;
-    engine *engine; /* NULL: this rank holds no layers */
+    uint8_t fingerprint[32]; /* weights_fingerprint(), from setup_start() on */
+    engine *engine;          /* NULL: this rank holds no layers */
     world *world;
 } setup;
 

@@ -234,8 +234,7 @@ fill_shape(worker *w)
                               .max_generate = (uint32_t)w->max_generate};
     errand_shape_bytes(&w->shape, w->s.info.compute);
     TRY(fill_layers(w));
-    TRY(weights_fingerprint(w->shape.fingerprint, w->s.opt.model, w->s.want,
-                            &w->s.opt.given));
+    memcpy(w->shape.fingerprint, w->s.fingerprint, sizeof w->s.fingerprint);
 fail:
     return st;
 }

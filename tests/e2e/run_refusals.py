@@ -100,14 +100,18 @@ def check(args, name, ranks, flags, word):
 
 
 def check_other_model(args, good):
-    """Rank 1 is given another model, by a line of its own."""
+    """Rank 1 is given another model, by a line of its own: other numbers,
+    or another number of layers, which is found before anything is loaded."""
     other = os.path.join(args.work, "other")
-    run_lib.make_tiny(args, other, "--seed", "2")
     flags = list(good)
     flags[flags.index("--model") + 1] = other
-    check(args, "another model", 1,
-          good + [":", "-n", "1", args.run] + flags, "rank 1 differs")
-    shutil.rmtree(other)
+    for more, word in ((("--seed", "2"), "weights"),
+                       (("--layers", "2"), "model")):
+        run_lib.make_tiny(args, other, *more)
+        check(args, "another model", 1,
+              good + [":", "-n", "1", args.run] + flags,
+              f"rank 1 differs from rank 0 in its {word}")
+        shutil.rmtree(other)
 
 
 def check_other_version(args, good):

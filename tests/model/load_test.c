@@ -477,6 +477,28 @@ fingerprints(void **state)
               ST_NOTFOUND);
 }
 
+/* What the configuration's own fingerprint tells apart: not the numbers. */
+static void
+config_alone(char *bytes, size_t len, const char *path)
+{
+    uint8_t a[HASH_BYTES], b[HASH_BYTES];
+    const config_given given = {.segment_size = 9};
+    EXPECT_OK(weights_fingerprint_config(a, rig.dir, WEIGHTS_STORED, NULL));
+    bytes[len - 3] ^= 1;
+    EXPECT_OK(file_write(path, bytes, len));
+    EXPECT_OK(weights_fingerprint_config(b, rig.dir, WEIGHTS_STORED, NULL));
+    assert_memory_equal(a, b, HASH_BYTES);
+    bytes[len - 3] ^= 1;
+    EXPECT_OK(file_write(path, bytes, len));
+    EXPECT_OK(weights_fingerprint_config(b, rig.dir, WEIGHTS_INT8, NULL));
+    assert_memory_not_equal(a, b, HASH_BYTES);
+    EXPECT_OK(weights_fingerprint_config(b, rig.dir, WEIGHTS_STORED, &given));
+    assert_memory_not_equal(a, b, HASH_BYTES);
+    EXPECT_ST(
+        weights_fingerprint_config(b, "golden/none", WEIGHTS_STORED, NULL),
+        ST_NOTFOUND);
+}
+
 /* Two models of one shape differ by their numbers alone. */
 static void
 fingerprint_of_numbers(void **state)
@@ -495,6 +517,7 @@ fingerprint_of_numbers(void **state)
     EXPECT_OK(file_write(path, bytes, len));
     EXPECT_OK(weights_fingerprint(b, rig.dir, WEIGHTS_STORED, NULL));
     assert_memory_not_equal(a, b, HASH_BYTES);
+    config_alone(bytes, len, path);
     char *adapter = NULL;
     EXPECT_OK(file_join(&adapter, rig.dir, "adapter_config.json"));
     EXPECT_OK(file_write(adapter, "{\"lora_alpha\":1}", 16));
