@@ -5,7 +5,9 @@
 usage: eval_test.py SOURCE"""
 import os
 import random
+import subprocess
 import sys
+import tempfile
 import unittest
 
 SOURCE = os.path.abspath(sys.argv.pop(1))
@@ -101,6 +103,45 @@ class Counting(unittest.TestCase):
         self.assertIsNone(cell["newer_than_100_segments"])
         self.assertIn("1,000", report.table([cell]))
         self.assertTrue(report.plot([cell]).endswith("</svg>\n"))
+
+
+class Usage(unittest.TestCase):
+    """What cannot be used costs one sentence and status 2, before anything
+    is asked of a daemon."""
+
+    def refuses(self, told, *flags, prose=PROSE.text.encode()):
+        program = os.path.join(SOURCE, "client", "eval", "longwave-eval")
+        with tempfile.TemporaryDirectory() as d:
+            path = os.path.join(d, "prose.txt")
+            with open(path, "wb") as f:
+                f.write(prose)
+            run = subprocess.run(
+                [sys.executable, "-B", program, "--longwave", "false",
+                 "--prose", path, *flags],
+                capture_output=True, text=True, check=False, timeout=30)
+        self.assertEqual((run.returncode, run.stdout), (2, ""), run.stderr)
+        self.assertRegex(run.stderr, "^longwave-eval: .*" + told)
+        self.assertEqual(run.stderr.count("\n"), 1, run.stderr)
+
+    def test_flags(self):
+        self.refuses("--seed or --model")
+        for told, flag, value in (
+                ("--tasks", "--tasks", "key,riddle"),
+                ("--tokens", "--tokens", "1000,-3"),
+                ("--tokens", "--tokens", ""),
+                ("--jobs", "--jobs", "0"),
+                ("--questions", "--questions", "many"),
+                ("unrecognized", "--nothing", "1"),
+                ("no program", "--longwave", "/no/such/program"),
+                ("cannot open", "--model", "/no/such/model"),
+                ("cannot open", "--plot", "/no/such/folder/plot")):
+            seed = [] if flag == "--model" else ["--seed", "1"]
+            self.refuses(told, *seed, flag, value)
+
+    def test_prose(self):
+        self.refuses("no UTF-8", "--seed", "1", prose=b"\xff\xfe")
+        self.refuses("100 sentences", "--seed", "1", prose=b"Short.")
+        self.refuses("cannot open", "--seed", "1", "--prose", "/no/such/file")
 
 
 if __name__ == "__main__":
