@@ -13,7 +13,8 @@ For every setting the runs take turns; the best of each counts.  It says
   groups    of all ranks, simulated beside measured
   bytes     moved between ranks, likewise
 as a table in Markdown.  About 8 minutes.  Exit status 1 when a line does not
-hold.  Shaped links need root, iproute2 and the traffic shaper tbf; without them these settings are left out, which is said.
+hold.  Shaped links need root, iproute2 and the traffic shaper tbf; without them
+these settings are left out, which is said.
 """
 import argparse
 import json
