@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* ZeroMQ sockets of the project, with the limits that belong on all of them.
  *
- * The owner of ZeroMQ and CZMQ.  A socket belongs to one thread at a time.
- * A message is a control frame and at most one raw frame.  Every socket has
- * LINGER 0 at close (after socket_flush), a maximum message size, queues that
- * are bounded in messages and bytes, heartbeats on TCP and, on a ROUTER,
- * mandatory routing. */
+ * The owner of ZeroMQ.  A socket belongs to one thread at a time.  A message
+ * is a control frame and at most one raw frame.  Every socket has LINGER 0 at
+ * zsocket_close(), a maximum message size, queues that are bounded in messages
+ * and bytes, heartbeats on TCP and, on a ROUTER, mandatory routing. */
 #ifndef PROTO_SOCKET_H
 #define PROTO_SOCKET_H
 
