@@ -279,18 +279,29 @@ core_shutdown(core *c)
     core_leave_if_idle(c);
 }
 
-/* Nothing is on its way to the disk. */
 static bool
-is_quiet(const core *c)
+is_busy(const job *j)
 {
-    if (c->n_removal > 0)
+    return job_is_active(j) && (j->ending || j->storing || j->tokens_out ||
+                                (j->submitted && !j->looking));
+}
+
+/* Nothing is on its way to the disk.  As long as the job is that was found
+ * last, no other is looked at. */
+static bool
+is_quiet(core *c)
+{
+    const job *known = job_table_find(c->jobs, c->busy);
+
+    if (c->n_removal > 0 || (known && is_busy(known)))
         return false;
     for (size_t i = 0; c->n_active > 0 && i < job_table_count(c->jobs); i++) {
         const job *j = job_table_at(c->jobs, i);
 
-        if (job_is_active(j) && (j->ending || j->storing || j->tokens_out ||
-                                 (j->submitted && !j->looking)))
+        if (is_busy(j)) {
+            c->busy = j->id;
             return false;
+        }
     }
     return true;
 }

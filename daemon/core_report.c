@@ -53,7 +53,7 @@ core_report_documents(core *c, const job_watcher *to, const document *only)
 {
     char warning[CLIENT_MAX_WARNING + 1];
     client_message m = {.kind = CLIENT_DOCUMENTS};
-    size_t n = catalog_count(c->docs);
+    size_t n = only ? 1 : catalog_count(c->docs);
     client_document *item = NULL;
     char(*hex)[HEX] = NULL;
     status st;
@@ -61,11 +61,10 @@ core_report_documents(core *c, const job_watcher *to, const document *only)
     TRY(mem_new(&item, n, sizeof(*item)));
     TRY(mem_new(&hex, n, sizeof(*hex)));
     for (size_t i = 0; i < n; i++) {
-        const document *doc = catalog_at(c->docs, i);
+        const document *doc = only ? only : catalog_at(c->docs, i);
         size_t at = m.u.documents.n;
 
-        if (doc->removing || (only && doc != only) ||
-            !core_sees(to, doc->owner))
+        if (doc->removing || !core_sees(to, doc->owner))
             continue;
         describe_document(doc, &item[at], hex[at]);
         if (only)

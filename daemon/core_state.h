@@ -93,6 +93,7 @@ struct core {
     bool disk_full;
     bool stopping, stopped, left;
     uint64_t stop_ns; /* since when */
+    uint64_t busy;    /* a job that had something on its way to the disk */
 };
 
 void core_act(core *c, const core_action *action);
