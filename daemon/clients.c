@@ -14,7 +14,9 @@ static const port_limits limits = {.take_messages = 64,
                                    .inbox_messages = 4096,
                                    .inbox_bytes = 4 << 20,
                                    .frame_bytes = CLIENT_MAX_CHUNK,
-                                   .outbox_bytes = 4 << 20};
+                                   .outbox_bytes = 4 << 20,
+                                   .outbox_ms = 10000,
+                                   .silent_ms = 10000};
 
 enum { SHORT = 64 }; /* bytes: a request that only has a number is shorter */
 

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 
 enum { RETRY_MS = 2, MAX_GONE = 64, MAX_A_TURN = 64 };
@@ -19,6 +21,7 @@ typedef struct queue {
     zsocket_peer peer;
     waiting *first, *last;
     size_t bytes;
+    uint64_t since_ns; /* it has taken nothing */
 } queue;
 
 typedef struct leaver {
@@ -30,6 +33,7 @@ struct outbox {
     zsocket *socket;
     loop *l;
     size_t max_bytes;
+    uint64_t max_ns;
     queue *queue;
     size_t n_queue;
     leaver gone[MAX_GONE];
@@ -41,7 +45,7 @@ struct outbox {
 };
 
 status
-outbox_new(outbox **out, zsocket *s, loop *l, size_t max_bytes)
+outbox_new(outbox **out, zsocket *s, loop *l, size_t max_bytes, uint32_t max_ms)
 {
     outbox *o = NULL;
     status st;
@@ -50,6 +54,7 @@ outbox_new(outbox **out, zsocket *s, loop *l, size_t max_bytes)
     o->socket = s;
     o->l = l;
     o->max_bytes = max_bytes;
+    o->max_ns = max_ms ? (uint64_t)max_ms * 1000000 : UINT64_MAX;
     *out = o;
 fail:
     return st;
@@ -121,6 +126,15 @@ gone(outbox *o, const zsocket_peer *peer, const char *why)
         o->gone[o->n_gone++] = (leaver){.peer = *peer, .why = why};
 }
 
+/* What it was sent is in buffers on the way, which go with the connection. */
+static void
+hang_up(outbox *o, const zsocket_peer *peer)
+{
+    if (zsocket_hang_up(o->socket, peer))
+        log_warn("a peer that does not take its messages is hung up on");
+    gone(o, peer, "it does not take its messages");
+}
+
 /* ------------------------------------------------------------- trying again
  * --- */
 
@@ -145,6 +159,7 @@ send_first(outbox *o, queue *q)
     if (!q->first)
         q->last = NULL;
     q->bytes -= cost(w);
+    q->since_ns = clock_ns();
     waiting_free(w);
     return ST_OK;
 }
@@ -164,9 +179,12 @@ retry_queue(outbox *o, size_t i)
             o->fn(o->ctx, &peer);
         return true;
     }
-    if (st == ST_OK || st == ST_TIMEOUT)
+    if (st == ST_TIMEOUT && clock_ns() - o->queue[i].since_ns > o->max_ns)
+        hang_up(o, &peer);
+    else if (st != ST_OK && st != ST_TIMEOUT)
+        gone(o, &peer, "it left");
+    else
         return false;
-    gone(o, &peer, "it left");
     return true;
 }
 
@@ -218,7 +236,7 @@ new_queue(outbox *o, queue **out, const zsocket_peer *peer)
 
     TRY(start_timer(o));
     TRY(mem_resize(&o->queue, o->n_queue + 1, sizeof(*o->queue)));
-    o->queue[o->n_queue] = (queue){.peer = *peer};
+    o->queue[o->n_queue] = (queue){.peer = *peer, .since_ns = clock_ns()};
     *out = &o->queue[o->n_queue++];
 fail:
     return st;
@@ -270,7 +288,7 @@ outbox_send(outbox *o, const zsocket_peer *peer, const void *control,
     if (st == ST_TIMEOUT)
         st = enqueue(o, peer, &frames);
     if (st == ST_LIMIT || st == ST_NOMEM)
-        gone(o, peer, "it does not take its messages");
+        hang_up(o, peer);
     else if (st != ST_OK)
         gone(o, peer, "it left");
 }

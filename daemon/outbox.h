@@ -20,8 +20,11 @@ typedef struct outbox outbox;
 /* Called when everything that waited for `peer` has left. */
 typedef void outbox_drained_fn(void *ctx, const zsocket_peer *peer);
 
-/* At most `max_bytes` wait for one peer.  Borrows socket and loop. */
-status outbox_new(outbox **out, zsocket *s, loop *l, size_t max_bytes) MUST_USE;
+/* At most `max_bytes` wait for one peer, and none of it for longer than
+ * `max_ms` in which the peer takes nothing (0: however long); then it is hung
+ * up on.  Borrows socket and loop. */
+status outbox_new(outbox **out, zsocket *s, loop *l, size_t max_bytes,
+                  uint32_t max_ms) MUST_USE;
 void outbox_free(outbox *o);
 void outbox_on_drained(outbox *o, outbox_drained_fn *fn, void *ctx);
 

@@ -5,6 +5,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/log.h"
+
+enum { SWEEP_MS = 1000 };
 
 /* What comes in is looked at before it waits: some of it must not. */
 static status
@@ -60,6 +63,18 @@ readable(void *ctx, zsocket *s)
     return !all || !inbox_is_empty(p->in);
 }
 
+/* Whoever comes in has something to say. */
+static void
+sweep(void *ctx)
+{
+    const port *p = ctx;
+    size_t n = zsocket_hang_up_silent(p->socket, p->limits->silent_ms);
+
+    if (n > 0)
+        log_warn("%zu connection%s without a message in %.0f s: hung up", n,
+                 n == 1 ? "" : "s", (double)p->limits->silent_ms / 1e3);
+}
+
 status
 port_init(port *p, zcontext *z, loop *l, const char *endpoint,
           const zsocket_guard *guard, const port_limits *limits)
@@ -71,7 +86,8 @@ port_init(port *p, zcontext *z, loop *l, const char *endpoint,
     p->limits = limits;
     TRY(inbox_new(&p->in, limits->inbox_messages, limits->inbox_bytes));
     TRY(zsocket_router(&p->socket, z, endpoint, guard, limits->frame_bytes));
-    TRY(outbox_new(&p->out, p->socket, l, limits->outbox_bytes));
+    TRY(outbox_new(&p->out, p->socket, l, limits->outbox_bytes,
+                   limits->outbox_ms));
     return ST_OK;
 fail:
     port_fini(p, 0);
@@ -81,6 +97,8 @@ fail:
 void
 port_fini(port *p, int timeout_ms)
 {
+    if (p->timing)
+        loop_remove_timer(p->l, p->timer);
     outbox_free(p->out);
     inbox_free(p->in);
     zsocket_message_fini(&p->frame);
@@ -94,8 +112,14 @@ port_fini(port *p, int timeout_ms)
 status
 port_listen(port *p, port_frame_fn *fn, port_at_once_fn *at_once, void *ctx)
 {
+    status st;
+
     p->fn = fn;
     p->at_once = at_once;
     p->ctx = ctx;
-    return loop_add_socket(p->l, p->socket, readable, p);
+    TRY(loop_add_socket(p->l, p->socket, readable, p));
+    TRY(loop_add_timer(p->l, SWEEP_MS, sweep, p, &p->timer));
+    p->timing = true;
+fail:
+    return st;
 }

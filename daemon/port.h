@@ -24,6 +24,8 @@ typedef struct port_limits {
     size_t inbox_messages, inbox_bytes; /* that wait to be heard */
     size_t frame_bytes;                 /* the largest message */
     size_t outbox_bytes;                /* that wait for a slow peer */
+    uint32_t outbox_ms; /* that it may take nothing; 0: any time */
+    uint32_t silent_ms; /* from coming in to the first message */
 } port_limits;
 
 /* A frame; its parts may be taken by setting them to NULL. */
@@ -39,6 +41,8 @@ typedef struct port {
     const port_limits *limits;
     zsocket_message frame; /* that there was no memory to keep */
     bool has_frame;
+    int timer;
+    bool timing;
     port_frame_fn *fn;
     port_at_once_fn *at_once;
     void *ctx;

@@ -14,7 +14,8 @@ static const port_limits limits = {.take_messages = 64,
                                    .inbox_messages = 256,
                                    .inbox_bytes = 4 << 20,
                                    .frame_bytes = WORLD_MAX_PART,
-                                   .outbox_bytes = 64 << 20};
+                                   .outbox_bytes = 64 << 20,
+                                   .silent_ms = 10000};
 
 struct worlds {
     port port;

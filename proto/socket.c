@@ -198,16 +198,18 @@ fail:
     return st;
 }
 
-/* Listens for what becomes of the key. */
+/* A DEALER listens for what becomes of its key, a ROUTER for who is there. */
 static status
 watch(zsocket *s, zcontext *z)
 {
+    const int events = s->router ? ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED
+                                 : ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
     const int linger = 0;
     char name[64];
 
     (void)snprintf(name, sizeof(name), "inproc://longwave-watch-%u",
                    z->n_watched++);
-    if (zmq_socket_monitor(s->zmq, name, ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) != 0)
+    if (zmq_socket_monitor(s->zmq, name, events) != 0)
         return zsocket_status("a socket cannot be watched");
     s->monitor = zmq_socket(z->zmq, ZMQ_PAIR);
     if (!s->monitor ||
@@ -215,18 +217,6 @@ watch(zsocket *s, zcontext *z)
         zmq_connect(s->monitor, name) != 0)
         return zsocket_status("a socket cannot be watched");
     return ST_OK;
-}
-
-bool
-zsocket_is_refused(zsocket *s)
-{
-    char event[ENDPOINT_MAX];
-
-    /* Two frames an event; there is one kind of them. */
-    while (s->monitor &&
-           zmq_recv(s->monitor, event, sizeof(event), ZMQ_DONTWAIT) >= 0)
-        s->refused = true;
-    return s->refused;
 }
 
 static status
@@ -280,6 +270,7 @@ zsocket_router(zsocket **out, zcontext *z, const char *text,
     TRY(configure(s, &e, max_message));
     if (!e.path && guard->key)
         TRY(be_server(s, guard));
+    TRY(watch(s, z));
     TRY(endpoint_claim(&lock, &e));
     TRY(bind_to(s, &e));
     endpoint_release(lock);
@@ -372,6 +363,7 @@ close_lingering(zsocket *s, int linger_ms)
     (void)zmq_close(s->zmq);
     if (s->monitor)
         (void)zmq_close(s->monitor);
+    links_fini(&s->links);
     mem_free(s);
 }
 

@@ -61,6 +61,12 @@ typedef struct zsocket_guard {
  * is closed.  With a key: zap_new() comes before this. */
 status zsocket_router(zsocket **out, zcontext *z, const char *endpoint,
                       const zsocket_guard *guard, size_t max_message) MUST_USE;
+/* Closes the connection of a ROUTER's peer, whatever waits in it.  False: none
+ * is known; only who has sent a message is. */
+bool zsocket_hang_up(zsocket *s, const zsocket_peer *peer);
+/* The same for all that came `max_ms` ago or earlier and have not sent a
+ * message; how many that were. */
+size_t zsocket_hang_up_silent(zsocket *s, uint32_t max_ms);
 /* Where it is bound, with the port that was given. */
 const char *zsocket_endpoint(const zsocket *s);
 

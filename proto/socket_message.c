@@ -143,7 +143,7 @@ take_user(zsocket_message *m, zmq_msg_t *part)
 }
 
 static status
-take(const zsocket *s, zsocket_message *m, zmq_msg_t *part, int n)
+take(zsocket *s, zsocket_message *m, zmq_msg_t *part, int n)
 {
     bool router = s->router;
     status st;
@@ -157,6 +157,7 @@ take(const zsocket *s, zsocket_message *m, zmq_msg_t *part, int n)
     if (router) {
         m->peer.len = (uint8_t)zmq_msg_size(part);
         memcpy(m->peer.id, zmq_msg_data(part), m->peer.len);
+        zsocket_note_peer(s, m, &part[1]);
     }
     if (s->guarded)
         TRY(take_user(m, &part[router]));

@@ -6,6 +6,7 @@
 #include <zmq.h>
 
 #include "proto/endpoint.h"
+#include "proto/links.h"
 #include "proto/socket.h"
 
 enum { ZSOCKET_MAX_PART = 3 /* a peer's name, control, raw */ };
@@ -14,8 +15,9 @@ struct zsocket {
     void *zmq;
     bool router;
     bool guarded;  /* every peer has proved a key */
-    void *monitor; /* PAIR that hears of handshakes; NULL: nobody listens */
-    bool refused;
+    void *monitor; /* PAIR that hears of connections; NULL: nobody listens */
+    bool refused;  /* DEALER */
+    links links;   /* ROUTER */
     zmq_msg_t
         part[ZSOCKET_MAX_PART]; /* of a message that there was no memory for */
     int n_part;
@@ -27,5 +29,10 @@ status zsocket_status(const char *what) MUST_USE;
 
 /* ---- socket_message.c ---- */
 void zsocket_drop_parts(zsocket *s);
+
+/* ---- socket_watch.c ---- */
+/* The first message of a connection, which `part` is of, tells whose it is. */
+void zsocket_note_peer(zsocket *s, const zsocket_message *m,
+                       const zmq_msg_t *part);
 
 #endif

@@ -8,16 +8,22 @@
 
 #include "tests/daemon/scratch.h"
 
-enum { FRAME = 64 << 10, MAX_BYTES = 1 << 20, MANY = 4000 };
+enum {
+    FRAME = 64 << 10,
+    MAX_BYTES = 1 << 20,
+    MANY = 4000,
+    SOON_MS = 20,
+    NEVER_MS = 0
+};
 
 typedef struct scene {
     scratch box;
     zcontext *z;
     loop *l;
     zsocket *router, *dealer;
-    zsocket_peer peer;
+    zsocket_peer peer, left;
     outbox *o;
-    int drained, timer, turns;
+    int drained, timer, turns, fills;
     size_t received;
     uint8_t frame[FRAME];
 } scene;
@@ -32,7 +38,7 @@ note_drained(void *ctx, const zsocket_peer *peer)
 }
 
 static void
-init(scene *s)
+init(scene *s, uint32_t max_ms)
 {
     char at[128];
     zsocket_message m = {0};
@@ -44,7 +50,7 @@ init(scene *s)
     EXPECT_OK(loop_new(&s->l));
     EXPECT_OK(zsocket_router(&s->router, s->z, at, NULL, FRAME));
     EXPECT_OK(zsocket_dealer(&s->dealer, s->z, at, NULL, FRAME));
-    EXPECT_OK(outbox_new(&s->o, s->router, s->l, MAX_BYTES));
+    EXPECT_OK(outbox_new(&s->o, s->router, s->l, MAX_BYTES, max_ms));
     outbox_on_drained(s->o, note_drained, s);
     EXPECT_OK(zsocket_send(s->dealer, NULL, "hi", 2, NULL, 0));
     EXPECT_OK(zsocket_recv(s->router, &m, 10000));
@@ -105,7 +111,7 @@ what_waits_is_sent_in_order(void **state)
     const char *why;
 
     (void)state;
-    init(&s);
+    init(&s, NEVER_MS);
     n = fill(&s);
     for (size_t i = 0; i < 3; i++, n++) {
         memcpy(s.frame, &n, sizeof(n));
@@ -135,13 +141,45 @@ who_never_takes_anything_is_given_up(void **state)
     const char *why;
 
     (void)state;
-    init(&s);
+    init(&s, NEVER_MS);
     (void)fill(&s);
     for (int i = 0; i < 2 * MAX_BYTES / FRAME; i++)
         outbox_send(s.o, &s.peer, s.frame, FRAME, NULL, 0);
     assert_true(outbox_take_gone(s.o, &peer, &why));
     assert_memory_equal(peer.id, s.peer.id, peer.len);
     assert_false(outbox_take_gone(s.o, &peer, &why));
+    fini(&s);
+}
+
+/* What the other side's queues still took is made up for. */
+static void
+wait_for_gone(void *ctx)
+{
+    scene *s = ctx;
+    const char *why;
+
+    if (outbox_take_gone(s->o, &s->left, &why) || ++s->turns > 5000)
+        loop_stop(s->l);
+    else if (outbox_is_empty(s->o, &s->peer) && s->fills++ < 100)
+        (void)fill(s);
+}
+
+/* Some bytes for longer than they may wait.  Without such a limit they would
+ * wait for ever. */
+static void
+who_takes_nothing_for_long_is_given_up(void **state)
+{
+    scene s;
+
+    (void)state;
+    init(&s, SOON_MS);
+    (void)fill(&s);
+    EXPECT_OK(loop_add_timer(s.l, 1, wait_for_gone, &s, &s.timer));
+    EXPECT_OK(loop_run(s.l));
+    assert_int_equal(s.left.len, s.peer.len);
+    assert_memory_equal(s.left.id, s.peer.id, s.peer.len);
+    assert_true(outbox_is_empty(s.o, &s.peer));
+    assert_false(zsocket_hang_up(s.router, &s.peer)); /* that was done */
     fini(&s);
 }
 
@@ -154,7 +192,7 @@ who_left_is_reported_once(void **state)
     const char *why;
 
     (void)state;
-    init(&s);
+    init(&s, NEVER_MS);
     outbox_send(s.o, &nobody, "x", 1, NULL, 0);
     outbox_send(s.o, &nobody, "x", 1, NULL, 0);
     assert_true(outbox_take_gone(s.o, &peer, &why));
@@ -170,6 +208,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_waits_is_sent_in_order),
         cmocka_unit_test(who_never_takes_anything_is_given_up),
+        cmocka_unit_test(who_takes_nothing_for_long_is_given_up),
         cmocka_unit_test(who_left_is_reported_once),
     };
 

@@ -102,7 +102,11 @@ class Start(Place):
         self.assertNotIn(secret.encode(), again.stderr + again.stdout)
 
 
-class Door(Place):
+class Keys(Place):
+    """A daemon that listens on TCP, and keys of those whom it knows."""
+
+    FLAGS = ()
+
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
@@ -117,8 +121,7 @@ class Door(Place):
             cls.let_in(name, roles)
         cls.new_key("stranger")
         cls.daemon = cls.start("--key", cls.dir / "daemon.key", "--authorized",
-                               cls.list, "--workers", "1")
-        cls.wait_worlds(1)  # which came in with the daemon's own key
+                               cls.list, *cls.FLAGS)
 
     @classmethod
     def tearDownClass(cls):
@@ -144,6 +147,28 @@ class Door(Place):
             env["LONGWAVE_KEY"] = str(cls.dir / f"{who}.key")
         return super().client(*arguments, env={**env, **options.pop("env", {})},
                               **options)
+
+    def world(self, who, timeout=WAIT):
+        # Open MPI unloads its plug-ins before their leaks are looked at.
+        env = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
+        with open(self.dir / f"world-{who}.log", "ab") as err:
+            process = subprocess.Popen(
+                [*MPIRUN, "-n", "1", BIN / "longwave-worker", "--model",
+                 self.model, "--daemon", self.worlds, "--threads", "1",
+                 "--connect-timeout", str(timeout), "--key",
+                 self.dir / f"{who}.key"],
+                stdin=subprocess.DEVNULL, stdout=err, stderr=err, env=env)
+        self.running.append(process)
+        return process
+
+
+class Door(Keys):
+    FLAGS = ("--workers", "1")
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.wait_worlds(1)  # which came in with the daemon's own key
 
     def names(self, who):
         return [d["document"] for d in self.call("list", who=who)["documents"]]
@@ -247,19 +272,6 @@ class Door(Place):
         self.refused("shutdown", who="ann", code=1, says="admin")
         self.assertEqual(self.names("ann"), self.names("ann"))
 
-    def world(self, who, timeout=WAIT):
-        # Open MPI unloads its plug-ins before their leaks are looked at.
-        env = {**os.environ, "ASAN_OPTIONS": "detect_leaks=0"}
-        with open(self.dir / f"world-{who}.log", "ab") as err:
-            process = subprocess.Popen(
-                [*MPIRUN, "-n", "1", BIN / "longwave-worker", "--model",
-                 self.model, "--daemon", self.worlds, "--threads", "1",
-                 "--connect-timeout", str(timeout), "--key",
-                 self.dir / f"{who}.key"],
-                stdin=subprocess.DEVNULL, stdout=err, stderr=err, env=env)
-        self.running.append(process)
-        return process
-
     def test_worlds_by_tcp(self):
         for who in ("ann", "boss", "stranger"):  # none of them is a world
             self.assertEqual(self.world(who).wait(WAIT), 2)
@@ -285,6 +297,49 @@ class Door(Place):
             text = log.read_text()
             for secret in secrets:
                 self.assertNotIn(secret, text)
+
+
+class Share(Keys):
+    """T23: a key has its part of the queue and no more, and has it again."""
+
+    FLAGS = ("--max-queue", "8", "--key-share", "50")
+
+    def adding(self, who, name):
+        path = self.dir / f"{who}-{name}.txt"
+        path.write_text(text_of(100))
+        process = subprocess.Popen(
+            [BIN / "longwave", "add", path, "--name", name, "--connect",
+             self.endpoint, "--key", self.dir / f"{who}.key"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE)
+        self.running.append(process)
+        return process
+
+    def wait_queued(self, n):
+        wait_for(f"{n} jobs", lambda: self.status()["jobs_queued"] == n)
+
+    def over_its_share(self, name):
+        process = self.adding("ann", name)
+        said = process.communicate(timeout=WAIT)[1].decode()
+        self.assertNotEqual(process.returncode, 0)
+        self.assertIn("your share of the queue is full", said)
+        self.assertRegex(said, r"try again in [1-9]\d* s")
+
+    def test_t23_a_share_of_the_queue(self):
+        clients = [self.adding("ann", f"a{i}") for i in range(4)]
+        self.wait_queued(4)
+        self.over_its_share("a4")
+        self.assertEqual(self.status()["jobs_queued"], 4)  # it is nowhere
+        clients += [self.adding("bob", f"b{i}") for i in range(2)]
+        self.wait_queued(6)
+        self.over_its_share("a4")
+        self.world("node")
+        for process in clients:
+            err = process.communicate(timeout=WAIT)[1]
+            self.assertEqual(process.returncode, 0, err)
+        again = self.adding("ann", "a4")
+        err = again.communicate(timeout=WAIT)[1]
+        self.assertEqual(again.returncode, 0, err)
 
 
 if __name__ == "__main__":

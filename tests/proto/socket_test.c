@@ -387,6 +387,67 @@ announced_frames_are_not_believed(void **state)
     shut(b, router);
 }
 
+/* T22: of those who came in, who has said something is known and stays. */
+static void
+silent_peers_are_hung_up_on(void **state)
+{
+    static const uint8_t hi[] = {0x00, 2, 'h', 'i'};
+    bench *b = *state;
+    zsocket *router;
+    zsocket_message m;
+    int fd[3];
+
+    router = router_at(b, b->endpoint, MAX);
+    fd[0] = greet(b->path, hi, 0);
+    fd[1] = greet(b->path, hi, sizeof(hi));
+    fd[2] = greet(b->path, hi, 0);
+    EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
+    assert_int_equal(zsocket_hang_up_silent(router, 3600 * 1000), 0);
+    assert_int_equal(zsocket_hang_up_silent(router, 0), 2);
+    assert_true(is_hung_up_on(fd[0]));
+    assert_true(is_hung_up_on(fd[2]));
+    assert_int_equal(zsocket_hang_up_silent(router, 0), 0);
+    EXPECT_OK(zsocket_send(router, &m.peer, "you", 3, NULL, 0));
+    zsocket_message_fini(&m);
+    assert_int_equal(recv(fd[1], (char[5]){0}, 5, MSG_WAITALL), 5);
+    for (int i = 0; i < 3; i++)
+        close(fd[i]);
+    shut(b, router);
+}
+
+/* With a descriptor of an earlier peer, too. */
+static void
+one_peer_is_hung_up_on(void **state)
+{
+    static const uint8_t hi[] = {0x00, 2, 'h', 'i'};
+    bench *b = *state;
+    zsocket *router;
+    zsocket_peer peer[2];
+    int fd[2];
+
+    router = router_at(b, b->endpoint, MAX);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 2; i++) {
+            zsocket_message m;
+
+            fd[i] = greet(b->path, hi, sizeof(hi));
+            EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
+            peer[i] = m.peer;
+            zsocket_message_fini(&m);
+        }
+        assert_true(zsocket_hang_up(router, &peer[0]));
+        assert_true(is_hung_up_on(fd[0]));
+        assert_false(zsocket_hang_up(router, &peer[0]));
+        EXPECT_OK(zsocket_send(router, &peer[1], "you", 3, NULL, 0));
+        assert_int_equal(recv(fd[1], (char[5]){0}, 5, MSG_WAITALL), 5);
+        assert_true(zsocket_hang_up(router, &peer[1]));
+        assert_true(is_hung_up_on(fd[1]));
+        close(fd[0]);
+        close(fd[1]);
+    }
+    shut(b, router);
+}
+
 static void
 lost_peers_are_told(void **state)
 {
@@ -503,6 +564,10 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(announced_frames_are_not_believed,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(silent_peers_are_hung_up_on, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(one_peer_is_hung_up_on, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(lost_peers_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(full_queues_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(closing_can_flush, setup, teardown),

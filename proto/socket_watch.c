@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the monitor of a socket tells, and what is done with it. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "proto/socket_state.h"
+
+/* A number of two bytes, a value of four, and in a frame of its own the
+ * endpoint. */
+static void
+hear_event(zsocket *s, const uint8_t *event)
+{
+    uint16_t kind;
+    int32_t value;
+
+    memcpy(&kind, event, sizeof(kind));
+    memcpy(&value, event + sizeof(kind), sizeof(value));
+    if (kind == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+        s->refused = true;
+    else if (kind == ZMQ_EVENT_ACCEPTED)
+        links_come(&s->links, value, clock_ns());
+    else if (kind == ZMQ_EVENT_DISCONNECTED)
+        links_go(&s->links, value);
+}
+
+static void
+hear_events(zsocket *s)
+{
+    uint8_t event[6];
+    char at[ENDPOINT_MAX];
+
+    while (s->monitor && zmq_recv(s->monitor, event, sizeof(event),
+                                  ZMQ_DONTWAIT) == sizeof(event)) {
+        (void)zmq_recv(s->monitor, at, sizeof(at), ZMQ_DONTWAIT);
+        hear_event(s, event);
+    }
+}
+
+bool
+zsocket_is_refused(zsocket *s)
+{
+    hear_events(s);
+    return s->refused;
+}
+
+bool
+zsocket_hang_up(zsocket *s, const zsocket_peer *peer)
+{
+    hear_events(s);
+    return links_hang_up(&s->links, peer);
+}
+
+size_t
+zsocket_hang_up_silent(zsocket *s, uint32_t max_ms)
+{
+    uint64_t now = clock_ns();
+    uint64_t max = (uint64_t)max_ms * 1000000;
+
+    hear_events(s);
+    return now < max ? 0 : links_hang_up_silent(&s->links, now - max);
+}
+
+/* That the connection came was told before its first message. */
+void
+zsocket_note_peer(zsocket *s, const zsocket_message *m, const zmq_msg_t *part)
+{
+    int fd = zmq_msg_get(part, ZMQ_SRCFD);
+
+    if (fd < 0 || links_is(&s->links, fd, &m->peer))
+        return;
+    hear_events(s);
+    links_speak(&s->links, fd, &m->peer);
+}
