@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decides from a history alone whether the promises were kept: P1 nothing
-acknowledged is lost, P2 one result for a key, P4 the answers of an
-undisturbed run, P5 every job ends.
+acknowledged is lost, P2 one result for a key, P3 no reading goes back further
+than it may, P4 the answers of an undisturbed run, P5 every job ends.
 
 usage: check.py HISTORY...
 
@@ -31,6 +31,7 @@ class Checker:
         self.refused = collections.defaultdict(list)  # op: without a job
         self.kills = []
         self.reference = {}
+        self.progress = collections.defaultdict(list)  # job: (t, segments)
         self.only = collections.defaultdict(list)  # of these one is expected
         for event in events:
             getattr(self, "see_" + event["e"], self.see_nothing)(event)
@@ -66,6 +67,9 @@ class Checker:
         if self.tokens[e["job"]].setdefault(e["index"], said) != said:
             self.bad("token", f"job {e['job']}: token {e['index']} was "
                      f"{self.tokens[e['job']][e['index']]}, then {said}")
+
+    def see_progress(self, e):
+        self.progress[e["job"]].append((e["t"], e["segments"]))
 
     def see_done(self, e):
         self.ends[e["job"]].append(e)
@@ -144,6 +148,29 @@ class Checker:
                     self.bad("token", f"job {job}: the text that was told is "
                              "not its result's")
 
+    def check_readings(self):
+        """P3: when a reading goes on after an interruption, it is where its
+        last checkpoint was: at most an interval ago, and the `layers` that
+        this one took to come together, and what ran while it was written.
+        Reading waits when the last durable one is two intervals behind, so
+        that is one interval more at the most.  Damaged ones are nobody's
+        doing here.  Each step back is seen too short, if anything: what is
+        told comes now and then."""
+        said = self.only["reading"]
+        if not said:
+            if self.progress:
+                self.bad("reading", "nobody wrote down what an interval is")
+            return
+        most = 2 * said[-1]["interval"] + said[-1]["layers"]
+        for job, told in self.progress.items():
+            before = 0
+            for t, segments in told:
+                if before - segments > most:
+                    self.bad("redone", f"job {job}: at {t:.1f} s it was at "
+                             f"segment {segments} after {before}, and may "
+                             f"redo {most}")
+                before = segments
+
     def check_answers(self):
         """As if nothing had happened."""
         sizes = self.only["text"]
@@ -209,6 +236,7 @@ class Checker:
         self.check_jobs()
         self.check_ends()
         self.check_tokens()
+        self.check_readings()
         self.check_answers()
         self.check_failures()
         self.check_audit()
@@ -228,6 +256,8 @@ class Checker:
             "failed": sum(e["e"] == "refused" for e in ends),
             "results_heard": sum(map(len, self.ends.values())),
             "tokens_heard": sum(map(len, self.tokens.values())),
+            "steps_back": sum(b[1] < a[1] for told in self.progress.values()
+                              for a, b in zip(told, told[1:])),
             "violations": len(self.found)}
 
 

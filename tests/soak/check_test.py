@@ -27,6 +27,9 @@ def history():
                   finish="length" if tokens else "", document="d", **result)
 
     event("text", text=0, tokens=101)
+    event("reading", interval=64, layers=3)
+    for segments in (0, 100, 230, 99, 160, 300):  # 131 back, which is allowed
+        event("progress", op=0, job=1, segments=segments, via="submit")
     for seed, ids in ((1, [5, 6]), (2, [7])):
         event("reference", text=0, question=0, seed=seed, length=2, ids=ids)
     for op in (0, 1):
@@ -128,6 +131,29 @@ class Check(unittest.TestCase):
             if x["e"] == "done" and x["op"] == 3:
                 x["text"] = "cd"
         self.found("token")
+
+    def read(self, *segments):
+        """What was told of job 2 meanwhile."""
+        at = find(self.events, "accepted", op=1)["t"]
+        self.events += [{"e": "progress", "t": at + i / 100, "op": 1,
+                         "job": 2, "via": "submit", "segments": n}
+                        for i, n in enumerate(segments)]
+
+    def test_a_reading_that_goes_back_too_far(self):
+        self.read(0, 400, 400 - 2 * 64 - 4, 500)
+        self.found("redone")
+
+    def test_a_reading_that_begins_anew(self):
+        self.read(132, 0)
+        self.found("redone")
+
+    def test_readings_that_go_back_as_far_as_they_may(self):
+        self.read(0, 400, 269, 399, 268, 137, 6)
+        self.assertNotIn("redone", self.rules())
+
+    def test_readings_of_no_known_interval(self):
+        self.drop(e="reading")
+        self.found("reading")
 
     def test_another_answer_than_undisturbed(self):
         find(self.events, "reference", seed=2)["ids"] = [8]

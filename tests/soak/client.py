@@ -22,6 +22,7 @@ from session import CHUNK, Session, add_request, ask_request, put
 PATIENCE = 4  # seconds of silence after which one connects anew
 AUDIT = 240  # seconds in which all that was acknowledged has to end
 WINDOW = 64  # keys at once in the audit
+RUNNING = 2  # JobState
 
 
 class Op:
@@ -95,6 +96,10 @@ class Conversation:
         elif body == "token":
             log.write("token", job=m["job"], index=m["index"], id=m["id"],
                       text=m["text"], **about)
+        elif body == "progress":
+            if op.kind == "add" and m["state"] == RUNNING:
+                log.write("progress", job=m["job"],
+                          segments=m["segments_done"], **about)
         elif body == "done":
             log.write("done", job=m["job"], ids=m["generated_ids"],
                       text=m["text"], tokens=m["tokens"],

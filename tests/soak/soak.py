@@ -24,9 +24,12 @@ import history
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-MODEL = ["--layers", "3", "--d-model", "32", "--heads", "2", "--kv-heads", "1",
-         "--ffn", "64", "--segment", "16", "--mem", "4", "--d-mem", "8"]
-DAEMON = ["--workers", "2", "--threads", "1", "--checkpoint-segments", "64",
+LAYERS, INTERVAL = 3, 64
+MODEL = ["--layers", str(LAYERS), "--d-model", "32", "--heads", "2",
+         "--kv-heads", "1", "--ffn", "64", "--segment", "16", "--mem", "4",
+         "--d-mem", "8"]
+DAEMON = ["--workers", "2", "--threads", "1", "--checkpoint-segments",
+          str(INTERVAL),
           "--checkpoint-seconds", "0", "--hang-seconds", "2"]
 
 
@@ -54,6 +57,7 @@ def write_reference(args, place):
     for number, size in enumerate(content.SIZES):
         (place / f"text-{number}").write_bytes(content.text_of(number))
         log.write("text", text=number, tokens=size + 1)  # and one to begin
+    log.write("reading", interval=INTERVAL, layers=LAYERS)
     for number, question, seed, length in asked(place):
         done = subprocess.run(
             [args.bin / "longwave-run", "--model", place / "model", "--input",
