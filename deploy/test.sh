@@ -3,8 +3,8 @@
 # Installs what is missing, builds, and runs every test: the release build
 # with warnings as errors (with Python's tokenizers, if pip can get them, to
 # compare with), the engine alone, the same tests
-# under AddressSanitizer and UndefinedBehaviorSanitizer, and where clang is
-# there each fuzz target for 5 seconds.
+# under AddressSanitizer and UndefinedBehaviorSanitizer, and each fuzz target
+# for 5 seconds, where clang is there or can be installed.
 #
 #   deploy/test.sh [--quick]     --quick: the release build only
 set -euo pipefail
@@ -64,7 +64,9 @@ cmake --build build-asan -j "$jobs"
 export LSAN_OPTIONS="suppressions=$PWD/tests/lsan.supp:print_suppressions=0"
 ctest --test-dir build-asan --output-on-failure -LE lint
 
-if command -v clang > /dev/null; then
-    step "fuzz targets"
+step "fuzz targets"
+if deploy/dependencies.sh clang libclang-rt-dev; then
     tests/fuzz/run.sh 5
+else
+    echo "test.sh: clang is not to be had; only the corpora were replayed" >&2
 fi
