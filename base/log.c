@@ -24,6 +24,22 @@ log_enabled(log_level level)
     return level <= max_level;
 }
 
+/* Names and sentences come from outside too: no terminal codes, neither those
+ * of ASCII nor U+0080 to U+009F, which are C2 80 to C2 9F. */
+static void
+defuse(char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text[i];
+        unsigned char next = (unsigned char)text[i + 1]; /* or the NUL */
+
+        if (c < 0x20 || c == 0x7f || (c == 0xc2 && next >= 0x80 && next < 0xa0))
+            text[i] = '?';
+        if (c == 0xc2 && next >= 0x80 && next < 0xa0)
+            text[i + 1] = '?';
+    }
+}
+
 static void
 line(log_level level, const char *label, const char *fmt, va_list ap)
 {
@@ -41,11 +57,7 @@ line(log_level level, const char *label, const char *fmt, va_list ap)
     if (more < 0)
         return;
     len = strlen(text);
-    /* Names and sentences come from outside too: no terminal codes. */
-    for (size_t i = 0; i < len; i++) {
-        if ((unsigned char)text[i] < 0x20 || text[i] == 0x7f)
-            text[i] = '?';
-    }
+    defuse(text, len);
     text[len++] = '\n';
     if (write(STDERR_FILENO, text, len) < 0)
         return; /* nowhere left to say it */

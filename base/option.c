@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Flags from argv and the environment, checked against one table. */
 #include "base/option.h"
-#include "base/option_help.h"
-
-#include "base/option_help.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -11,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+
+#include "base/option_help.h"
 
 enum {
     NAME_MAX_LEN = 64, /* longest LONGWAVE_NAME and --NAME, with its NUL */
@@ -283,8 +282,9 @@ fail:
 }
 
 /* Looks before anything is parsed, so that --help shows the defaults and works
- * beside wrong flags.  No value can be mistaken for it: take_value() refuses
- * separate values that begin with "--". */
+ * beside wrong flags.  Of all values only "-h" can be mistaken for it, and only
+ * as an argument of its own: take_value() refuses those that begin with "--".
+ */
 static status
 answer_questions(const option_set *set, int argc, char **argv, bool *done)
 {

@@ -51,10 +51,10 @@ a_line_names_program_and_level(void **unused)
     log_error("e %d", 1);
     log_warn("w %s", "2");
     log_info("i");
-    log_debug("d");
+    log_debug("d %d", 4);
     captured(text, sizeof(text));
     assert_string_equal(text, "prog: error: e 1\nprog: warning: w 2\n"
-                              "prog: i\nprog: debug: d\n");
+                              "prog: i\nprog: debug: d 4\n");
 }
 
 static void
@@ -102,8 +102,10 @@ control_characters_do_not_reach_the_terminal(void **unused)
     log_init("prog", LOG_LEVEL_INFO);
     capture();
     log_info("a\033[2Jb\nc\177 \303\244");
+    log_info("\302\2332J \302\237 \302\240 \302");
     captured(text, sizeof(text));
-    assert_string_equal(text, "prog: a?[2Jb?c? \303\244\n");
+    assert_string_equal(text, "prog: a?[2Jb?c? \303\244\n"
+                              "prog: ??2J ?? \302\240 \302\n");
 }
 
 int

@@ -207,6 +207,7 @@ other_numbers(void **unused)
     refuse("--heat -0.1", "--heat must be 0 to 2, not -0.1");
     refuse("--heat 2.1", "--heat must be 0 to 2");
     assert_true(parse("--heat 2").heat == 2.0);
+    assert_true(parse("--heat 0").heat == 0);
     assert_true(parse("--heat .5").heat == 0.5);
 }
 
