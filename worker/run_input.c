@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -258,10 +259,14 @@ holds_tensors(const char *path)
     static const char suffix[] = ".safetensors";
     size_t len = strlen(path), n = sizeof suffix - 1;
     char head[9] = {0};
+    struct stat info;
 
     if (len > n && strcmp(path + len - n, suffix) == 0)
         return true;
     if (strcmp(path, "-") == 0)
+        return false;
+    /* A pipe is not even opened: who writes to it would lose its reader. */
+    if (stat(path, &info) != 0 || !S_ISREG(info.st_mode))
         return false;
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)

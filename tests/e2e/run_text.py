@@ -5,6 +5,7 @@ strings, end tokens, and what is on stdout."""
 import json
 import math
 import os
+import threading
 
 import run_lib
 from run_lib import expect
@@ -32,6 +33,33 @@ def check_input(args):
     expect(a["text"] == b["text"], "text on two ranks")
     c = answer(args, ["--question", "Who?"])
     expect(c["tokens"] == 1 + len(TEXT) + 4, "tokens of another question")
+
+
+def check_fifo(args):
+    """Who writes to a named pipe has one reader, to the end of the text.  One
+    that only looked in first would lose some of these."""
+    path = os.path.join(args.work, "fifo")
+    if os.path.exists(path):
+        os.remove(path)
+    os.mkfifo(path)
+    lost = []
+
+    def write():
+        try:
+            with open(path, "wb", buffering=0) as pipe:
+                for at in range(0, len(TEXT), 20):
+                    pipe.write(TEXT[at:at + 20].encode())
+        except BrokenPipeError:
+            lost.append(path)
+
+    for _ in range(12):
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        a = run_lib.summary(args, 0, ["--model", args.model, "--input", path],
+                            20)
+        writer.join(10)
+        expect(not lost and not writer.is_alive(), "the writer lost its reader")
+        expect(a["tokens"] == 1 + len(TEXT), "tokens of a pipe")
 
 
 def check_template(args):
@@ -200,6 +228,7 @@ def main():
     args.common = ["--model", args.model, "--input", args.input,
                    "--generate", "24"]
     check_input(args)
+    check_fifo(args)
     check_template(args)
     check_sampling(args)
     check_penalty(args)
