@@ -51,10 +51,12 @@ plan_print_table(const plan_job *job, const plan_row *row, size_t n_row)
 {
     const cost_rank *r = &job->cluster->rank;
 
-    printf("%u documents of %llu segments on %s: %.4g TFLOP/s a rank, half of "
-           "it at %.0f rows\n",
-           job->n_doc, (unsigned long long)job->n_seg, job->cluster->name,
-           r->flops * 1e-12, r->half_rows);
+    printf(
+        "%u document%s of %llu segment%s on %s: %.4g TFLOP/s a rank, half of "
+        "it at %.0f rows\n",
+        job->n_doc, job->n_doc == 1 ? "" : "s", (unsigned long long)job->n_seg,
+        job->n_seg == 1 ? "" : "s", job->cluster->name, r->flops * 1e-12,
+        r->half_rows);
     printf("one document keeps at most %llu ranks busy\n\n",
            (unsigned long long)(job->n_seg < job->model->n_layer
                                     ? job->n_seg
