@@ -217,6 +217,7 @@ static bool
 finish_one(helper *h)
 {
     helper_task *task;
+    const char *why;
     char *text;
 
     (void)pthread_mutex_lock(&h->lock);
@@ -225,7 +226,8 @@ finish_one(helper *h)
     if (!task)
         return false;
     text = task->text;
-    task->done(task, task->st, text ? text : "out of memory");
+    why = task->st == ST_OK ? "" : text ? text : "out of memory";
+    task->done(task, task->st, why);
     mem_free(text);
     return true;
 }

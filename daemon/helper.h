@@ -14,7 +14,7 @@ typedef struct helper_task helper_task;
 struct helper_task {
     /* A failure's sentence goes through status_fail() as everywhere. */
     status (*run)(helper_task *task);
-    /* `text` is the sentence of the failure. */
+    /* `text` is the sentence of the failure; "" of none. */
     void (*done)(helper_task *task, status st, const char *text);
     helper_task *next;
     status st;
