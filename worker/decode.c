@@ -25,6 +25,13 @@ decode_fini(decode *d)
 }
 
 void
+decode_clear(decode *d)
+{
+    d->n_run = 0;
+    d->n_wait = 0;
+}
+
+void
 decode_prompt(decode *d, uint64_t seg, const int32_t *ids, uint32_t n)
 {
     ASSERT(n > 0 && n <= d->segment_size);

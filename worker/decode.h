@@ -25,6 +25,8 @@ typedef struct decode {
 status decode_init(decode *d, const model_config *cfg) MUST_USE;
 void decode_fini(decode *d);
 
+/* Nothing waits any more: what was on its way is of an answer that is over. */
+void decode_clear(decode *d);
 /* The prompt waits, 1 .. S tokens of segment `seg`; copied. */
 void decode_prompt(decode *d, uint64_t seg, const int32_t *ids, uint32_t n);
 /* A token that was drawn waits; nothing else does. */

@@ -258,6 +258,7 @@ errand_begin(errand *e, const world_message *m, const uint8_t *raw, size_t len)
     mem_free(e->forced);
     errand_checkpoint_fini(e);
     *e = fresh;
+    decode_clear(&e->decode); /* of a job that ended before its token was fed */
     errand_checkpoint_init(e, m);
     if (st == ST_OK && m->u.begin.n_forced > 0)
         st = take_forced(e, m->u.begin.n_forced, raw, len);
