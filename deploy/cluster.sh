@@ -50,7 +50,7 @@ slots=$(sed 's/#.*//' "$hosts" | awk 'NF {
 [ "$ranks" -le "$slots" ] ||
     refuse "$hosts has $slots slots, $ranks ranks were asked for"
 
-mpi="--hostfile $hosts -n $ranks --bind-to none"
+mpi="--hostfile '$hosts' -n $ranks --bind-to none"
 if [ -n "$network" ]; then
     mpi="$mpi --mca btl_tcp_if_include $network --mca oob_tcp_if_include $network"
 fi

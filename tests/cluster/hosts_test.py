@@ -76,7 +76,7 @@ class TwoHosts(unittest.TestCase):
 
     def test_the_recipe(self):
         """deploy/cluster.sh: a daemon, and a world over both hosts."""
-        hostfile = os.path.join(self.work, "hosts")
+        hostfile = os.path.join(self.work, "the hosts")
         ends = [f"ipc://{self.work}/{name}" for name in ("clients", "worlds")]
         recipe = os.path.join(SOURCE, "deploy", "cluster.sh")
         environment = {"PATH": os.path.dirname(RUN) + ":"
