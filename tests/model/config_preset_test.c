@@ -21,21 +21,22 @@ presets(void **state)
                       "armt-llama-160m");
 }
 
-/* A model small enough to count by hand: every width is 2, one head. */
+/* A model small enough to count by hand, no two of whose widths are alike. */
 static void
 cell_flops(void **state)
 {
     model_config cfg = {.n_layer = 1,
-                        .d_model = 2,
+                        .d_model = 3,
                         .n_head = 1,
                         .n_kv_head = 1,
-                        .d_head = 2,
-                        .d_ffn = 2,
+                        .d_head = 5,
+                        .d_ffn = 7,
                         .n_mem_head = 1,
-                        .d_mem = 1};
-    double block = 3 * (2 * 2 * 3 * 2 + 2 * 2 * 2 + 6 * 2 * 2) + 2 * 12 * 2;
-    double read = 3 * (2 * 2 * 1 + 2 * 6 * 2 + 2 * 6);
-    double write = 2 * 2 * 1 + 2 * 2 * 2 + 2 * 2 + 4 * 6 * 2 + 4 * 6;
+                        .d_mem = 2};
+    /* Keys, values and queries of 5, features of 12, keys seen 1 + 2 + 3. */
+    double block = 3 * (2 * 3 * 3 * 5 + 2 * 5 * 3 + 6 * 3 * 7) + 4 * 5 * 6;
+    double read = 3 * (2 * 3 * 2 + 2 * 12 * 3 + 2 * 12);
+    double write = 2 * 3 * 2 + 2 * 3 * 3 + 2 * 3 + 4 * 12 * 3 + 4 * 12;
 
     (void)state;
     config_cell cell = {.n_row = 3, .fresh = true};
@@ -47,18 +48,18 @@ cell_flops(void **state)
     /* Two rows without the output, the MLP and 1 + 2 keys. */
     cell.n_skip = 2;
     assert_true(config_cell_flops(&cfg, &cell) ==
-                block + read + write - 2 * (2 * 2 * 2 + 6 * 2 * 2) - 4 * 2 * 3);
+                block + read + write - 2 * (2 * 5 * 3 + 6 * 3 * 7) - 4 * 5 * 3);
     cell.n_skip = 0;
     cell.bare = true;
     assert_true(config_cell_flops(&cfg, &cell) == block);
 
     /* 2 tokens see 5 and 4 keys of a window, the memory token all 5. */
     cell.n_window = 5;
-    assert_true(config_cell_flops(&cfg, &cell) == block + 4 * 2 * (9 + 5));
+    assert_true(config_cell_flops(&cfg, &cell) == block + 4 * 5 * (9 + 5));
     /* Behind 4 rows with a span of 6: 5, 6 and 6 keys instead of 1, 2, 3. */
     cell = (config_cell){.n_row = 3, .n_past = 4, .fresh = true};
     cfg.span = 6;
-    assert_true(config_cell_flops(&cfg, &cell) == block + 4 * 2 * (17 - 6));
+    assert_true(config_cell_flops(&cfg, &cell) == block + 4 * 5 * (17 - 6));
 }
 int
 main(void)
