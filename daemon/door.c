@@ -177,6 +177,7 @@ door_tick(door *d, uint64_t now_ns)
         log_error("%s, %s: lines like that let nobody in", d->authorized,
                   allowlist_fault(list));
     else
-        log_info("%s has %zu keys now", d->authorized, allowlist_count(list));
+        log_info("%s has %zu key%s now", d->authorized, allowlist_count(list),
+                 allowlist_count(list) == 1 ? "" : "s");
     zap_take_list(d->zap, &list);
 }

@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -133,14 +134,17 @@ static void
 say_refused(zap *d, const frame *f, const char *key)
 {
     uint64_t now = clock_ns();
+    char more[64] = "";
 
     if (d->said_ns && now - d->said_ns < QUIET_NS) {
         d->unsaid++;
         return;
     }
-    log_warn("the key %s from %s is not let in as one of the %s (and %u more "
-             "were not)",
-             key, f[F_ADDRESS].data, f[F_DOMAIN].data, d->unsaid);
+    if (d->unsaid > 0)
+        (void)snprintf(more, sizeof(more), ", nor were %u since the last one",
+                       d->unsaid);
+    log_warn("the key %s from %s is not let in as one of the %s%s", key,
+             f[F_ADDRESS].data, f[F_DOMAIN].data, more);
     d->said_ns = now;
     d->unsaid = 0;
 }
