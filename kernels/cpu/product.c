@@ -317,75 +317,88 @@ in_place(const slab *s)
     return !s->p->b_t && s->p->m <= DIRECT_ROWS && s->n_col % s->width == 0;
 }
 
-/* All panels of the slab for one tile of rows; t->a and t->c are at its first
- * row and the slab's first column. */
-SIMD_INLINE void
-sweep_row(const slab *s, tile *t, cpu_range rows, const int max_row,
-          const bool wide)
+/* One tile of n_row rows.  A function of its own for each instruction set:
+ * inlined into the loops around it, the compiler keeps a sum on the stack. */
+typedef void tile_fn(const tile *t, int n_row);
+
+/* One panel, `first` columns from the slab's first: all rows of a, in tiles of
+ * about equal height <= max_row.  The panel stays in the first cache while the
+ * rows go by: a tile has fewer numbers of a than of b. */
+static void
+sweep_panel(const slab *s, tile *t, size_t first, size_t max_row, tile_fn *fn)
 {
     const product *p = s->p;
-    size_t last = p->diag + rows.first + rows.n; /* one behind */
-    bool direct = in_place(s);
+    uint32_t n_tile = cpu_ceil_div(p->m, max_row);
+    size_t n_col = s->n_col - first;
     float sums[TILE_MAX_ROW * TILE_MAX_COL];
 
-    t->n_k = s->n_k;
-    if (p->part == PRODUCT_LOWER_A) {
-        if (last <= s->k0)
-            return;
-        t->n_k = last - s->k0 < s->n_k ? last - s->k0 : s->n_k;
-    }
-    for (size_t j = 0; j < s->n_col; j += s->width, t->c += s->width) {
-        size_t rest = s->n_col - j;
+    for (uint32_t i = 0; i < n_tile; i++) {
+        cpu_range rows = cpu_part(p->m, n_tile, i, 1);
+        size_t last = p->diag + rows.first + rows.n; /* one behind */
 
-        if (p->part == PRODUCT_LOWER_C && s->n0 + j >= last)
-            return;
-        t->b = direct ? b_at(p, s->k0 * p->ldb + s->n0 + j)
-                      : s->panels + j * s->n_k;
-        if (rest >= s->width) {
-            tile_run(t, (int)rows.n, max_row, wide);
+        if (p->part == PRODUCT_LOWER_C && s->n0 + first >= last)
+            continue;
+        if (p->part == PRODUCT_LOWER_A && s->k0 >= last)
+            continue;
+        t->n_k = s->n_k;
+        if (p->part == PRODUCT_LOWER_A && last - s->k0 < s->n_k)
+            t->n_k = last - s->k0;
+        t->a = p->a + rows.first * t->row_step + s->k0 * t->k_step;
+        t->c = p->c + rows.first * p->ldc + s->n0 + first;
+        if (n_col >= s->width) {
+            fn(t, (int)rows.n);
         } else {
             tile narrow = *t;
 
             narrow.c = sums;
             narrow.ldc = TILE_MAX_COL;
             narrow.accumulate = false;
-            tile_run(&narrow, (int)rows.n, max_row, wide);
-            put_narrow(t, sums, rows.n, rest);
+            fn(&narrow, (int)rows.n);
+            put_narrow(t, sums, rows.n, n_col);
         }
     }
 }
 
-/* All rows of a, in tiles of about equal height <= max_row. */
-SIMD_INLINE void
-sweep(const slab *s, const int max_row, const bool wide)
+static void
+sweep(const slab *s, size_t max_row, tile_fn *fn)
 {
     const product *p = s->p;
-    uint32_t n_tile = cpu_ceil_div(p->m, (size_t)max_row);
+    bool direct = in_place(s);
     tile t = {.row_step = p->a_t ? 1 : p->lda,
               .k_step = p->a_t ? p->lda : 1,
-              .b_step = in_place(s) ? p->ldb : s->width,
+              .b_step = direct ? p->ldb : s->width,
               .ldc = p->ldc,
               .alpha = p->alpha,
               .accumulate = p->accumulate || s->k0 > 0};
 
-    for (uint32_t i = 0; i < n_tile; i++) {
-        cpu_range rows = cpu_part(p->m, n_tile, i, 1);
-
-        t.a = p->a + rows.first * t.row_step + s->k0 * t.k_step;
-        t.c = p->c + rows.first * p->ldc + s->n0;
-        sweep_row(s, &t, rows, max_row, wide);
+    for (size_t j = 0; j < s->n_col; j += s->width) {
+        t.b = direct ? b_at(p, s->k0 * p->ldb + s->n0 + j)
+                     : s->panels + j * s->n_k;
+        sweep_panel(s, &t, j, max_row, fn);
     }
 }
 
 /* Sums of a tile that fill the registers, and leave room for a row of the
  * panel and an element of a: 14 x 32 in 28 of 32, 6 x 16 in 12 of 16. */
 #if defined(__x86_64__)
+__attribute__((noinline, target("avx512f"))) static void
+tile_avx512(const tile *t, int n_row)
+{
+    tile_run(t, n_row, 14, true);
+}
+
 __attribute__((target("avx512f"))) static void
 slab_avx512(const slab *s)
 {
     if (!in_place(s))
         pack(s, true);
-    sweep(s, 14, true);
+    sweep(s, 14, tile_avx512);
+}
+
+__attribute__((noinline, target("avx2,fma"))) static void
+tile_avx2(const tile *t, int n_row)
+{
+    tile_run(t, n_row, 6, false);
 }
 
 __attribute__((target("avx2,fma"))) static void
@@ -393,16 +406,22 @@ slab_avx2(const slab *s)
 {
     if (!in_place(s))
         pack(s, false);
-    sweep(s, 6, false);
+    sweep(s, 6, tile_avx2);
 }
 #endif
+
+static void
+tile_plain(const tile *t, int n_row)
+{
+    tile_run(t, n_row, 4, false);
+}
 
 static void
 slab_plain(const slab *s)
 {
     if (!in_place(s))
         pack(s, false);
-    sweep(s, 4, false);
+    sweep(s, 4, tile_plain);
 }
 
 /* -------------------------------------------------------------- ways --- */
