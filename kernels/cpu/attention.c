@@ -10,8 +10,10 @@
 #include "kernels/cpu/vexp.h"
 
 /* An item is one head and up to QUERIES rows; it walks over the keys that its
- * rows see in blocks of KEYS, those of the cell first, then the window's. */
-enum { QUERIES = 288, KEYS = 384, VECTOR = 16 };
+ * rows see in blocks of KEYS, those of the cell first, then the window's.
+ * Scores of a block, 144 KiB, stay in the second cache until the values have
+ * been added; more rows would push them out, fewer lay keys out too often. */
+enum { QUERIES = 96, KEYS = 384, VECTOR = 16 };
 
 /* Keys with their values, of which each row sees one run. */
 typedef struct source {
