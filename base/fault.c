@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,6 +18,7 @@ typedef enum kind {
     KILL = 0,
     SEGV,
     EXIT,
+    ABORT,
     STALL,
     EIO_,
     ENOSPC_,
@@ -30,9 +32,10 @@ static const struct {
     kind kind;
     unsigned long usual; /* the argument when none is given */
 } actions[] = {
-    {"kill", KILL, 0},         {"segv", SEGV, 0},   {"exit", EXIT, 1},
-    {"stall", STALL, HOUR_MS}, {"eio", EIO_, 0},    {"enospc", ENOSPC_, 0},
-    {"nomem", NOMEM, 0},       {"short", SHORT, 0}, {"nan", NAN_, 0},
+    {"kill", KILL, 0},      {"segv", SEGV, 0},         {"exit", EXIT, 1},
+    {"abort", ABORT, 1},    {"stall", STALL, HOUR_MS}, {"eio", EIO_, 0},
+    {"enospc", ENOSPC_, 0}, {"nomem", NOMEM, 0},       {"short", SHORT, 0},
+    {"nan", NAN_, 0},
 };
 
 typedef struct rule {
@@ -53,12 +56,21 @@ static rule rules[MAX_RULE];
 static size_t n_rule;
 static atomic_ulong passed[FAULT_COUNT];
 static const char *once; /* a directory, or NULL */
+static fault_abort_fn *on_abort;
+static void *on_abort_ctx;
 static pthread_once_t read_once = PTHREAD_ONCE_INIT;
 
 const char *
 fault_name(fault_point p)
 {
     return names[p];
+}
+
+void
+fault_on_abort(fault_abort_fn *fn, void *ctx)
+{
+    on_abort = fn;
+    on_abort_ctx = ctx;
 }
 
 unsigned long
@@ -195,6 +207,10 @@ act(const rule *r)
         break;
     case EXIT:
         _exit((int)r->argument);
+    case ABORT:
+        if (on_abort)
+            on_abort(on_abort_ctx, (int)r->argument);
+        abort();
     case STALL:
         stall(r->argument);
         break;

@@ -11,6 +11,7 @@
  *     ACTION  kill      SIGKILL to itself
  *             segv      SIGSEGV to itself
  *             exit=N    _exit(N); exit: 1
+ *             abort=N   ends as fault_on_abort() says, with status N; abort: 1
  *             stall=N   sleeps N ms; stall: an hour
  *             eio, enospc, nomem   the call at the point fails like that
  *             short     a write takes only a part; more will follow it
@@ -85,20 +86,26 @@ status fault_set(const char *list) MUST_USE;
 /* How often the process has come by since then. */
 unsigned long fault_passed(fault_point p);
 const char *fault_name(fault_point p);
+/* How this program gives up with all that it is a part of: `fn` does not come
+ * back.  Before any other thread comes by.  Until then: abort(). */
+typedef void fault_abort_fn(void *ctx, int exit_status);
+void fault_on_abort(fault_abort_fn *fn, void *ctx);
 
-#define FAULT_POINT(id)    ((void)fault_pass(FAULT_##id))
-#define FAULT_FAILS(id)    (fault_pass(FAULT_##id) == FAULT_ERROR)
-#define FAULT_SPOILS(id)   (fault_pass(FAULT_##id) == FAULT_NAN)
-#define FAULT_CUT(id, len) fault_cut(FAULT_##id, (len))
+#define FAULT_POINT(id)         ((void)fault_pass(FAULT_##id))
+#define FAULT_FAILS(id)         (fault_pass(FAULT_##id) == FAULT_ERROR)
+#define FAULT_SPOILS(id)        (fault_pass(FAULT_##id) == FAULT_NAN)
+#define FAULT_CUT(id, len)      fault_cut(FAULT_##id, (len))
+#define FAULT_ON_ABORT(fn, ctx) fault_on_abort((fn), (ctx))
 /* A length, or less of it; 0: the call fails, errno is set. */
 size_t fault_cut(fault_point p, size_t len);
 
 #else
 
-#define FAULT_POINT(id)    ((void)0)
-#define FAULT_FAILS(id)    false
-#define FAULT_SPOILS(id)   false
-#define FAULT_CUT(id, len) (len)
+#define FAULT_POINT(id)         ((void)0)
+#define FAULT_FAILS(id)         false
+#define FAULT_SPOILS(id)        false
+#define FAULT_CUT(id, len)      (len)
+#define FAULT_ON_ABORT(fn, ctx) ((void)(fn), (void)(ctx))
 
 #endif
 

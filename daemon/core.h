@@ -98,6 +98,7 @@ typedef enum core_action_kind {
     CORE_INCIDENT,        /* for people who look later [number: job or 0,
                              text] */
     CORE_WORLD_END,       /* end the process of this launch [number] */
+    CORE_WORLD_LEFT,      /* the same, once it had time to end by itself */
     CORE_LEAVE            /* nothing is left to do; `number` is 0 when all
                              running work is put away */
 } core_action_kind;

@@ -56,10 +56,10 @@ drop(core *c, core_world *w, bool strike, const char *why)
 /* Its processes are of no use: those that are ours are ended, others are asked
  * to end themselves. */
 static void
-finish_off(core *c, const core_world *w)
+finish_off(core *c, const core_world *w, core_action_kind how)
 {
     world_message m = {.kind = WORLD_ABORT};
-    core_action a = {.kind = CORE_WORLD_END, .number = w->launch};
+    core_action a = {.kind = how, .number = w->launch};
 
     core_world_tell(c, w, &m);
     if (w->launch != 0 && w->launch == c->launch_token)
@@ -74,7 +74,9 @@ core_world_gone(core *c, const zsocket_peer *peer, const char *why)
     if (!w)
         return;
     if (!c->stopping)
-        finish_off(c, w); /* if it lives, what it does is for nobody */
+        /* If it lives, what it does is for nobody; if not, its launcher is
+         * about to end and to say how. */
+        finish_off(c, w, CORE_WORLD_LEFT);
     drop(c, w, true, why);
     core_dispatch(c);
     core_leave_if_idle(c);
@@ -112,7 +114,7 @@ core_world_silence(core *c)
                        "the world of %u rank%s was silent for %.1f s", w->ranks,
                        w->ranks == 1 ? "" : "s", (double)silent_ms / 1e3);
         core_incident(c, NULL, "%s", why);
-        finish_off(c, w);
+        finish_off(c, w, CORE_WORLD_END);
         drop(c, w, true, why);
     }
 }
@@ -452,7 +454,7 @@ hang(core *c, core_world *w, uint64_t stalled_ms)
                    "the world of %u rank%s hangs: no step for %.1f s", w->ranks,
                    w->ranks == 1 ? "" : "s", (double)stalled_ms / 1e3);
     core_incident(c, NULL, "%s", why);
-    finish_off(c, w);
+    finish_off(c, w, CORE_WORLD_END);
     drop(c, w, true, why);
 }
 

@@ -105,7 +105,7 @@ launch_start(launch *l)
     char why[256];
     status st;
 
-    l->restart_ns = 0;
+    l->restart_ns = l->kill_ns = 0;
     l->joined = false;
     l->started_ns = clock_ns();
     do {
@@ -191,10 +191,16 @@ end_late(launch *l)
 }
 
 void
-launch_kill(launch *l, uint64_t token)
+launch_kill(launch *l, uint64_t token, uint32_t grace_ms)
 {
-    if (l->pid && token == l->token)
+    uint64_t due = clock_ns() + (uint64_t)grace_ms * 1000000;
+
+    if (!l->pid || token != l->token)
+        return;
+    if (grace_ms == 0)
         (void)kill(-l->pid, SIGKILL);
+    else if (l->kill_ns == 0 || due < l->kill_ns)
+        l->kill_ns = due;
 }
 
 void

@@ -51,8 +51,9 @@ void launch_reap(launch *l);
 void launch_tick(launch *l);
 /* No restart any more; SIGTERM after `grace_ms`, SIGKILL later. */
 void launch_stop(launch *l, uint32_t grace_ms);
-/* Ends the start `token` at once, if it is the present one. */
-void launch_kill(launch *l, uint64_t token);
+/* Ends the start `token`, if it is the present one and has not ended by itself
+ * in `grace_ms`: only then its exit status is known. */
+void launch_kill(launch *l, uint64_t token, uint32_t grace_ms);
 bool launch_is_running(const launch *l);
 /* The world of this start has said hello. */
 void launch_joined(launch *l, uint64_t token);

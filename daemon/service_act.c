@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "daemon/service_state.h"
 
+enum { LEFT_GRACE_MS = 500 }; /* for a world whose connection is gone */
+
 /* What could not even be asked for is answered when the core is done. */
 static void
 put_off(service *v, journal_kind kind, uint64_t id, status st)
@@ -118,10 +120,10 @@ submit(service *v, const core_action *a)
 }
 
 static void
-end_world(service *v, uint64_t token)
+end_world(service *v, uint64_t token, uint32_t grace_ms)
 {
     if (v->launch)
-        launch_kill(v->launch, token);
+        launch_kill(v->launch, token, grace_ms);
 }
 
 void
@@ -174,7 +176,10 @@ service_act(void *ctx, const core_action *a)
         service_job_drop(v, a->job->id);
         break;
     case CORE_WORLD_END:
-        end_world(v, a->number);
+        end_world(v, a->number, 0);
+        break;
+    case CORE_WORLD_LEFT:
+        end_world(v, a->number, LEFT_GRACE_MS);
         break;
     case CORE_LEAVE:
         v->closing = true;

@@ -420,6 +420,12 @@ fail:
     return st;
 }
 
+static void
+abort_world(void *all, int exit_status)
+{
+    comm_abort(all, exit_status);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -431,6 +437,7 @@ main(int argc, char **argv)
     TRY(parse(&w, argc, argv, &done));
     if (done)
         goto fail;
+    FAULT_ON_ABORT(abort_world, w.s.comm);
     FAULT_POINT(WORLD_START);
     TRY(setup_agree(&w.s, follow_launcher(&w)));
     TRY(setup_model(&w.s));

@@ -94,8 +94,16 @@ end_of(const char *list)
 }
 
 static void
+leave(void *ctx, int exit_status)
+{
+    assert_string_equal(ctx, "all");
+    _exit(exit_status);
+}
+
+static void
 processes_end_as_told(void **state)
 {
+    char all[] = "all";
     int how;
 
     (void)state;
@@ -103,6 +111,12 @@ processes_end_as_told(void **state)
     assert_true(WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL);
     how = end_of("ack.before:1:exit=9");
     assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 9);
+    how = end_of("ack.before:1:abort=42");
+    assert_true(WIFSIGNALED(how) && WTERMSIG(how) == SIGABRT);
+    fault_on_abort(leave, all);
+    how = end_of("ack.before:1:abort=42");
+    fault_on_abort(NULL, NULL);
+    assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 42);
     how = end_of("ack.before:2:kill");
     assert_true(WIFEXITED(how) && WEXITSTATUS(how) == 77);
     how = end_of("ack.before:1:stall=1");

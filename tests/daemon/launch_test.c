@@ -114,10 +114,30 @@ joining_has_a_deadline(void **state)
         clock_sleep_us(5000);
     }
     assert_int_equal(r.n, 3);
-    launch_kill(l, r.token[2] + 1); /* of another start */
+    launch_kill(l, r.token[2] + 1, 0); /* of another start */
     assert_true(launch_is_running(l));
-    launch_kill(l, r.token[2]);
+    launch_kill(l, r.token[2], 0);
     wait_events(l, &r, 4);
+    launch_free(l);
+}
+
+/* T14: one that is about to end tells how, one that is not is ended. */
+static void
+a_world_that_left_may_end_by_itself(void **state)
+{
+    record r = {0};
+    launch *l = start(&r, "sleep 0.2; exit 42");
+
+    (void)state;
+    launch_kill(l, r.token[0], 3600 * 1000);
+    wait_events(l, &r, 3);
+    assert_non_null(strstr(r.why[1], "status 42"));
+    launch_free(l);
+    r.n = 0;
+    l = start(&r, "sleep 100");
+    launch_kill(l, r.token[0], 20);
+    wait_events(l, &r, 2);
+    assert_non_null(strstr(r.why[1], "signal 9"));
     launch_free(l);
 }
 
@@ -284,6 +304,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_world_that_dies_is_started_again),
         cmocka_unit_test(joining_has_a_deadline),
+        cmocka_unit_test(a_world_that_left_may_end_by_itself),
         cmocka_unit_test(the_sentence_names_the_signal),
         cmocka_unit_test(a_missing_program_is_named),
         cmocka_unit_test(stopping_ends_the_group),
