@@ -7,12 +7,12 @@
 
 typedef enum nomem_kind {
     NOMEM_OURS = 0, /* allocations of base/mem.h */
-    NOMEM_ANY,      /* malloc, calloc and realloc, whoever calls them */
+    NOMEM_ANY,      /* malloc, calloc and realloc, whoever calls them; what a
+                     * sanitizer has instead of the C library's calls (strdup)
+                     * is not asked */
     NOMEM_COUNT
 } nomem_kind;
 
-/* Sanitizers have an allocator of their own: there NOMEM_ANY fails nothing. */
-bool nomem_can(nomem_kind kind);
 /* From here on the n-th allocation fails, n counted from 1, and no other one;
  * 0: none. */
 void nomem_after(nomem_kind kind, unsigned n);
