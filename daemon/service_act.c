@@ -120,10 +120,19 @@ submit(service *v, const core_action *a)
 }
 
 static void
-end_world(service *v, uint64_t token, uint32_t grace_ms)
+end_world(service *v, const core_action *a)
 {
+    uint32_t grace_ms = a->kind == CORE_WORLD_LEFT ? LEFT_GRACE_MS : 0;
+
     if (v->launch)
-        launch_kill(v->launch, token, grace_ms);
+        launch_kill(v->launch, a->number, grace_ms);
+}
+
+static void
+leave(service *v, const core_action *a)
+{
+    v->closing = true;
+    v->code = a->number != 0;
 }
 
 void
@@ -176,14 +185,11 @@ service_act(void *ctx, const core_action *a)
         service_job_drop(v, a->job->id);
         break;
     case CORE_WORLD_END:
-        end_world(v, a->number, 0);
-        break;
     case CORE_WORLD_LEFT:
-        end_world(v, a->number, LEFT_GRACE_MS);
+        end_world(v, a);
         break;
     case CORE_LEAVE:
-        v->closing = true;
-        v->code = a->number != 0;
+        leave(v, a);
         break;
     default:
         act_journal(v, a);
