@@ -14,6 +14,9 @@ import hf
 
 
 def main():
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        print(__doc__.strip(), file=sys.stderr)
+        return 2
     path = sys.argv[1]
     m = hf.load(path)
     want = load_file(os.path.join(path, "expected.safetensors"))

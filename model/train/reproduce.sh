@@ -24,7 +24,9 @@ run() { # plan, further flags
     export_model "$out/$plan"
 }
 
+measure="--tokens 1024,16384,131072"
 if [ "$gpus" = small ]; then
+    measure="--tokens 1024 --questions 16 --docs 2"
     python3 "$here/train.py" --data "$out/data" --out "$out/small" --seed 1 \
         --plan small --workers 2
     export_model "$out/small"
@@ -36,5 +38,6 @@ else
     run fifth --resume "$out/model" --from 64100
 fi
 seed=$(sha256sum "$out/model/model.safetensors" | cut -c1-8)
+# shellcheck disable=SC2086 # several words
 python3 "$here/evaluate.py" --model "$out/model" --data "$out/data" \
-    --seed "$seed" --tokens 1024,16384,131072 --json "$out/eval.json"
+    --seed "$seed" $measure --json "$out/eval.json"
