@@ -5,7 +5,8 @@
 usage: check_cluster.py [--bin build/bin] [--rounds N] [--only WORD]
 
   scaling   two ranks of a thread against one, bound to distinct cores, both
-            placements, and how much of the hops was hidden
+            placements, and how much of the hops was hidden; beside them what
+            the machine leaves to two engines that share no work at all
   overhead  one rank under mpirun against the engine alone (longwave-bench)
   idle      what ranks without a job take of a core, and how soon they answer
 
@@ -85,6 +86,17 @@ class Bench:
              self.model, "--input", self.ids, "--threads", str(threads),
              "--json", *flags])
 
+    def apart(self):
+        """Two engines at once, each with the whole document and a core."""
+        both = [subprocess.Popen(
+            ["taskset", "-c", str(core), self.args.bin / "longwave-run",
+             "--device", "cpu", "--model", self.model, "--input", self.ids,
+             "--threads", "1", "--json"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+            for core in sorted(os.sched_getaffinity(0))[:2]]
+        done = [json.loads(p.communicate()[0].splitlines()[-1]) for p in both]
+        return max(done, key=lambda r: r["seconds"])
+
     def engine(self, threads):
         done = summary(
             [self.args.bin / "longwave-bench", "--device", "cpu", "--preset",
@@ -95,11 +107,15 @@ class Bench:
 
     def scaling(self):
         kept = {"one": [], "layers": [], "segments": []}
+        apart = []
         for _ in range(self.args.rounds):
+            apart.append(self.apart())
             for name, runs in kept.items():
                 ranks = 1 if name == "one" else 2
                 flags = ["--placement", name] if ranks > 1 else []
                 runs.append(self.run(ranks, 1, *flags))
+        print(f"     two engines apart: {2 * best(kept['one']) / best(apart):.3f}"
+              " times the work of one")
         for name in ("layers", "segments"):
             ratio = best(kept["one"]) / best(kept[name])
             # Cells that the second rank waits for, of those of one rank.
