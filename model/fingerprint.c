@@ -87,8 +87,12 @@ add_map(hash *h, const file_map *map)
         n_head |= (uint64_t)data[i] << 8 * i;
     n_head = n_head <= size ? n_head : size;
     hash_add(h, data, n_head);
-    for (uint64_t i = 0; i < N_SAMPLE; i++)
-        hash_add(h, data + size / N_SAMPLE * i, sample_at(size, i));
+    for (uint64_t i = 0; i < N_SAMPLE; i++) {
+        uint64_t at = size / N_SAMPLE * i;
+        hash_add(h, data + at, sample_at(size, i));
+        /* The kernel may have mapped megabytes around it. */
+        file_map_forget(data, at + sample_at(size, i));
+    }
 }
 
 static status
