@@ -265,6 +265,37 @@ group_count(void **state)
     }
 }
 
+/* Chained streams: one cell each in a group, and all of them in the same. */
+static void
+chained_share(void **state)
+{
+    const wavefront_config cfg = {.n_stream = 3,
+                                  .n_layer = 4,
+                                  .n_slot = 5,
+                                  .max_cell = 9,
+                                  .chained = true};
+    wavefront_cell cells[9];
+    wavefront *w = NULL;
+
+    (void)state;
+    EXPECT_OK(wavefront_new(&w, &cfg));
+    for (uint32_t id = 0; id < 3; id++) {
+        wavefront_open(w, id, 0);
+        for (uint32_t i = 0; i < 5; i++)
+            wavefront_feed(w, id);
+    }
+    for (uint32_t i = 0; i < 5 * 4; i++) {
+        assert_int_equal(wavefront_pick(w, cells), 3);
+        for (uint32_t k = 0; k < 3; k++) {
+            assert_int_equal(cells[k].stream, k);
+            assert_int_equal(cells[k].layer, i % 4);
+        }
+        wavefront_done(w);
+    }
+    assert_int_equal(wavefront_pick(w, cells), 0);
+    wavefront_free(w);
+}
+
 /* A larger priority is first in a cut group; equals take turns. */
 static void
 priorities(void **state)
@@ -380,9 +411,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(random_grids), cmocka_unit_test(group_count),
-        cmocka_unit_test(priorities),   cmocka_unit_test(only_some),
-        cmocka_unit_test(refusals),
+        cmocka_unit_test(random_grids),  cmocka_unit_test(group_count),
+        cmocka_unit_test(priorities),    cmocka_unit_test(only_some),
+        cmocka_unit_test(chained_share), cmocka_unit_test(refusals),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
