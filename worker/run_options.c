@@ -157,6 +157,7 @@ run_options_parse(run_options *o, setup *s, int argc, char **argv, bool *done)
         TEXT("state", &o->state, "F", "safetensors: layers.N.W_mem and .z"),
         TEXT("generated-logits", &o->generated_logits, "F",
              "safetensors: gen_logits [N, vocab]"),
+        FLAG("all-rows", &o->all_rows, "compute what only logits need, too"),
         FLAG("inspect", &o->inspect, "print what the model is, and end"),
         FLAG("check", &o->check, "with --inspect: what 8-bit weights lose"),
         FLAG("json", &o->json, "the summary as one line of JSON on stdout")};

@@ -12,7 +12,7 @@ typedef struct run_options {
     double temperature, top_p, min_p, penalty;
     uint64_t top_k, logprobs, seed;
     option_list stop;
-    bool ignore_eos, json, inspect, check;
+    bool ignore_eos, all_rows, json, inspect, check;
 } run_options;
 
 /* Parses the shared flags and these.  Collective; *done: nothing is to be

@@ -173,9 +173,13 @@ score_step(run_pass *p)
 {
     status st = ST_OK;
 
+    uint32_t want = p->opt->all_rows ? ENGINE_ALL_ROWS : 0;
+
+    if (p->logits != NULL)
+        want = ENGINE_LOGITS;
     while (p->n_fed < p->cut.n_segment && world_room(p->world, p->id) > 0) {
         engine_segment s = segment_of(p, p->n_fed);
-        s.want = p->logits != NULL ? ENGINE_LOGITS : 0;
+        s.want = want;
         TRY(feed(p, &s));
     }
     if (p->n_done < p->cut.n_segment)

@@ -10,6 +10,8 @@ usage: check_cluster.py [--bin build/bin] [--rounds N] [--only WORD]
   overhead  one rank under mpirun against the engine alone (longwave-bench)
   idle      what ranks without a job take of a core, and how soon they answer
 
+All rows of all layers are computed, as for logits: what a reading leaves out of
+the last layer is no work of the second rank's, and layers would not be even.
 Runs that are compared take turns, and the best of each counts.  Exit status 1
 when a line does not hold.
 """
@@ -84,14 +86,14 @@ class Bench:
             [*MPIRUN, "-n", str(ranks), "--bind-to", bind,
              self.args.bin / "longwave-run", "--device", "cpu", "--model",
              self.model, "--input", self.ids, "--threads", str(threads),
-             "--json", *flags])
+             "--all-rows", "--json", *flags])
 
     def apart(self):
         """Two engines at once, each with the whole document and a core."""
         both = [subprocess.Popen(
             ["taskset", "-c", str(core), self.args.bin / "longwave-run",
              "--device", "cpu", "--model", self.model, "--input", self.ids,
-             "--threads", "1", "--json"],
+             "--threads", "1", "--all-rows", "--json"],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
             for core in sorted(os.sched_getaffinity(0))[:2]]
         done = [json.loads(p.communicate()[0].splitlines()[-1]) for p in both]

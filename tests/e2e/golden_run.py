@@ -129,6 +129,21 @@ def check_groups(args, case, config):
            f"{case}: groups")
 
 
+def check_rows(args, case):
+    """Reading leaves out rows of the last layer, and leaves the same state."""
+    model = os.path.join(args.golden, case)
+    flops, states = [], []
+    for more in ([], ["--all-rows"]):
+        states.append(os.path.join(args.work, f"{case}.rows{len(more)}"))
+        s = run_lib.summary(args, 0, [
+            "--model", model, "--input",
+            os.path.join(model, "expected.safetensors"), "--state",
+            states[-1], *more])
+        flops.append(s["flops"])
+    expect(flops[0] < flops[1], f"{case}: FLOPs {flops}")
+    expect(filecmp.cmp(*states, shallow=False), f"{case}: states of rows")
+
+
 def check_chained(args, case):
     """Ranks cannot share its layers, and are told so."""
     model = os.path.join(args.golden, case)
@@ -163,6 +178,7 @@ def check_case(args, case, config):
             check_numbers(case, files, expected)
         check_same(case, flags, files, first)
     check_groups(args, case, config)
+    check_rows(args, case)
     if config["model_type"] == "rmt":
         check_chained(args, case)
 
