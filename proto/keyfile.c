@@ -34,11 +34,14 @@ keyfile_is_key(const char *text)
 status
 keyfile_generate(keyfile *out)
 {
-    keyfile k = {.server_key = ""};
+    keyfile k = {.server_key = "", .public_key = "-"};
 
-    if (zmq_curve_keypair(k.public_key, k.secret_key) != 0)
-        return status_fail(ST_UNSUPPORTED, "libzmq here has no CURVE: %s",
-                           zmq_strerror(zmq_errno()));
+    /* One in 85 begins with a dash, and would be taken for a flag where it is
+     * an argument. */
+    for (int i = 0; i < 64 && k.public_key[0] == '-'; i++)
+        if (zmq_curve_keypair(k.public_key, k.secret_key) != 0)
+            return status_fail(ST_UNSUPPORTED, "libzmq here has no CURVE: %s",
+                               zmq_strerror(zmq_errno()));
     *out = k;
     keyfile_wipe(&k);
     return ST_OK;

@@ -26,7 +26,9 @@ typedef struct keyfile {
 /* 40 characters that are the text of some 32 bytes. */
 bool keyfile_is_key(const char *text);
 
-/* A new pair without a server.  ST_UNSUPPORTED: libzmq has no CURVE. */
+/* A new pair without a server, whose public key does not begin with a dash and
+ * so is no flag where it is an argument.  ST_UNSUPPORTED: libzmq has no CURVE.
+ */
 status keyfile_generate(keyfile *out) MUST_USE;
 /* Reads a pair, and checks that its halves belong together.  ST_DENIED: the
  * file is not this user's alone; ST_ARG: no key file; as secret_read(). */

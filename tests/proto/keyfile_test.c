@@ -140,11 +140,25 @@ other_files_are_refused(void **state)
     EXPECT_ST(keyfile_read(&k, p->path), ST_ARG);
 }
 
+/* One in 85 would: a thousand without one are no accident. */
+static void
+no_dash(void **state)
+{
+    keyfile made;
+
+    (void)state;
+    for (int i = 0; i < 1000; i++) {
+        EXPECT_OK(keyfile_generate(&made));
+        assert_int_not_equal(made.public_key[0], '-');
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(texts_of_keys_are_known),
+        cmocka_unit_test(no_dash),
         cmocka_unit_test_setup_teardown(a_pair_comes_back, enter, leave),
         cmocka_unit_test_setup_teardown(a_client_needs_a_server, enter, leave),
         cmocka_unit_test_setup_teardown(other_files_are_refused, enter, leave),
