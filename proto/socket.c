@@ -204,7 +204,8 @@ watch(zsocket *s, zcontext *z)
 {
     const int events = s->router ? ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED
                                  : ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
-    const int linger = 0;
+    const int none = 0; /* to linger; and no limit: who tells would wait for
+                           room, and all connections for it */
     char name[64];
 
     (void)snprintf(name, sizeof(name), "inproc://longwave-watch-%u",
@@ -213,7 +214,8 @@ watch(zsocket *s, zcontext *z)
         return zsocket_status("a socket cannot be watched");
     s->monitor = zmq_socket(z->zmq, ZMQ_PAIR);
     if (!s->monitor ||
-        zmq_setsockopt(s->monitor, ZMQ_LINGER, &linger, sizeof(linger)) != 0 ||
+        zmq_setsockopt(s->monitor, ZMQ_LINGER, &none, sizeof(none)) != 0 ||
+        zmq_setsockopt(s->monitor, ZMQ_RCVHWM, &none, sizeof(none)) != 0 ||
         zmq_connect(s->monitor, name) != 0)
         return zsocket_status("a socket cannot be watched");
     return ST_OK;

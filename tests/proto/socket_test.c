@@ -387,6 +387,33 @@ announced_frames_are_not_believed(void **state)
     shut(b, router);
 }
 
+/* Whoever knocks and runs away, however often and unseen, keeps nobody out. */
+static void
+a_crowd_at_the_door_blocks_nobody(void **state)
+{
+    static const uint8_t hi[] = {0x00, 2, 'h', 'i'};
+    const struct timeval patience = {.tv_sec = WAIT_MS / 1000};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    bench *b = *state;
+    zsocket *router = router_at(b, b->endpoint, MAX);
+    zsocket_message m;
+    int fd;
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", b->path);
+    for (int i = 0; i < 3000; i++) {
+        fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
+        assert_int_equal(
+            connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+        close(fd);
+    }
+    fd = greet(b->path, hi, sizeof(hi));
+    EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
+    zsocket_message_fini(&m);
+    close(fd);
+    shut(b, router);
+}
+
 /* T22: of those who came in, who has said something is known and stays. */
 static void
 silent_peers_are_hung_up_on(void **state)
@@ -563,6 +590,8 @@ main(void)
         cmocka_unit_test_setup_teardown(oversized_frames_are_dropped, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(announced_frames_are_not_believed,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(a_crowd_at_the_door_blocks_nobody,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(silent_peers_are_hung_up_on, setup,
                                         teardown),
