@@ -362,9 +362,7 @@ close_lingering(zsocket *s, int linger_ms)
     remove_path(s);
     zsocket_drop_parts(s);
     (void)zmq_setsockopt(s->zmq, ZMQ_LINGER, &linger_ms, sizeof(linger_ms));
-    (void)zmq_close(s->zmq);
-    if (s->monitor)
-        (void)zmq_close(s->monitor);
+    zsocket_close_watched(s->zmq, s->monitor);
     links_fini(&s->links);
     mem_free(s);
 }

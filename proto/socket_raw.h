@@ -8,6 +8,10 @@
 /* The ZeroMQ socket inside. */
 void *zsocket_raw(zsocket *s);
 void *zcontext_raw(zcontext *z);
+/* Closes a socket that is watched, and its watch: no more events first, since
+ * ZeroMQ's thread waits for ever for a watch that no longer hears, or loses the
+ * memory of what it cannot tell.  Either may be NULL. */
+void zsocket_close_watched(void *zmq, void *monitor);
 /* What ZAP calls a domain. */
 const char *zsocket_domain_name(zsocket_domain domain);
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "proto/socket_raw.h"
 #include "proto/socket_state.h"
 
 /* A number of two bytes, a value of four, and in a frame of its own the
@@ -70,4 +71,15 @@ zsocket_note_peer(zsocket *s, const zsocket_message *m, const zmq_msg_t *part)
         return;
     hear_events(s);
     links_speak(&s->links, fd, &m->peer);
+}
+
+void
+zsocket_close_watched(void *zmq, void *monitor)
+{
+    if (zmq && monitor)
+        (void)zmq_socket_monitor(zmq, NULL, 0);
+    if (monitor)
+        (void)zmq_close(monitor);
+    if (zmq)
+        (void)zmq_close(zmq);
 }

@@ -120,10 +120,7 @@ zap_check(zcontext *z, const char *bound, const char *server_key)
     TRY(knock(socket, monitor, at, &stranger));
     TRY(expect_refusal(monitor, bound));
 fail:
-    if (socket)
-        (void)zmq_close(socket);
-    if (monitor)
-        (void)zmq_close(monitor);
+    zsocket_close_watched(socket, monitor);
     keyfile_wipe(&stranger);
     return st;
 }

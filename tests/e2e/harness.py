@@ -123,6 +123,7 @@ class Place(unittest.TestCase):
             process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=err,
                 env={**os.environ, **environment})
+        process.log = cls.dir / log
         cls.running.append(process)
         line = process.stdout.readline()
         if not line:
@@ -162,6 +163,9 @@ class Place(unittest.TestCase):
     def ended(cls, process):
         code = process.wait(WAIT)
         process.stdout.close()
+        if code != 0:  # as some tests expect, but others must be told why
+            print(process.log.read_text(errors="replace")[-8000:],
+                  file=sys.stderr)
         wait_for("the end of all processes",
                  lambda: not processes_of(cls.dir))
         left = sorted(p.name for p in cls.dir.glob("*.sock"))

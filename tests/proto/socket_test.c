@@ -475,6 +475,33 @@ one_peer_is_hung_up_on(void **state)
     shut(b, router);
 }
 
+/* ZeroMQ tells of them to whoever watches: were the watch closed first, its
+ * thread would wait for ever, or lose the memory of what it could not tell. */
+static void
+closing_while_peers_leave(void **state)
+{
+    static const uint8_t hi[] = {0x00, 2, 'h', 'i'};
+    bench *b = *state;
+
+    for (int round = 0; round < 100; round++) {
+        char at[sizeof(b->endpoint) + 8];
+        zsocket *router;
+        zsocket_message m;
+        int fd[4];
+
+        snprintf(at, sizeof(at), "%s-%d", b->endpoint, round);
+        router = router_at(b, at, MAX);
+        for (int i = 0; i < 4; i++) {
+            fd[i] = greet(at + strlen("ipc://"), hi, sizeof(hi));
+            EXPECT_OK(zsocket_recv(router, &m, WAIT_MS));
+            zsocket_message_fini(&m);
+        }
+        for (int i = 0; i < 4; i++)
+            close(fd[i]);
+        shut(b, router);
+    }
+}
+
 static void
 lost_peers_are_told(void **state)
 {
@@ -596,6 +623,8 @@ main(void)
         cmocka_unit_test_setup_teardown(silent_peers_are_hung_up_on, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(one_peer_is_hung_up_on, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(closing_while_peers_leave, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(lost_peers_are_told, setup, teardown),
         cmocka_unit_test_setup_teardown(full_queues_are_told, setup, teardown),
