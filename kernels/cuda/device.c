@@ -54,6 +54,7 @@ read_limits(cuda_device *dev)
     (void)snprintf(dev->name, sizeof(dev->name), "%.64s", p.name);
     dev->arch = (uint32_t)(10 * p.major + p.minor);
     dev->n_sm = (uint32_t)p.multiProcessorCount;
+    dev->max_shared = p.sharedMemPerBlockOptin;
     if (dev->arch < 80)
         return status_fail(ST_DEVICE,
                            "%s has compute capability %d.%d, and 8.0 is needed",

@@ -15,6 +15,7 @@ typedef struct cuda_device {
     kernel_type compute;
     bool plain; /* only kernels for any shape */
     uint32_t arch, n_sm;
+    size_t max_shared;   /* bytes that a block may ask for */
     cuda_encode *encode; /* makes tensor maps; NULL: too old a driver */
     cuda_blas *blas;
     char name[72];

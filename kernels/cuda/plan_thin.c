@@ -2,6 +2,7 @@
 /* Which operations of a group of single rows run as one launch. */
 #include "kernels/cuda/plan_step.h"
 #include "kernels/cuda/thin.h"
+#include "kernels/cuda/thin_shared.h"
 
 bool
 cuda_plan_thin_fits(const cuda_plan *p)
@@ -56,15 +57,16 @@ run_product(cuda_step *s, cuda_thin_product *p)
     return s->st == ST_OK;
 }
 
-/* A norm whose rows one product alone reads. */
+/* A norm whose rows one product alone reads, and has room for. */
 static bool
 norm_fits(const cuda_step *s, const kernel_norm_args *norm)
 {
-    enum { WIDEST = 4096 }; /* sixteen of them in shared memory */
+    enum { WIDEST = 4096 }; /* that was tried on a device */
     const kernel_linear_args *a = &s->ops[1].u.linear;
 
     return cuda_plan_is_kind(s, 1, DEVICE_LINEAR) && norm->n_head == 1 &&
            norm->rows == KERNEL_ROWS_ALL && norm->d <= WIDEST &&
+           cuda_thin_norm_fits(norm->d, s->plan->dev->max_shared) &&
            norm->d == a->k && norm->out.type == KERNEL_BF16 &&
            norm->w.type == KERNEL_BF16 && is_wide(&norm->w) &&
            cuda_plan_same_view(&a->x, &norm->out);

@@ -7,11 +7,12 @@
  * warp and turn, warps added up in their order.  A row's place among the rows
  * of a tensor core's product changes nothing in its sums. */
 #include "kernels/cuda/thin.cuh"
+#include "kernels/cuda/thin_shared.h"
 
 namespace
 {
 
-enum { JOBS = 16, DEPTH = 64, TURN = 4, COLS = 8 };
+enum { JOBS = CUDA_THIN_JOBS, COLS = CUDA_THIN_COLS, DEPTH = 64, TURN = 4 };
 
 /* ------------------------------------------------------------ products --- */
 
@@ -308,12 +309,8 @@ launch_product(const cuda_launch *at, const cuda_thin_product *a,
     auto *kernel = product_kernel<WARPS, TILES, NORM, FINISH, T>;
     Product p = of;
     uint32_t width = (FINISH == CUDA_SWIGLU ? 1 : TILES) * COLS;
-    size_t shared =
-        WARPS * (TILES * JOBS * COLS + JOBS) * sizeof(float) +
-        (NORM ? static_cast<size_t>(at->n_cell < JOBS ? at->n_cell
-                                                      : uint32_t{JOBS}) *
-                    (p.k + 8) * sizeof(bf16)
-              : 0);
+    uint32_t n_row = at->n_cell < JOBS ? at->n_cell : uint32_t{JOBS};
+    size_t shared = cuda_thin_shared(WARPS, TILES, NORM ? n_row : 0, p.k);
     cudaError_t code = cudaFuncSetAttribute(
         kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
         static_cast<int>(shared));
@@ -351,8 +348,9 @@ launch_tiles(const cuda_launch *at, const cuda_thin_product *a,
     enum { WIDE = 16384 }; /* columns enough to fill a device with pairs */
 
     if (a->finish == CUDA_SWIGLU)
-        return launch_product<WARPS, 2, NORM, CUDA_SWIGLU, bf16>(at, a, p);
-    return p.n >= WIDE ? launch_finish<WARPS, 2, NORM>(at, a, p)
+        return launch_product<WARPS, CUDA_THIN_TILES, NORM, CUDA_SWIGLU, bf16>(
+            at, a, p);
+    return p.n >= WIDE ? launch_finish<WARPS, CUDA_THIN_TILES, NORM>(at, a, p)
                        : launch_finish<WARPS, 1, NORM>(at, a, p);
 }
 
@@ -454,7 +452,7 @@ __launch_bounds__(READ_THREADS) read_kernel(Read r, const kernel_cell *cells)
 cudaError_t
 cuda_thin_product_run(const cuda_launch *at, const cuda_thin_product *a)
 {
-    enum { DEEP = 4096 };
+    enum { FEW = CUDA_THIN_WARPS, MANY = CUDA_THIN_MORE_WARPS };
     const Product p = {ref_of(a->out),
                        ref_of(a->x),
                        ref_of(a->w),
@@ -466,13 +464,13 @@ cuda_thin_product_run(const cuda_launch *at, const cuda_thin_product *a)
                        a->eps,
                        0,
                        0};
-    bool deep = a->k >= DEEP;
+    bool deep = cuda_thin_warps(a->k) == MANY;
 
     if (a->norm.buf != nullptr)
-        return deep ? launch_tiles<16, true>(at, a, p)
-                    : launch_tiles<8, true>(at, a, p);
-    return deep ? launch_tiles<16, false>(at, a, p)
-                : launch_tiles<8, false>(at, a, p);
+        return deep ? launch_tiles<MANY, true>(at, a, p)
+                    : launch_tiles<FEW, true>(at, a, p);
+    return deep ? launch_tiles<MANY, false>(at, a, p)
+                : launch_tiles<FEW, false>(at, a, p);
 }
 
 bool
