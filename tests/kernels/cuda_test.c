@@ -2,13 +2,11 @@
 /* A GPU's fast launches against its kernels for any shape, which the other
  * tests here hold against sums in double: at the shapes of real models, with
  * odd rows, alone and fused, one cell and many. */
-#include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/mem.h"
+#include "tests/kernels/gpu_rig.h"
 #include "tests/kernels/layer.h"
-#include "tests/kernels/rig.h"
 
 enum { N_KEPT = 13, MAX_CELL = 4 };
 
@@ -65,7 +63,9 @@ left_init(left *out, const layer *l)
         if (l->keep == LAYER_KEEP_STATES && i > 2)
             continue;
         out->name[i] = names[i];
-        out->value[i] = layer_take(l, &views[i], &out->n[i]);
+        out->n[i] =
+            kernel_buf_bytes(views[i].buf) / kernel_type_size(views[i].type);
+        out->value[i] = gpu_rig_take(l->q, &views[i], 0, out->n[i]);
     }
 }
 
@@ -87,7 +87,6 @@ typedef struct course {
 static void
 run_parts(left *before, left *after, bool plain, const course *run)
 {
-    const kernel_config cfg = {.device = "cuda", .plain = plain};
     const shape_case *c = run->c;
     uint32_t n = count_cells(c);
     kernel_cell cells[MAX_CELL];
@@ -95,8 +94,7 @@ run_parts(left *before, left *after, bool plain, const course *run)
     kernel_queue *q = NULL;
     layer l;
 
-    EXPECT_OK(kernel_open(&dev, &cfg));
-    EXPECT_OK(kernel_queue_new(&q, dev));
+    gpu_rig_open(&dev, &q, plain);
     layer_init(&l, dev, q, &c->shape, n, run->keep);
     for (uint32_t i = 0; i < n; i++) {
         cells[i] = c->cells[i];
@@ -112,24 +110,7 @@ run_parts(left *before, left *after, bool plain, const course *run)
     EXPECT_OK(kernel_sync(q));
     left_init(after, &l);
     layer_fini(&l);
-    kernel_queue_free(q);
-    kernel_close(dev);
-}
-
-/* |a - b| beside |b - what was there before|. */
-static double
-difference(const float *a, const float *b, const float *before, size_t n)
-{
-    double error = 0.0, change = 0.0;
-
-    for (size_t i = 0; i < n; i++) {
-        double e = (double)a[i] - (double)b[i];
-        double c = (double)b[i] - (double)before[i];
-
-        error += e * e;
-        change += c * c;
-    }
-    return error == 0.0 ? 0.0 : sqrt(error / change);
+    gpu_rig_close(dev, q);
 }
 
 static void
@@ -149,8 +130,8 @@ compare(const shape_case *c, const layer_part *parts, size_t n_part,
             continue;
         assert_memory_equal(start.value[i], again.value[i],
                             start.n[i] * sizeof(float));
-        e = difference(fast.value[i], plain.value[i], start.value[i],
-                       plain.n[i]);
+        e = gpu_rig_difference(fast.value[i], plain.value[i], start.value[i],
+                               plain.n[i]);
         if (e != 0.0)
             printf("  %s, part %d: %s differs by %.2e\n", c->shape.name,
                    (int)parts[n_part - 1], plain.name[i], e);
@@ -228,12 +209,8 @@ main(void)
         cmocka_unit_test(fused_runs_agree),
         cmocka_unit_test(whole_layer_agrees),
     };
-    kernel_device *dev = NULL;
 
-    if (kernel_open(&dev, &(kernel_config){.device = "cuda"}) != ST_OK) {
-        printf("skipped: %s\n", status_text());
+    if (gpu_rig_skips())
         return 77;
-    }
-    kernel_close(dev);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -4,11 +4,9 @@
  * else is in its group. */
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/mem.h"
-#include "kernels/kernel_ops.h"
-#include "tests/expect.h"
+#include "tests/kernels/gpu_rig.h"
 
 enum { N_ITEM = 20, N_ROW = 700, D_MEM = 64, D_KEY = 6 * D_MEM, N_VOCAB = 520 };
 
@@ -70,14 +68,12 @@ scratch(layer *l, kernel_type type, size_t ld)
 static void
 layer_open(layer *l, const shape *s, bool plain)
 {
-    const kernel_config cfg = {.device = "cuda", .plain = plain};
     size_t qkv = (s->n_head + 2 * s->n_kv) * s->d_head;
     float root = 1.0F / sqrtf((float)s->d);
     float freq[64];
 
     *l = (layer){.s = s};
-    EXPECT_OK(kernel_open(&l->dev, &cfg));
-    EXPECT_OK(kernel_queue_new(&l->q, l->dev));
+    gpu_rig_open(&l->dev, &l->q, plain);
     EXPECT_OK(
         kernel_buf_new(&l->scratch, l->dev, KERNEL_SCRATCH,
                        (size_t)N_ROW * (D_KEY + D_MEM) * 4 +
@@ -120,11 +116,10 @@ layer_close(layer *l)
                                   &l->w_up, &l->w_down, &l->w_norm, &l->w_head,
                                   &l->freq};
 
-    kernel_queue_free(l->q);
     for (size_t i = 0; i < sizeof views / sizeof *views; i++)
         kernel_buf_free(views[i]->buf);
     kernel_buf_free(l->scratch);
-    kernel_close(l->dev);
+    gpu_rig_close(l->dev, l->q);
 }
 
 static void
@@ -266,7 +261,7 @@ make_cells(kernel_cell *cells, uint32_t n)
 
 /* x of a cell's row, and its keys and values. */
 typedef struct left {
-    uint16_t *x, *kv;
+    float *x, *kv;
     size_t n_x, n_kv;
 } left;
 
@@ -274,13 +269,8 @@ static void
 left_of(left *out, const layer *l, const kernel_cell *c)
 {
     *out = (left){.n_x = l->x.ld, .n_kv = l->kv.stride};
-    EXPECT_OK(mem_new(&out->x, out->n_x, sizeof(*out->x)));
-    EXPECT_OK(mem_new(&out->kv, out->n_kv, sizeof(*out->kv)));
-    EXPECT_OK(kernel_copy_out(l->q, out->x, l->x.buf, c->slot * l->x.stride * 2,
-                              out->n_x * 2));
-    EXPECT_OK(kernel_copy_out(l->q, out->kv, l->kv.buf,
-                              c->kv * l->kv.stride * 2, out->n_kv * 2));
-    EXPECT_OK(kernel_sync(l->q));
+    out->x = gpu_rig_take(l->q, &l->x, c->slot * l->x.stride, out->n_x);
+    out->kv = gpu_rig_take(l->q, &l->kv, c->kv * l->kv.stride, out->n_kv);
 }
 
 static void
@@ -288,30 +278,6 @@ left_fini(left *l)
 {
     mem_free(l->x);
     mem_free(l->kv);
-}
-
-static double
-number(uint16_t half)
-{
-    uint32_t bits = (uint32_t)half << 16;
-    float x;
-
-    memcpy(&x, &bits, sizeof(x));
-    return (double)x;
-}
-
-static double
-difference(const uint16_t *a, const uint16_t *b, size_t n)
-{
-    double error = 0.0, all = 0.0;
-
-    for (size_t i = 0; i < n; i++) {
-        double e = number(a[i]) - number(b[i]);
-
-        error += e * e;
-        all += number(b[i]) * number(b[i]);
-    }
-    return sqrt(error / all);
 }
 
 static void
@@ -335,8 +301,10 @@ steps_agree_with_plain_kernels(void **state)
 
             left_of(&a, &fast, &cells[c]);
             left_of(&b, &plain, &cells[c]);
-            worst[0] = fmax(worst[0], difference(a.x, b.x, a.n_x));
-            worst[1] = fmax(worst[1], difference(a.kv, b.kv, a.n_kv));
+            worst[0] =
+                fmax(worst[0], gpu_rig_difference(a.x, b.x, NULL, a.n_x));
+            worst[1] =
+                fmax(worst[1], gpu_rig_difference(a.kv, b.kv, NULL, a.n_kv));
             left_fini(&a);
             left_fini(&b);
         }
@@ -375,10 +343,10 @@ steps_do_not_see_each_other(void **state)
             left_of(&a, &many, &cells[c]);
             left_of(&b, &alone, &cells[c]);
             left_of(&m, &mixed, &cells[c]);
-            assert_memory_equal(a.x, b.x, a.n_x * 2);
-            assert_memory_equal(a.kv, b.kv, a.n_kv * 2);
-            assert_memory_equal(m.x, b.x, a.n_x * 2);
-            assert_memory_equal(m.kv, b.kv, a.n_kv * 2);
+            assert_memory_equal(a.x, b.x, a.n_x * sizeof(float));
+            assert_memory_equal(a.kv, b.kv, a.n_kv * sizeof(float));
+            assert_memory_equal(m.x, b.x, a.n_x * sizeof(float));
+            assert_memory_equal(m.kv, b.kv, a.n_kv * sizeof(float));
             left_fini(&a);
             left_fini(&b);
             left_fini(&m);
@@ -397,12 +365,8 @@ main(void)
         cmocka_unit_test(steps_agree_with_plain_kernels),
         cmocka_unit_test(steps_do_not_see_each_other),
     };
-    kernel_device *dev = NULL;
 
-    if (kernel_open(&dev, &(kernel_config){.device = "cuda"}) != ST_OK) {
-        printf("skipped: %s\n", status_text());
+    if (gpu_rig_skips())
         return 77;
-    }
-    kernel_close(dev);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
