@@ -188,7 +188,8 @@ class Door(Keys):
         self.assertIn(b"needs a key", done.stderr)
 
     def test_t26_strangers(self):
-        self.assertIn("does not let the key", self.stays_out("stranger"))
+        self.assertIn("does not let the key", self.stays_out(
+            "stranger", "--timeout", WAIT // 2))
         self.stays_out(None)  # without a key
         wrong = self.dir / "wrong.key"
         keygen(wrong, "--server-key", self.dir / "stranger.key.pub")

@@ -47,8 +47,10 @@ class Durable(Reading):
         # Not by the status: what it says last is gone with the next start.
         wait_for("the blame", lambda: any(
             "hangs" in text for text in self.incidents()))
-        if not SLOW:  # the deadline and a second
-            self.assertLess(time.monotonic() - start, 3 * crowd())
+        # By its own deadline, not the 10 s of others; a step that took long,
+        # as on a busy machine, makes the deadline later.
+        if not SLOW:
+            self.assertLess(time.monotonic() - start, 6 * crowd())
         self.finish("d", text, client)
         self.assertEqual(self.down(daemon), 0)
 
@@ -143,7 +145,7 @@ class Durable(Reading):
         client.communicate(timeout=WAIT)
         start = time.monotonic()
         self.assertEqual(self.down(daemon), 0)
-        self.assertLess(time.monotonic() - start, 30 if SLOW else 5)
+        self.assertLess(time.monotonic() - start, 30 if SLOW else 5 * crowd())
         files = sorted((self.dir / self.data / "checkpoints").iterdir(),
                        key=lambda p: int(p.name.split(".")[1]))
         self.assertEqual(len(files), 2)
