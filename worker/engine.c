@@ -79,6 +79,34 @@ fail:
     return st;
 }
 
+/* A host gives pages when they are first written, and takes so long for it that
+ * the first segment of all would be late: what is small is written now. */
+static status
+touch(engine *e, const kernel_view *view)
+{
+    enum { MOST = 64 << 20 };
+    status st = ST_OK;
+
+    if (view->buf == NULL)
+        return ST_OK;
+    size_t bytes = kernel_buf_bytes(view->buf);
+    TRY(kernel_zero(e->q, view->buf, 0, bytes < MOST ? bytes : MOST));
+fail:
+    return st;
+}
+
+static status
+touch_all(engine *e)
+{
+    status st = ST_OK;
+    TRY(touch(e, &e->buf.model.x));
+    TRY(touch(e, &e->buf.model.state));
+    TRY(touch(e, &e->buf.model.kv));
+    TRY(kernel_sync(e->q));
+fail:
+    return st;
+}
+
 status
 engine_new(engine **out, kernel_device *dev, model *m, const engine_config *cfg)
 {
@@ -106,6 +134,7 @@ engine_new(engine **out, kernel_device *dev, model *m, const engine_config *cfg)
     TRY(engine_head_init(&e->head, e->config.n_stream));
     TRY(kernel_event_new(&e->event, dev));
     TRY(kernel_queue_new(&e->q, dev));
+    TRY(touch_all(e));
     e->m = m;
     *out = e;
     return ST_OK;

@@ -90,9 +90,10 @@ scratch_step(size_t *out, size_t bytes)
 }
 
 static void
-scratch_link(cpu_device *cpu, cpu_buf *buf)
+scratch_link(cpu_device *cpu, cpu_buf *buf, size_t n_share)
 {
     (void)pthread_mutex_lock(&cpu->lock);
+    cpu_memory_touch(&buf->memory, n_share, buf->step, cpu->threads);
     buf->next = cpu->scratch;
     cpu->scratch = buf;
     (void)pthread_mutex_unlock(&cpu->lock);
@@ -127,7 +128,7 @@ cpu_buf_new(kernel_buf **out, kernel_device *dev, kernel_use use, size_t bytes,
         buf->base.bytes = bytes;
         TRY(scratch_step(&buf->step, bytes));
         TRY(cpu_memory_init(&buf->memory, n_share, buf->step));
-        scratch_link(cpu, buf);
+        scratch_link(cpu, buf, n_share);
     } else {
         TRY(size_mul(&buf->base.bytes, bytes, n_item));
         TRY(cpu_memory_init(&buf->memory, bytes, n_item));

@@ -18,6 +18,15 @@ cpu_group_init(cpu_group *g, const cpu_device *dev)
 }
 
 void
+cpu_group_touch(cpu_group *g, cpu_device *dev)
+{
+    (void)pthread_mutex_lock(&dev->lock);
+    cpu_memory_touch(&g->work, parallel_threads(dev->threads), THREAD_BYTES,
+                     dev->threads);
+    (void)pthread_mutex_unlock(&dev->lock);
+}
+
+void
 cpu_group_fini(cpu_group *g)
 {
     cpu_memory_fini(&g->work);

@@ -37,6 +37,8 @@ typedef struct cpu_group {
 } cpu_group;
 
 status cpu_group_init(cpu_group *g, const cpu_device *dev) MUST_USE;
+/* Has its working memory in pages before the first group; between groups. */
+void cpu_group_touch(cpu_group *g, cpu_device *dev);
 void cpu_group_fini(cpu_group *g);
 
 /* Forgets the last group and notes the cells. */

@@ -40,6 +40,7 @@ queue_new(kernel_queue **out, kernel_device *dev)
     TRY(mem_new(&q, 1, sizeof(*q)));
     q->base.dev = dev;
     TRY(cpu_group_init(&q->group, (const cpu_device *)dev));
+    cpu_group_touch(&q->group, (cpu_device *)dev);
     *out = &q->base;
     return ST_OK;
 fail:
