@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "base/fault.h"
+#include "worker/finite.h"
 
 /* ----------------------------------------------------------------- out --- */
 
@@ -143,29 +144,6 @@ has_type(const member *m, const hop_header *head, kernel_type *type)
     return cfg->memory == CONFIG_MEMORY_ASSOC && !cfg->window;
 }
 
-/* By the bits: an exponent of all ones. */
-static bool
-is_finite(const uint8_t *data, size_t len, kernel_type type)
-{
-    uint32_t mask = type == KERNEL_F32    ? 0x7f800000
-                    : type == KERNEL_BF16 ? 0x7f80
-                                          : 0x7c00;
-    bool wide = type == KERNEL_F32;
-    bool bad = false;
-
-    for (size_t i = 0; wide && i < len / 4; i++) {
-        uint32_t word;
-        memcpy(&word, data + 4 * i, sizeof word);
-        bad |= (word & mask) == mask;
-    }
-    for (size_t i = 0; !wide && i < len / 2; i++) {
-        uint16_t word;
-        memcpy(&word, data + 2 * i, sizeof word);
-        bad |= (word & mask) == mask;
-    }
-    return !bad;
-}
-
 /* One broken number spoils all that is computed from it: the lead is told of
  * the first, and ends the stream. */
 static status
@@ -183,7 +161,7 @@ check_hop(member *m, const hop_header *head)
         return ST_OK;
     if (FAULT_SPOILS(HOP_DATA))
         memset(data, 0xff, sizeof(float));
-    if (!has_type(m, head, &type) || is_finite(data, (size_t)head->len, type))
+    if (!has_type(m, head, &type) || finite_all(data, (size_t)head->len, type))
         return ST_OK;
     s->spoiled = true;
     return m->report(m->ctx, &r, NULL);
