@@ -219,7 +219,9 @@ is_it_right() {
     show kernels_exact units
     run golden 120 golden
     show golden 'largest error'
-    run schedules 120 in_tests test_worker_engine
+    for program in engine engine_need engine_ranks; do
+        run "worker_$program" 120 in_tests "test_worker_$program"
+    done
     run answers 60 in_tests test_worker_answer
     show answers temperature
     run whole-model-bf16 60 in_tests test_worker_half "$weights"
