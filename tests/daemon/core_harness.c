@@ -3,6 +3,7 @@
 #include "tests/daemon/core_harness.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 static void
 copy_client(harness_action *to, const client_message *m)
@@ -160,6 +161,25 @@ void
 harness_fini(harness *h)
 {
     core_free(h->c);
+}
+
+int
+harness_setup(void **state)
+{
+    harness *h = calloc(1, sizeof(*h));
+
+    assert_non_null(h);
+    harness_init(h, 8);
+    *state = h;
+    return 0;
+}
+
+int
+harness_teardown(void **state)
+{
+    harness_fini(*state);
+    free(*state);
+    return 0;
 }
 
 const harness_action *
@@ -419,4 +439,35 @@ harness_document(harness *h, const char *name, uint64_t tokens)
     doc.snapshot_bytes = doc.segments > 1 ? HARNESS_SNAPSHOT : 0;
     EXPECT_OK(core_restore_document(h->c, &doc));
     return doc.id;
+}
+
+void
+harness_refused(harness *h, client_message m, const char *code)
+{
+    size_t jobs = job_table_count(core_jobs(h->c));
+    const harness_action *a;
+
+    harness_client(h, 1, m);
+    a = EXPECT_CLIENT(CLIENT_REFUSED);
+    assert_string_equal(a->code, code);
+    assert_true(strlen(a->text) > 0);
+    assert_int_equal(a->job, 0);
+    EXPECT_NOTHING();
+    assert_int_equal(job_table_count(core_jobs(h->c)), jobs);
+}
+
+void
+harness_canceled(harness *h, uint64_t id)
+{
+    bool durable =
+        job_table_find(core_jobs(h->c), id)->state != CLIENT_RECEIVING;
+
+    harness_client(h, 2, harness_job(CLIENT_CANCEL, id));
+    if (durable)
+        (void)harness_end(h, id, CLIENT_CANCELED);
+    else
+        (void)EXPECT_ACTION(CORE_JOB_DROP);
+    EXPECT_REFUSED("canceled");
+    (void)EXPECT_CLIENT(CLIENT_DONE);
+    EXPECT_NOTHING();
 }

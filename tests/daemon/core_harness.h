@@ -44,6 +44,11 @@ void harness_init(harness *h, uint32_t max_queue);
 /* With long inputs. */
 void harness_init_input(harness *h, uint64_t max_input, uint64_t window);
 void harness_fini(harness *h);
+/* A test that finds one with room for eight jobs in *state. */
+int harness_setup(void **state);
+int harness_teardown(void **state);
+#define HARNESS_TEST(test)                                                     \
+    cmocka_unit_test_setup_teardown(test, harness_setup, harness_teardown)
 /* The next action must be of this kind. */
 const harness_action *harness_expect(harness *h, core_action_kind kind);
 const harness_action *harness_told(harness *h, core_action_kind kind,
@@ -79,6 +84,10 @@ void harness_prepared(harness *h, uint64_t id, uint64_t tokens);
 void harness_kept(harness *h, uint64_t id, uint64_t n);
 /* Job `id` ends, and that is durable. */
 const harness_action *harness_end(harness *h, uint64_t id, client_state state);
+/* Client 1 says this, is refused, and nothing else happens. */
+void harness_refused(harness *h, client_message m, const char *code);
+/* Client 2 cancels a job that no world has; client 1 and it are told. */
+void harness_canceled(harness *h, uint64_t id);
 /* A document of `tokens` ids is there, with everything read away; its id. */
 uint64_t harness_document(harness *h, const char *name, uint64_t tokens);
 
