@@ -86,7 +86,9 @@ receive(prober *p, uint32_t peer, int tag, void *data, size_t len)
 
     TRY(comm_irecv(p->c, &req, peer, tag, data, len));
     TRY(await(p, &req));
+    return ST_OK;
 fail:
+    comm_cancel(p->c, &req); /* what comes late finds no memory of ours */
     return st;
 }
 
@@ -126,6 +128,7 @@ ping(prober *p, uint32_t peer, const round *r, times *t)
         t->receive_s = lesser(back.cpu_s, t->receive_s, i == 0);
     }
 fail:
+    comm_cancel(p->c, &req); /* an echo that comes late, as in receive() */
     p->rests = false;
     return st;
 }
