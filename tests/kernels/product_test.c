@@ -311,6 +311,16 @@ hook_is_called(void **state)
     matrices_fini(&x);
 }
 
+/* A way that the CPU lacks is not tested, and that is to be seen. */
+static void
+tell_ways(void)
+{
+    for (int way = 0; way < PRODUCT_N_WAY; way++)
+        print_message("%s: %s\n", product_name((product_way)way),
+                      product_has((product_way)way) ? "tested"
+                                                    : "not on this CPU");
+}
+
 int
 main(void)
 {
@@ -323,5 +333,6 @@ main(void)
         cmocka_unit_test(hook_is_called),
     };
 
+    tell_ways();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
