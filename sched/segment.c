@@ -40,7 +40,6 @@ segment_cut_of(uint64_t n_token, uint32_t size, segment_align align)
         uint64_t n = c.n_segment;
         c.each = (uint32_t)(n_token / n + (n_token % n != 0));
         c.first = c.each;
-        c.n_segment = segment_count(n_token, c.each);
     }
     return c;
 }

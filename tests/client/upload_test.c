@@ -148,6 +148,9 @@ wrong_ids_are_refused(void **state)
         "\"data_offsets\":[4,12]}}",
         "{\"input_ids\":{\"dtype\":\"I32\",\"shape\":[2],"
         "\"data_offsets\":[8,0]}}",
+        /* From 8 back to 0 is 2^64 - 8 bytes, and so is this shape. */
+        "{\"input_ids\":{\"dtype\":\"I64\",\"shape\":[2305843009213693951],"
+        "\"data_offsets\":[8,0]}}",
         "{\"input_ids\":{\"dtype\":\"I32\",\"shape\":[-2],"
         "\"data_offsets\":[0,-8]}}",
         "{\"input_ids\":{\"dtype\":\"I64\",\"shape\":[2305843009213693952],"
@@ -171,6 +174,46 @@ wrong_ids_are_refused(void **state)
     EXPECT_ST(upload_open_ids(&f, path), ST_ARG);
     write_file("", 0);
     EXPECT_ST(upload_open_ids(&f, path), ST_ARG);
+}
+
+/* A header that nobody means is not even read: here, of nothing but holes. */
+static void
+a_huge_header_is_refused(void **state)
+{
+    const uint8_t head[8] = {1, 0, 0, 1}; /* 16 MiB and a byte */
+    upload f;
+
+    (void)state;
+    write_file(head, sizeof(head));
+    assert_int_equal(truncate(path, 8 + (17 << 20)), 0);
+    EXPECT_ST(upload_open_ids(&f, path), ST_LIMIT);
+}
+
+/* More of them than are turned at once. */
+static void
+many_wide_ids_are_read(void **state)
+{
+    enum { N = 10000 };
+    const char *header = "{\"input_ids\":{\"dtype\":\"I64\",\"shape\":[10000],"
+                         "\"data_offsets\":[0,80000]}}";
+    static int64_t wide[N];
+    static int32_t out[N];
+    upload f;
+    int fd;
+
+    (void)state;
+    for (int32_t i = 0; i < N; i++)
+        wide[i] = i * 7;
+    write_tensors(header, NULL, 0);
+    fd = open(path, O_WRONLY | O_APPEND);
+    assert_int_equal(write(fd, wide, sizeof(wide)), sizeof(wide));
+    close(fd);
+    EXPECT_OK(upload_open_ids(&f, path));
+    assert_int_equal(f.bytes, sizeof(out));
+    EXPECT_OK(upload_read(&f, out, sizeof(out), 0));
+    for (int32_t i = 0; i < N; i++)
+        assert_int_equal(out[i], i * 7);
+    upload_close(&f);
 }
 
 /* Every cut of a good file. */
@@ -220,6 +263,8 @@ main(void)
         cmocka_unit_test(stdin_is_spooled),
         cmocka_unit_test(ids_are_read),
         cmocka_unit_test(wrong_ids_are_refused),
+        cmocka_unit_test(a_huge_header_is_refused),
+        cmocka_unit_test(many_wide_ids_are_read),
         cmocka_unit_test(cut_files_of_ids_are_refused),
     };
 

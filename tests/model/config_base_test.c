@@ -13,7 +13,11 @@
 #define SIZES                                                                  \
     "\"vocab_size\":100,\"hidden_size\":48,\"intermediate_size\":56,"          \
     "\"num_hidden_layers\":3,\"num_attention_heads\":4"
-#define LLAMA "\"model_type\":\"llama\"," SIZES ",\"rms_norm_eps\":1e-5"
+#define LLAMA     "\"model_type\":\"llama\"," SIZES ",\"rms_norm_eps\":1e-5"
+#define LLAMA_ODD /* heads that do not divide the width */                     \
+    "\"model_type\":\"llama\",\"vocab_size\":100,\"hidden_size\":50,"          \
+    "\"intermediate_size\":56,\"num_hidden_layers\":3,"                        \
+    "\"num_attention_heads\":4,\"rms_norm_eps\":1e-5"
 #define MISTRAL                                                                \
     "\"model_type\":\"mistral\"," SIZES ",\"rms_norm_eps\":1e-5,"              \
     "\"num_key_value_heads\":2"
@@ -142,6 +146,8 @@ gpt2_and_neox(void **state)
                     "\"tie_word_embeddings\":false"));
     assert_true(cfg.d_ffn == 40 && cfg.act == CONFIG_ACT_GELU);
     assert_false(cfg.tied_head);
+    EXPECT_OK(parse(&cfg, GPT2, "\"activation_function\":\"gelu_python\""));
+    assert_int_equal(cfg.act, CONFIG_ACT_GELU);
     EXPECT_OK(parse(&cfg, NEOX, ""));
     assert_true(cfg.parallel && cfg.act == CONFIG_ACT_GELU && !cfg.tied_head);
     assert_true(cfg.qkv_bias && cfg.out_bias && cfg.mlp_bias);
@@ -205,6 +211,12 @@ refused(void **state)
         {MISTRAL, "", ST_ARG, "sliding_window"},
         {MISTRAL, "\"sliding_window\":4,\"attention_bias\":true",
          ST_UNSUPPORTED, "attention_bias"},
+        {MISTRAL, "\"sliding_window\":4,\"mlp_bias\":true", ST_UNSUPPORTED,
+         "mlp_bias"},
+        {QWEN2, "\"mlp_bias\":true", ST_UNSUPPORTED, "mlp_bias"},
+        {QWEN3, "\"mlp_bias\":true", ST_UNSUPPORTED, "mlp_bias"},
+        {QWEN3, "\"layer_types\":3", ST_ARG, "layer_types"},
+        {LLAMA_ODD, "", ST_ARG, "hidden_size"},
         {"\"model_type\":\"qwen2\"," SIZES ",\"rms_norm_eps\":1e-6", "", ST_ARG,
          "num_key_value_heads"},
         {"\"model_type\":\"qwen3\"," SIZES

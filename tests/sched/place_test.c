@@ -30,6 +30,7 @@ names(void **state)
     const place_state plain = {0}, chained = {.chained = true};
     const place_state grows = {.grows = true};
     place p = {.n_layer = 4, .size = 2};
+    EXPECT_ST(place_parse(&p, "layers", &chained), ST_UNSUPPORTED);
     EXPECT_OK(place_parse(&p, "segments", &plain));
     assert_int_equal(p.kind, PLACE_SEGMENTS);
     assert_string_equal(place_name(p.kind), "segments");
@@ -343,6 +344,30 @@ divisions_with_limits(void **state)
     EXPECT_OK(place_divide(ends, &p, alike, any, 0));
     assert_int_equal(ends[0], 3);
     assert_int_equal(ends[1], 6);
+    /* A layer each, and one rank has no room for its own. */
+    const place one_each = {.n_layer = 3, .size = 3};
+    const uint32_t none[] = {1, 0, 1};
+    EXPECT_ST(place_divide(ends, &one_each, alike, none, 0), ST_LIMIT);
+}
+
+/* What a rank holds in flight, and how much of it one group takes. */
+static void
+slots_and_groups(void **state)
+{
+    const uint32_t all_first[] = {8, 8};
+    place p = {.kind = PLACE_LAYERS, .n_layer = 8, .size = 2};
+    (void)state;
+    assert_int_equal(place_slots(&p), 4 + 2);
+    assert_int_equal(place_group(&p, 3), 3);
+    p.ends = all_first; /* nobody waits for rank 0 */
+    assert_int_equal(place_slots(&p), 8 + 2);
+    assert_int_equal(place_group(&p, 3), 0);
+    p = (place){.kind = PLACE_SEGMENTS, .n_layer = 8, .size = 3};
+    assert_int_equal(place_slots(&p), 3 + 2);
+    assert_int_equal(place_group(&p, 3), 3);
+    p.size = 1;
+    assert_int_equal(place_slots(&p), 8 + 2);
+    assert_int_equal(place_group(&p, 3), 0);
 }
 
 /* Divisions by name: what is not one is refused. */
@@ -388,6 +413,7 @@ main(void)
         cmocka_unit_test(owners),
         cmocka_unit_test(divisions),
         cmocka_unit_test(divisions_with_limits),
+        cmocka_unit_test(slots_and_groups),
         cmocka_unit_test(divisions_by_name),
         cmocka_unit_test(completion),
     };
