@@ -4,13 +4,28 @@
 
 #include <string.h>
 
+static double
+last_flops(const cost_model *m)
+{
+    return m->last_flops > 0 ? m->last_flops : m->cell_flops;
+}
+
 double
-cost_group(const cost_model *m, const cost_rank *r, uint32_t n_cell)
+cost_group(const cost_model *m, const cost_rank *r, uint32_t n_cell,
+           uint32_t n_last)
 {
     double rows = (double)n_cell * m->n_row;
     double rate = r->flops * rows / (rows + r->half_rows);
+    double last = r->all_rows ? m->cell_flops : last_flops(m);
 
-    return r->group_s + n_cell * m->cell_flops / rate;
+    return r->group_s +
+           ((n_cell - n_last) * m->cell_flops + n_last * last) / rate;
+}
+
+double
+cost_useful(const cost_model *m, uint64_t n_seg)
+{
+    return (double)n_seg * ((m->n_layer - 1) * m->cell_flops + last_flops(m));
 }
 
 void
@@ -111,8 +126,8 @@ cost_cluster_preset(cost_cluster *out, const char *name)
      * between two GPUs of a node at most, a 400 Gbit/s adapter a GPU 50 GB/s,
      * of which MPI reaches about 85 %.  A CPU node: 32 cores with AVX-512,
      * 25 Gbit/s Ethernet. */
-    static const cost_rank h200 = {790e12, 400, 30e-6, 141e9, 0};
-    static const cost_rank node = {2.4e12, 32, 60e-6, 256e9, 32};
+    static const cost_rank h200 = {790e12, 400, 30e-6, 141e9, 0, true};
+    static const cost_rank node = {2.4e12, 32, 60e-6, 256e9, 32, false};
     static const cost_cluster presets[] = {
         {"8xh200",
          8,

@@ -10,6 +10,7 @@
 #ifndef SCHED_COST_H
 #define SCHED_COST_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -20,6 +21,8 @@ typedef struct cost_model {
     uint32_t n_layer;
     uint32_t n_row;     /* rows of a full segment: tokens and memory tokens */
     double cell_flops;  /* of a full segment at one layer */
+    double last_flops;  /* likewise at the last layer, of which a reading needs
+                           less; 0: as at any */
     double head_flops;  /* of its logits, where they are wanted, else 0 */
     double x_bytes;     /* hidden state of a segment */
     double state_bytes; /* memory state of one layer */
@@ -35,6 +38,8 @@ typedef struct cost_rank {
     double memory;    /* bytes */
     uint32_t n_cell;  /* computed at once: more in a group take longer in
                          proportion; 0: no such number */
+    bool all_rows;    /* what a reading needs less at the last layer is computed
+                         nevertheless, as GPUs do */
 } cost_rank;
 
 /* One direction between two ranks. */
@@ -62,8 +67,12 @@ const cost_rank *cost_rank_of(const cost_cluster *c, uint32_t rank);
 /* FLOP/s of the first n ranks. */
 double cost_flops(const cost_cluster *c, uint32_t n);
 
-/* Seconds of a group of n_cell full cells. */
-double cost_group(const cost_model *m, const cost_rank *r, uint32_t n_cell);
+/* Seconds of a group of n_cell full cells, n_last of them at the last layer. */
+double cost_group(const cost_model *m, const cost_rank *r, uint32_t n_cell,
+                  uint32_t n_last);
+
+/* FLOPs that a document of n_seg segments needs, whoever computes more. */
+double cost_useful(const cost_model *m, uint64_t n_seg);
 
 /* The group time's law through two measured points: `seconds1` a group of
  * rows1 rows and flops1 FLOPs, `seconds2` of more rows.  A rate that does not

@@ -57,8 +57,8 @@ status place_parse_division(uint32_t *ends, const place *p,
 /* Divides the layers of p so that the rank which takes longest takes least:
  * ends[size], as a place has them.  A rank takes layer_s[rank] seconds a layer
  * and has room for most[rank] of them; the last one that works takes tail_s
- * more.  The first min(size, n_layer) ranks have a layer at least.  ST_LIMIT:
- * there is not room for all. */
+ * more, or less by not all of a layer.  The first min(size, n_layer) ranks have
+ * a layer at least.  ST_LIMIT: there is not room for all. */
 status place_divide(uint32_t *ends, const place *p, const double *layer_s,
                     const uint32_t *most, double tail_s) MUST_USE;
 

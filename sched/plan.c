@@ -27,7 +27,7 @@ widen(plan *p, const plan_job *job, uint32_t n_doc)
     r->busy *= all * p->n_rank / job->n_rank;
     r->bytes *= all;
     r->n_cell = (uint64_t)job->n_doc * job->n_seg * job->model->n_layer;
-    r->efficiency = (double)r->n_cell * job->model->cell_flops /
+    r->efficiency = job->n_doc * cost_useful(job->model, job->n_seg) /
                     (r->seconds * cost_flops(job->cluster, job->n_rank));
 }
 
@@ -100,10 +100,12 @@ plan_divide(uint32_t *ends, const plan_job *job, uint32_t n_rank)
     TRY(mem_new(&most, n_rank, sizeof *most));
     for (uint32_t i = 0; i < n_rank; i++) {
         const cost_rank *r = cost_rank_of(job->cluster, i);
-        layer_s[i] = cost_group(m, r, 1);
+        layer_s[i] = cost_group(m, r, 1, 0);
         most[i] = room(job, r, &p);
     }
-    double tail_s = m->head_flops / cost_rank_of(job->cluster, last)->flops;
+    const cost_rank *r = cost_rank_of(job->cluster, last);
+    double tail_s =
+        m->head_flops / r->flops + cost_group(m, r, 1, 1) - layer_s[last];
     TRY(place_divide(ends, &p, layer_s, most, tail_s));
     settle(ends, &p, layer_s, most, tail_s);
 fail:

@@ -280,16 +280,17 @@ cause_of(const simulate *s, const simulate_rank *r)
     return p;
 }
 
-/* Seconds of the logits of what leaves the last layer with the group. */
+/* Seconds of the group, with the logits of what leaves the last layer. */
 static double
-head_of(const simulate *s, const simulate_rank *r)
+group_time(const simulate *s, const simulate_rank *r)
 {
-    double t = 0;
+    const cost_model *m = s->cfg.model;
+    uint32_t n_last = 0;
 
-    for (uint32_t i = 0; s->cfg.model->head_flops > 0 && i < r->n_cell; i++)
-        if (r->layer_first + r->group[i].layer + 1 == s->place.n_layer)
-            t += s->cfg.model->head_flops / r->cost->flops;
-    return t;
+    for (uint32_t i = 0; i < r->n_cell; i++)
+        n_last += r->layer_first + r->group[i].layer + 1 == s->place.n_layer;
+    return cost_group(m, r->cost, r->n_cell, n_last) +
+           n_last * m->head_flops / r->cost->flops;
 }
 
 /* Whether an idle rank is still copying what its predecessor has for it. */
@@ -314,8 +315,7 @@ start_group(simulate *s, uint32_t index)
     r->n_cell = wavefront_pick(r->w, r->group);
     if (r->n_cell == 0)
         return;
-    double t =
-        cost_group(s->cfg.model, r->cost, r->n_cell) + head_of(s, r) + r->debt;
+    double t = group_time(s, r) + r->debt;
     r->debt = 0;
     r->path = cause_of(s, r);
     r->path.compute += t;
@@ -432,7 +432,7 @@ sum_up(const simulate *s, simulate_result *out)
     }
     out->n_group_first = s->rank[0].n_group;
     out->busy = busy / (cfg->n_rank * s->now);
-    out->efficiency = (double)s->n_cell * cfg->model->cell_flops /
+    out->efficiency = cfg->n_doc * cost_useful(cfg->model, cfg->n_seg) /
                       (cost_flops(cfg->cluster, cfg->n_rank) * s->now);
     out->path = slowest->path;
 }

@@ -87,6 +87,8 @@ model_cost(cost_model *out, const choice_args *a, const choice_job *job)
     if (job->logits)
         out->head_flops =
             2.0 * a->cfg->segment_size * a->cfg->n_vocab * a->cfg->d_model;
+    if (job->logits || job->all_rows)
+        out->last_flops = out->cell_flops;
 fail:
     return st;
 }

@@ -20,6 +20,7 @@ typedef struct choice_job {
     uint32_t n_stream; /* documents at once, of all replicas */
     uint64_t n_seg;    /* segments of each */
     bool logits;       /* of every token are wanted */
+    bool all_rows;     /* of the last layer are computed, as for logits */
 } choice_job;
 
 typedef struct choice {

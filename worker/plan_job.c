@@ -16,6 +16,8 @@ plan_job_model(cost_model *out, const model_config *cfg, kernel_type type,
         .n_token = cfg->segment_size};
     uint32_t n_row = memory_rows(cfg, &span);
     const config_cell cell = {.n_row = n_row, .n_mem = cfg->n_mem};
+    const config_cell last = {
+        .n_row = n_row, .n_mem = cfg->n_mem, .n_skip = n_row - cfg->n_mem};
 
     const memory_past past = memory_after(&span);
     double state =
@@ -30,6 +32,7 @@ plan_job_model(cost_model *out, const model_config *cfg, kernel_type type,
         .n_layer = cfg->n_layer,
         .n_row = n_row,
         .cell_flops = config_cell_flops(cfg, &cell),
+        .last_flops = config_cell_flops(cfg, &last),
         .x_bytes =
             (double)n_row * cfg->d_model * (double)kernel_type_size(type),
         .state_bytes = state,

@@ -315,6 +315,7 @@ measure(prober *p, cost_rank *out)
 
     kernel_info_get(p->dev, &info);
     r.n_cell = info.n_thread;
+    r.all_rows = info.n_thread == 0;
 
     /* The first segments find their memory fresh. */
     TRY(run_groups(p, p->n_cell, &one, &t));

@@ -287,7 +287,8 @@ all(run *r, int argc, char **argv)
     args.job =
         (choice_job){.n_stream = 1,
                      .n_seg = run_pass_cut(&s->cfg, r->in.n_id).n_segment,
-                     .logits = r->opt.logits != NULL};
+                     .logits = r->opt.logits != NULL,
+                     .all_rows = r->opt.all_rows};
     TRY(comm_share(s->comm, &args, sizeof args));
     TRY(setup_start(s, &args));
     TRY(work(r));

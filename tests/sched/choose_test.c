@@ -16,12 +16,13 @@ static const cost_model model = {.n_layer = 8,
 static cost_cluster
 two_ranks(double bytes_per_s)
 {
-    return (cost_cluster){.name = "test",
-                          .n_rank = 2,
-                          .n_rank_node = 2,
-                          .rank = {1e11, 0, 0, 1e9},
-                          .inner = {1e-5, bytes_per_s, 0, 0},
-                          .outer = {1e-5, bytes_per_s, 0, 0}};
+    return (cost_cluster){
+        .name = "test",
+        .n_rank = 2,
+        .n_rank_node = 2,
+        .rank = {.flops = 1e11, .memory = 1e9},
+        .inner = {.latency_s = 1e-5, .bytes_per_s = bytes_per_s},
+        .outer = {.latency_s = 1e-5, .bytes_per_s = bytes_per_s}};
 }
 
 static plan_job

@@ -147,9 +147,10 @@ a_cap_changes_little(void **state)
 static void
 unequal_ranks_have_unequal_shares(void **state)
 {
-    const cost_rank ranks[2] = {{1e12, 100, 0, 1e12, 0},
-                                {3e12, 100, 0, 1e12, 0}};
-    const cost_link links[2] = {{1e-6, 1e10, 0, 0}, {1e-6, 1e10, 0, 0}};
+    const cost_rank ranks[2] = {{1e12, 100, 0, 1e12, 0, false},
+                                {3e12, 100, 0, 1e12, 0, false}};
+    const cost_link links[2] = {{.latency_s = 1e-6, .bytes_per_s = 1e10},
+                                {.latency_s = 1e-6, .bytes_per_s = 1e10}};
     const cost_cluster c = {.name = "test",
                             .n_rank = 2,
                             .n_rank_node = 2,
@@ -173,6 +174,43 @@ unequal_ranks_have_unequal_shares(void **state)
     assert_true(p.result.efficiency > 0.8 && p.result.efficiency <= 1);
 }
 
+/* A reading needs less of the last layer: its rank takes layers for it, but not
+ * where the device computes all of it nevertheless. */
+static void
+the_last_layer_is_less(void **state)
+{
+    cost_cluster c = {.name = "test",
+                      .n_rank = 2,
+                      .n_rank_node = 2,
+                      .rank = {.flops = 1e12, .memory = 1e12, .n_cell = 1},
+                      .inner = {.bytes_per_s = 1e12},
+                      .outer = {.bytes_per_s = 1e12}};
+    cost_model m = big;
+    plan p = {0};
+    uint32_t ends[2];
+    plan_job job = {.model = &m,
+                    .cluster = &c,
+                    .n_rank = 2,
+                    .n_doc = 1,
+                    .n_stream = 1,
+                    .n_seg = 100};
+    (void)state;
+    m.n_layer = 7;
+    m.last_flops = m.cell_flops / 4;
+    EXPECT_OK(plan_divide(ends, &job, 2));
+    assert_int_equal(ends[0], 3);
+    EXPECT_OK(plan_try(&p, &job, PLACE_SEGMENTS, 1));
+    double all = 100 * 6.25 * m.cell_flops / 1e12;
+    assert_true(fabs(p.result.seconds / all - 1) < 1e-9);
+    assert_true(fabs(p.result.efficiency - 0.5) < 1e-9);
+    c.rank.all_rows = true;
+    EXPECT_OK(plan_divide(ends, &job, 2));
+    assert_int_equal(ends[0], 4);
+    EXPECT_OK(plan_try(&p, &job, PLACE_SEGMENTS, 1));
+    assert_true(fabs(p.result.seconds / all - 7 / 6.25) < 1e-9);
+    assert_true(fabs(p.result.efficiency - 0.5 * 6.25 / 7) < 1e-9);
+}
+
 int
 main(void)
 {
@@ -183,6 +221,7 @@ main(void)
         cmocka_unit_test(auto_is_the_better_one),
         cmocka_unit_test(a_cap_changes_little),
         cmocka_unit_test(unequal_ranks_have_unequal_shares),
+        cmocka_unit_test(the_last_layer_is_less),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -247,7 +247,7 @@ static void
 check_bounds(const simulate_config *cfg, const simulate_result *r)
 {
     double n_layer = cfg->model->n_layer, n = (double)cfg->n_seg;
-    double one = cost_group(cfg->model, &cfg->cluster->rank, 1);
+    double one = cost_group(cfg->model, &cfg->cluster->rank, 1, 0);
     double work = n * cfg->n_doc * n_layer * cfg->model->cell_flops;
     double sum =
         r->path.compute + r->path.transfer + r->path.latency + r->path.wait;
