@@ -169,12 +169,77 @@ hop_at(simulate_rank *r, uint32_t i)
     return &r->hop[(r->first_hop + i) % r->cap_hop];
 }
 
+/* Two ranks that send to each other share one connection, and what one of them
+ * says goes behind what it is sending.  A long hop is announced with its first
+ * bytes, and the others wait for the receiver's answer (MPI's rendezvous). */
+static bool
+is_asked_for(const simulate *s, const simulate_rank *r, const simulate_hop *hop)
+{
+    return s->ring && s->n_active == 2 && hop->bytes > EAGER &&
+           !cost_link_is_copy(r->link);
+}
+
+/* Puts bytes behind those that the rank is sending: when they are there. */
+static double
+say(simulate *s, simulate_rank *r, double bytes)
+{
+    double start = r->line_free_at > s->now ? r->line_free_at : s->now;
+
+    r->line_free_at = start + cost_transfer(r->link, bytes);
+    return r->line_free_at + r->link->latency_s;
+}
+
+static void
+announce(simulate *s, simulate_rank *r, const simulate_hop *hop)
+{
+    r->debt += hop->bytes * r->link->send_s;
+    simulate_queue_push(&s->queue, &(simulate_event){.at = say(s, r, EAGER),
+                                                     .kind = SIMULATE_ASKED,
+                                                     .rank = r->next,
+                                                     .hop = *hop});
+}
+
+static void
+answer(simulate *s, uint32_t index, const simulate_hop *hop)
+{
+    simulate_rank *r = &s->rank[index];
+
+    simulate_queue_push(&s->queue, &(simulate_event){.at = say(s, r, 0),
+                                                     .kind = SIMULATE_GRANTED,
+                                                     .rank = r->next,
+                                                     .hop = *hop});
+}
+
+static void
+send_rest(simulate *s, uint32_t index, simulate_hop hop)
+{
+    simulate_rank *r = &s->rank[index];
+    double at = say(s, r, hop.bytes - EAGER);
+    double transfer = cost_transfer(r->link, hop.bytes);
+    double latency = 2 * r->link->latency_s + s->rank[r->next].link->latency_s;
+
+    hop.receive_s = r->link->receive_s;
+    hop.path.transfer += transfer;
+    hop.path.latency += latency;
+    hop.path.wait += at - hop.ready_at - transfer - latency;
+    hop.ready_at = at;
+    s->rank[r->next].n_flying++;
+    simulate_queue_push(&s->queue, &(simulate_event){.at = at,
+                                                     .kind = SIMULATE_ARRIVED,
+                                                     .rank = r->next,
+                                                     .hop = hop});
+}
+
 static void
 send(simulate *s, simulate_rank *r, const simulate_hop *hop)
 {
+    s->bytes += hop->bytes;
+    if (is_asked_for(s, r, hop)) {
+        announce(s, r, hop);
+        return;
+    }
     ASSERT(r->n_hop < r->cap_hop);
     *hop_at(r, r->n_hop++) = *hop;
-    s->bytes += hop->bytes;
 }
 
 /* Whether the receiver has a place for the first hop. */
@@ -187,24 +252,13 @@ has_place(const simulate *s, const simulate_rank *r, const simulate_hop *hop)
            to->n_coming[hop->stream] < wavefront_room(to->w, hop->stream);
 }
 
-/* Two ranks that send to each other share one connection.  A long hop waits for
- * its receiver's word (MPI's rendezvous), which lies behind what the receiver
- * is sending itself: one direction at a time. */
-static bool
-is_held(const simulate *s, const simulate_rank *r, const simulate_hop *hop)
-{
-    return s->ring && s->n_active == 2 && hop->bytes > EAGER &&
-           !cost_link_is_copy(r->link) && s->rank[r->next].sending;
-}
-
 /* Starts the transfer of the first hop where link and receiver allow. */
 static void
 start_hop(simulate *s, uint32_t index)
 {
     simulate_rank *r = &s->rank[index];
 
-    if (r->n_hop == 0 || r->sending || !has_place(s, r, hop_at(r, 0)) ||
-        is_held(s, r, hop_at(r, 0)))
+    if (r->n_hop == 0 || r->sending || !has_place(s, r, hop_at(r, 0)))
         return;
     simulate_hop *hop = hop_at(r, 0);
     r->debt += hop->bytes * r->link->send_s;
@@ -397,6 +451,12 @@ step(simulate *s)
         switch (e.kind) {
         case SIMULATE_SENT:
             end_hop(s, e.rank);
+            break;
+        case SIMULATE_ASKED:
+            answer(s, e.rank, &e.hop);
+            break;
+        case SIMULATE_GRANTED:
+            send_rest(s, e.rank, e.hop);
             break;
         case SIMULATE_ARRIVED:
             arrive(s, e.rank, &e.hop);

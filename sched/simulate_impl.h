@@ -31,7 +31,8 @@ typedef struct simulate_rank {
                           way */
     uint32_t first_hop, n_hop, cap_hop;
     bool sending;
-    bool touched; /* something may be able to start here */
+    double line_free_at; /* where hops are asked for */
+    bool touched;        /* something may be able to start here */
     /* Hops to this rank that have left.  Where the receiver copies them itself,
      * it finds all that lie there before it looks for a group. */
     uint32_t n_flying;
@@ -46,6 +47,8 @@ typedef struct simulate_rank {
  * free by then counts. */
 typedef enum simulate_kind {
     SIMULATE_SENT = 0, /* the first hop of `rank` has left */
+    SIMULATE_ASKED,    /* what announces `hop` is at its receiver, `rank` */
+    SIMULATE_GRANTED,  /* the answer to that is at its sender, `rank` */
     SIMULATE_ARRIVED,  /* `hop` is at `rank` */
     SIMULATE_DONE      /* the group of `rank` is done */
 } simulate_kind;

@@ -24,8 +24,8 @@ free_links(uint32_t n_rank)
                           .n_rank = n_rank,
                           .n_rank_node = 2,
                           .rank = {.flops = INFINITY, .group_s = 1},
-                          .inner = {0, INFINITY, 0, 0},
-                          .outer = {0, INFINITY, 0, 0}};
+                          .inner = {.bytes_per_s = INFINITY},
+                          .outer = {.bytes_per_s = INFINITY}};
 }
 
 /* One rank and one document: the diagonals of the grid, n + L - 1 of them; in
@@ -145,7 +145,7 @@ copies_cost_time(void **state)
     assert_true(fabs(r.seconds - 7) < 1e-9);
     /* A transfer of 2 s: the second hop comes at 7 s, with the end of a group;
      * what it takes of the rank's time makes the next one longer. */
-    c.inner = (cost_link){0, model.x_bytes / 2, 0, 0};
+    c.inner = (cost_link){.bytes_per_s = model.x_bytes / 2};
     EXPECT_OK(simulate_run(&r, &cfg));
     assert_true(fabs(r.seconds - 10) < 1e-9);
     c.inner.receive_s = 0.5 / model.x_bytes;
@@ -153,20 +153,23 @@ copies_cost_time(void **state)
     assert_true(fabs(r.seconds - 10.5) < 1e-9);
     /* Segment 0 leaves at 3 s: the group of segment 1 behind it ends at 5.5,
      * when the last group of segment 0 runs, until 6. */
-    c.inner = (cost_link){0, INFINITY, 1.5 / model.x_bytes, 0};
+    c.inner =
+        (cost_link){.bytes_per_s = INFINITY, .send_s = 1.5 / model.x_bytes};
     EXPECT_OK(simulate_run(&r, &cfg));
     assert_true(fabs(r.seconds - 9) < 1e-9);
 }
 
-/* Long states between two ranks go one way at a time, and take as long as all
- * bytes do; those of three ranks, and short ones, go both ways at once. */
+/* Long states of two ranks share a connection: the word that one of them may go
+ * waits behind what comes, so that the ranks often take turns.  Those of three
+ * ranks have connections of their own, and short ones are not asked for. */
 static void
 two_ranks_share_a_line(void **state)
 {
     cost_model m = model;
     simulate_result r = {0};
     (void)state;
-    for (uint32_t n_rank = 2; n_rank <= 3; n_rank++) {
+    for (uint32_t i = 0; i < 4; i++) {
+        uint32_t n_rank = 2 + i % 2;
         cost_cluster c = free_links(n_rank);
         simulate_config cfg = {.model = &m,
                                .cluster = &c,
@@ -175,26 +178,46 @@ two_ranks_share_a_line(void **state)
                                .n_doc = 1,
                                .n_stream = 1,
                                .n_seg = 101};
+        m.state_bytes = i < 2 ? 7e5 : 6e4;
         c.rank.group_s = 1e-6;
-        c.inner = c.outer = (cost_link){0, m.state_bytes, 0, 0};
+        c.inner = c.outer = (cost_link){.bytes_per_s = m.state_bytes};
         EXPECT_OK(simulate_run(&r, &cfg));
-        double one_way = 100 * 6; /* seconds, a state each */
-        assert_true(r.seconds > one_way / n_rank);
-        assert_true((r.seconds >= one_way) == (n_rank == 2));
+        double all = 100 * 6; /* seconds, a state each */
+        assert_true(r.seconds > all / n_rank);
+        if (i == 0)
+            assert_true(r.seconds > 0.6 * all && r.seconds < all);
+        else
+            assert_true(r.seconds < 1.05 * all / n_rank);
     }
-    m.state_bytes = 6e4;
+}
+
+/* Two segments of one layer on two ranks: the word, its answer and the rest
+ * take the latency three times. */
+static void
+a_long_state_is_asked_for(void **state)
+{
+    cost_model m = model;
     cost_cluster c = free_links(2);
+    simulate_result r = {0};
     simulate_config cfg = {.model = &m,
                            .cluster = &c,
                            .placement = PLACE_SEGMENTS,
                            .n_rank = 2,
                            .n_doc = 1,
                            .n_stream = 1,
-                           .n_seg = 101};
-    c.rank.group_s = 1e-6;
-    c.inner = (cost_link){0, m.state_bytes, 0, 0};
+                           .n_seg = 2};
+    (void)state;
+    m.n_layer = 1;
+    c.inner = (cost_link){.latency_s = 0.25, .bytes_per_s = m.state_bytes / 2};
     EXPECT_OK(simulate_run(&r, &cfg));
-    assert_true(r.seconds < 400);
+    assert_true(fabs(r.seconds - (1 + 2 + 3 * 0.25 + 1)) < 1e-9);
+    assert_true(fabs(r.path.transfer - 2) < 1e-9);
+    assert_true(fabs(r.path.latency - 0.75) < 1e-9);
+    assert_true(fabs(r.path.wait) < 1e-9);
+    m.state_bytes = 6e4;
+    c.inner.bytes_per_s = m.state_bytes / 2;
+    EXPECT_OK(simulate_run(&r, &cfg));
+    assert_true(fabs(r.seconds - (1 + 2 + 0.25 + 1)) < 1e-9);
 }
 
 /* Ranks that compute one cell at a time take it by itself: as many groups as
@@ -273,7 +296,7 @@ random_worlds_finish(void **state)
             .n_rank = 8,
             .n_rank_node = draw(&seed, 1, 8),
             .rank = {1e10, between(&seed, 0, 300), between(&seed, 0, 1e-2),
-                     1e12, draw(&seed, 0, 2)},
+                     1e12, draw(&seed, 0, 2), false},
             .inner = {between(&seed, 0, 1e-2), between(&seed, 1e5, 1e9),
                       between(&seed, 0, 1e-7), between(&seed, 0, 1e-7)},
             .outer = {between(&seed, 0, 1), between(&seed, 1e4, 1e8), 0, 0}};
@@ -326,6 +349,7 @@ main(void)
         cmocka_unit_test(a_slow_link_shows),
         cmocka_unit_test(copies_cost_time),
         cmocka_unit_test(two_ranks_share_a_line),
+        cmocka_unit_test(a_long_state_is_asked_for),
         cmocka_unit_test(one_at_a_time),
         cmocka_unit_test(random_worlds_finish),
         cmocka_unit_test(bad_worlds),
