@@ -13,8 +13,9 @@ import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 NET = "10.77.0"
-# Flags of mpirun, as its variables.
+# Flags of mpirun, as its variables; the launcher of 5 has its own.
 OMPI = {"OMPI_MCA_plm_rsh_agent": os.path.join(HERE, "agent.sh"),
+        "PRTE_MCA_plm_ssh_agent": os.path.join(HERE, "agent.sh"),
         "OMPI_MCA_btl": "self,tcp", "OMPI_ALLOW_RUN_AS_ROOT": "1",
         "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 ECHO = """
