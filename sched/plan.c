@@ -235,7 +235,7 @@ status
 plan_refuse(const plan_job *job, const plan *p)
 {
     double have = cost_rank_of(job->cluster, 0)->memory;
-    char more[64] = "no number of ranks would do";
+    char more[64] = "no number of ranks would do", each[64] = "";
 
     for (uint32_t i = 1; i < job->n_rank; i++)
         if (cost_rank_of(job->cluster, i)->memory < have)
@@ -243,12 +243,42 @@ plan_refuse(const plan_job *job, const plan *p)
     uint32_t n = cost_ranks_needed(job->model, have, job->n_stream);
     if (n > 0)
         (void)snprintf(more, sizeof more, "%u ranks with layers would do", n);
+    if (p->n_world > 1)
+        (void)snprintf(each, sizeof each, " in each of %u replicas",
+                       p->n_world);
     return status_fail(ST_LIMIT,
                        "placement %s needs %.3g GB of memory a rank at the "
-                       "least on %u rank%s, and a rank has %.3g GB; %s",
+                       "least on %u rank%s%s, and a rank has %.3g GB; %s",
                        place_name(p->placement), p->result.memory * 1e-9,
-                       job->n_rank, job->n_rank == 1 ? "" : "s", have * 1e-9,
+                       p->n_rank, p->n_rank == 1 ? "" : "s", each, have * 1e-9,
                        more);
+}
+
+/* Whether plan_best() tries worlds of n ranks. */
+static bool
+is_tried(const plan_job *job, place_kind placement, uint32_t n)
+{
+    return job->n_rank % n == 0 && n <= useful_ranks(job, placement);
+}
+
+/* Of a document, as simulate() goes about it. */
+static double
+segments_simulated(const plan_job *job)
+{
+    uint64_t n = job->n_seg, cap = job->cap_seg / 2 * 2;
+
+    return cap < 2 || n <= cap ? (double)n : 1.5 * (double)cap;
+}
+
+double
+plan_cells(const plan_job *job, place_kind placement)
+{
+    double n_doc = 0; /* of all worlds that are simulated */
+
+    for (uint32_t n = 1; n <= job->n_rank; n++)
+        if (is_tried(job, placement, n))
+            n_doc += ceil_div(job->n_doc, job->n_rank / n);
+    return n_doc * segments_simulated(job) * job->model->n_layer;
 }
 
 status
@@ -259,7 +289,7 @@ plan_best(plan *out, const plan_job *job, place_kind placement)
     status st = ST_OK;
 
     for (uint32_t n = 1; n <= job->n_rank; n++) {
-        if (job->n_rank % n != 0 || n > useful_ranks(job, placement))
+        if (!is_tried(job, placement, n))
             continue;
         TRY(plan_try(&p, job, placement, n));
         if (n == 1 || p.result.memory < least.result.memory)

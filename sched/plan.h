@@ -44,14 +44,18 @@ status plan_divide(uint32_t *ends, const plan_job *job,
 status plan_try(plan *out, const plan_job *job, place_kind placement,
                 uint32_t n_rank) MUST_USE;
 
-/* ST_LIMIT, for a plan that does not fit: how much a rank needs, what there is,
- * and how many ranks would do. */
+/* ST_LIMIT, for a plan that does not fit: how much a rank needs, on how many
+ * ranks and in how many replicas, what there is, and how many ranks would do.
+ */
 status plan_refuse(const plan_job *job, const plan *p) MUST_USE;
 
 /* The soonest that fits, of `placement` with worlds of every size that
  * divides the job's ranks and can have work for each of its ranks.  ST_LIMIT:
  * none fits, as plan_refuse() says for the one that needs the least. */
 status plan_best(plan *out, const plan_job *job, place_kind placement) MUST_USE;
+
+/* Cells that plan_best() simulates, which is what it costs. */
+double plan_cells(const plan_job *job, place_kind placement);
 
 /* The sooner of both placements; fewer bytes among equals. */
 status plan_auto(plan *out, const plan_job *job) MUST_USE;

@@ -12,7 +12,13 @@
 #include "worker/plan_job.h"
 #include "worker/plan_print.h"
 
-enum { MAX_RANK = 1024, N_SWEEP = 11 };
+enum {
+    MAX_RANK = 1024,
+    N_SWEEP = 11,
+    MANY_CELLS = 1 << 24, /* simulated, a matter of seconds */
+    MOST_CELLS = 1 << 27, /* of half a minute, where there is no way round */
+    LEAST_SEG = 1024      /* simulated of a document before the straight line */
+};
 
 typedef struct planner {
     const char *model, *preset, *cluster, *svg, *type;
@@ -189,6 +195,53 @@ fail:
 
 /* ---------------------------------------------------------------- plan --- */
 
+/* The ranks of the rows, first to last by doubling. */
+static uint32_t
+ranks_first(const planner *p)
+{
+    if (p->sweep)
+        return 1;
+    return p->ranks > 0 ? (uint32_t)p->ranks : p->c.n_rank;
+}
+
+static uint32_t
+ranks_last(const planner *p)
+{
+    return p->sweep ? MAX_RANK : ranks_first(p);
+}
+
+static double
+cells(const planner *p, plan_job job)
+{
+    double n = 0;
+
+    for (job.n_rank = ranks_first(p); job.n_rank <= ranks_last(p);
+         job.n_rank *= 2)
+        n += plan_cells(&job, PLACE_LAYERS) + plan_cells(&job, PLACE_SEGMENTS);
+    return n;
+}
+
+/* Long documents are simulated in part, so that an answer comes. */
+static status
+limit(const planner *p, plan_job *job)
+{
+    uint64_t cap = job->n_seg;
+
+    for (; cells(p, *job) > MANY_CELLS && cap >= 2 * LEAST_SEG; cap /= 2)
+        job->cap_seg = cap / 2;
+    if (cells(p, *job) > MOST_CELLS)
+        return status_fail(ST_ARG,
+                           "%.3g cells are too many to simulate, %d at most: "
+                           "fewer documents or ranks would do",
+                           cells(p, *job), MOST_CELLS);
+    if (job->cap_seg > 0)
+        log_info("of %llu segments a document %llu are simulated; the rest "
+                 "goes on as the last half of them",
+                 (unsigned long long)job->n_seg,
+                 (unsigned long long)job->cap_seg);
+    return ST_OK;
+}
+
 /* Plans for n_rank ranks; that none fits is an answer, not a failure. */
 static status
 plan_row_make(planner *p, plan_job *job, uint32_t n_rank)
@@ -242,10 +295,8 @@ all(planner *p, int argc, char **argv)
                     .n_doc = (uint32_t)p->documents,
                     .n_stream = (uint32_t)p->streams,
                     .n_seg = segment_count(p->tokens, p->cfg.segment_size)};
-    uint32_t n_rank = p->ranks > 0 ? (uint32_t)p->ranks : p->c.n_rank;
-    if (!p->sweep)
-        TRY(plan_row_make(p, &job, n_rank));
-    for (uint32_t n = 1; p->sweep && n <= MAX_RANK; n *= 2)
+    TRY(limit(p, &job));
+    for (uint32_t n = ranks_first(p); n <= ranks_last(p); n *= 2)
         TRY(plan_row_make(p, &job, n));
     TRY(show(p, &job));
 fail:

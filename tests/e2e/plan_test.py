@@ -70,6 +70,20 @@ class Plan(unittest.TestCase):
             self.assertAlmostEqual(sum(row["path"].values()) / row["seconds"],
                                    1, places=6)
 
+    def test_a_long_document_is_simulated_in_part(self):
+        """Ten million segments: an answer comes, the groups are those of all
+        of them, and what was not simulated is said."""
+        done = plan("--json", "--segment", "1", "--tokens", "10000000",
+                    "--ranks", "1")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("of 10000000 segments a document", done.stderr)
+        got = json.loads(done.stdout)
+        self.assertEqual(got["segments"], 10000000)
+        for row in got["plans"]:
+            self.assertEqual(row["groups"], 10000000 + 4 - 1)
+        short = plan("--json", "--tokens", "6400", "--ranks", "1")
+        self.assertEqual(short.stderr, "")
+
     def test_auto_is_the_sooner(self):
         rows = plans("--sweep", "--tokens", "64000", "--documents",
                      "3")["plans"]
@@ -122,6 +136,8 @@ class Plan(unittest.TestCase):
                 (["--memory-gb", "0.0001"], 2, "no number of ranks would do"),
                 (["--memory-gb", "0.01", "--ranks", "1"], 2,
                  "2 ranks with layers would do"),
+                (["--segment", "1", "--tokens", "1000000000", "--documents",
+                  "60000"], 2, "too many to simulate"),
                 (["--model", "/nonexistent"], 2, "nonexistent"),
                 (["--svg", "/nonexistent/p.svg"], 1, "nonexistent")):
             done = plan(*flags)

@@ -94,6 +94,49 @@ memory_decides(void **state)
     assert_non_null(strstr(status_text(), "no number of ranks would do"));
 }
 
+/* Replicas: the sentence is of the ranks of one. */
+static void
+a_refusal_counts_its_ranks(void **state)
+{
+    cost_cluster c = {0};
+    plan p = {0};
+    (void)state;
+    EXPECT_OK(cost_cluster_preset(&c, "8xh200"));
+    c.rank.memory = 5e9;
+    plan_job job = on_128(&c);
+    job.n_rank = 8;
+    EXPECT_OK(plan_try(&p, &job, PLACE_LAYERS, 2));
+    assert_true(!p.fits);
+    EXPECT_ST(plan_refuse(&job, &p), ST_LIMIT);
+    assert_non_null(strstr(status_text(), "on 2 ranks in each of 4 replicas,"));
+    EXPECT_OK(plan_try(&p, &job, PLACE_LAYERS, 8));
+    EXPECT_ST(plan_refuse(&job, &p), ST_LIMIT);
+    assert_non_null(strstr(status_text(), "on 8 ranks, "));
+}
+
+/* What a plan costs: worlds of 1, 2 and 4 ranks have 1, 2 and 3 of three
+ * documents; with a cap, half of it and all of it are simulated. */
+static void
+cells_are_counted(void **state)
+{
+    cost_cluster c = {0};
+    (void)state;
+    EXPECT_OK(cost_cluster_preset(&c, "8xh200"));
+    plan_job job = on_128(&c);
+    job.n_rank = 4;
+    job.n_doc = 3;
+    job.n_seg = 40;
+    double n = plan_cells(&job, PLACE_LAYERS);
+    assert_true(fabs(n - (1 + 2 + 3) * 40 * 32) < 1e-6);
+    job.cap_seg = 10;
+    n = plan_cells(&job, PLACE_LAYERS);
+    assert_true(fabs(n - (1 + 2 + 3) * 15 * 32) < 1e-6);
+    /* Of a document of one segment one rank alone has work. */
+    job.n_seg = 1;
+    n = plan_cells(&job, PLACE_SEGMENTS);
+    assert_true(fabs(n - 32) < 1e-6);
+}
+
 /* auto is never slower than either placement. */
 static void
 auto_is_the_better_one(void **state)
@@ -218,6 +261,8 @@ main(void)
         cmocka_unit_test(many_documents_take_replicas),
         cmocka_unit_test(one_document_fills_few),
         cmocka_unit_test(memory_decides),
+        cmocka_unit_test(a_refusal_counts_its_ranks),
+        cmocka_unit_test(cells_are_counted),
         cmocka_unit_test(auto_is_the_better_one),
         cmocka_unit_test(a_cap_changes_little),
         cmocka_unit_test(unequal_ranks_have_unequal_shares),
