@@ -17,7 +17,8 @@
 #     BUILD    the folder to build in, build-gpu; logs are in BUILD/test-gpu
 #
 # Goes on after a failure; the last thing printed is a table of what passed,
-# failed and was not run.  Exit status 1 if anything failed, 3 if time ran out.
+# failed and was not run.  Exit status 1 if anything failed, 3 if time ran out,
+# 77 where there is no GPU: then nothing but the build was tried.
 # shellcheck disable=SC2317 # functions are run by name
 set -uo pipefail
 set -a # timeout runs functions in a shell of their own
@@ -67,7 +68,8 @@ rows=$logs/rows.jsonl
 : >"$table"
 [ -n "$from" ] || : >"$rows"
 n_failed=0
-next= # the first step that time did not suffice for
+no_gpu= # why there is none
+next=   # the first step that time did not suffice for
 last=$from
 
 note() { # NAME RESULT SECONDS
@@ -85,7 +87,14 @@ run() {
     local left=$((${within:-100000} - SECONDS))
     shift 2
     [ "$name" != "$from" ] || from=
-    [ -z "$from" ] || [ "$name" = build ] || return 77
+    case $name in
+    build | gpu) ;;
+    *) [ -z "$from" ] || return 77 ;;
+    esac
+    if [ -n "$no_gpu" ]; then
+        note "$name" "not run: $no_gpu" 0
+        return 77
+    fi
     if [ "$left" -lt 1 ]; then
         out_of_time "$name" 0
         return 77
@@ -95,7 +104,10 @@ run() {
     code=$?
     case $code in
     0) note "$name" ok $((SECONDS - start)) ;;
-    77) note "$name" "not run: $(tail -n 1 "$log" | cut -c 1-60)" 0 ;;
+    77)
+        note "$name" "not run: $(tail -n 1 "$log" | cut -c 1-60)" 0
+        [ "$name" != gpu ] || no_gpu="there is no GPU"
+        ;;
     124 | 137)
         if [ "$left" -lt "$limit" ]; then
             out_of_time "$name" $((SECONDS - start))
@@ -121,6 +133,7 @@ finish() {
     [ -z "$from" ] || echo "there is no step $last"
     [ -z "$next" ] || echo "go on with --from $next"
     [ "$n_failed" -eq 0 ] && [ -z "$from" ] || exit 1
+    [ -z "$no_gpu" ] || exit 77
     [ -z "$next" ] || exit 3
     exit 0
 }
@@ -132,7 +145,7 @@ in_tests() {
 
 # Figures that a log has.
 show() {
-    grep -h "$2" "$logs/$1.log"
+    [ -n "$no_gpu" ] || grep -h "$2" "$logs/$1.log"
 }
 
 need_python() {
@@ -169,6 +182,15 @@ check() { # FLAGS...
     "$build/bin/longwave-bench" --device cuda --check "$@"
 }
 
+# A model that no device holds: how much it needs, and what would fit.
+refuse() {
+    local code
+    "$build/bin/longwave-bench" --device cuda --preset armt-llama-8b \
+        --layers 1000 --segment 64 --mem 8 --tokens 128 --repeat 1
+    code=$?
+    [ "$code" -eq 1 ] && grep -q 'layers would fit' "$logs/refusal.log"
+}
+
 sanitize() { # NAME TOOL PROGRAM ARGUMENTS...
     command -v compute-sanitizer >/dev/null ||
         { echo "there is no compute-sanitizer" && return 77; }
@@ -194,7 +216,7 @@ check_models() {
             --layers 1
     fi
     for name in "$logs"/check-*.log; do
-        cat "$name"
+        [ -n "$no_gpu" ] || cat "$name"
     done
 }
 
@@ -230,6 +252,8 @@ is_it_right() {
     show whole-model-pytorch PyTorch
     rm -f "$weights"
     check_models
+    run refusal 60 refuse
+    show refusal 'would fit'
     sanitize_all
 }
 
@@ -281,12 +305,12 @@ is_it_fast() {
     fi
     run peer 120 peer "$rounds"
     show peer fast
-    run rows 10 write_rows
-    cat "$logs/rows.log"
+    run rows 10 write_rows && cat "$logs/rows.log"
 }
 
 python=$(command -v python3 || true)
 run build 600 build_all || finish
+run gpu 60 in_tests test_kernels_steps
 [ "$only" = fast ] || is_it_right
 [ "$only" = right ] || is_it_fast
 finish
