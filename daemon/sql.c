@@ -25,6 +25,7 @@ struct sql {
     sqlite3 *db;
     sql_query query[MAX_QUERY];
     size_t n_query;
+    bool begun; /* a transaction that nobody has ended */
 };
 
 static status
@@ -74,7 +75,10 @@ set_mode(sql *s, const char *path)
         TRY(sql_execute(s, "PRAGMA locking_mode = EXCLUSIVE"));
     TRY(sql_execute(s, remote ? "PRAGMA journal_mode = DELETE"
                               : "PRAGMA journal_mode = WAL"));
-    TRY(sql_execute(s, "PRAGMA synchronous = FULL"));
+    /* What ends a transaction without a log is that its journal is removed:
+     * only EXTRA writes the directory, too. */
+    TRY(sql_execute(s, remote ? "PRAGMA synchronous = EXTRA"
+                              : "PRAGMA synchronous = FULL"));
     TRY(sql_execute(s, "PRAGMA trusted_schema = OFF"));
 fail:
     return st;
@@ -138,8 +142,22 @@ status
 sql_begin(sql *s)
 {
     static const char text[] = "BEGIN IMMEDIATE";
+    status st = run_text(s, text);
 
-    return run_text(s, text);
+    s->begun = st == ST_OK;
+    return st;
+}
+
+/* A full disk, an error of it or too little memory can make SQLite roll all of
+ * the transaction back on its own: what followed would each be committed by
+ * itself, before a COMMIT that then fails. */
+static status
+check_begun(const sql *s)
+{
+    if (s->begun && sqlite3_get_autocommit(s->db) != 0)
+        return status_fail(ST_IO, "the journal: the transaction was rolled "
+                                  "back");
+    return ST_OK;
 }
 
 status
@@ -150,6 +168,7 @@ sql_commit(sql *s)
 
     if (st != ST_OK && sqlite3_get_autocommit(s->db) == 0)
         (void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+    s->begun = false;
     return st;
 }
 
@@ -192,7 +211,10 @@ status
 sql_start(sql *s, sql_query **out, const char *text)
 {
     sql_query *q = find(s, text);
+    status st = check_begun(s);
 
+    if (st != ST_OK)
+        return st;
     if (!q) {
         ASSERT(s->n_query < MAX_QUERY);
         q = &s->query[s->n_query];
