@@ -488,13 +488,28 @@ fail:
     return st;
 }
 
+/* A number is given once, also after the job that had it is forgotten. */
+static status
+note_last_job(store *s)
+{
+    uint64_t next;
+    status st;
+
+    TRY(store_next_job(s, &next));
+    TRY(store_set_number(s, "last_job", next - 1));
+fail:
+    return st;
+}
+
 status
 store_forget_jobs(store *s, uint64_t keep_s)
 {
     status st;
 
     TRY(sql_change_begin(s->db));
-    st = forget(s, "DELETE FROM token WHERE job IN " OLD_JOBS, keep_s);
+    st = note_last_job(s);
+    if (st == ST_OK)
+        st = forget(s, "DELETE FROM token WHERE job IN " OLD_JOBS, keep_s);
     if (st == ST_OK)
         st = forget(s, "DELETE FROM job WHERE id IN " OLD_JOBS, keep_s);
     st = sql_change_end(s->db, st);
