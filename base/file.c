@@ -203,6 +203,16 @@ check_private(const char *path)
     return ST_OK;
 }
 
+/* What is kept in a directory is there after a power cut only if the directory
+ * is. */
+static status
+make_directory(const char *path)
+{
+    if (mkdir(path, 0700) == 0)
+        return file_sync_entry(path);
+    return errno == EEXIST ? ST_OK : errno_status("create", path);
+}
+
 status
 file_mkdir(const char *path, bool strict)
 {
@@ -217,12 +227,10 @@ file_mkdir(const char *path, bool strict)
         if (*at != '/')
             continue;
         *at = '\0';
-        if (mkdir(part, 0700) != 0 && errno != EEXIST)
-            TRY(errno_status("create", part));
+        TRY(make_directory(part));
         *at = '/';
     }
-    if (mkdir(path, 0700) != 0 && errno != EEXIST)
-        TRY(errno_status("create", path));
+    TRY(make_directory(path));
     if (stat(path, &sb) != 0 || !S_ISDIR(sb.st_mode))
         TRY(status_fail(ST_ARG, "%s is not a directory", path));
     if (strict)

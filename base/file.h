@@ -61,8 +61,8 @@ void file_sync_fail(void); /* it has, outside of this file */
 
 bool file_exists(const char *path);
 status file_remove(const char *path) MUST_USE; /* absent is fine */
-/* Creates a directory (and parents) with mode 0700 if it is not there.  An
- * existing last part must belong to this user and be closed to others when
+/* Creates a directory (and parents) with mode 0700 if it is not there, durably.
+ * An existing last part must belong to this user and be closed to others when
  * `strict`. */
 status file_mkdir(const char *path, bool strict) MUST_USE;
 /* "a/b" from "a" and "b"; mem_free(). */

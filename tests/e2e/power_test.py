@@ -148,12 +148,13 @@ class Shimmed(FreshPlace):
         super().setUp()
         self.log = self.dir / f"{self.data}.shim"
 
-    def up(self, *flags, data=None, shim=True, fail=None):
+    def up(self, *flags, data=None, shim=True, fail=None, watched=None):
         more = {}
         if shim:
             self.log.unlink(missing_ok=True)
             more = {"LD_PRELOAD": str(SHIM), "SHIM_LOG": str(self.log),
-                    "SHIM_DIR": str(self.dir / (data or self.data))}
+                    "SHIM_DIR": str(watched or
+                                    self.dir / (data or self.data))}
         if fail:
             more["SHIM_FAIL"] = fail
         return self.start("--checkpoint-segments", "64",
@@ -226,6 +227,21 @@ class Order(Shimmed):
         self.ordered(log, acks[number], b"large", "longwave.db")
         self.ordered(log, acks[number], b"input of large", "inputs/")
         self.renamed(log, acks[number])
+
+    def test_t05_directories(self):
+        """That there is a data directory is durable, too."""
+        daemon = self.up(data=f"{self.data}/below/data", watched=self.dir)
+        acked = {}
+        self.submit(1, "only", acked)
+        daemon.kill()
+        self.assertEqual(len(acked), 1)
+        log = read_log(self.log)
+        ack = next(i for i, (kind, _, _, body) in enumerate(log)
+                   if kind == SENT and (said(body) or "?")[0] == "accepted")
+        synced = {path for kind, path, *_ in log[:ack] if kind == SYNC}
+        made = self.dir / self.data
+        for where in (self.dir, made, made / "below", made / "below/data"):
+            self.assertIn(str(where), synced)
 
     def ordered(self, log, ack, what, where):
         """What was written was made durable, before the acknowledgement."""
