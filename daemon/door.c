@@ -18,7 +18,8 @@ struct door {
     keyfile key;
     zsocket_guard guard[2]; /* by domain */
     char *authorized;
-    struct stat seen; /* the list that counts; zeros: none */
+    struct stat seen; /* the list that was looked at; zeros: none */
+    bool lost;        /* it could not be read */
     uint64_t looked_ns;
 };
 
@@ -158,6 +159,20 @@ is_same(const struct stat *a, const struct stat *b)
            a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
 }
 
+/* Until it can be read again, which may have nothing to do with the file:
+ * then it is the same one that is tried again. */
+static void
+say_lost(door *d, const struct stat *now)
+{
+    allowlist *none = NULL;
+
+    if (!d->lost || !is_same(now, &d->seen))
+        log_error("nobody may come in any more: %s", status_text());
+    d->lost = true;
+    d->seen = *now;
+    zap_take_list(d->zap, &none);
+}
+
 void
 door_tick(door *d, uint64_t now_ns)
 {
@@ -168,12 +183,15 @@ door_tick(door *d, uint64_t now_ns)
         return;
     d->looked_ns = now_ns;
     (void)stat(d->authorized, &now);
-    if (is_same(&now, &d->seen))
+    if (is_same(&now, &d->seen) && !d->lost)
         return;
+    if (allowlist_read(&list, d->authorized) != ST_OK) {
+        say_lost(d, &now);
+        return;
+    }
     d->seen = now;
-    if (allowlist_read(&list, d->authorized) != ST_OK)
-        log_error("nobody may come in any more: %s", status_text());
-    else if (*allowlist_fault(list))
+    d->lost = false;
+    if (*allowlist_fault(list))
         log_error("%s, %s: lines like that let nobody in", d->authorized,
                   allowlist_fault(list));
     else

@@ -2,6 +2,7 @@
 /* T25: what the daemon does not start with, and lists that change. */
 #include "daemon/door.h"
 
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "base/file.h"
@@ -151,6 +152,31 @@ lists_are_read_again(void **state)
     door_close(d);
 }
 
+/* That there are no descriptors just now says nothing of the list, which stays
+ * the same. */
+static void
+a_list_that_cannot_be_read_is_tried_again(void **state)
+{
+    scene *s = *state;
+    door_setup setup = {.key = s->key, .authorized = s->list};
+    const char *who = s->client.public_key;
+    uint64_t now = 10 * SECOND;
+    struct rlimit few, old;
+    door *d;
+
+    EXPECT_OK(door_open(&d, s->z, &setup));
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    few = (struct rlimit){.rlim_cur = 0, .rlim_max = old.rlim_max};
+    assert_int_equal(chmod(s->list, 0644), 0); /* it is looked at */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    door_tick(d, now += 2 * SECOND);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_int_equal(door_roles(d, who), 0);
+    door_tick(d, now += 2 * SECOND);
+    assert_int_equal(door_roles(d, who), ALLOWLIST_CLIENT);
+    door_close(d);
+}
+
 int
 main(void)
 {
@@ -161,6 +187,8 @@ main(void)
                                         enter, leave),
         cmocka_unit_test_setup_teardown(private_sockets_are_open, enter, leave),
         cmocka_unit_test_setup_teardown(lists_are_read_again, enter, leave),
+        cmocka_unit_test_setup_teardown(
+            a_list_that_cannot_be_read_is_tried_again, enter, leave),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
