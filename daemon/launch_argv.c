@@ -44,23 +44,30 @@ enum { N_BACKING = sizeof(BACKING) / sizeof(*BACKING) };
 static status add(text_list *list, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 static status
+add_text(text_list *list, const char *text)
+{
+    status st;
+
+    TRY(mem_resize(&list->item, list->n + 2, sizeof(*list->item)));
+    TRY(mem_strdup(&list->item[list->n], text));
+    list->item[++list->n] = NULL;
+fail:
+    return st;
+}
+
+static status
 add(text_list *list, const char *fmt, ...)
 {
     char text[MAX_TEXT];
     va_list ap;
     int n;
-    status st;
 
     va_start(ap, fmt);
     n = vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
     if (n < 0 || (size_t)n >= sizeof(text))
         return status_fail(ST_LIMIT, "an argument of the world is too long");
-    TRY(mem_resize(&list->item, list->n + 2, sizeof(*list->item)));
-    TRY(mem_strdup(&list->item[list->n], text));
-    list->item[++list->n] = NULL;
-fail:
-    return st;
+    return add_text(list, text);
 }
 
 /* The worker beside this program if it is there, else the one in PATH. */
@@ -163,9 +170,9 @@ environment(text_list *list, const launch_setup *s, const char *place,
     status st;
 
     for (char **variable = environ; *variable; variable++)
-        if (!is_ours(*variable) && strlen(*variable) < MAX_TEXT &&
+        if (!is_ours(*variable) &&
             !(place && strncmp(*variable, "TMPDIR=", 7) == 0))
-            TRY(add(list, "%s", *variable));
+            TRY(add_text(list, *variable));
     TRY(add(list, "LONGWAVE_MODEL=%s", s->model));
     TRY(add(list, "LONGWAVE_DAEMON=%s", s->endpoint));
     TRY(add(list, "LONGWAVE_LAUNCH_TOKEN=%" PRIu64, token));
