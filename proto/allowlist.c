@@ -2,9 +2,15 @@
 /* Lists of keys: reading, finding, changing one line. */
 #include "proto/allowlist.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -275,9 +281,49 @@ write_line(char line[MAX_LINE], const char *key, unsigned roles,
     return len > 0 ? (size_t)len : 0;
 }
 
-status
-allowlist_edit(const char *path, const char *key, unsigned roles,
-               const char *name)
+/* The file is replaced, so it is its directory that is locked: of two edits
+ * at once neither is lost. */
+static status
+lock_directory(int *out, const char *path)
+{
+    char *copy = NULL;
+    int fd;
+    status st;
+
+    TRY(mem_strdup(&copy, path));
+    fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0 || flock(fd, LOCK_EX) != 0)
+        st = status_fail(ST_IO, "%s cannot be locked: %s", path,
+                         strerror(errno));
+    *out = fd;
+fail:
+    mem_free(copy);
+    return st;
+}
+
+/* Whoever could read the list still can: the daemon may be another user than
+ * the one who edits. */
+static status
+replace(const char *path, const char *text, size_t n)
+{
+    struct stat old;
+    bool known = stat(path, &old) == 0;
+    file_writer w = {.fd = -1};
+    status st;
+
+    TRY(file_writer_open(&w, path));
+    if (known &&
+        (fchown(w.fd, old.st_uid, old.st_gid) == 0 || old.st_uid == geteuid()))
+        (void)fchmod(w.fd, old.st_mode & 0755);
+    TRY(file_writer_add(&w, text, n));
+    TRY(file_writer_finish(&w, true));
+fail:
+    file_writer_close(&w);
+    return st;
+}
+
+static status
+edit(const char *path, const char *key, unsigned roles, const char *name)
 {
     char *old = NULL;
     char *text = NULL;
@@ -285,7 +331,6 @@ allowlist_edit(const char *path, const char *key, unsigned roles,
     size_t n = 0;
     status st;
 
-    TRY(check_edit(key, roles, name));
     st = secret_read(&old, &len, path, MAX_FILE, SECRET_TRUSTED);
     if (st == ST_NOTFOUND && roles)
         st = ST_OK; /* the first key makes the file */
@@ -296,9 +341,25 @@ allowlist_edit(const char *path, const char *key, unsigned roles,
         TRY(status_fail(ST_NOTFOUND, "%s has no such key", path));
     if (roles)
         n += write_line(text + n, key, roles, name);
-    TRY(file_write(path, text, n));
+    TRY(replace(path, text, n));
 fail:
     secret_free(old, len);
     mem_free(text);
+    return st;
+}
+
+status
+allowlist_edit(const char *path, const char *key, unsigned roles,
+               const char *name)
+{
+    int lock = -1;
+    status st;
+
+    TRY(check_edit(key, roles, name));
+    TRY(lock_directory(&lock, path));
+    TRY(edit(path, key, roles, name));
+fail:
+    if (lock >= 0)
+        (void)close(lock);
     return st;
 }

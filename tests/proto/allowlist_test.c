@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -162,6 +163,72 @@ one_line_is_changed(void **state)
     EXPECT_ST(allowlist_edit(p->path, A, ALLOWLIST_CLIENT, ""), ST_DENIED);
 }
 
+/* Whether a key that nobody else changes stays what it was made. */
+static bool
+stays(const place *p, const char *key, unsigned roles)
+{
+    bool same = true;
+
+    for (int i = 0; i < 5 && same; i++) {
+        allowlist *l;
+
+        if (allowlist_read(&l, p->path) != ST_OK)
+            return false;
+        same = allowlist_find(l, key) == roles;
+        allowlist_free(l);
+        (void)usleep(500);
+    }
+    return same;
+}
+
+static bool
+edits(const place *p, const char *key)
+{
+    for (int i = 0; i < 30; i++) {
+        unsigned roles = i % 2 ? ALLOWLIST_CLIENT : ALLOWLIST_WORLD;
+
+        if (allowlist_edit(p->path, key, roles, "") != ST_OK ||
+            !stays(p, key, roles))
+            return false;
+    }
+    return true;
+}
+
+/* Two people at once: no key is lost, and none stays that was revoked. */
+static void
+edits_at_once_are_all_made(void **state)
+{
+    place *p = *state;
+    int how;
+    pid_t other = fork();
+
+    assert_true(other >= 0);
+    if (other == 0)
+        _exit(edits(p, B) ? 0 : 1);
+    assert_true(edits(p, A));
+    assert_int_equal(waitpid(other, &how, 0), other);
+    assert_int_equal(how, 0);
+}
+
+static void
+whoever_could_read_it_still_can(void **state)
+{
+    place *p = *state;
+    struct stat sb;
+
+    EXPECT_OK(allowlist_edit(p->path, A, ALLOWLIST_CLIENT, ""));
+    assert_int_equal(stat(p->path, &sb), 0);
+    assert_int_equal(sb.st_mode & 0777, 0600);
+    assert_int_equal(chmod(p->path, 0644), 0);
+    if (geteuid() == 0)
+        assert_int_equal(chown(p->path, 0, 7), 0);
+    EXPECT_OK(allowlist_edit(p->path, B, ALLOWLIST_CLIENT, ""));
+    assert_int_equal(stat(p->path, &sb), 0);
+    assert_int_equal(sb.st_mode & 0777, 0644);
+    if (geteuid() == 0)
+        assert_int_equal(sb.st_gid, 7);
+}
+
 static void
 there_is_a_largest_list(void **state)
 {
@@ -192,6 +259,10 @@ main(void)
         cmocka_unit_test(keys_are_found),
         cmocka_unit_test(wrong_lines_let_nobody_in),
         cmocka_unit_test_setup_teardown(one_line_is_changed, enter, leave),
+        cmocka_unit_test_setup_teardown(edits_at_once_are_all_made, enter,
+                                        leave),
+        cmocka_unit_test_setup_teardown(whoever_could_read_it_still_can, enter,
+                                        leave),
         cmocka_unit_test(there_is_a_largest_list),
     };
 
