@@ -168,6 +168,9 @@ receive(uplink *u, bool *more)
         handle(u, &got);
     } else if (st == ST_UNSUPPORTED && u->incarnation == 0) {
         end(u, UPLINK_REFUSED, ST_ARG, status_text());
+    } else if (st == ST_NOMEM || st == ST_LIMIT) {
+        /* It may be a job's, which would then wait for ever. */
+        end(u, UPLINK_GONE, ST_NOMEM, "no memory for a message");
     } else {
         log_warn("a message of the daemon is dropped: %s", status_text());
     }

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "proto/socket.h"
 #include "tests/expect.h"
+#include "tests/faults/nomem.h"
 
 enum { WAIT_MS = 30000, INCARNATION = 7 };
 
@@ -271,6 +272,44 @@ test_garbage(void **ctx)
     rig_close(&r);
 }
 
+/* What there is no memory for may be a job's, which would wait for ever: it
+ * comes, or the world is given up and the job goes elsewhere. */
+static void
+test_no_memory(void **ctx)
+{
+    (void)ctx;
+    for (unsigned n = 1; n <= 8; n++) {
+        world_message m = {.kind = WORLD_CANCEL,
+                           .incarnation = INCARNATION,
+                           .job = 9,
+                           .attempt = 1};
+        uint64_t limit = clock_ns() + WAIT_MS * UINT64_C(1000000);
+        uplink_state state = UPLINK_JOINED;
+        uplink_message got = {0};
+        uint8_t *data = NULL;
+        size_t len = 0;
+        bool here = false;
+        status st = ST_OK;
+        rig r;
+
+        rig_open(&r, 10000, 10000);
+        join(&r, INCARNATION);
+        EXPECT_OK(world_message_encode(&data, &len, &m));
+        nomem_after(NOMEM_OURS, n);
+        EXPECT_OK(zsocket_send(r.router, &r.world, data, len, NULL, 0));
+        while (!here && state == UPLINK_JOINED && clock_ns() < limit) {
+            uplink_wait(r.line, 10000);
+            here = uplink_receive(r.line, &got);
+            st = uplink_check(r.line, &state);
+        }
+        nomem_after(NOMEM_OURS, 0);
+        assert_true(here || (state == UPLINK_GONE && st == ST_NOMEM));
+        uplink_message_fini(&got);
+        mem_free(data);
+        rig_close(&r);
+    }
+}
+
 static void
 test_refused(void **ctx)
 {
@@ -424,12 +463,12 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_join),       cmocka_unit_test(test_both_ways),
-        cmocka_unit_test(test_garbage),    cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_stopped),    cmocka_unit_test(test_nobody),
-        cmocka_unit_test(test_gone),       cmocka_unit_test(test_rejoin),
-        cmocka_unit_test(test_full_out),   cmocka_unit_test(test_full_in),
-        cmocka_unit_test(test_early_work),
+        cmocka_unit_test(test_join),    cmocka_unit_test(test_both_ways),
+        cmocka_unit_test(test_garbage), cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_refused), cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_nobody),  cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_rejoin),  cmocka_unit_test(test_full_out),
+        cmocka_unit_test(test_full_in), cmocka_unit_test(test_early_work),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
