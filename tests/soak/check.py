@@ -32,6 +32,7 @@ class Checker:
         self.kills = []
         self.reference = {}
         self.progress = collections.defaultdict(list)  # job: (t, segments)
+        self.standing = collections.defaultdict(list)  # job: events
         self.only = collections.defaultdict(list)  # of these one is expected
         for event in events:
             getattr(self, "see_" + event["e"], self.see_nothing)(event)
@@ -70,6 +71,10 @@ class Checker:
 
     def see_progress(self, e):
         self.progress[e["job"]].append((e["t"], e["segments"]))
+
+    def see_standing(self, e):
+        self.progress[e["job"]].append((e["t"], e["segments"]))
+        self.standing[e["job"]].append(e)
 
     def see_done(self, e):
         self.ends[e["job"]].append(e)
@@ -148,20 +153,33 @@ class Checker:
                     self.bad("token", f"job {job}: the text that was told is "
                              "not its result's")
 
+    def longest_write(self, interval, layers):
+        """The segments that ran while a checkpoint was written, in any of this
+        history: those beyond its own and the layers when it first was
+        durable.  Never more than an interval: reading waits when the last
+        durable one is two intervals behind."""
+        most = 0
+        for told in self.standing.values():
+            last = 0
+            for e in told:
+                if e["checkpoint"] > last:
+                    most = max(most, e["segments"] - e["checkpoint"] - layers)
+                last = e["checkpoint"]
+        return min(most, interval) if most else interval
+
     def check_readings(self):
         """P3: when a reading goes on after an interruption, it is where its
         last checkpoint was: at most an interval ago, and the `layers` that
         this one took to come together, and what ran while it was written.
-        Reading waits when the last durable one is two intervals behind, so
-        that is one interval more at the most.  Damaged ones are nobody's
-        doing here.  Each step back is seen too short, if anything: what is
-        told comes now and then."""
+        Damaged ones are nobody's doing here.  Each step back is seen too
+        short, if anything: what is told comes now and then."""
         said = self.only["reading"]
         if not said:
             if self.progress:
                 self.bad("reading", "nobody wrote down what an interval is")
             return
-        most = 2 * said[-1]["interval"] + said[-1]["layers"]
+        interval, layers = said[-1]["interval"], said[-1]["layers"]
+        most = interval + layers + self.longest_write(interval, layers)
         for job, told in self.progress.items():
             before = 0
             for t, segments in told:
@@ -170,6 +188,18 @@ class Checker:
                              f"segment {segments} after {before}, and may "
                              f"redo {most}")
                 before = segments
+        self.check_checkpoints()
+
+    def check_checkpoints(self):
+        """What was durable is never read again."""
+        for job, told in self.standing.items():
+            durable = 0
+            for e in told:
+                if min(e["segments"], e["checkpoint"]) < durable:
+                    self.bad("redone", f"job {job}: at {e['t']:.1f} s it was "
+                             f"at segment {e['segments']}, its checkpoint at "
+                             f"{e['checkpoint']}, after one at {durable}")
+                durable = max(durable, e["checkpoint"])
 
     def check_answers(self):
         """As if nothing had happened."""

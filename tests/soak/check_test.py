@@ -28,7 +28,7 @@ def history():
 
     event("text", text=0, tokens=101)
     event("reading", interval=64, layers=3)
-    for segments in (0, 100, 230, 99, 160, 300):  # 131 back, which is allowed
+    for segments in (0, 100, 183, 99, 160, 300):  # 84 back, which is allowed
         event("progress", op=0, job=1, segments=segments, via="submit")
     for seed, ids in ((1, [5, 6]), (2, [7])):
         event("reference", text=0, question=0, seed=seed, length=2, ids=ids)
@@ -139,17 +139,56 @@ class Check(unittest.TestCase):
                          "job": 2, "via": "submit", "segments": n}
                         for i, n in enumerate(segments)]
 
+    def stand(self, *told, job=2):
+        """What was seen of a job meanwhile: (segments, durable)."""
+        at = find(self.events, "accepted", op=1)["t"]
+        self.events += [{"e": "standing", "t": at + i / 100, "job": job,
+                         "segments": n, "checkpoint": k}
+                        for i, (n, k) in enumerate(told)]
+
+    # Of the checkpoint at 64 it is known, 20 segments later, that it is there:
+    # 17 ran while it was written, and 3 are the layers'.
+    WRITE = ((10, 0), (84, 64))
+
     def test_a_reading_that_goes_back_too_far(self):
-        self.read(0, 400, 400 - 2 * 64 - 4, 500)
+        self.stand(*self.WRITE, job=9)
+        self.read(0, 400, 400 - 64 - 3 - 17 - 1, 500)
         self.found("redone")
 
     def test_a_reading_that_begins_anew(self):
-        self.read(132, 0)
+        self.stand(*self.WRITE, job=9)
+        self.read(85, 0)
         self.found("redone")
 
     def test_readings_that_go_back_as_far_as_they_may(self):
-        self.read(0, 400, 269, 399, 268, 137, 6)
+        self.stand(*self.WRITE, job=9)
+        self.read(0, 400, 400 - 84, 399, 399 - 84, 231, 147, 84, 0)
         self.assertNotIn("redone", self.rules())
+
+    def test_a_write_takes_an_interval_at_most(self):
+        self.stand((0, 0), (500, 64), job=9)
+        self.read(0, 400, 400 - 2 * 64 - 3)
+        self.assertNotIn("redone", self.rules())
+        self.read(0, 400, 400 - 2 * 64 - 4)
+        self.found("redone")
+
+    def test_nobody_saw_a_write(self):
+        self.read(0, 131, 0)
+        self.assertNotIn("redone", self.rules())
+        self.read(132, 0)
+        self.found("redone")
+
+    def test_what_was_durable_is_not_read_again(self):
+        self.stand((100, 64), (140, 64), (64, 64), (150, 128), (128, 128))
+        self.assertNotIn("redone", self.rules())
+
+    def test_one_segment_of_what_was_durable_is(self):
+        self.stand((100, 64), (140, 128), (127, 128))
+        self.found("redone")
+
+    def test_an_older_checkpoint_is_used(self):
+        self.stand((100, 64), (140, 128), (130, 64))
+        self.found("redone")
 
     def test_readings_of_no_known_interval(self):
         self.drop(e="reading")
@@ -165,7 +204,7 @@ class Check(unittest.TestCase):
                 x["tokens"] = 100
         self.found("answer")
 
-    def fail(self, code, kills):
+    def fail_with(self, code, kills):
         for x in self.events:
             if x["e"] == "done" and x["op"] == 3:
                 x.update(e="refused", code=code, text="x", retry=0)
@@ -174,15 +213,15 @@ class Check(unittest.TestCase):
                         for _ in range(kills)]
 
     def test_a_failure_for_no_reason(self):
-        self.fail("state", 3)
+        self.fail_with("state", 3)
         self.found("failed")
 
     def test_poison_that_cost_too_little(self):
-        self.fail("poison", 2)
+        self.fail_with("poison", 2)
         self.found("failed")
 
     def test_poison_that_cost_three_worlds(self):
-        self.fail("poison", 3)
+        self.fail_with("poison", 3)
         self.assertNotIn("failed", self.rules())
 
     def test_a_refusal_for_no_reason(self):

@@ -23,6 +23,7 @@ PATIENCE = 4  # seconds of silence after which one connects anew
 AUDIT = 240  # seconds in which all that was acknowledged has to end
 WINDOW = 64  # keys at once in the audit
 RUNNING = 2  # JobState
+LOOK = 0.1  # seconds between looks at what is being read
 
 
 class Op:
@@ -203,6 +204,38 @@ class Client(threading.Thread):
         return False
 
 
+class Onlooker(threading.Thread):
+    """Asks now and then how far each reading is, and what of it is durable:
+    both at the same moment, which progress alone does not tell."""
+
+    def __init__(self, run):
+        super().__init__(daemon=True)
+        self.shared = run
+
+    def look(self, session):
+        request = session.ask_for("jobs")
+        found = session.wait_for(request, ("job_list",), PATIENCE)
+        if found is None:
+            raise ConnectionError("silence")
+        for j in found["job"]:
+            if j["kind"] == "add" and j["state"] == RUNNING:
+                self.shared.log.write(
+                    "standing", job=j["job"], segments=j["segments_done"],
+                    checkpoint=j["checkpoint_segments"])
+
+    def run(self):
+        session = None
+        while not self.shared.over.is_set():
+            try:
+                session = session or Session(self.shared.endpoint)
+                self.look(session)
+            except OSError:
+                session = None
+            time.sleep(LOOK)
+        if session:
+            session.close()
+
+
 # ------------------------------------------------------------------- the audit
 def audit_round(run, session, ops, via, end):
     """Has a conversation about each op; those that did not come to an end."""
@@ -249,6 +282,7 @@ def main():
     endpoint, path, seed, clients = sys.argv[1:]
     run = Run(endpoint, path, seed)
     threads = [Client(run, n) for n in range(int(clients))]
+    threads.append(Onlooker(run))
     for thread in threads:
         thread.start()
     sys.stdin.readline()

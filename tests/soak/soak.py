@@ -24,7 +24,10 @@ import history
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-LAYERS, INTERVAL = 3, 64
+LAYERS = 3
+# Long beside a write and beside a look at the readings: what runs meanwhile
+# is then much less than another one.
+INTERVAL = 1024
 MODEL = ["--layers", str(LAYERS), "--d-model", "32", "--heads", "2",
          "--kv-heads", "1", "--ffn", "64", "--segment", "16", "--mem", "4",
          "--d-mem", "8"]
