@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/table.h"
 
 enum { RETRY_MS = 2, MAX_GONE = 64, MAX_A_TURN = 64 };
 
@@ -18,6 +19,8 @@ typedef struct waiting {
 } waiting;
 
 typedef struct queue {
+    table_link link; /* by its peer */
+    size_t place;    /* in outbox.queue */
     zsocket_peer peer;
     waiting *first, *last;
     size_t bytes;
@@ -34,8 +37,9 @@ struct outbox {
     loop *l;
     size_t max_bytes;
     uint64_t max_ns;
-    queue *queue;
+    queue **queue;
     size_t n_queue;
+    table by_peer;
     leaver gone[MAX_GONE];
     size_t n_gone;
     int timer;
@@ -51,6 +55,7 @@ outbox_new(outbox **out, zsocket *s, loop *l, size_t max_bytes, uint32_t max_ms)
     status st;
 
     TRY(mem_new(&o, 1, sizeof(*o)));
+    table_init(&o->by_peer);
     o->socket = s;
     o->l = l;
     o->max_bytes = max_bytes;
@@ -76,15 +81,18 @@ waiting_free(waiting *w)
 }
 
 static void
-drop_queue(outbox *o, size_t i)
+drop_queue(outbox *o, queue *q)
 {
-    while (o->queue[i].first) {
-        waiting *next = o->queue[i].first->next;
+    while (q->first) {
+        waiting *next = q->first->next;
 
-        waiting_free(o->queue[i].first);
-        o->queue[i].first = next;
+        waiting_free(q->first);
+        q->first = next;
     }
-    o->queue[i] = o->queue[--o->n_queue];
+    table_take(&o->by_peer, &q->link);
+    o->queue[q->place] = o->queue[--o->n_queue];
+    o->queue[q->place]->place = q->place;
+    mem_free(q);
 }
 
 void
@@ -93,20 +101,32 @@ outbox_free(outbox *o)
     if (!o)
         return;
     while (o->n_queue > 0)
-        drop_queue(o, 0);
+        drop_queue(o, o->queue[0]);
     if (o->timing)
         loop_remove_timer(o->l, o->timer);
+    table_fini(&o->by_peer);
     mem_free(o->queue);
     mem_free(o);
+}
+
+static uint64_t
+hash_of(const outbox *o, const zsocket_peer *peer)
+{
+    return table_hash(&o->by_peer, peer->id, peer->len);
 }
 
 static queue *
 find(const outbox *o, const zsocket_peer *peer)
 {
-    for (size_t i = 0; i < o->n_queue; i++)
-        if (o->queue[i].peer.len == peer->len &&
-            memcmp(o->queue[i].peer.id, peer->id, peer->len) == 0)
-            return &o->queue[i];
+    table_link *l = table_find(&o->by_peer, hash_of(o, peer));
+
+    for (; l; l = table_next(l)) {
+        queue *q = TABLE_OF(queue, link, l);
+
+        if (q->peer.len == peer->len &&
+            memcmp(q->peer.id, peer->id, peer->len) == 0)
+            return q;
+    }
     return NULL;
 }
 
@@ -117,7 +137,7 @@ gone(outbox *o, const zsocket_peer *peer, const char *why)
     queue *q = find(o, peer);
 
     if (q)
-        drop_queue(o, (size_t)(q - o->queue));
+        drop_queue(o, q);
     for (size_t i = 0; i < o->n_gone; i++)
         if (o->gone[i].peer.len == peer->len &&
             memcmp(o->gone[i].peer.id, peer->id, peer->len) == 0)
@@ -164,28 +184,25 @@ send_first(outbox *o, queue *q)
     return ST_OK;
 }
 
-/* True: the queue is no more. */
-static bool
-retry_queue(outbox *o, size_t i)
+/* Which may be no more afterwards. */
+static void
+retry_queue(outbox *o, queue *q)
 {
-    zsocket_peer peer = o->queue[i].peer;
+    zsocket_peer peer = q->peer;
     status st = ST_OK;
 
-    for (int n = 0; n < MAX_A_TURN && st == ST_OK && o->queue[i].first; n++)
-        st = send_first(o, &o->queue[i]);
-    if (st == ST_OK && !o->queue[i].first) {
-        drop_queue(o, i);
+    for (int n = 0; n < MAX_A_TURN && st == ST_OK && q->first; n++)
+        st = send_first(o, q);
+    if (st == ST_OK && !q->first) {
+        drop_queue(o, q);
         if (o->fn)
             o->fn(o->ctx, &peer);
-        return true;
-    }
-    if (st == ST_TIMEOUT && clock_ns() - o->queue[i].since_ns > o->max_ns)
-        hang_up(o, &peer);
-    else if (st != ST_OK && st != ST_TIMEOUT)
+    } else if (st == ST_TIMEOUT) {
+        if (clock_ns() - q->since_ns > o->max_ns)
+            hang_up(o, &peer);
+    } else if (st != ST_OK) {
         gone(o, &peer, "it left");
-    else
-        return false;
-    return true;
+    }
 }
 
 static void
@@ -195,7 +212,7 @@ retry(void *ctx)
 
     for (size_t i = o->n_queue; i > 0; i--)
         if (i <= o->n_queue)
-            (void)retry_queue(o, i - 1);
+            retry_queue(o, o->queue[i - 1]);
     if (o->n_queue == 0) {
         loop_remove_timer(o->l, o->timer);
         o->timing = false;
@@ -232,12 +249,18 @@ fail:
 static status
 new_queue(outbox *o, queue **out, const zsocket_peer *peer)
 {
+    queue *q = NULL;
     status st;
 
     TRY(start_timer(o));
     TRY(mem_resize(&o->queue, o->n_queue + 1, sizeof(*o->queue)));
-    o->queue[o->n_queue] = (queue){.peer = *peer, .since_ns = clock_ns()};
-    *out = &o->queue[o->n_queue++];
+    TRY(mem_new(&q, 1, sizeof(*q)));
+    q->peer = *peer;
+    q->since_ns = clock_ns();
+    q->place = o->n_queue;
+    o->queue[o->n_queue++] = q;
+    table_put(&o->by_peer, &q->link, hash_of(o, peer));
+    *out = q;
 fail:
     return st;
 }

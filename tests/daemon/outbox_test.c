@@ -202,6 +202,119 @@ who_left_is_reported_once(void **state)
     fini(&s);
 }
 
+enum { CROWD = 5 };
+
+typedef struct crowd {
+    scene s;
+    zsocket *dealer[CROWD];
+    zsocket_peer peer[CROWD];
+    size_t sent[CROWD], received[CROWD];
+} crowd;
+
+/* One, and then the one that takes its place. */
+static bool
+leaves(size_t i)
+{
+    return i == 1 || i == CROWD - 1;
+}
+
+static void
+come(crowd *c)
+{
+    for (size_t i = 0; i < CROWD; i++) {
+        zsocket_message m = {0};
+
+        EXPECT_OK(zsocket_dealer(&c->dealer[i], c->s.z,
+                                 zsocket_endpoint(c->s.router), NULL, FRAME));
+        EXPECT_OK(zsocket_send(c->dealer[i], NULL, "hi", 2, NULL, 0));
+        EXPECT_OK(zsocket_recv(c->s.router, &m, 10000));
+        c->peer[i] = m.peer;
+        zsocket_message_fini(&m);
+    }
+}
+
+/* To everybody in turn, until it waits for each. */
+static void
+fill_all(crowd *c)
+{
+    for (size_t full = 0, n = 0; full < CROWD; n++) {
+        assert_true(n < MANY);
+        full = 0;
+        for (size_t i = 0; i < CROWD; i++) {
+            bool waits = !outbox_is_empty(c->s.o, &c->peer[i]);
+
+            full += waits;
+            if (waits && n % 8 != i) /* some more */
+                continue;
+            memcpy(c->s.frame, &c->sent[i], sizeof(c->sent[i]));
+            outbox_send(c->s.o, &c->peer[i], c->s.frame, FRAME, NULL, 0);
+            c->sent[i]++;
+        }
+    }
+}
+
+static void
+take_all(void *ctx)
+{
+    crowd *c = ctx;
+    bool all = true;
+
+    for (size_t i = 0; i < CROWD; i++) {
+        zsocket_message m = {0};
+        size_t n;
+
+        while (!leaves(i) && zsocket_recv(c->dealer[i], &m, 0) == ST_OK) {
+            memcpy(&n, m.control, sizeof(n));
+            assert_int_equal(n, c->received[i]);
+            c->received[i]++;
+            zsocket_message_fini(&m);
+        }
+        all &= leaves(i) || c->received[i] == c->sent[i];
+    }
+    if (all || ++c->s.turns > 10000)
+        loop_stop(c->s.l);
+}
+
+static void
+count_drained(void *ctx, const zsocket_peer *peer)
+{
+    (void)peer;
+    ((crowd *)ctx)->s.drained++;
+}
+
+static void
+each_peer_has_its_own_queue(void **state)
+{
+    static crowd c;
+    zsocket_peer peer;
+    const char *why;
+
+    (void)state;
+    init(&c.s, NEVER_MS);
+    outbox_on_drained(c.s.o, count_drained, &c);
+    come(&c);
+    fill_all(&c);
+    for (size_t i = 0; i < CROWD; i++) {
+        if (!leaves(i))
+            continue;
+        outbox_give_up(c.s.o, &c.peer[i], "it may go");
+        assert_true(outbox_take_gone(c.s.o, &peer, &why));
+        assert_memory_equal(peer.id, c.peer[i].id, peer.len);
+    }
+    for (size_t i = 0; i < CROWD; i++)
+        assert_int_equal(outbox_is_empty(c.s.o, &c.peer[i]), leaves(i));
+    EXPECT_OK(loop_add_timer(c.s.l, 1, take_all, &c, &c.s.timer));
+    EXPECT_OK(loop_run(c.s.l));
+    for (size_t i = 0; i < CROWD; i++) {
+        assert_true(leaves(i) || c.received[i] == c.sent[i]);
+        assert_true(outbox_is_empty(c.s.o, &c.peer[i]));
+        zsocket_close(c.dealer[i]);
+    }
+    assert_int_equal(c.s.drained, CROWD - 2);
+    assert_false(outbox_take_gone(c.s.o, &peer, &why));
+    fini(&c.s);
+}
+
 int
 main(void)
 {
@@ -210,6 +323,7 @@ main(void)
         cmocka_unit_test(who_never_takes_anything_is_given_up),
         cmocka_unit_test(who_takes_nothing_for_long_is_given_up),
         cmocka_unit_test(who_left_is_reported_once),
+        cmocka_unit_test(each_peer_has_its_own_queue),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
