@@ -370,7 +370,8 @@ print_world(const client_world *w)
 {
     char rate[SCREEN_NUMBER];
 
-    printf("world %-5" PRIu64 "  ", w->incarnation);
+    printf("world %-5" PRIu64 "  ",
+           w->incarnation & ((UINT64_C(1) << CLIENT_WORLD_BITS) - 1));
     screen_text(stdout, w->state);
     fputs(", ", stdout);
     screen_text(stdout, w->model);

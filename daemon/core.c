@@ -19,7 +19,7 @@ core_new(core **out, const core_config *cfg, uint64_t next_job,
     c->cfg = *cfg;
     c->fn = fn;
     c->ctx = ctx;
-    c->last_incarnation = cfg->epoch << CORE_INCARNATION_BITS;
+    c->last_incarnation = cfg->epoch << CLIENT_WORLD_BITS;
     TRY(catalog_new(&c->docs));
     TRY(shares_new(&c->shares));
     TRY(job_table_new(&c->jobs, next_job));

@@ -19,8 +19,7 @@ enum {
     CORE_LOOKS = 16, /* ticks until it has looked at all, if it tells little */
     CORE_TELL = 32,  /* waiting jobs whose progress a tick tells */
     CORE_AHEAD = 64, /* queued jobs of a kind that are tokenized */
-    CORE_AGAIN_MS = 1000,      /* after the journal did not take something */
-    CORE_INCARNATION_BITS = 24 /* below the epoch */
+    CORE_AGAIN_MS = 1000 /* after the journal did not take something */
 };
 
 /* One stream of a world.  After a cancel it stays taken until the world says

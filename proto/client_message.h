@@ -26,6 +26,8 @@ enum {
     CLIENT_HASH = 32,
     CLIENT_MAX_NAME = 255,
     CLIENT_MAX_WARNING = 255,
+    CLIENT_WORLD_BITS = 24,  /* of an incarnation: which world since the daemon
+                                started; above is the daemon's epoch */
     CLIENT_MAX_LAYER = 1024, /* norms of a document's states */
     CLIENT_MAX_STOP = 16,
     CLIENT_MAX_STOP_BYTES = 256,

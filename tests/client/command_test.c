@@ -210,6 +210,22 @@ json_is_one_object(void **state)
     fake_stop(&f);
 }
 
+/* Since the daemon started; its epoch is for machines. */
+static void
+worlds_have_small_numbers(void **state)
+{
+    char out[1024];
+    fake f;
+
+    (void)state;
+    fake_start(&f, answer);
+    assert_int_equal(longwave(&f, "status", out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "\nworld 2 "));
+    assert_int_equal(longwave(&f, "status --json", out, sizeof(out)), 0);
+    assert_non_null(strstr(out, "50331650")); /* 3 << 24 and 2 */
+    fake_stop(&f);
+}
+
 static void
 exit_codes_tell(void **state)
 {
@@ -286,6 +302,7 @@ main(void)
         cmocka_unit_test(results_are_printed),
         cmocka_unit_test(long_answers_come_by_tokens),
         cmocka_unit_test(json_is_one_object),
+        cmocka_unit_test(worlds_have_small_numbers),
         cmocka_unit_test(exit_codes_tell),
         cmocka_unit_test(an_interrupt_cancels),
     };

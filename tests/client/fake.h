@@ -97,9 +97,16 @@ static inline void
 fake_status(fake *f, uint64_t request)
 {
     client_message m = {.kind = CLIENT_STATUS, .request = request};
+    client_world world = {.incarnation = (UINT64_C(3) << 24) + 2,
+                          .model = "m",
+                          .state = "ready",
+                          .placement = "layers",
+                          .device = "cpu"};
 
     m.u.status.version = "fake";
     m.u.status.uptime_seconds = f->uptime;
+    m.u.status.world = &world;
+    m.u.status.n_world = 1;
     fake_send(f, &m);
 }
 
