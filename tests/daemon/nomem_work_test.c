@@ -345,8 +345,8 @@ client_take(scene *s, const client_message *m)
                    : m->kind == CLIENT_REFUSED ? m->u.refused.job
                                                : 0;
 
-    if (m->request < s->first_request)
-        return;
+    if (m->request < s->first_request || s->answered)
+        return; /* what was asked more than once is answered as often */
     if (m->kind == CLIENT_REFUSED && job != s->acked)
         job = 0; /* never acknowledged: the key is as good as new */
     if (m->kind == CLIENT_ACCEPTED) {
