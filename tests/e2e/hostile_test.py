@@ -16,6 +16,7 @@ from harness import ANSWER, WAIT, FreshPlace, Place, main, text_of, \
     wait_for
 
 MIB = 1 << 20
+PER_PEER = 4 * MIB  # that may wait for one who does not read
 SECRET = "OnlyTheOwnerMayReadThis"
 CODES = {"arg", "wire", "limit", "unsupported", "notfound", "state", "denied"}
 
@@ -184,7 +185,6 @@ class Crowd(Place):
         # Five go beyond the bytes that may wait, the others wait too long.
         self.flood(deaf, 60)
         self.flood(deaf[:5], 300)
-        full = memory(self.daemon.pid)
         wait_for("the end of those who never read",
                  lambda: all(map(self.is_dropped, deaf)))
         # So is whoever does not shake hands, or says nothing after it.
@@ -202,9 +202,18 @@ class Crowd(Place):
             self.assertEqual(json.loads(done.stdout)["generated_ids"],
                              expected)
             self.assertLess(seconds, WAIT / 4)
-        # What waits for the deaf is bounded, however much they ask for.
-        self.assertLess(full - before, 64 * MIB)
-        self.assertLess(memory(self.daemon.pid) - before, 64 * MIB)
+        # What waits for the deaf is bounded, however much they ask for, and
+        # all of it is free for those who come after them.
+        peak = memory(self.daemon.pid, "VmHWM")
+        self.assertLess(peak - before, len(deaf) * PER_PEER)
+        others = [wire.Peer(self.endpoint) for _ in range(10)]
+        self.flood(others, 60)
+        self.flood(others[:5], 300)
+        wait_for("what they may have waiting",
+                 lambda: all(map(self.is_dropped, others[:5])))
+        self.assertLess(memory(self.daemon.pid, "VmHWM") - peak, PER_PEER)
+        for peer in others:
+            peer.close()
         # Their results are kept although nobody heard them.
         wait_for("their answers", lambda: sum(
             j["kind"] == "ask" and j["state"] == "done"
