@@ -52,6 +52,19 @@ fail:
     return st;
 }
 
+/* A new database, and a transaction in which a table has got its first row. */
+static sql *
+begin_with_one(scratch *box)
+{
+    sql *s;
+
+    EXPECT_OK(sql_open(&s, scratch_path(box, "db")));
+    EXPECT_OK(sql_execute(s, "CREATE TABLE t (x INTEGER PRIMARY KEY)"));
+    EXPECT_OK(sql_begin(s));
+    EXPECT_OK(insert(s, 1));
+    return s;
+}
+
 /* What follows in such a transaction would be committed by itself, although
  * it is said to have failed with the others. */
 static void
@@ -62,10 +75,7 @@ what_was_rolled_back_is_not_gone_on_with(void **state)
 
     (void)state;
     scratch_init(&box);
-    EXPECT_OK(sql_open(&s, scratch_path(&box, "db")));
-    EXPECT_OK(sql_execute(s, "CREATE TABLE t (x INTEGER PRIMARY KEY)"));
-    EXPECT_OK(sql_begin(s));
-    EXPECT_OK(insert(s, 1));
+    s = begin_with_one(&box);
     EXPECT_ST(sql_execute(s, "INSERT OR ROLLBACK INTO t VALUES (1)"), ST_IO);
     EXPECT_ST(sql_change_begin(s), ST_IO);
     EXPECT_ST(insert(s, 2), ST_IO);
@@ -89,10 +99,7 @@ a_failed_change_alone_is_undone(void **state)
 
     (void)state;
     scratch_init(&box);
-    EXPECT_OK(sql_open(&s, scratch_path(&box, "db")));
-    EXPECT_OK(sql_execute(s, "CREATE TABLE t (x INTEGER PRIMARY KEY)"));
-    EXPECT_OK(sql_begin(s));
-    EXPECT_OK(insert(s, 1));
+    s = begin_with_one(&box);
     EXPECT_OK(sql_change_begin(s));
     EXPECT_OK(insert(s, 2));
     EXPECT_ST(sql_change_end(s, insert(s, 1)), ST_IO);

@@ -28,6 +28,17 @@ on_128(const cost_cluster *c)
                       .n_seg = 256};
 }
 
+static plan_job
+on_two(const cost_model *m, const cost_cluster *c)
+{
+    return (plan_job){.model = m,
+                      .cluster = c,
+                      .n_rank = 2,
+                      .n_doc = 1,
+                      .n_stream = 1,
+                      .n_seg = 100};
+}
+
 /* Enough documents: a world a rank, no bytes, and the ramp alone is lost. */
 static void
 many_documents_take_replicas(void **state)
@@ -202,12 +213,7 @@ unequal_ranks_have_unequal_shares(void **state)
                             .links = links};
     plan p = {0};
     uint32_t ends[2];
-    plan_job job = {.model = &big,
-                    .cluster = &c,
-                    .n_rank = 2,
-                    .n_doc = 1,
-                    .n_stream = 1,
-                    .n_seg = 100};
+    plan_job job = on_two(&big, &c);
     (void)state;
     EXPECT_OK(plan_divide(ends, &job, 2));
     assert_int_equal(ends[0], 8);
@@ -231,12 +237,7 @@ the_last_layer_is_less(void **state)
     cost_model m = big;
     plan p = {0};
     uint32_t ends[2];
-    plan_job job = {.model = &m,
-                    .cluster = &c,
-                    .n_rank = 2,
-                    .n_doc = 1,
-                    .n_stream = 1,
-                    .n_seg = 100};
+    plan_job job = on_two(&m, &c);
     (void)state;
     m.n_layer = 7;
     m.last_flops = m.cell_flops / 4;
