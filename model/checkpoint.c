@@ -8,13 +8,16 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-enum { LISTED = 10 };
+/* Bytes of a list that with what stands around it are a sentence of a status:
+ * of tensors that do not fit, and of those beside which there is no memory. */
+enum { LISTED = 10, ROOM = 444, ROOM_BESIDE = 411 };
 
 /* Bad tensors, and the names of the first. */
 typedef struct complaint {
     uint32_t n_bad, n_listed;
+    size_t room;      /* of the list */
     const char *said; /* what was last said of one */
-    char list[444];   /* with what stands around it a sentence of a status */
+    char list[ROOM];
 } complaint;
 
 /* Counts a bad tensor and lists its name while there is room; bytes that
@@ -29,7 +32,7 @@ note(complaint *l, const char *how, const char *name)
     l->n_bad++;
     int n = snprintf(text, sizeof text, "%s%s%s%.44s", comma, said,
                      *said != '\0' ? " " : "", name);
-    if (l->n_listed == LISTED || n < 0 || len + (size_t)n >= sizeof l->list)
+    if (l->n_listed == LISTED || n < 0 || len + (size_t)n >= l->room)
         return;
     for (char *c = text; *c != '\0'; c++)
         if ((unsigned char)*c < 0x20 || *c == 0x7f)
@@ -307,7 +310,7 @@ fail:
 static status
 without_memory(const safetensors *file)
 {
-    complaint l = {0};
+    complaint l = {.room = ROOM_BESIDE};
     char more[32] = "";
     for (size_t i = 0; i < safetensors_count(file); i++)
         note(&l, "", safetensors_at(file, i)->name);
@@ -316,7 +319,7 @@ without_memory(const safetensors *file)
                        l.n_bad - l.n_listed);
     return status_fail(ST_ARG,
                        "no memory tokens (memory_cell.memory, "
-                       "armt.memory_cell.memory, memory) among %.410s%s",
+                       "armt.memory_cell.memory, memory) among %s%s",
                        l.list, more);
 }
 
@@ -371,7 +374,7 @@ open_file(safetensors **out, const char *dir)
 status
 checkpoint_open(checkpoint *c, const model_config *cfg, const char *dir)
 {
-    complaint l = {0};
+    complaint l = {.room = ROOM};
     names_scheme scheme = NAMES_PLAIN;
     size_t n = 0;
     status st = ST_OK;

@@ -359,7 +359,7 @@ refusals(void **state)
         {{.drop = "memory_cell.memory"},
          ST_ARG,
          {"no memory tokens (memory_cell.memory",
-          "among memory_cell.model.lm_head", " more"}},
+          "among memory_cell.model.lm_head", ".layer.mlp.d, and 36 more"}},
         {{.drop = "proj"},
          ST_ARG,
          {"missing layers.0.self_attn.q_proj.weight",
