@@ -244,6 +244,7 @@ is_it_right() {
     for program in engine engine_need engine_ranks; do
         run "worker_$program" 120 in_tests "test_worker_$program"
     done
+    run reading 60 in_tests test_worker_read
     run answers 60 in_tests test_worker_answer
     show answers temperature
     run whole-model-bf16 60 in_tests test_worker_half "$weights"
@@ -288,6 +289,7 @@ is_it_fast() {
     [ "$quick" = yes ] || rounds=3 repeat=5
     speed 1b-1024 --preset armt-llama-1b --segment 1024 "${long[@]}"
     speed 1b-512 --preset armt-llama-1b --segment 512 "${long[@]}"
+    speed 1b-read --preset armt-llama-1b --segment 1024 "${long[@]}" --read
     speed 160m-512 --preset armt-llama-160m --segment 512 "${long[@]}"
     speed 1b-decode --preset armt-llama-1b "${short[@]}"
     if [ "$quick" = no ]; then

@@ -323,7 +323,8 @@ __launch_bounds__(THREADS, 1)
                      bars + 1 + N_STAGE};
     uint32_t group = threadIdx.x / 128;
 
-    if (job.row0 >= cell.n_row || cell.n_row < CUDA_FLASH_ROWS)
+    if (job.row0 >= cell.n_row || cell.n_row < CUDA_FLASH_ROWS ||
+        job.row0 + ROWS <= cell.n_skip)
         return;
     if (threadIdx.x == 0) {
         barrier_init(job.q_full, 1);

@@ -122,19 +122,6 @@ fail:
     return st;
 }
 
-/* All rows are computed here, also where the last ones would do. */
-static void
-take_all_rows(device_op *op)
-{
-    kernel_rows *rows = op->kind == DEVICE_LINEAR      ? &op->u.linear.rows
-                        : op->kind == DEVICE_RMSNORM   ? &op->u.norm.rows
-                        : op->kind == DEVICE_LAYERNORM ? &op->u.norm.rows
-                                                       : NULL;
-
-    if (rows != NULL && *rows == KERNEL_ROWS_LATE)
-        *rows = KERNEL_ROWS_ALL;
-}
-
 status
 cuda_group_add(cuda_group *g, const device_op *op)
 {
@@ -144,7 +131,6 @@ cuda_group_add(cuda_group *g, const device_op *op)
         return status_fail(ST_LIMIT, "a group has more than %d operations",
                            CUDA_GROUP_OPS);
     *to = *op;
-    take_all_rows(to);
     if (op->kind == DEVICE_SAMPLE) {
         if (g->has_samples)
             return status_fail(ST_LIMIT, "a group draws tokens twice");

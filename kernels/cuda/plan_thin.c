@@ -28,7 +28,7 @@ product_of(const kernel_linear_args *a, const kernel_norm_args *norm,
 {
     const kernel_view *x = norm != NULL ? &norm->x : &a->x;
 
-    if (a->rows != KERNEL_ROWS_ALL || a->scale.buf != NULL || a->n == 0 ||
+    if (a->rows == KERNEL_ROWS_MEM || a->scale.buf != NULL || a->n == 0 ||
         a->k == 0 || a->k % 64 != 0 || x->type != KERNEL_BF16 ||
         a->w.type != KERNEL_BF16 || !is_wide(x) || !is_wide(&a->w) ||
         (a->out.type != KERNEL_BF16 && a->out.type != KERNEL_F32) ||
@@ -65,7 +65,7 @@ norm_fits(const cuda_step *s, const kernel_norm_args *norm)
     const kernel_linear_args *a = &s->ops[1].u.linear;
 
     return cuda_plan_is_kind(s, 1, DEVICE_LINEAR) && norm->n_head == 1 &&
-           norm->rows == KERNEL_ROWS_ALL && norm->d <= WIDEST &&
+           norm->rows != KERNEL_ROWS_MEM && norm->d <= WIDEST &&
            cuda_thin_norm_fits(norm->d, s->plan->dev->max_shared) &&
            norm->d == a->k && norm->out.type == KERNEL_BF16 &&
            norm->w.type == KERNEL_BF16 && is_wide(&norm->w) &&

@@ -60,7 +60,9 @@ ref_item(const Ref &r, const kernel_cell &cell, uint32_t place)
 __device__ inline uint32_t
 rows_of(const kernel_cell &cell, int rows)
 {
-    return rows == KERNEL_ROWS_MEM ? cell.n_mem : cell.n_row;
+    if (rows == KERNEL_ROWS_MEM)
+        return cell.n_mem;
+    return cell.n_row - (rows == KERNEL_ROWS_LATE ? cell.n_skip : 0);
 }
 
 /* The first of the rows that an operation takes, counted from the item's. */
@@ -68,7 +70,7 @@ __device__ inline size_t
 row0_of(const Ref &r, const kernel_cell &cell, int rows)
 {
     if (r.by != KERNEL_BY_SLOT)
-        return 0;
+        return rows == KERNEL_ROWS_LATE ? cell.n_skip : 0;
     return cell.row0 + cell.n_row - rows_of(cell, rows);
 }
 

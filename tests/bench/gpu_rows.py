@@ -22,7 +22,8 @@ def run_row(line):
     runs = {r["schedule"]: r for r in line["runs"]}
     fast, slow = runs["diagonal"], runs.get("sequential")
     rate = line["product_flops_per_second"]
-    cells = [f"{line['preset']}, {line['segment']}, {line['tokens']:,}",
+    what = ", read" if line.get("rows") == "read" else ""
+    cells = [f"{line['preset']}, {line['segment']}, {line['tokens']:,}{what}",
              f"{fast['seconds']:.3f}",
              f"{100 * fast['fraction_of_product']:.0f} %",
              f"{fast['seconds'] * rate / FULL:.3f}",

@@ -46,7 +46,7 @@ class Script(unittest.TestCase):
         for name in KERNELS:
             self.put(f"build-gpu/tests/test_kernels_{name}", STUB)
         for name in ("flat", "engine", "engine_need", "engine_ranks", "answer",
-                     "half"):
+                     "half", "read"):
             self.put(f"build-gpu/tests/test_worker_{name}", STUB)
 
     def put(self, path, text):

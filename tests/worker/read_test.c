@@ -25,7 +25,8 @@ fill_ids(uint32_t n_vocab)
 
 /* What a run leaves in the slot of its last segment. */
 typedef struct last_rows {
-    float *rows;
+    char *rows;
+    size_t row; /* bytes */
     uint32_t n_row, n_mem;
     engine_counts counts;
 } last_rows;
@@ -47,6 +48,7 @@ keep_rows(const rig *r, const rig_job *job, last_rows *out)
     engine_x_place(r->e, 0, seg, out->n_row, &at);
     EXPECT_OK(mem_new(&out->rows, at.len, 1));
     EXPECT_OK(engine_read(r->e, &at, out->rows));
+    out->row = at.len / out->n_row;
     engine_counts_get(r->e, &out->counts);
 }
 
@@ -61,18 +63,16 @@ run_one(rig *r, const rig_config *how, rig_job *job, last_rows *out)
 /* The rows that are left out are as they entered the last layer, or as its
  * memory read left them; the memory rows are all there. */
 static void
-check_rows(const model_config *c, const last_rows *scored,
-           const last_rows *reading)
+check_rows(const last_rows *scored, const last_rows *reading)
 {
-    size_t row = c->d_model * sizeof(float);
-    size_t n_late = (size_t)scored->n_mem * c->d_model;
-    size_t n_all = (size_t)scored->n_row * c->d_model;
+    size_t row = scored->row;
+    uint32_t n_early = scored->n_row - scored->n_mem;
 
-    for (uint32_t i = 0; i < scored->n_row - scored->n_mem; i++)
-        assert_memory_not_equal(scored->rows + (size_t)i * c->d_model,
-                                reading->rows + (size_t)i * c->d_model, row);
-    assert_memory_equal(scored->rows + n_all - n_late,
-                        reading->rows + n_all - n_late, n_late * sizeof(float));
+    for (uint32_t i = 0; i < n_early; i++)
+        assert_memory_not_equal(scored->rows + i * row, reading->rows + i * row,
+                                row);
+    assert_memory_equal(scored->rows + n_early * row,
+                        reading->rows + n_early * row, scored->n_mem * row);
     assert_true(reading->counts.n_cell == scored->counts.n_cell);
     assert_true(reading->counts.flops < scored->counts.flops);
 }
@@ -88,12 +88,13 @@ check_states(const rig *r, const rig_job *a, const rig_job *b)
 
 /* Three segments and a half, or as many as fit. */
 static void
-check_shape(const model_config *shape, const char *device, uint32_t n_thread)
+check_shape(const model_config *shape, const rig_config *on)
 {
     uint64_t n_id = 3 * shape->segment_size + shape->segment_size / 2;
     rig_config how = {.shape = shape,
-                      .device = device,
-                      .n_thread = n_thread,
+                      .device = on->device,
+                      .compute = on->compute,
+                      .n_thread = on->n_thread,
                       .order = WAVEFRONT_DIAGONAL,
                       .n_stream = 1,
                       .max_token = MAX_TOKEN};
@@ -108,7 +109,7 @@ check_shape(const model_config *shape, const char *device, uint32_t n_thread)
     run_one(&a, &how, &scored, &all);
     run_one(&b, &how, &reading, &late);
     check_states(&a, &scored, &reading);
-    check_rows(shape, &all, &late);
+    check_rows(&all, &late);
     mem_free(all.rows);
     mem_free(late.rows);
     rig_job_free(&scored);
@@ -131,7 +132,9 @@ test_every_model(void **state)
             c.segment_size = k / 2 == 0 ? c.segment_size : 40;
             if (c.n_position > 0)
                 c.n_position = 1024;
-            check_shape(&c, k == 1 ? "cpu-async" : "cpu", 1 + k % 2);
+            check_shape(&c,
+                        &(rig_config){.device = k == 1 ? "cpu-async" : "cpu",
+                                      .n_thread = 1 + k % 2});
         }
     }
 }
@@ -148,7 +151,7 @@ test_long_segments(void **state)
         c.segment_size = i / 4 == 0 ? 300 : 400;
         c.n_mem = i / 4 == 2 ? 5 : 40;
         c.span = i % 4 == 1 ? 37 : 0;
-        check_shape(&c, "cpu", 2);
+        check_shape(&c, &(rig_config){.device = "cpu", .n_thread = 2});
     }
 }
 
@@ -184,6 +187,39 @@ test_rows_are_counted(void **state)
     assert_true(counts[1].flops - counts[0].flops == less);
 }
 
+/* The fused launches and those for any shape. */
+static void
+test_on_a_gpu(void **state)
+{
+    static const char *const types[] = {"bf16", "f32"};
+    const kernel_config cfg = {.device = "cuda"};
+    kernel_device *dev = NULL;
+
+    (void)state;
+    if (kernel_open(&dev, &cfg) != ST_OK) {
+        print_message("  not run: %s\n", status_text());
+        return;
+    }
+    kernel_close(dev);
+    for (uint32_t i = 0; i < 16; i++) {
+        model_config c = rig_shape();
+
+        c.d_model = 256;
+        c.d_head = c.rope.d_rot = c.d_mem = 64;
+        c.n_kv_head = 1;
+        c.d_ffn = 512;
+        c.segment_size = i / 2 % 2 == 0 ? 24 : 300;
+        c.n_mem = i / 4 % 2 == 0 ? 16 : 130;
+        if (i / 8 == 1) {
+            c.l2_norm = c.window = true;
+            c.n_sink = 1;
+        }
+        check_shape(&c, &(rig_config){.device = "cuda",
+                                      .compute = types[i % 2],
+                                      .n_thread = 1});
+    }
+}
+
 int
 main(void)
 {
@@ -191,6 +227,7 @@ main(void)
         cmocka_unit_test(test_every_model),
         cmocka_unit_test(test_long_segments),
         cmocka_unit_test(test_rows_are_counted),
+        cmocka_unit_test(test_on_a_gpu),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
