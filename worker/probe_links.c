@@ -1,46 +1,34 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Messages between neighbours, timed: small ones there and back for latency,
- * larger and larger ones there for bandwidth, and large ones between which both
- * ends sleep, for what a byte takes of a rank's own time. */
+/* Messages between neighbours, timed: which ones, probe_pace.h says. */
 #include <sched.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "worker/probe.h"
+#include "worker/probe_pace.h"
 #include "worker/world_wire.h"
 
 enum {
-    N_PING = 15,
-    SMALL = 64,       /* bytes */
-    FIRST = 64 << 10, /* of the messages that grow */
-    LAST = 16 << 20,  /* likewise */
-    REST_US = 500,    /* between looks where CPU time is what counts */
-    N_LARGE = 2,      /* of each length; the last one counts */
-    N_SPIN = 200,     /* looks before the core is given away between them */
-    N_LOOK = 1000     /* between looks at the clock */
+    REST_US = 500, /* between looks where CPU time is what counts */
+    N_SPIN = 200,  /* looks before the core is given away between them */
+    N_LOOK = 1000  /* between looks at the clock */
 };
 
-static const double LONG = 0.03;   /* seconds of a message that tells enough */
+static const double BUDGET = 0.36; /* seconds of all links */
 static const double PATIENCE = 20; /* seconds without a word */
 
 /* The world's own tags begin to be used later. */
 enum { TAG_PLAN = TAG_TOTALS + 1, TAG_PING, TAG_PONG };
 
-/* What comes next: `n` messages of `len` bytes; none: that was all. */
-typedef struct round {
-    uint64_t n, len;
-    uint32_t rests; /* 1: sleep between looks */
-} round;
-
 /* What comes back. */
 typedef struct echo {
     double cpu_s; /* that receiving took */
-    uint8_t rest[SMALL - sizeof(double)];
+    uint8_t rest[PROBE_PACE_SMALL - sizeof(double)];
 } echo;
 
 typedef struct prober {
     comm *c;
-    uint8_t *data; /* [LAST] */
+    uint8_t *data; /* [PROBE_PACE_LONGEST] */
     bool rests;
 } prober;
 
@@ -94,13 +82,6 @@ fail:
 
 /* ------------------------------------------------- the rank that begins --- */
 
-/* Of n messages of which each is answered by a small one: seconds, and CPU
- * time at either end. */
-typedef struct times {
-    double least, last;
-    double send_s, receive_s; /* least */
-} times;
-
 static double
 lesser(double a, double b, bool first)
 {
@@ -108,7 +89,7 @@ lesser(double a, double b, bool first)
 }
 
 static status
-ping(prober *p, uint32_t peer, const round *r, times *t)
+ping(prober *p, uint32_t peer, const probe_round *r, probe_times *t)
 {
     echo back = {0};
     comm_request req = {0};
@@ -133,35 +114,23 @@ fail:
     return st;
 }
 
-/* Bandwidth is the slope between the two longest messages, so that what a link
- * lets through at once does not count. */
 static status
-measure(prober *p, uint32_t peer, cost_link *out)
+measure(prober *p, uint32_t peer, double budget, cost_link *out)
 {
-    const round end = {0};
-    round r = {.n = N_PING, .len = SMALL};
-    times t = {0};
-    double before = 0;
+    const probe_round end = {0};
+    probe_pace pace;
+    probe_round r;
     status st = ST_OK;
 
-    TRY(ping(p, peer, &r, &t));
-    cost_link l = {.latency_s = t.least / 2};
-    r = (round){.n = N_LARGE, .len = FIRST / 2};
-    for (t.last = 0; t.last < LONG && r.len < LAST;) {
-        r.len *= 2;
-        before = t.last;
+    probe_pace_init(&pace, budget);
+    while (probe_pace_next(&pace, &r)) {
+        probe_times t = {0};
+        double start = clock_seconds();
         TRY(ping(p, peer, &r, &t));
+        probe_pace_tell(&pace, &r, &t, clock_seconds() - start);
     }
-    if (r.len > FIRST && t.last > before)
-        l.bytes_per_s = (double)(r.len / 2) / (t.last - before);
-    else if (t.last > 2 * l.latency_s)
-        l.bytes_per_s = (double)r.len / (t.last - 2 * l.latency_s);
-    r.rests = 1;
-    TRY(ping(p, peer, &r, &t));
-    l.send_s = t.send_s / (double)r.len;
-    l.receive_s = t.receive_s / (double)r.len;
     TRY(send(p, peer, TAG_PLAN, &end, sizeof end));
-    *out = l;
+    *out = probe_pace_link(&pace);
 fail:
     return st;
 }
@@ -169,7 +138,7 @@ fail:
 /* ------------------------------------------------ the rank that answers --- */
 
 static status
-answer_round(prober *p, uint32_t peer, const round *r)
+answer_round(prober *p, uint32_t peer, const probe_round *r)
 {
     status st = ST_OK;
 
@@ -189,14 +158,14 @@ fail:
 static status
 answer(prober *p, uint32_t peer)
 {
-    round r = {0};
+    probe_round r = {0};
     status st = ST_OK;
 
     for (;;) {
         TRY(receive(p, peer, TAG_PLAN, &r, sizeof r));
         if (r.n == 0)
             return ST_OK;
-        if (r.len > LAST || r.n > N_PING)
+        if (r.len > PROBE_PACE_LONGEST || r.n > PROBE_PACE_MOST)
             return status_fail(ST_WIRE, "a probe of %llu bytes",
                                (unsigned long long)r.len);
         TRY(answer_round(p, peer, &r));
@@ -218,14 +187,15 @@ probe_links(cost_link *out, comm *c)
 {
     uint32_t size = comm_size(c), rank = comm_rank(c);
     uint32_t next = (rank + 1) % size, last = (rank + size - 1) % size;
+    uint32_t n_turn = size % 2 == 1 ? 3 : 2;
     cost_link l = {0};
     prober p = {.c = c};
     status st = ST_OK;
 
-    TRY(comm_agree(c, mem_new(&p.data, LAST, 1)));
-    for (uint32_t turn = 0; size > 1 && turn < 3; turn++) {
+    TRY(comm_agree(c, mem_new(&p.data, PROBE_PACE_LONGEST, 1)));
+    for (uint32_t turn = 0; size > 1 && turn < n_turn; turn++) {
         if (turn_of(rank, size) == turn)
-            st = measure(&p, next, &l);
+            st = measure(&p, next, BUDGET / n_turn, &l);
         else if (turn_of(last, size) == turn)
             st = answer(&p, last);
         TRY(comm_agree(c, st));
