@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 
 static status
@@ -133,6 +134,8 @@ secret_create(const char *path, const void *data, size_t len)
     st = write_all(fd, data, len, path);
     if (close(fd) != 0 && st == ST_OK)
         st = errno_status("write", path);
+    if (st == ST_OK)
+        st = file_sync_entry(path);
     if (st != ST_OK)
         (void)unlink(path);
     return st;

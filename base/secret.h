@@ -24,8 +24,8 @@ status secret_read(char **out, size_t *len, const char *path, size_t limit,
 void secret_free(char *data, size_t len);
 void secret_wipe(void *data, size_t len);
 
-/* Makes a file of mode 0600 that is on disk when this returns.  ST_STATE:
- * something is at `path` already, which is left alone; ST_IO. */
+/* Makes a file of mode 0600 that is on disk, with its name, when this returns.
+ * ST_STATE: something is at `path` already, which is left alone; ST_IO. */
 status secret_create(const char *path, const void *data, size_t len) MUST_USE;
 
 #endif

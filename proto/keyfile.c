@@ -218,36 +218,93 @@ fail:
  */
 
 static status
-create_public(const keyfile *k, const char *path)
+create_public(const char *key, const char *path)
 {
     char text[MAX_LINE];
 
-    (void)snprintf(text, sizeof(text), "public = %s\n", k->public_key);
+    (void)snprintf(text, sizeof(text), "public = %s\n", key);
     return secret_create(path, text, strlen(text));
 }
 
-status
-keyfile_create(const keyfile *k, const char *path)
+static status
+create_secret(const keyfile *k, const char *path)
 {
     char text[4 * MAX_LINE];
-    char *beside = NULL;
-    size_t size = strlen(path) + sizeof(".pub");
     status st;
 
-    TRY(mem_new(&beside, size, 1));
-    (void)snprintf(beside, size, "%s.pub", path);
     (void)snprintf(text, sizeof(text),
                    "# Secret: whoever has this file is you.\n"
                    "public = %s\nsecret = %s\n%s%s%s",
                    k->public_key, k->secret_key,
                    *k->server_key ? "server = " : "", k->server_key,
                    *k->server_key ? "\n" : "");
-    TRY(create_public(k, beside));
     st = secret_create(path, text, strlen(text));
-    if (st != ST_OK && file_remove(beside) != ST_OK)
-        st = status_fail(st, "%s cannot be made, and %s stays", path, beside);
-fail:
     secret_wipe(text, sizeof(text));
+    return st;
+}
+
+/* Something is at `path`, and the key that is there stays what it is; only the
+ * file beside it may still be to make. */
+static status
+complete(const char *path, const char *beside)
+{
+    keyfile k = {.server_key = ""};
+    status st;
+
+    if (file_exists(beside))
+        return status_fail(ST_STATE, "%s is there already", path);
+    st = keyfile_read(&k, path);
+    if (st != ST_OK)
+        return status_fail(ST_STATE,
+                           "%s is there already and is no key: if it is what "
+                           "an interrupted keygen left, remove it",
+                           path);
+    st = create_public(k.public_key, beside);
+    keyfile_wipe(&k);
+    return st != ST_OK
+               ? st
+               : status_fail(ST_STATE,
+                             "%s is there already and stays; %s, which was "
+                             "missing, is made from it",
+                             path, beside);
+}
+
+/* Whether it is the public key of this one: another keygen may have completed
+ * what this one had half done. */
+static bool
+is_public_of(const keyfile *k, const char *path)
+{
+    char key[KEYFILE_SIZE];
+
+    return keyfile_read_public(key, path) == ST_OK &&
+           strcmp(key, k->public_key) == 0;
+}
+
+/* What is interrupted in between leaves the file that has all. */
+status
+keyfile_create(const keyfile *k, const char *path)
+{
+    char *beside = NULL;
+    size_t size = strlen(path) + sizeof(".pub");
+    status st;
+
+    TRY(mem_new(&beside, size, 1));
+    (void)snprintf(beside, size, "%s.pub", path);
+    if (file_exists(path))
+        TRY(complete(path, beside));
+    if (file_exists(beside))
+        TRY(status_fail(ST_STATE,
+                        "%s is there already, and %s is not: that key's "
+                        "secret is elsewhere or was never made; remove it, "
+                        "or choose another name",
+                        beside, path));
+    TRY(create_secret(k, path));
+    st = create_public(k->public_key, beside);
+    if (st == ST_STATE && is_public_of(k, beside))
+        st = ST_OK;
+    if (st != ST_OK && file_remove(path) != ST_OK)
+        st = status_fail(st, "%s cannot be made, and %s stays", beside, path);
+fail:
     mem_free(beside);
     return st;
 }

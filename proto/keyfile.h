@@ -40,7 +40,9 @@ status keyfile_read_client(keyfile *out, const char *path,
                            const char *server) MUST_USE;
 /* The public key of a pair or of the .pub file beside it, whoever owns it. */
 status keyfile_read_public(char out[KEYFILE_SIZE], const char *path) MUST_USE;
-/* Makes `path` (0600) and `path`.pub.  ST_STATE: one of them is there. */
+/* Makes `path` (0600), then `path`.pub.  ST_STATE: one of them is there, and
+ * stays; a `path`.pub that an interrupted call did not come to is made from the
+ * key at `path`, and the failure says so. */
 status keyfile_create(const keyfile *k, const char *path) MUST_USE;
 void keyfile_wipe(keyfile *k); /* NULL and zeroed are fine */
 

@@ -2,10 +2,13 @@
 /* Files that others could read or write are not believed. */
 #include "base/secret.h"
 
+#include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "tests/expect.h"
@@ -15,6 +18,26 @@ enum { PATH_CAP = 64, LIMIT = 100 };
 typedef struct place {
     char dir[PATH_CAP], path[PATH_CAP];
 } place;
+
+static unsigned n_sync[2]; /* of files, of directories */
+static bool directories_fail;
+
+/* In the place of the library's. */
+int
+fsync(int fd)
+{
+    struct stat sb;
+    bool directory;
+
+    assert_int_equal(fstat(fd, &sb), 0);
+    directory = S_ISDIR(sb.st_mode);
+    n_sync[directory]++;
+    if (directory && directories_fail) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
 
 static int
 enter(void **state)
@@ -68,6 +91,24 @@ made_files_are_closed(void **state)
     EXPECT_OK(try_read(p, SECRET_PRIVATE));
     EXPECT_ST(secret_create(p->path, "other", 5), ST_STATE);
     EXPECT_OK(try_read(p, SECRET_PRIVATE)); /* the first one is still there */
+}
+
+/* Before the return, for a key that is given out must not be gone after the
+ * power was. */
+static void
+names_are_durable(void **state)
+{
+    place *p = *state;
+
+    memset(n_sync, 0, sizeof(n_sync));
+    EXPECT_OK(secret_create(p->path, "hello", 5));
+    assert_int_equal(n_sync[0], 1);
+    assert_int_equal(n_sync[1], 1);
+    assert_int_equal(unlink(p->path), 0);
+    directories_fail = true;
+    EXPECT_ST(secret_create(p->path, "hello", 5), ST_IO);
+    directories_fail = false;
+    assert_int_not_equal(access(p->path, F_OK), 0);
 }
 
 static void
@@ -125,6 +166,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(made_files_are_closed, enter, leave),
+        cmocka_unit_test_setup_teardown(names_are_durable, enter, leave),
         cmocka_unit_test_setup_teardown(open_files_are_refused, enter, leave),
         cmocka_unit_test_setup_teardown(only_small_regular_files_are_read,
                                         enter, leave),

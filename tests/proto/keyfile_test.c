@@ -88,6 +88,45 @@ a_pair_comes_back(void **state)
     EXPECT_ST(keyfile_read(&read, p->path), ST_DENIED);
 }
 
+/* Whatever was made before a keygen was interrupted, the next one does not
+ * stand before it without a word. */
+static void
+half_a_pair_is_completed_or_explained(void **state)
+{
+    place *p = *state;
+    char key[KEYFILE_SIZE] = "";
+    keyfile made = {.server_key = ""};
+    keyfile other = {.server_key = ""};
+    keyfile read;
+    FILE *f;
+
+    EXPECT_OK(keyfile_generate(&made));
+    EXPECT_OK(keyfile_generate(&other));
+    EXPECT_OK(keyfile_create(&made, p->path));
+    assert_int_equal(unlink(p->pub), 0);
+    EXPECT_ST(keyfile_create(&other, p->path), ST_STATE);
+    assert_non_null(strstr(status_text(), "is made from it"));
+    EXPECT_OK(keyfile_read_public(key, p->pub));
+    assert_string_equal(key, made.public_key);
+    EXPECT_OK(keyfile_read(&read, p->path));
+    assert_string_equal(read.secret_key, made.secret_key);
+    /* A public key alone: perhaps of a secret that was put elsewhere. */
+    assert_int_equal(unlink(p->path), 0);
+    EXPECT_ST(keyfile_create(&other, p->path), ST_STATE);
+    assert_non_null(strstr(status_text(), "elsewhere or was never made"));
+    assert_int_not_equal(access(p->path, F_OK), 0);
+    EXPECT_OK(keyfile_read_public(key, p->pub));
+    assert_string_equal(key, made.public_key);
+    /* What a power cut leaves of a file. */
+    assert_int_equal(unlink(p->pub), 0);
+    f = fopen(p->path, "w");
+    assert_non_null(f);
+    assert_int_equal(fclose(f), 0);
+    EXPECT_ST(keyfile_create(&other, p->path), ST_STATE);
+    assert_non_null(strstr(status_text(), "is no key"));
+    assert_int_not_equal(access(p->pub, F_OK), 0);
+}
+
 static void
 a_client_needs_a_server(void **state)
 {
@@ -160,6 +199,8 @@ main(void)
         cmocka_unit_test(texts_of_keys_are_known),
         cmocka_unit_test(no_dash),
         cmocka_unit_test_setup_teardown(a_pair_comes_back, enter, leave),
+        cmocka_unit_test_setup_teardown(half_a_pair_is_completed_or_explained,
+                                        enter, leave),
         cmocka_unit_test_setup_teardown(a_client_needs_a_server, enter, leave),
         cmocka_unit_test_setup_teardown(other_files_are_refused, enter, leave),
     };
