@@ -30,7 +30,7 @@ typedef struct document {
     float norm[CLIENT_MAX_LAYER]; /* Euclidean, of each layer's state */
     int64_t created_ms;
     uint32_t users; /* jobs that ask it */
-    bool damaged;   /* its files are not what they should be */
+    bool damaged;   /* its row or its files are not what was written */
     bool removing;  /* on its way out: nobody sees it any more */
 } document;
 

@@ -142,8 +142,7 @@ check_intact(const document *doc)
 {
     if (doc->damaged)
         return status_fail(ST_IO,
-                           "the files of document '%s' are damaged: it can "
-                           "only be removed",
+                           "document '%s' is damaged: it can only be removed",
                            doc->name);
     return ST_OK;
 }

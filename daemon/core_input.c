@@ -271,8 +271,8 @@ core_looked_up(core *c, uint64_t id, status st, const store_job *row,
 
     if (!j || !job_is_open(j) || !j->looking)
         return;
-    if (st == ST_OK && is_same(j, row)) {
-        join(c, j, row);
+    if (st == ST_OK && (row->damaged || is_same(j, row))) {
+        join(c, j, row); /* who has the key is told what became of the job */
     } else if (st == ST_OK) {
         turn_away(c, j,
                   status_fail(ST_ARG, "the key belongs to another job with "

@@ -362,11 +362,16 @@ core_ended(core *c, uint64_t id, status st, const char *text)
 {
     job *j = job_table_find(c->jobs, id);
 
-    (void)text;
     if (!j || !j->end_out)
         return;
     j->end_out = false;
-    if (st == ST_OK)
+    if (st == ST_NOTFOUND) { /* nor will it be found the next time */
+        core_incident(c, j, "%s", text);
+        j->st = ST_IO;
+        (void)snprintf(j->text, sizeof(j->text), "%s", text);
+        j->end_state = CLIENT_FAILED;
+    }
+    if (st == ST_OK || st == ST_NOTFOUND)
         finish(c, j);
     else
         j->again_ns = c->time.now_ns + (uint64_t)CORE_AGAIN_MS * 1000000;

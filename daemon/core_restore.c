@@ -44,7 +44,8 @@ fill(job *j, const store_job *row)
                .strikes = row->strikes,
                .redone = row->redone,
                .st = row->st,
-               .is_row = true};
+               .is_row = true,
+               .damaged = row->damaged};
     memcpy(j->owner, row->owner, sizeof(j->owner));
     memcpy(j->key, row->key, sizeof(j->key));
     memcpy(j->document, row->document, sizeof(j->document));

@@ -98,6 +98,7 @@ typedef struct job {
     uint64_t told;   /* tokens that its watchers have heard */
     bool tokens_out; /* some are on their way into the journal */
     bool is_row;     /* of an earlier run: its answer is in the journal */
+    bool damaged;    /* its row is: it has failed */
 
     /* across attempts */
     uint32_t attempt;

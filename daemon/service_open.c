@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening longwaved: parts, what an earlier run left, sockets, threads. */
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -79,18 +80,14 @@ restore_document(void *ctx, const document *doc)
     service *v = ctx;
     document copy = *doc;
 
-    copy.damaged = datadir_check_document(v->dir, doc) != ST_OK;
-    if (copy.damaged)
+    if (doc->damaged) {
+        log_error("document '%s' is damaged: its row in the journal",
+                  doc->name);
+    } else if (datadir_check_document(v->dir, doc) != ST_OK) {
         log_error("document '%s' is damaged: %s", doc->name, status_text());
+        copy.damaged = true;
+    }
     return core_restore_document(v->core, &copy);
-}
-
-static status
-restore_unfinished(void *ctx, const store_record *r)
-{
-    service *v = ctx;
-
-    return core_restore_unfinished(v->core, r);
 }
 
 static status
@@ -98,7 +95,26 @@ restore_finished(void *ctx, const store_job *row)
 {
     service *v = ctx;
 
+    if (row->damaged)
+        log_error("job %" PRIu64 " of '%s' counts as failed: %s", row->id,
+                  row->owner, row->text);
     return core_restore_finished(v->core, row);
+}
+
+/* One job's rotten row is no reason to keep all others waiting. */
+static status
+restore_unfinished(void *ctx, const store_record *r)
+{
+    service *v = ctx;
+    status st;
+
+    if (!r->row.damaged)
+        return core_restore_unfinished(v->core, r);
+    TRY(store_add_incident(datadir_store(v->dir), clock_wall_ms(), r->row.id,
+                           r->row.text));
+    TRY(restore_finished(v, &r->row));
+fail:
+    return st;
 }
 
 static status
@@ -120,6 +136,8 @@ is_known(void *ctx, const char *kind, uint64_t id, uint64_t segment)
 
     if (strcmp(kind, "snap") == 0 || strcmp(kind, "ids") == 0)
         return catalog_by_id(core_catalog(v->core), id) != NULL;
+    if (j && j->damaged) /* the rest of it is for people to look at */
+        return strcmp(kind, "in") == 0;
     if (!j || !job_is_active(j))
         return false;
     for (size_t i = 0; i < j->n_checkpoint; i++)

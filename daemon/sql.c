@@ -8,6 +8,7 @@
 
 #include <sqlite3.h>
 
+#include "base/crc.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -35,6 +36,11 @@ failed(sql *s)
 
     if (code == SQLITE_IOERR_FSYNC || code == SQLITE_IOERR_DIR_FSYNC)
         file_sync_fail();
+    if ((code & 0xff) == SQLITE_CORRUPT || (code & 0xff) == SQLITE_NOTADB)
+        return status_fail(ST_IO,
+                           "the journal: %s: put a backup in its place, or "
+                           "what \"sqlite3 longwave.db .recover\" saves",
+                           sqlite3_errmsg(s->db));
     return status_fail(ST_IO, "the journal: %s", sqlite3_errmsg(s->db));
 }
 
@@ -57,6 +63,44 @@ on_commit(void *ctx, sqlite3 *db, const char *name, int n_page)
     if (n_page >= WAL_PAGES)
         checkpoint(ctx);
     return SQLITE_OK;
+}
+
+/* ------------------------------------------------------------- checksums ---
+ */
+
+static uint32_t
+crc_of(uint32_t crc, sqlite3_value *value)
+{
+    int type = sqlite3_value_type(value);
+    sqlite3_int64 number = 0; /* or a length */
+    double real = 0;
+    const void *data = NULL;
+
+    if (type == SQLITE_INTEGER)
+        number = sqlite3_value_int64(value);
+    else if (type == SQLITE_FLOAT)
+        real = sqlite3_value_double(value);
+    else if (type == SQLITE_TEXT)
+        data = sqlite3_value_text(value);
+    else if (type == SQLITE_BLOB)
+        data = sqlite3_value_blob(value);
+    if (type == SQLITE_TEXT || type == SQLITE_BLOB)
+        number = sqlite3_value_bytes(value);
+    real = real == 0 ? 0 : real; /* -0.0 comes back without its sign */
+    crc = crc_add(crc, &type, sizeof(type));
+    crc = crc_add(crc, &number, sizeof(number));
+    crc = crc_add(crc, &real, sizeof(real));
+    return data ? crc_add(crc, data, (size_t)number) : crc;
+}
+
+static void
+row_crc(sqlite3_context *to, int n, sqlite3_value **value)
+{
+    uint32_t crc = 0;
+
+    for (int i = 0; i < n; i++)
+        crc = crc_of(crc, value[i]);
+    sqlite3_result_int64(to, crc);
 }
 
 /* --------------------------------------------------------------- opening ---
@@ -97,6 +141,10 @@ sql_open(sql **out, const char *path)
                         NULL) != SQLITE_OK)
         TRY(failed(s));
     TRY(set_mode(s, path));
+    if (sqlite3_create_function(s->db, "row_crc", -1,
+                                SQLITE_UTF8 | SQLITE_DETERMINISTIC, NULL,
+                                row_crc, NULL, NULL) != SQLITE_OK)
+        TRY(failed(s));
     (void)sqlite3_wal_hook(s->db, on_commit, s);
     *out = s;
     return ST_OK;
@@ -287,6 +335,17 @@ sql_run(sql_query *q)
 
     if (row)
         sql_stop(q);
+    return st;
+}
+
+status
+sql_run_counted(sql_query *q, size_t *n)
+{
+    status st;
+
+    TRY(sql_run(q));
+    *n = (size_t)sqlite3_changes(q->owner->db);
+fail:
     return st;
 }
 

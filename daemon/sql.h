@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The owner of SQLite: one connection, statements that are prepared once.
  *
+ * Statements have one function more: row_crc(...), the CRC-32C of any values
+ * with their types, for a row that says what it was written as.
+ *
  * One thread at a time; everything blocks. */
 #ifndef DAEMON_SQL_H
 #define DAEMON_SQL_H
@@ -39,6 +42,8 @@ void sql_put_text(sql_query *q, int i, const char *text);
 void sql_put_bytes(sql_query *q, int i, const void *data, size_t len);
 /* Runs a statement without rows to its end. */
 status sql_run(sql_query *q) MUST_USE;
+/* The same; *n: the rows that it changed. */
+status sql_run_counted(sql_query *q, size_t *n) MUST_USE;
 /* *row: it stands on a row; otherwise it has ended. */
 status sql_next(sql_query *q, bool *row) MUST_USE;
 void sql_stop(sql_query *q); /* ends it early; NULL is fine */

@@ -3,12 +3,14 @@
 #include "daemon/store.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "daemon/store_impl.h"
 
-enum { SCHEMA_VERSION = 7, MAX_INCIDENT = 1000 };
+enum { SCHEMA_VERSION = 8, MAX_INCIDENT = 1000 };
 
 /* A value that is not bound is NULL, and no column but the answer takes it. */
 static const char *const SCHEMA[SCHEMA_VERSION] = {
@@ -74,6 +76,14 @@ static const char *const SCHEMA[SCHEMA_VERSION] = {
     /* None: ids, or read before this was noted. */
     "ALTER TABLE document ADD COLUMN template BLOB NOT NULL DEFAULT x'';"
     "PRAGMA user_version = 7;",
+    /* Rows that are there already are believed as they are. */
+    "ALTER TABLE job ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE token ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE document ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE job SET crc = " STORE_JOB_CRC ";"
+    "UPDATE token SET crc = " STORE_TOKEN_CRC ";"
+    "UPDATE document SET crc = " STORE_DOCUMENT_CRC ";"
+    "PRAGMA user_version = 8;",
 };
 
 /* --------------------------------------------------------------- opening ---
@@ -172,7 +182,9 @@ store_add_document(store *s, const document *doc)
     status st;
 
     TRY(sql_start(s->db, &q,
-                  "INSERT INTO document VALUES (?,?,?,?,?,?,?,?,?,?,?)"));
+                  "INSERT INTO document (" STORE_DOCUMENT_COLUMNS ", crc) "
+                  "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,"
+                  "row_crc(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11))"));
     sql_put_number(q, 1, doc->id);
     sql_put_text(q, 2, doc->name);
     sql_put_bytes(q, 3, doc->fingerprint, sizeof(doc->fingerprint));
@@ -212,23 +224,43 @@ read_norms(const sql_query *q, document *doc)
 
     TRY(sql_copy(q, 9, &norm, &len));
     doc->n_norm = (uint32_t)(len / sizeof(float));
-    if (len % sizeof(float) != 0 || len > sizeof(doc->norm))
-        TRY(status_fail(ST_IO, "the row of document '%s' is damaged",
-                        doc->name));
-    memcpy(doc->norm, norm, len);
-    for (uint32_t i = 0; i < doc->n_norm; i++)
-        if (!(doc->norm[i] >= 0) || !isfinite(doc->norm[i]))
-            TRY(status_fail(ST_IO, "the row of document '%s' is damaged",
-                            doc->name));
+    doc->damaged = len % sizeof(float) != 0 || len > sizeof(doc->norm);
+    if (!doc->damaged)
+        memcpy(doc->norm, norm, len);
+    for (uint32_t i = 0; i < doc->n_norm && !doc->damaged; i++)
+        doc->damaged = !(doc->norm[i] >= 0) || !isfinite(doc->norm[i]);
 fail:
     mem_free(norm);
     return st;
 }
 
-/* A row is trusted as far as its own numbers agree with each other. */
+/* Nothing is believed of a row that is not what was written but whose it is, so
+ * that he can remove it. */
+static void
+spoil_document(document *doc)
+{
+    document kept = {.id = doc->id,
+                     .tokens = 1,
+                     .segments = 1,
+                     .pending = 1,
+                     .damaged = true};
+
+    memcpy(kept.owner, doc->owner, sizeof(kept.owner));
+    memcpy(kept.name, doc->name, sizeof(kept.name));
+    if (utf8_check(kept.owner, strlen(kept.owner)) != ST_OK)
+        kept.owner[0] = '\0';
+    if (!*kept.name || utf8_check(kept.name, strlen(kept.name)) != ST_OK)
+        (void)snprintf(kept.name, sizeof(kept.name), "damaged-%llu",
+                       (unsigned long long)kept.id);
+    *doc = kept;
+}
+
+/* A row is trusted as far as its checksum and its own numbers agree. */
 static status
 read_document(const sql_query *q, document *doc)
 {
+    status st;
+
     *doc = (document){.id = sql_number(q, 0),
                       .tokens = sql_number(q, 3),
                       .segments = sql_number(q, 4),
@@ -239,11 +271,13 @@ read_document(const sql_query *q, document *doc)
     sql_text(q, 8, doc->owner, sizeof(doc->owner));
     sql_bytes(q, 2, doc->fingerprint, sizeof(doc->fingerprint));
     sql_bytes(q, 10, doc->template, sizeof(doc->template));
-    if (doc->pending == 0 || doc->pending > doc->tokens || doc->segments == 0 ||
+    TRY(read_norms(q, doc));
+    if (doc->damaged || sql_number(q, 11) != 1 || doc->pending == 0 ||
+        doc->pending > doc->tokens || doc->segments == 0 ||
         (doc->segments > 1) != (doc->snapshot_bytes > 0))
-        return status_fail(ST_IO, "the row of document '%s' is damaged",
-                           doc->name);
-    return read_norms(q, doc);
+        spoil_document(doc);
+fail:
+    return st;
 }
 
 status
@@ -254,7 +288,9 @@ store_each_document(store *s, store_document_fn *fn, void *ctx)
     bool row;
     status st;
 
-    TRY(sql_start(s->db, &q, "SELECT * FROM document ORDER BY id"));
+    TRY(sql_start(s->db, &q,
+                  "SELECT " STORE_DOCUMENT_COLUMNS ", crc = " STORE_DOCUMENT_CRC
+                  " FROM document ORDER BY id"));
     for (;;) {
         TRY(sql_next(q, &row));
         if (!row)

@@ -29,7 +29,10 @@ status store_commit(store *s) MUST_USE;
 
 /* ---- jobs ---- */
 
-/* A job's row. */
+/* A job's row.  Each row has a checksum; one that does not have what was
+ * written, or whose answer does not, is read as a job that FAILED, with an
+ * owner, a key and a document as far as they are texts.  In the journal it
+ * stays. */
 typedef struct store_job {
     uint64_t id;
     job_kind kind;
@@ -50,6 +53,7 @@ typedef struct store_job {
     status st;
     char text[512];
     char finish[16];
+    bool damaged;
 } store_job;
 
 /* A row and what is kept beside it. */
@@ -69,7 +73,8 @@ void store_record_fini(store_record *r); /* zeroed is fine */
 status store_insert_job(store *s, const store_job *j, const char *stops,
                         size_t stops_len, const void *input,
                         size_t len) MUST_USE;
-/* What changes while it runs. */
+/* What changes while it runs.  ST_NOTFOUND, here and at its end: there is no
+ * such row, or it is damaged. */
 status store_update_job(store *s, const store_job *j) MUST_USE;
 /* It has ended: row and text of the answer; input and checkpoints go. */
 status store_end_job(store *s, const store_job *j, const char *text,
@@ -107,6 +112,7 @@ status store_next_job(store *s, uint64_t *out) MUST_USE;
 status store_add_document(store *s, const document *doc) MUST_USE;
 status store_remove_document(store *s, uint64_t id) MUST_USE;
 typedef status store_document_fn(void *ctx, const document *doc);
+/* One whose row is damaged is so itself. */
 status store_each_document(store *s, store_document_fn *fn, void *ctx) MUST_USE;
 
 /* ---- checkpoints: states of a job after `segment` segments, in a file ---- */

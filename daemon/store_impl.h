@@ -6,6 +6,21 @@
 #include "daemon/sql.h"
 #include "daemon/store.h"
 
+/* The columns of rows, in the order in which they are written and read, and
+ * what the row's own checksum is made of: all that is in it. */
+#define STORE_JOB_COLUMNS                                                      \
+    "id, kind, state, owner, key, document, document_id, created_ms, "         \
+    "ended_ms, input, bytes, hash, max_tokens, temperature, top_k, top_p, "    \
+    "seed, ignore_eos, tokens, pending, first_segment, snapshot_bytes, "       \
+    "segments_done, segments_total, redone, attempt, strikes, fingerprint, "   \
+    "device, code, text, finish, min_p, penalty, logprobs"
+#define STORE_JOB_CRC   "row_crc(" STORE_JOB_COLUMNS ", ended_age, stops, answer)"
+#define STORE_TOKEN_CRC "row_crc(job, place, id, logprob)"
+#define STORE_DOCUMENT_COLUMNS                                                 \
+    "id, name, fingerprint, tokens, segments, snapshot_bytes, pending, "       \
+    "created_ms, owner, norms, template"
+#define STORE_DOCUMENT_CRC "row_crc(" STORE_DOCUMENT_COLUMNS ")"
+
 struct store {
     sql *db;
 };

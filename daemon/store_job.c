@@ -1,37 +1,49 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* SQL of jobs: rows, inputs, answers. */
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "daemon/store_impl.h"
 
 enum {
-    MAX_FORGET = 1000, /* jobs at once */
-    N_JOB_COLUMN = 35  /* of JOB_COLUMNS */
+    MAX_FORGET = 1000,    /* jobs at once */
+    N_JOB_COLUMN = 35,    /* of STORE_JOB_COLUMNS */
+    WHOLE = N_JOB_COLUMN, /* of JOB_ROW */
+    STOPS,
+    ANSWER
 };
 
-/* The columns of a job, in the order of put_job() and read_job(). */
-#define JOB_COLUMNS                                                            \
-    "id, kind, state, owner, key, document, document_id, created_ms, "         \
-    "ended_ms, input, bytes, hash, max_tokens, temperature, top_k, top_p, "    \
-    "seed, ignore_eos, tokens, pending, first_segment, snapshot_bytes, "       \
-    "segments_done, segments_total, redone, attempt, strikes, fingerprint, "   \
-    "device, code, text, finish, min_p, penalty, logprobs"
+/* All that read_job() looks at. */
+#define JOB_ROW STORE_JOB_COLUMNS ", crc = " STORE_JOB_CRC
 #define RUNNING_TIME                                                           \
     "(SELECT coalesce((SELECT value FROM number WHERE name = 'age'), 0))"
 
 static const char INSERT_JOB[] =
-    "INSERT INTO job (" JOB_COLUMNS ", ended_age, stops) VALUES "
+    "INSERT INTO job (" STORE_JOB_COLUMNS ", ended_age, stops, crc) VALUES "
     "(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,?20,"
-    "?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,?33,?34,?35,0,?36)";
+    "?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,?33,?34,?35,0,?36,"
+    "row_crc(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,"
+    "?19,?20,?21,?22,?23,?24,?25,?26,?27,?28,?29,?30,?31,?32,?33,?34,?35,0,"
+    "?36,NULL))";
+/* A row that is not what was written must not look whole again. */
 static const char UPDATE_JOB[] =
     "UPDATE job SET state=?3, document_id=?7, ended_ms=?9, tokens=?19, "
     "pending=?20, first_segment=?21, snapshot_bytes=?22, segments_done=?23, "
     "segments_total=?24, redone=?25, attempt=?26, strikes=?27, "
-    "fingerprint=?28, device=?29, code=?30, text=?31, finish=?32 "
+    "fingerprint=?28, device=?29, code=?30, text=?31, finish=?32, "
+    "crc=row_crc(id, kind, ?3, owner, key, document, ?7, created_ms, ?9, "
+    "input, bytes, hash, max_tokens, temperature, top_k, top_p, seed, "
+    "ignore_eos, ?19, ?20, ?21, ?22, ?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, "
+    "?31, ?32, min_p, penalty, logprobs, ended_age, stops, answer) "
+    "WHERE id=?1 AND crc=" STORE_JOB_CRC;
+static const char END_JOB[] =
+    "UPDATE job SET answer=?2, ended_age=" RUNNING_TIME
+    ", crc=row_crc(" STORE_JOB_COLUMNS ", " RUNNING_TIME ", stops, ?2) "
     "WHERE id=?1";
 static const char GET_JOB[] =
-    "SELECT " JOB_COLUMNS ", stops, answer FROM job WHERE id=?";
+    "SELECT " JOB_ROW ", stops, answer FROM job WHERE id=?";
 
 static void
 put_job(sql_query *q, const store_job *j)
@@ -76,20 +88,47 @@ put_job(sql_query *q, const store_job *j)
     sql_put_number(q, i++, p->logprobs);
 }
 
-/* A row is trusted as far as its own numbers make sense. */
-static status
+/* A row that is not what was written is of a job that has failed: it is there,
+ * and nothing is believed of it but whose it is. */
+static void
+spoil_job(const sql_query *q, store_job *j)
+{
+    *j = (store_job){.id = sql_number(q, 0),
+                     .kind = sql_number(q, 1) == JOB_ASK ? JOB_ASK : JOB_ADD,
+                     .state = CLIENT_FAILED,
+                     .damaged = true,
+                     .st = ST_IO};
+    sql_text(q, 3, j->owner, sizeof(j->owner));
+    sql_text(q, 4, j->key, sizeof(j->key));
+    sql_text(q, 5, j->document, sizeof(j->document));
+    if (utf8_check(j->owner, strlen(j->owner)) != ST_OK)
+        j->owner[0] = '\0';
+    if (utf8_check(j->key, strlen(j->key)) != ST_OK)
+        j->key[0] = '\0';
+    if (utf8_check(j->document, strlen(j->document)) != ST_OK)
+        j->document[0] = '\0';
+    (void)snprintf(j->text, sizeof(j->text),
+                   "what the journal has of job %llu is damaged: submit it "
+                   "again, under another key",
+                   (unsigned long long)j->id);
+}
+
+/* A row is trusted as far as its checksum and its own numbers agree. */
+static void
 read_job(const sql_query *q, store_job *j)
 {
     client_sampling *p = &j->sampling;
     uint64_t state = sql_number(q, 2);
     uint64_t code = sql_number(q, 29);
 
+    if (sql_number(q, WHOLE) != 1 || sql_number(q, 1) > JOB_ASK ||
+        state > CLIENT_CANCELED || code >= ST_COUNT ||
+        sql_number(q, 9) > CLIENT_IDS ||
+        sql_number(q, 12) > CLIENT_MAX_GENERATE) {
+        spoil_job(q, j);
+        return;
+    }
     *j = (store_job){.id = sql_number(q, 0)};
-    if (sql_number(q, 1) > JOB_ASK || state > CLIENT_CANCELED ||
-        code >= ST_COUNT || sql_number(q, 9) > CLIENT_IDS ||
-        sql_number(q, 12) > CLIENT_MAX_GENERATE)
-        return status_fail(ST_IO, "the row of job %llu is damaged",
-                           (unsigned long long)j->id);
     j->kind = (job_kind)sql_number(q, 1);
     j->state = (client_state)state;
     sql_text(q, 3, j->owner, sizeof(j->owner));
@@ -124,7 +163,6 @@ read_job(const sql_query *q, store_job *j)
     p->min_p = (float)sql_real(q, 32);
     p->penalty = (float)sql_real(q, 33);
     p->logprobs = sql_number(q, 34) != 0;
-    return ST_OK;
 }
 
 static status
@@ -170,6 +208,23 @@ fail:
     return st;
 }
 
+/* Runs what changes one job's row. */
+static status
+change_one(sql_query *q, uint64_t id)
+{
+    size_t n = 0;
+    status st;
+
+    TRY(sql_run_counted(q, &n));
+    if (n != 1)
+        TRY(status_fail(ST_NOTFOUND,
+                        "the row of job %llu is gone from the journal or "
+                        "damaged",
+                        (unsigned long long)id));
+fail:
+    return st;
+}
+
 status
 store_update_job(store *s, const store_job *j)
 {
@@ -178,7 +233,7 @@ store_update_job(store *s, const store_job *j)
 
     TRY(sql_start(s->db, &q, UPDATE_JOB));
     put_job(q, j);
-    TRY(sql_run(q));
+    TRY(change_one(q, j->id));
 fail:
     return st;
 }
@@ -202,12 +257,10 @@ put_text(store *s, uint64_t id, const char *text, size_t len)
     sql_query *q;
     status st;
 
-    TRY(sql_start(s->db, &q,
-                  "UPDATE job SET answer=?2, ended_age=" RUNNING_TIME
-                  " WHERE id=?1"));
+    TRY(sql_start(s->db, &q, END_JOB));
     sql_put_number(q, 1, id);
     sql_put_bytes(q, 2, text, len);
-    TRY(sql_run(q));
+    TRY(change_one(q, id));
 fail:
     return st;
 }
@@ -246,7 +299,8 @@ store_add_tokens(store *s, uint64_t id, uint64_t first,
     TRY(sql_change_begin(s->db));
     for (size_t i = 0; i < tokens->n_id && st == ST_OK; i++) {
         st = sql_start(s->db, &q,
-                       "INSERT OR REPLACE INTO token VALUES (?,?,?,?)");
+                       "INSERT OR REPLACE INTO token VALUES "
+                       "(?1,?2,?3,?4,row_crc(?1,?2,?3,?4))");
         if (st != ST_OK)
             break;
         sql_put_number(q, 1, id);
@@ -308,14 +362,14 @@ store_find_key(store *s, store_job *out, const char *owner, const char *key)
     status st;
 
     TRY(sql_start(s->db, &q,
-                  "SELECT " JOB_COLUMNS " FROM job WHERE owner=? AND key=? "
+                  "SELECT " JOB_ROW " FROM job WHERE owner=? AND key=? "
                   "AND key <> ''"));
     sql_put_text(q, 1, owner);
     sql_put_text(q, 2, key);
     TRY(sql_next(q, &row));
     if (!row)
         TRY(status_fail(ST_NOTFOUND, "no job has this key"));
-    TRY(read_job(q, out));
+    read_job(q, out);
 fail:
     sql_stop(q);
     return st;
@@ -336,11 +390,8 @@ store_record_fini(store_record *r)
 static status
 add_id(store_record *r, size_t *cap, const sql_query *q)
 {
-    status st;
+    status st = ST_OK;
 
-    if (sql_number(q, 0) != r->n_id || r->n_id >= CLIENT_MAX_GENERATE)
-        return status_fail(ST_IO, "the answer of job %llu is damaged",
-                           (unsigned long long)r->row.id);
     if (r->n_id == *cap) {
         size_t more = *cap ? 2 * *cap : 64;
 
@@ -350,28 +401,32 @@ add_id(store_record *r, size_t *cap, const sql_query *q)
     }
     r->logprobs[r->n_id] = (float)sql_real(q, 2);
     r->ids[r->n_id++] = (int32_t)sql_number(q, 1);
-    return ST_OK;
 fail:
     return st;
 }
 
 /* The tokens of the answer, which follow each other from 0. */
 static status
-read_tokens(store *s, store_record *r)
+read_tokens(store *s, store_record *r, bool *whole)
 {
     sql_query *q = NULL;
     size_t cap = 0;
     bool row;
     status st;
 
+    *whole = true;
     TRY(sql_start(s->db, &q,
-                  "SELECT place, id, logprob FROM token WHERE job=? "
-                  "ORDER BY place"));
+                  "SELECT place, id, logprob, crc = " STORE_TOKEN_CRC
+                  " FROM token WHERE job=? ORDER BY place"));
     sql_put_number(q, 1, r->row.id);
     for (;;) {
         TRY(sql_next(q, &row));
         if (!row)
             return ST_OK;
+        *whole = sql_number(q, 0) == r->n_id && sql_number(q, 3) == 1 &&
+                 r->n_id < CLIENT_MAX_GENERATE;
+        if (!*whole)
+            break;
         TRY(add_id(r, &cap, q));
     }
 fail:
@@ -384,12 +439,22 @@ static status
 read_record(store *s, const sql_query *q, store_record *out)
 {
     store_record r = {.n_id = 0};
+    bool whole;
     status st;
 
-    TRY(read_job(q, &r.row));
-    TRY(sql_copy(q, N_JOB_COLUMN, &r.stops, &r.stops_len));
-    TRY(sql_copy(q, N_JOB_COLUMN + 1, &r.text, &r.text_len));
-    TRY(read_tokens(s, &r));
+    read_job(q, &r.row);
+    TRY(read_tokens(s, &r, &whole));
+    if (!whole)
+        spoil_job(q, &r.row);
+    if (r.row.damaged) {
+        store_job row = r.row;
+
+        store_record_fini(&r);
+        r.row = row;
+    } else {
+        TRY(sql_copy(q, STOPS, &r.stops, &r.stops_len));
+        TRY(sql_copy(q, ANSWER, &r.text, &r.text_len));
+    }
     *out = r;
     return ST_OK;
 fail:
@@ -425,7 +490,7 @@ store_each_unfinished(store *s, store_record_fn *fn, void *ctx)
     status st;
 
     TRY(sql_start(s->db, &q,
-                  "SELECT " JOB_COLUMNS ", stops, answer FROM job "
+                  "SELECT " JOB_ROW ", stops, answer FROM job "
                   "WHERE state < ? ORDER BY id"));
     sql_put_number(q, 1, CLIENT_STATE_DONE);
     for (;;) {
@@ -451,7 +516,7 @@ store_each_finished(store *s, uint32_t max, store_job_fn *fn, void *ctx)
     status st;
 
     TRY(sql_start(s->db, &q,
-                  "SELECT * FROM (SELECT " JOB_COLUMNS " FROM job "
+                  "SELECT * FROM (SELECT " JOB_ROW " FROM job "
                   "WHERE state >= ? ORDER BY id DESC LIMIT ?) ORDER BY id"));
     sql_put_number(q, 1, CLIENT_STATE_DONE);
     sql_put_number(q, 2, max);
@@ -459,7 +524,7 @@ store_each_finished(store *s, uint32_t max, store_job_fn *fn, void *ctx)
         TRY(sql_next(q, &row));
         if (!row)
             return ST_OK;
-        TRY(read_job(q, &j));
+        read_job(q, &j);
         TRY(fn(ctx, &j));
     }
 fail:

@@ -356,7 +356,10 @@ make_version_5(const char *path)
 
     EXPECT_OK(sql_open(&db, path));
     EXPECT_OK(sql_begin(db));
-    EXPECT_OK(sql_execute(db, "ALTER TABLE document DROP COLUMN template;"
+    EXPECT_OK(sql_execute(db, "ALTER TABLE document DROP COLUMN crc;"
+                              "ALTER TABLE job DROP COLUMN crc;"
+                              "ALTER TABLE token DROP COLUMN crc;"
+                              "ALTER TABLE document DROP COLUMN template;"
                               "ALTER TABLE job DROP COLUMN penalty;"
                               "ALTER TABLE job DROP COLUMN logprobs;"
                               "ALTER TABLE token DROP COLUMN logprob;"
@@ -384,6 +387,7 @@ older_journals_are_read(void **state)
     make_version_5(scratch_path(&box, "db"));
     EXPECT_OK(store_open(&s, scratch_path(&box, "db")));
     EXPECT_OK(store_get_job(s, &r, 7));
+    assert_false(r.row.damaged);
     assert_true(r.row.sampling.min_p == 0.125F);
     assert_true(r.row.sampling.penalty == 1.0F);
     assert_false(r.row.sampling.logprobs);
@@ -414,6 +418,7 @@ other_files_are_refused(void **state)
         (void)fputs("this is no database\n", f);
     (void)fclose(f);
     EXPECT_ST(store_open(&s, scratch_path(&box, "db")), ST_IO);
+    assert_non_null(strstr(status_text(), ".recover"));
     EXPECT_ST(store_open(&s, scratch_path(&box, "none/db")), ST_IO);
     scratch_fini(&box);
 }

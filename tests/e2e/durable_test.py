@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import struct
 import time
 
@@ -133,6 +134,70 @@ class Durable(Reading):
         after = shared_memory_of(self.dir)
         self.assertEqual(len(after), 1)
         self.assertNotEqual(after, before)
+        self.assertEqual(self.down(daemon), 0)
+
+    # ----------------------------------------------------------- the journal
+    def harm(self, *changes):
+        """What no program of ours does to a journal."""
+        db = sqlite3.connect(self.dir / self.data / "longwave.db")
+        for change in changes:
+            db.execute(change)
+        db.commit()
+        db.close()
+
+    def submit(self, name, text, n=1):
+        """Under a key; the first n things that are heard of it."""
+        with wire.Peer(self.endpoint) as peer:
+            peer.send(wire.client_message(
+                "add", wire.text(1, name) + wire.number(3, len(text)) +
+                wire.text(5, f"key of {name}")), text.encode())
+            return [peer.reply(1) for _ in range(n)]
+
+    def test_p1_rotten_rows(self):
+        """One that rotted is told of, and keeps nobody else waiting."""
+        daemon = self.start(data=self.data)
+        texts = {name: f"{name} " + text_of(300) for name in "abc"}
+        jobs = {}
+        for name, text in texts.items():
+            jobs[name] = self.submit(name, text)[0][1][1]
+        _, client = self.read("large")
+        wait_for("the large one",
+                 lambda: (self.job("large") or {}).get("state") == "queued")
+        large = self.job("large")["job"]
+        daemon.kill()
+        client.kill()
+        client.communicate()
+        daemon.wait(WAIT)
+        self.harm("UPDATE job SET document = 'x' WHERE document = 'a'",
+                  "UPDATE job SET input = input + 9 WHERE document = 'large'")
+        daemon = self.up(1)
+        self.assertIn("what the journal has of job",
+                      (self.dir / "daemon.log").read_text())
+        for number in (jobs["a"], large):
+            rotten = next(j for j in self.call("jobs")["jobs"]
+                          if j["job"] == number)
+            self.assertEqual((rotten["state"], rotten["code"]),
+                             ("failed", "io"))
+            self.assertTrue(any(f"of job {number} is damaged" in text
+                                for text in self.incidents()))
+        # Whoever has the key hears it, too, and of the same job.
+        (kind, accepted), (end, refused) = self.submit(
+            "a", texts["a"], 2)
+        self.assertEqual((kind, accepted[1]), ("accepted", jobs["a"]))
+        self.assertEqual((end, refused[1]), ("refused", b"io"))
+        # The others know nothing of it, and what can be kept is kept.
+        for name in "bc":
+            wait_for("the end", lambda: self.job(name)["state"] == "done")
+        inputs = self.dir / self.data / "inputs"
+        self.assertEqual([p.name for p in inputs.iterdir()], [f"{large}.in"])
+        self.assertEqual(self.down(daemon), 0)
+        self.harm("UPDATE document SET tokens = tokens + 1 WHERE name = 'b'")
+        daemon = self.up(1)
+        self.refused("ask", "b", "who", code=1, says="can only be removed")
+        self.assertEqual(len(self.ask("c", "who")["generated_ids"]), 8)
+        self.call("rm", "b")
+        self.assertEqual(
+            [d["document"] for d in self.call("list")["documents"]], ["c"])
         self.assertEqual(self.down(daemon), 0)
 
     # ------------------------------------------------------------ the end

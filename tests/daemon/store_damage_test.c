@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Rows that are not what was written, or not there: told, and never believed.
+ */
+#include "daemon/store.h"
+
+#include "base/mem.h"
+#include "daemon/sql.h"
+#include "tests/daemon/scratch.h"
+
+typedef struct place {
+    scratch box;
+    store *s;
+} place;
+
+static int
+enter(void **state)
+{
+    place *p = calloc(1, sizeof(*p));
+
+    assert_non_null(p);
+    scratch_init(&p->box);
+    EXPECT_OK(store_open(&p->s, scratch_path(&p->box, "db")));
+    *state = p;
+    return 0;
+}
+
+static int
+leave(void **state)
+{
+    place *p = *state;
+
+    store_close(p->s);
+    scratch_fini(&p->box);
+    free(p);
+    return 0;
+}
+
+/* What no program of ours does to a journal. */
+static void
+harm(place *p, const char *text)
+{
+    sql *db;
+
+    store_close(p->s);
+    EXPECT_OK(sql_open(&db, scratch_path(&p->box, "db")));
+    EXPECT_OK(sql_execute(db, text));
+    sql_close(db);
+    EXPECT_OK(store_open(&p->s, scratch_path(&p->box, "db")));
+}
+
+static store_job
+a_job(uint64_t id, client_state state)
+{
+    return (store_job){.id = id,
+                       .kind = JOB_ASK,
+                       .state = state,
+                       .owner = "local",
+                       .key = "the-key",
+                       .document = "book",
+                       .document_id = 3,
+                       .input = CLIENT_IDS,
+                       .bytes = 12,
+                       .hash = {9, 8, 7},
+                       .sampling = {.max_tokens = 7,
+                                    .temperature = -0.0F,
+                                    .top_p = 0.25F,
+                                    .penalty = 1,
+                                    .seed = UINT64_MAX},
+                       .device = "cpu",
+                       .finish = "eos"};
+}
+
+static const int32_t ids[] = {40, 41, 42};
+static const float logprobs[] = {-0.0F, -1, -1.0F / 5};
+
+static void
+put_job(store *s, const store_job *j)
+{
+    int32_t some[3];
+    float of_them[3];
+    const store_record r = {.ids = some, .logprobs = of_them, .n_id = 3};
+
+    memcpy(some, ids, sizeof(ids));
+    memcpy(of_them, logprobs, sizeof(logprobs));
+    EXPECT_OK(store_begin(s));
+    EXPECT_OK(store_insert_job(s, j, "a\0bc\0", 5, "x", 1));
+    EXPECT_OK(store_add_tokens(s, j->id, 0, &r));
+    EXPECT_OK(store_commit(s));
+}
+
+static void
+expect_failed(const store_job *row, uint64_t id)
+{
+    assert_true(row->damaged);
+    assert_int_equal(row->id, id);
+    assert_int_equal(row->state, CLIENT_FAILED);
+    assert_int_equal(row->st, ST_IO);
+    assert_non_null(strstr(row->text, "is damaged: submit it again"));
+}
+
+/* The first row, and how many. */
+typedef struct seen {
+    size_t n, n_damaged;
+    store_job row;
+    document doc;
+} seen;
+
+static status
+see_row(void *ctx, const store_job *row)
+{
+    seen *s = ctx;
+
+    if (s->n++ == 0)
+        s->row = *row;
+    s->n_damaged += row->damaged;
+    return ST_OK;
+}
+
+static status
+see_record(void *ctx, const store_record *r)
+{
+    if (r->row.damaged) {
+        assert_int_equal(r->n_id, 0);
+        assert_null(r->text);
+        assert_null(r->stops);
+    }
+    return see_row(ctx, &r->row);
+}
+
+static status
+see_document(void *ctx, const document *doc)
+{
+    seen *s = ctx;
+
+    if (s->n++ == 0)
+        s->doc = *doc;
+    s->n_damaged += doc->damaged;
+    return ST_OK;
+}
+
+/* One change of each column, and what of the answer could be lost. */
+static const char *const HARM[] = {
+    "UPDATE job SET kind=1-kind WHERE id=7",
+    "UPDATE job SET kind=77 WHERE id=7",
+    "UPDATE job SET state=state+1 WHERE id=7",
+    "UPDATE job SET owner='Local' WHERE id=7",
+    "UPDATE job SET key='thE-key' WHERE id=7",
+    "UPDATE job SET document='cook' WHERE id=7",
+    "UPDATE job SET document=CAST(x'ff' AS TEXT) WHERE id=7",
+    "UPDATE job SET document_id=document_id+1 WHERE id=7",
+    "UPDATE job SET created_ms=created_ms+1 WHERE id=7",
+    "UPDATE job SET ended_ms=ended_ms+1 WHERE id=7",
+    "UPDATE job SET input=1-input WHERE id=7",
+    "UPDATE job SET bytes=bytes+1 WHERE id=7",
+    "UPDATE job SET hash=zeroblob(32) WHERE id=7",
+    "UPDATE job SET max_tokens=max_tokens+1 WHERE id=7",
+    "UPDATE job SET temperature=0.5 WHERE id=7",
+    "UPDATE job SET top_k=top_k+1 WHERE id=7",
+    "UPDATE job SET top_p=0.5 WHERE id=7",
+    "UPDATE job SET min_p=0.5 WHERE id=7",
+    "UPDATE job SET penalty=2 WHERE id=7",
+    "UPDATE job SET logprobs=1-logprobs WHERE id=7",
+    "UPDATE job SET seed=seed-1 WHERE id=7",
+    "UPDATE job SET ignore_eos=1-ignore_eos WHERE id=7",
+    "UPDATE job SET tokens=tokens+1 WHERE id=7",
+    "UPDATE job SET pending=pending+1 WHERE id=7",
+    "UPDATE job SET first_segment=first_segment+1 WHERE id=7",
+    "UPDATE job SET snapshot_bytes=snapshot_bytes+1 WHERE id=7",
+    "UPDATE job SET segments_done=segments_done+1 WHERE id=7",
+    "UPDATE job SET segments_total=segments_total+1 WHERE id=7",
+    "UPDATE job SET redone=redone+1 WHERE id=7",
+    "UPDATE job SET attempt=attempt+1 WHERE id=7",
+    "UPDATE job SET strikes=strikes+1 WHERE id=7",
+    "UPDATE job SET fingerprint=zeroblob(31) WHERE id=7",
+    "UPDATE job SET device='gpu' WHERE id=7",
+    "UPDATE job SET code=code+1 WHERE id=7",
+    "UPDATE job SET text='?' WHERE id=7",
+    "UPDATE job SET finish='' WHERE id=7",
+    "UPDATE job SET ended_age=ended_age+1 WHERE id=7",
+    "UPDATE job SET stops=x'610062640a' WHERE id=7",
+    "UPDATE job SET answer=x'' WHERE id=7",
+    "UPDATE job SET crc=crc-1 WHERE id=7",
+    "UPDATE token SET id=id+1 WHERE job=7 AND place=1",
+    "UPDATE token SET logprob=-2 WHERE job=7 AND place=1",
+    "UPDATE token SET place=3 WHERE job=7 AND place=2",
+    "DELETE FROM token WHERE job=7 AND place=1",
+};
+
+/* Whatever of a row rots, it alone is lost, and says so, whichever way somebody
+ * comes to it. */
+static void
+a_rotten_job_has_failed(void **state)
+{
+    static const client_state states[] = {CLIENT_QUEUED, CLIENT_STATE_DONE};
+
+    (void)state;
+    for (size_t i = 0; i < 2 * sizeof(HARM) / sizeof(*HARM); i++) {
+        place *p = NULL;
+        store_job j = a_job(7, states[i % 2]);
+        store_record r;
+        seen got = {0};
+
+        (void)enter((void **)&p);
+        put_job(p->s, &j);
+        j.id = 8;
+        j.key[0] = '\0';
+        put_job(p->s, &j);
+        harm(p, HARM[i / 2]);
+        EXPECT_OK(store_get_job(p->s, &r, 7));
+        expect_failed(&r.row, 7);
+        assert_null(r.ids);
+        store_record_fini(&r);
+        EXPECT_OK(store_get_job(p->s, &r, 8));
+        assert_false(r.row.damaged);
+        assert_int_equal(r.n_id, 3);
+        store_record_fini(&r);
+        EXPECT_OK(store_each_unfinished(p->s, see_record, &got));
+        EXPECT_OK(store_each_finished(p->s, 10, see_row, &got));
+        assert_int_equal(got.n, 2);
+        (void)leave((void **)&p);
+    }
+}
+
+static void
+a_rotten_row_keeps_its_key(void **state)
+{
+    place *p = *state;
+    store_job j = a_job(7, CLIENT_QUEUED);
+    store_job row;
+
+    put_job(p->s, &j);
+    harm(p, "UPDATE job SET bytes=bytes+1");
+    EXPECT_OK(store_find_key(p->s, &row, "local", "the-key"));
+    expect_failed(&row, 7);
+    assert_string_equal(row.document, "book");
+}
+
+/* Nor does a change of it make it look whole again. */
+static void
+what_cannot_be_changed_says_so(void **state)
+{
+    place *p = *state;
+    store_job j = a_job(7, CLIENT_QUEUED);
+    store_job other = a_job(8, CLIENT_RUNNING);
+    document doc = {.id = 8, .tokens = 1, .segments = 1, .pending = 1};
+    seen got = {0};
+
+    put_job(p->s, &j);
+    EXPECT_OK(store_begin(p->s));
+    EXPECT_OK(store_update_job(p->s, &j));
+    EXPECT_ST(store_update_job(p->s, &other), ST_NOTFOUND);
+    EXPECT_ST(store_end_job(p->s, &other, "", 0), ST_NOTFOUND);
+    EXPECT_ST(store_end_document(p->s, &doc, &other), ST_NOTFOUND);
+    EXPECT_OK(store_commit(p->s));
+    EXPECT_OK(store_each_document(p->s, see_document, &got));
+    assert_int_equal(got.n, 0); /* both or neither */
+    harm(p, "UPDATE job SET bytes=bytes+1");
+    EXPECT_OK(store_begin(p->s));
+    EXPECT_ST(store_update_job(p->s, &j), ST_NOTFOUND);
+    EXPECT_ST(store_end_job(p->s, &j, "", 0), ST_NOTFOUND);
+    EXPECT_OK(store_commit(p->s));
+    EXPECT_OK(store_each_unfinished(p->s, see_record, &got));
+    expect_failed(&got.row, 7);
+}
+
+/* Every way to write a row leaves one that is whole, to the last bit. */
+static void
+what_was_written_is_whole(void **state)
+{
+    place *p = *state;
+    store_job j = a_job(7, CLIENT_QUEUED);
+    store_record r;
+
+    put_job(p->s, &j);
+    for (int i = 0; i < 3; i++) {
+        EXPECT_OK(store_begin(p->s));
+        if (i == 1) {
+            j.state = CLIENT_RUNNING;
+            j.tokens = UINT64_MAX;
+            memset(j.fingerprint, 0xff, sizeof(j.fingerprint));
+            EXPECT_OK(store_update_job(p->s, &j));
+        } else if (i == 2) {
+            j.state = CLIENT_STATE_DONE;
+            EXPECT_OK(store_set_number(p->s, "age", 77));
+            EXPECT_OK(store_end_job(p->s, &j, "ab", 2));
+        }
+        EXPECT_OK(store_commit(p->s));
+        EXPECT_OK(store_get_job(p->s, &r, 7));
+        assert_false(r.row.damaged);
+        assert_int_equal(r.row.state, j.state);
+        assert_int_equal(r.n_id, 3);
+        store_record_fini(&r);
+    }
+}
+
+static const char *const HARM_DOCUMENT[] = {
+    "UPDATE document SET name='cook'",
+    "UPDATE document SET name=CAST(x'ff' AS TEXT)",
+    "UPDATE document SET fingerprint=zeroblob(32)",
+    "UPDATE document SET tokens=tokens+1",
+    "UPDATE document SET segments=segments+1",
+    "UPDATE document SET snapshot_bytes=0",
+    "UPDATE document SET pending=0",
+    "UPDATE document SET created_ms=created_ms+1",
+    "UPDATE document SET owner='other'",
+    "UPDATE document SET norms=x'0000c07f'",
+    "UPDATE document SET norms=x'00'",
+    "UPDATE document SET template=zeroblob(32)",
+    "UPDATE document SET crc=crc+1",
+};
+
+static void
+a_rotten_document_can_be_removed(void **state)
+{
+    const document doc = {.id = 5,
+                          .name = "book",
+                          .owner = "local",
+                          .fingerprint = {1},
+                          .template = {1},
+                          .tokens = 20,
+                          .segments = 3,
+                          .snapshot_bytes = 100,
+                          .pending = 4,
+                          .n_norm = 2,
+                          .norm = {0, 2.5F}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(HARM_DOCUMENT) / sizeof(*HARM_DOCUMENT);
+         i++) {
+        place *p = NULL;
+        seen got = {0};
+
+        (void)enter((void **)&p);
+        EXPECT_OK(store_add_document(p->s, &doc));
+        EXPECT_OK(store_each_document(p->s, see_document, &got));
+        assert_false(got.doc.damaged);
+        harm(p, HARM_DOCUMENT[i]);
+        got.n = 0;
+        EXPECT_OK(store_each_document(p->s, see_document, &got));
+        assert_int_equal(got.n, 1);
+        assert_true(got.doc.damaged);
+        assert_int_equal(got.doc.id, 5);
+        assert_true(strlen(got.doc.name) > 0);
+        EXPECT_OK(store_remove_document(p->s, 5));
+        got.n = 0;
+        EXPECT_OK(store_each_document(p->s, see_document, &got));
+        assert_int_equal(got.n, 0);
+        (void)leave((void **)&p);
+    }
+}
+
+/* Version 7 had no checksums: its rows get them, and have them from then on. */
+static void
+version_7_gets_checksums(void **state)
+{
+    place *p = *state;
+    store_job j = a_job(7, CLIENT_QUEUED);
+    document doc = {
+        .id = 5, .name = "b", .tokens = 1, .segments = 1, .pending = 1};
+    store_record r;
+    seen got = {0};
+
+    put_job(p->s, &j);
+    EXPECT_OK(store_add_document(p->s, &doc));
+    harm(p, "ALTER TABLE job DROP COLUMN crc;"
+            "ALTER TABLE token DROP COLUMN crc;"
+            "ALTER TABLE document DROP COLUMN crc;"
+            "PRAGMA user_version = 7;");
+    EXPECT_OK(store_get_job(p->s, &r, 7));
+    assert_false(r.row.damaged);
+    assert_int_equal(r.row.bytes, 12);
+    assert_int_equal(r.n_id, 3);
+    store_record_fini(&r);
+    EXPECT_OK(store_each_document(p->s, see_document, &got));
+    assert_false(got.doc.damaged);
+    EXPECT_OK(store_begin(p->s));
+    EXPECT_OK(store_update_job(p->s, &j));
+    EXPECT_OK(store_commit(p->s));
+    harm(p,
+         "UPDATE token SET id=7 WHERE place=2; UPDATE document SET tokens=2");
+    EXPECT_OK(store_get_job(p->s, &r, 7));
+    expect_failed(&r.row, 7);
+    store_record_fini(&r);
+    got.n = 0;
+    EXPECT_OK(store_each_document(p->s, see_document, &got));
+    assert_true(got.doc.damaged);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_rotten_job_has_failed),
+        cmocka_unit_test_setup_teardown(a_rotten_row_keeps_its_key, enter,
+                                        leave),
+        cmocka_unit_test_setup_teardown(what_cannot_be_changed_says_so, enter,
+                                        leave),
+        cmocka_unit_test_setup_teardown(what_was_written_is_whole, enter,
+                                        leave),
+        cmocka_unit_test(a_rotten_document_can_be_removed),
+        cmocka_unit_test_setup_teardown(version_7_gets_checksums, enter, leave),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
