@@ -320,6 +320,8 @@ json_world(jsonout *j, const client_world *w)
     jsonout_f64(j, "layers_seconds", w->measured.layers_s);
     jsonout_f64(j, "segments_seconds", w->measured.segments_s);
     jsonout_u64(j, "plan_segments", w->measured.plan_segments);
+    jsonout_f64(j, "hop_seconds", w->hop_s);
+    jsonout_f64(j, "hop_hidden_seconds", w->hop_hidden_s);
     jsonout_close_object(j);
 }
 
@@ -387,6 +389,10 @@ print_world(const client_world *w)
     }
     putchar('\n');
     print_measured(&w->measured);
+    if (w->hop_s > 0)
+        printf("             hops: %.3f s under way between ranks, %.0f %% of "
+               "it behind computing\n",
+               w->hop_s, 100 * w->hop_hidden_s / w->hop_s);
 }
 
 static status

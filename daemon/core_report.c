@@ -180,7 +180,9 @@ describe_world(const core *c, const core_world *w, client_world *out)
                           .streams = w->n_slot,
                           .streams_busy = w->n_busy,
                           .tokens_per_second = w->tokens_per_second,
-                          .measured = w->measured};
+                          .measured = w->measured,
+                          .hop_s = w->hop_s,
+                          .hop_hidden_s = w->hop_hidden_s};
 }
 
 status

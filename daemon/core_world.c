@@ -467,6 +467,8 @@ heartbeat(core *c, core_world *w, const world_message *m)
     core_action a = {.kind = CORE_TELL_WORLD, .peer = &w->peer, .world = &echo};
 
     w->tokens_per_second = m->u.heartbeat.tokens_per_second;
+    w->hop_s = m->u.heartbeat.hop_s;
+    w->hop_hidden_s = m->u.heartbeat.hop_hidden_s;
     core_act(c, &a);
     if (m->u.heartbeat.stalled_ms > hang_limit(c, m))
         hang(c, w, m->u.heartbeat.stalled_ms);

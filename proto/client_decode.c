@@ -259,6 +259,8 @@ world(client_world *to, const Longwave__Client__World *from)
     to->streams = from->streams;
     to->streams_busy = from->streams_busy;
     to->tokens_per_second = from->tokens_per_second;
+    to->hop_s = from->hop_seconds;
+    to->hop_hidden_s = from->hop_hidden_seconds;
     to->measured =
         (world_measured){.flops = from->flops_per_second,
                          .link_bytes_per_s = from->link_bytes_per_second,

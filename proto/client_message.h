@@ -111,6 +111,7 @@ typedef struct client_world {
     uint32_t ranks, threads, streams, streams_busy;
     double tokens_per_second;
     world_measured measured;
+    double hop_s, hop_hidden_s; /* see client.proto */
 } client_world;
 
 /* What makes a submission the same as one before: see client.proto. */

@@ -148,13 +148,25 @@ fail:
 }
 
 static status
+check_heartbeat(const world_message *m)
+{
+    status st = ST_OK;
+
+    TRY(number(m->u.heartbeat.tokens_per_second, "tokens_per_second"));
+    TRY(number(m->u.heartbeat.hop_s, "hop_seconds"));
+    TRY(number(m->u.heartbeat.hop_hidden_s, "hop_hidden_seconds"));
+fail:
+    return st;
+}
+
+static status
 check(const world_message *m)
 {
     switch ((int)m->kind) {
     case WORLD_HELLO:
         return check_hello(&m->u.hello);
     case WORLD_HEARTBEAT:
-        return number(m->u.heartbeat.tokens_per_second, "tokens_per_second");
+        return check_heartbeat(m);
     case WORLD_TOKEN:
         return check_token(m);
     case WORLD_JOB_DONE:

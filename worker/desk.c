@@ -159,11 +159,14 @@ measure(desk *d)
 {
     uint64_t now = clock_ns();
     uint64_t ns = now - d->rate_ns;
+    double seconds = 0, hidden = 0;
     for (uint32_t i = 0; i < d->n; i++)
         d->n_token += errand_tokens(d->errand[i]);
     if (ns < (uint64_t)RATE_MS * 1000 * 1000)
         return;
     uplink_load(d->u, (double)d->n_token * 1e9 / (double)ns, desk_busy(d));
+    world_hops(d->w, &seconds, &hidden);
+    uplink_hops(d->u, seconds, hidden);
     d->rate_ns = now;
     d->n_token = 0;
 }

@@ -66,6 +66,8 @@ lead_new(lead **out, comm *c, engine *e)
     TRY(mem_new(&w->stream, w->n_stream, sizeof *w->stream));
     TRY(mem_new(&w->n_ahead, (size_t)w->n_stream * w->n_active,
                 sizeof *w->n_ahead));
+    TRY(mem_new(&w->hop, (size_t)place_replicas(&w->place) * w->n_active,
+                sizeof *w->hop));
     for (uint32_t id = 0; id < w->n_stream; id++)
         w->stream[id].n_ahead = w->n_ahead + (size_t)id * w->n_active;
     for (uint32_t id = 0; id < w->n_stream; id++)
@@ -92,6 +94,7 @@ lead_free(lead *w)
         mem_free(w->stream[id].snapshot);
         seen_fini(&w->stream[id].seen);
     }
+    mem_free(w->hop);
     mem_free(w->n_ahead);
     mem_free(w->stream);
     mem_free(w);
@@ -461,6 +464,21 @@ lead_streams_open(const lead *w)
     for (uint32_t id = 0; id < w->n_stream; id++)
         n += w->stream[id].open;
     return n;
+}
+
+void
+lead_hops(const lead *w, double *seconds, double *hidden)
+{
+    uint64_t total_ns = 0, hidden_ns = 0;
+    uint32_t n = place_replicas(&w->place) * w->n_active;
+
+    member_hop_ns(w->member, &total_ns, &hidden_ns);
+    for (uint32_t i = 1; i < n; i++) {
+        total_ns += w->hop[i].total_ns;
+        hidden_ns += w->hop[i].hidden_ns;
+    }
+    *seconds = (double)total_ns * 1e-9;
+    *hidden = (double)hidden_ns * 1e-9;
 }
 
 const member *

@@ -19,6 +19,7 @@ status lead_feed(lead *w, uint32_t id, const engine_segment *segment,
                  const int32_t *ids) MUST_USE;
 void lead_capture(lead *w, uint32_t id);
 uint64_t lead_steps(const lead *w, bool *due);
+void lead_hops(const lead *w, double *seconds, double *hidden);
 status lead_snapshot(lead *w, uint32_t id) MUST_USE;
 void lead_close(lead *w, uint32_t id);
 uint32_t lead_streams_open(const lead *w);

@@ -104,6 +104,8 @@ lead_gather_take(void *ctx, const report *r, const void *data)
         r->rank >= w->n_active || r->layer >= w->place.n_layer)
         return status_fail(ST_WIRE, "rank %u reports of stream %u", r->rank,
                            r->stream);
+    w->hop[r->stream / w->n_each * w->n_active + r->rank] =
+        (lead_hop){r->hop_ns, r->hop_hidden_ns};
     const lead_stream *s = &w->stream[r->stream];
     world_event ev = {.stream = r->stream, .seg = r->seg};
     if (r->kind == REPORT_CLOSED) {

@@ -32,6 +32,11 @@ typedef struct lead_stream {
     seen seen;              /* what its penalty counts */
 } lead_stream;
 
+/* Of one rank, as of its last report. */
+typedef struct lead_hop {
+    uint64_t total_ns, hidden_ns;
+} lead_hop;
+
 struct lead {
     comm *c;
     engine *e;
@@ -46,6 +51,7 @@ struct lead {
     order_out *order; /* likewise */
     lead_stream *stream;
     uint32_t *n_ahead; /* what n_ahead of all streams point into */
+    lead_hop *hop;     /* [n_active] of each replica */
     world_event_fn *fn;
     void *ctx;
     uint64_t n_turn; /* in which something happened */

@@ -195,6 +195,15 @@ uplink_load(uplink *u, double tokens_per_second, uint32_t streams_busy)
 }
 
 void
+uplink_hops(uplink *u, double seconds, double hidden_seconds)
+{
+    pthread_mutex_lock(&u->lock);
+    u->beat.u.heartbeat.hop_s = seconds;
+    u->beat.u.heartbeat.hop_hidden_s = hidden_seconds;
+    pthread_mutex_unlock(&u->lock);
+}
+
+void
 uplink_steps(uplink *u, uint64_t steps, bool due)
 {
     atomic_store_explicit(&u->steps, steps, memory_order_relaxed);

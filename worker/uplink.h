@@ -64,6 +64,7 @@ status uplink_send(uplink *u, const world_message *m, const void *raw,
                    size_t raw_len) MUST_USE;
 /* What the next heartbeats tell. */
 void uplink_load(uplink *u, double tokens_per_second, uint32_t streams_busy);
+void uplink_hops(uplink *u, double seconds, double hidden_seconds);
 /* How far the world is, and whether steps are expected of it: the thread tells
  * the daemon when none is made for long. */
 void uplink_steps(uplink *u, uint64_t steps, bool due);

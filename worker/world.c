@@ -30,6 +30,8 @@ send_report(void *ctx, const report *r, const void *data)
     status st = ST_OK;
     report piece = *r;
     piece.stream += w->first_stream;
+    /* None is sent before there is a member. */
+    member_hop_ns(w->member, &piece.hop_ns, &piece.hop_hidden_ns);
     if (r->kind != REPORT_LOGITS || r->len <= w->report_bytes)
         return report_send(w->out, &piece, data);
     size_t row = (size_t)r->len / r->n_row;
@@ -157,6 +159,12 @@ uint32_t
 world_streams_open(const world *w)
 {
     return lead_streams_open(w->lead);
+}
+
+void
+world_hops(const world *w, double *seconds, double *hidden)
+{
+    lead_hops(w->lead, seconds, hidden);
 }
 
 status

@@ -102,6 +102,10 @@ uint32_t world_streams_open(const world *w);
 /* Grows with every step; *due: there is work that steps are expected of. */
 uint64_t world_steps(const world *w, bool *due);
 
+/* Seconds of all ranks in which hops were on their way, and of these the ones
+ * behind a group, as of each rank's last report. */
+void world_hops(const world *w, double *seconds, double *hidden);
+
 /* Moves messages, runs at most one group, delivers events.  *busy: something
  * happened, call again at once; otherwise the caller may sleep. */
 status world_turn(world *w, bool *busy) MUST_USE;

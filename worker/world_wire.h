@@ -69,9 +69,10 @@ typedef struct report {
     uint32_t row0, n_row;
     engine_token token;
     uint32_t frozen;
-    uint32_t layer; /* of the model */
-    uint32_t rank;  /* that reports */
-    uint32_t crc;   /* SHARD: CRC-32C of the data */
+    uint32_t layer;                 /* of the model */
+    uint32_t rank;                  /* that reports */
+    uint32_t crc;                   /* SHARD: CRC-32C of the data */
+    uint64_t hop_ns, hop_hidden_ns; /* of the rank by now: hop_times */
 } report;
 
 typedef enum hop_kind {

@@ -50,6 +50,10 @@ copy_client(harness_action *to, const client_message *m)
         to->n_item = m->u.jobs.n;
     } else if (m->kind == CLIENT_STATUS) {
         to->n_item = m->u.status.n_world;
+        if (to->n_item > 0) {
+            to->hop_s = m->u.status.world[0].hop_s;
+            to->hop_hidden_s = m->u.status.world[0].hop_hidden_s;
+        }
         (void)snprintf(to->text, sizeof(to->text), "%s",
                        m->u.status.last_error);
     }

@@ -24,7 +24,8 @@ typedef struct harness_action {
     uint32_t retry_after_s;
     char code[32], text[512], finish[16];
     size_t n_id, n_item, n_logprob;
-    float logprob[4]; /* of a token, or the first of an answer */
+    double hop_s, hop_hidden_s; /* of the first world of a status */
+    float logprob[4];           /* of a token, or the first of an answer */
     world_generate generate;
     client_state state;
     document doc;

@@ -248,6 +248,28 @@ wrong_checkpoints_end_the_job(void **state)
     }
 }
 
+/* What a world's heartbeats say of its hops is in the status. */
+static void
+hops_are_told(void **state)
+{
+    harness box;
+    harness *h = &box;
+    world_message beat = {.kind = WORLD_HEARTBEAT,
+                          .u.heartbeat = {.hop_s = 4, .hop_hidden_s = 3}};
+    const harness_action *a;
+
+    (void)state;
+    harness_init(h, 8);
+    beat.incarnation = harness_join(h, 10, 2);
+    harness_world(h, 10, beat);
+    (void)EXPECT_WORLD(WORLD_HEARTBEAT);
+    harness_client(h, 1, harness_plain(CLIENT_GET_STATUS));
+    a = EXPECT_CLIENT(CLIENT_STATUS);
+    assert_true(a->hop_s == 4);
+    assert_true(a->hop_hidden_s == 3);
+    harness_fini(h);
+}
+
 /* T13: a step that takes far longer than steps do is a hang. */
 static void
 a_world_that_hangs_is_ended(void **state)
@@ -578,6 +600,7 @@ main(void)
         cmocka_unit_test(a_poisonous_job_costs_three_worlds),
         cmocka_unit_test(readings_go_on_from_their_last_checkpoint),
         cmocka_unit_test(wrong_checkpoints_end_the_job),
+        cmocka_unit_test(hops_are_told),
         cmocka_unit_test(a_world_that_hangs_is_ended),
         cmocka_unit_test(silence_is_an_end),
         cmocka_unit_test(the_launched_world_ends_with_its_process),

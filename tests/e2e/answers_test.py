@@ -5,7 +5,7 @@ import concurrent.futures
 import subprocess
 import unittest
 
-from harness import BIN, SEGMENT, Place, main, text_of
+from harness import BIN, SEGMENT, Place, main, text_of, wait_for
 
 # The begin-of-text token is one token of the document.
 LENGTHS = [1, SEGMENT - 2, SEGMENT - 1, SEGMENT, 3 * SEGMENT - 1, 3 * SEGMENT,
@@ -84,6 +84,16 @@ class TwoRanks(OneRank):
     def setUpClass(cls):
         Place.setUpClass.__func__(cls)
         cls.daemon = cls.start("--workers", "2", "--placement", "layers")
+
+    def test_y_hops_are_told(self):
+        self.add("hops", text_of(400))
+        world = wait_for("hops in the status", lambda: next(
+            (w for w in self.status()["worlds"] if w["hop_seconds"] > 0), None))
+        self.assertLessEqual(world["hop_hidden_seconds"], world["hop_seconds"])
+        said = subprocess.run(
+            [BIN / "longwave", "status", "--connect", self.endpoint],
+            capture_output=True, text=True, timeout=20, check=True).stdout
+        self.assertRegex(said, r"hops: \d+\.\d+ s under way between ranks, \d+ % of")
 
 
 class WorldsOfTheirOwn(Answers, Place):

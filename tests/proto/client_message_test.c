@@ -277,7 +277,9 @@ status_goes_round(void **state)
                           .streams = 3,
                           .streams_busy = 4,
                           .tokens_per_second = 5,
-                          .measured = {6, 7, 8, 9, 10, 11}};
+                          .measured = {6, 7, 8, 9, 10, 11},
+                          .hop_s = 12,
+                          .hop_hidden_s = 13};
     client_message m = {.kind = CLIENT_STATUS,
                         .u.status = {.version = "0.1.0",
                                      .last_error = "rank 1\nis gone",
@@ -311,6 +313,8 @@ status_goes_round(void **state)
     assert_int_equal(w->streams_busy, 4);
     assert_true(w->tokens_per_second == 5);
     assert_memory_equal(&w->measured, &world.measured, sizeof w->measured);
+    assert_true(w->hop_s == 12);
+    assert_true(w->hop_hidden_s == 13);
     client_message_fini(&got);
 }
 

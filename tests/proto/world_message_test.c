@@ -123,14 +123,18 @@ states_of_other_layers_are_refused(void **state)
 static void
 events_go_round(void **state)
 {
-    world_message m = {
-        .kind = WORLD_HEARTBEAT,
-        .u.heartbeat = {.tokens_per_second = 2.5, .streams_busy = 3}};
+    world_message m = {.kind = WORLD_HEARTBEAT,
+                       .u.heartbeat = {.tokens_per_second = 2.5,
+                                       .streams_busy = 3,
+                                       .hop_s = 4.5,
+                                       .hop_hidden_s = 3.5}};
     world_message got = copy_of(&m);
 
     (void)state;
     assert_true(got.u.heartbeat.tokens_per_second == 2.5);
     assert_int_equal(got.u.heartbeat.streams_busy, 3);
+    assert_true(got.u.heartbeat.hop_s == 4.5);
+    assert_true(got.u.heartbeat.hop_hidden_s == 3.5);
     m = (world_message){.kind = WORLD_CREDIT, .job = 1, .u.credit = {4}};
     got = copy_of(&m);
     assert_int_equal(got.u.credit.segments, 4);

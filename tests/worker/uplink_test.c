@@ -172,12 +172,15 @@ test_join(void **ctx)
     world_await(&r, UPLINK_JOINED, ST_OK);
 
     uplink_load(r.line, 123.5, 2);
+    uplink_hops(r.line, 0.5, 0.25);
     for (int i = 0; i < 3; i++) {
         daemon_get(&r, WORLD_HEARTBEAT, &m, NULL, NULL);
         assert_int_equal(m.incarnation, INCARNATION);
     }
     assert_true(m.u.heartbeat.tokens_per_second == 123.5);
     assert_int_equal(m.u.heartbeat.streams_busy, 2);
+    assert_true(m.u.heartbeat.hop_s == 0.5);
+    assert_true(m.u.heartbeat.hop_hidden_s == 0.25);
     rig_close(&r);
 }
 
