@@ -28,11 +28,28 @@ typedef struct comm_request {
 /* Starts MPI when a launcher (mpirun, srun) started this process; the
  * launcher's arguments are taken out of argv. */
 status comm_open(comm **out, int *argc, char ***argv) MUST_USE;
-/* Ends MPI; collective.  NULL is fine. */
+/* Ends MPI; collective.  NULL is fine.  Where comm_survives(), a rank that
+ * waits for the others for longer than half a minute is ended by SIGALRM. */
 void comm_close(comm *c);
 /* Ends all ranks now with this exit status: only when they cannot be brought
  * to an orderly end.  Does not return where there is MPI. */
 void comm_abort(comm *c, int exit_status);
+
+/* Whether the ranks that are left can go on after one has died, the same on all
+ * of them: Open MPI 5 under `mpirun --with-ft ulfm`. */
+bool comm_survives(const comm *c);
+/* Whether this rank knows of a death; false where none is survived.  Looked at
+ * after a call has failed: it says why, and that all later ones will fail, on
+ * every rank soon.  Not collective, never blocks. */
+bool comm_has_lost(comm *c);
+/* Both by all ranks that are left, after comm_has_lost(), in this order.
+ * comm_give_up() ends what is under way: on return every request is idle to
+ * comm_test() and its memory is the caller's again.  comm_shrink() then makes
+ * the ranks that are left those of `c`, numbered anew in their order. Blocking;
+ * a rank that is not through after half a minute is ended by SIGALRM.  After a
+ * failure only comm_abort() is left. */
+status comm_give_up(comm *c) MUST_USE;
+status comm_shrink(comm *c) MUST_USE;
 
 /* Bytes of a piece at most (at most and by default 2^30), the same on all
  * ranks; for tests.  They are cut smaller where COMM_MAX_PIECE allows. */

@@ -15,7 +15,11 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { PIECE = 1 << 20, TAG_NONE = 32767 /* that nobody sends */ };
+enum {
+    PIECE = 1 << 20,
+    TAG_NONE = 32767, /* that nobody sends */
+    SHRINK_S = 30     /* for what waits for all ranks that are left */
+};
 
 struct comm {
     bool started; /* MPI_Init was called here */
@@ -23,6 +27,11 @@ struct comm {
     uint32_t rank, size, local_rank, local_size;
     size_t piece; /* bytes of one at most */
     bool takes_device;
+    bool survives;     /* a rank's death */
+    bool given_up;     /* all requests are void */
+    bool shrunk;       /* MPI_Finalize would wait for the dead */
+    MPI_Request *open; /* [n_open], where it survives: not yet done */
+    size_t n_open, room;
 };
 
 /* A failure as ranks pass it on. */
@@ -101,6 +110,52 @@ takes_device(void)
 #endif
 }
 
+#ifdef OMPI_HAVE_MPI_EXT_FTMPI
+/* A build that can is not enough: mpirun must have been told, too. */
+static bool
+told_to_survive(void)
+{
+    union {
+        unsigned char bytes[64];
+        uint64_t word[8];
+    } value = {0};
+    MPI_T_cvar_handle handle;
+    int provided, index, count = 0;
+    bool on = false;
+
+    if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS)
+        return false;
+    if (MPI_T_cvar_get_index("mpi_ft_enable", &index) == MPI_SUCCESS &&
+        MPI_T_cvar_handle_alloc(index, NULL, &handle, &count) == MPI_SUCCESS) {
+        on = count == 1 && MPI_T_cvar_read(handle, &value) == MPI_SUCCESS &&
+             value.word[0] != 0;
+        (void)MPI_T_cvar_handle_free(&handle);
+    }
+    (void)MPI_T_finalize();
+    return on;
+}
+
+/* All or none: a host may have settings of its own. */
+static status
+find_survival(comm *c)
+{
+    status st = ST_OK;
+    int mine = told_to_survive(), all = 0;
+
+    MPI_TRY(MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, c->world));
+    c->survives = all != 0;
+fail:
+    return st;
+}
+#else
+static status
+find_survival(comm *c)
+{
+    (void)c;
+    return ST_OK;
+}
+#endif
+
 static status
 start(comm *c, int *argc, char ***argv)
 {
@@ -115,6 +170,7 @@ start(comm *c, int *argc, char ***argv)
     MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &c->world));
     TRY(settle_in(c));
     c->takes_device = takes_device();
+    TRY(find_survival(c));
 fail:
     return st;
 }
@@ -172,17 +228,56 @@ fail:
     return st;
 }
 
+/* Waits for a collective without taking the core from ranks that still
+ * work: loading weights lasts, and ranks may outnumber cores. */
+static status
+settle(MPI_Request *req)
+{
+    status st = ST_OK;
+    int done = 0;
+    uint32_t us = 20;
+    for (;;) {
+        MPI_TRY(MPI_Test(req, &done, MPI_STATUS_IGNORE));
+        if (done)
+            return ST_OK;
+        clock_sleep_us(us);
+        us = us < 1000 ? us + us / 2 : us;
+    }
+fail:
+    return st;
+}
+
+/* Launchers take an end without MPI_Finalize for an orderly one where ranks may
+ * die; but it must not come while others still need this rank. */
+static void
+leave(comm *c)
+{
+    MPI_Request req = MPI_REQUEST_NULL;
+
+    if (MPI_Ibarrier(c->world, &req) == MPI_SUCCESS && settle(&req) != ST_OK)
+        log_debug("the end was not waited for: %s", status_text());
+    mem_free(c->open);
+    mem_free(c);
+}
+
 void
 comm_close(comm *c)
 {
     if (c == NULL)
         return;
+    if (c->survives)
+        alarm(SHRINK_S); /* a death now would be waited for */
+    if (c->shrunk) {
+        leave(c);
+        return;
+    }
     if (c->host != MPI_COMM_NULL)
         MPI_Comm_free(&c->host);
     if (c->world != MPI_COMM_NULL)
         MPI_Comm_free(&c->world);
     if (c->started)
         MPI_Finalize();
+    mem_free(c->open);
     mem_free(c);
 }
 
@@ -193,6 +288,94 @@ comm_abort(comm *c, int exit_status)
         MPI_Abort(MPI_COMM_WORLD, exit_status);
     _exit(exit_status);
 }
+
+/* ------------------------------------------------------ after a death --- */
+
+bool
+comm_survives(const comm *c)
+{
+    return c->survives;
+}
+
+#ifdef OMPI_HAVE_MPI_EXT_FTMPI
+bool
+comm_has_lost(comm *c)
+{
+    MPI_Group dead;
+    int revoked = 0, n = 0;
+
+    if (!c->survives)
+        return false;
+    if (MPIX_Comm_is_revoked(c->world, &revoked) == MPI_SUCCESS && revoked)
+        return true;
+    if (MPIX_Comm_get_failed(c->world, &dead) != MPI_SUCCESS)
+        return false;
+    (void)MPI_Group_size(dead, &n);
+    (void)MPI_Group_free(&dead);
+    return n > 0;
+}
+
+/* What was under way ends with an error, or well, but it ends. */
+status
+comm_give_up(comm *c)
+{
+    status st = ST_OK;
+
+    (void)alarm(SHRINK_S);
+    MPI_TRY(MPIX_Comm_revoke(c->world));
+    while (c->n_open > 0) {
+        MPI_Request *last = &c->open[c->n_open - 1];
+        int done = 0;
+
+        (void)MPI_Test(last, &done, MPI_STATUS_IGNORE);
+        if (*last == MPI_REQUEST_NULL)
+            c->n_open--;
+        else
+            clock_sleep_us(100);
+    }
+    c->given_up = true;
+fail:
+    return st;
+}
+
+/* The old ones are not freed: that would be waited for by the dead. */
+status
+comm_shrink(comm *c)
+{
+    status st = ST_OK;
+    MPI_Comm left = MPI_COMM_NULL;
+
+    MPI_TRY(MPIX_Comm_shrink(c->world, &left));
+    c->shrunk = true;
+    c->world = left;
+    TRY(settle_in(c));
+    c->given_up = false;
+    (void)alarm(0);
+fail:
+    return st;
+}
+#else
+bool
+comm_has_lost(comm *c)
+{
+    (void)c;
+    return false;
+}
+
+status
+comm_give_up(comm *c)
+{
+    (void)c;
+    return ST_OK;
+}
+
+status
+comm_shrink(comm *c)
+{
+    (void)c;
+    return ST_OK;
+}
+#endif
 
 void
 comm_piece_set(comm *c, size_t bytes)
@@ -238,25 +421,6 @@ comm_local_size(const comm *c)
 }
 
 /* -------------------------------------------------------- collectives --- */
-
-/* Waits for a collective without taking the core from ranks that still
- * work: loading weights lasts, and ranks may outnumber cores. */
-static status
-settle(MPI_Request *req)
-{
-    status st = ST_OK;
-    int done = 0;
-    uint32_t us = 20;
-    for (;;) {
-        MPI_TRY(MPI_Test(req, &done, MPI_STATUS_IGNORE));
-        if (done)
-            return ST_OK;
-        clock_sleep_us(us);
-        us = us < 1000 ? us + us / 2 : us;
-    }
-fail:
-    return st;
-}
 
 /* The lowest rank for which `failed` holds; the number of ranks: none. */
 static status
@@ -342,6 +506,40 @@ comm_share(comm *c, void *data, size_t len)
 
 /* ------------------------------------------------------ point to point --- */
 
+/* What is under way is known where a death may leave it behind.  First there is
+ * room: what has begun cannot be taken back. */
+static status
+make_room(comm *c, uint32_t n_piece)
+{
+    status st = ST_OK;
+    size_t room = 2 * c->room + 64;
+
+    if (!c->survives || c->room - c->n_open >= n_piece)
+        return ST_OK;
+    TRY(mem_resize(&c->open, room, sizeof *c->open));
+    c->room = room;
+fail:
+    return st;
+}
+
+static void
+remember(comm *c, MPI_Request mpi)
+{
+    if (c->survives)
+        c->open[c->n_open++] = mpi;
+}
+
+static void
+forget(comm *c, MPI_Request mpi)
+{
+    for (size_t i = c->n_open; i-- > 0;) {
+        if (c->open[i] != mpi)
+            continue;
+        c->open[i] = c->open[--c->n_open];
+        return;
+    }
+}
+
 /* Bytes of the pieces of a message: small enough that no turn of MPI's takes
  * long, as far as there are pieces. */
 static size_t
@@ -380,6 +578,7 @@ comm_isend(comm *c, comm_request *req, uint32_t peer, int tag, const void *data,
 {
     status st = ST_OK;
     size_t each = piece_bytes(c, len);
+    TRY(make_room(c, COMM_MAX_PIECE));
     TRY(pieces(c, req, len));
     for (uint32_t i = 0; i < req->n_piece; i++) {
         const char *from = data == NULL ? NULL : (const char *)data + i * each;
@@ -388,6 +587,7 @@ comm_isend(comm *c, comm_request *req, uint32_t peer, int tag, const void *data,
         MPI_TRY((sync ? MPI_Issend : MPI_Isend)(from, n, MPI_BYTE, (int)peer,
                                                 tag, c->world, &mpi));
         memcpy(&req->piece[i], &mpi, sizeof mpi);
+        remember(c, mpi);
     }
 fail:
     return st;
@@ -399,6 +599,7 @@ comm_irecv(comm *c, comm_request *req, uint32_t peer, int tag, void *data,
 {
     status st = ST_OK;
     size_t each = piece_bytes(c, len);
+    TRY(make_room(c, COMM_MAX_PIECE));
     TRY(pieces(c, req, len));
     for (uint32_t i = 0; i < req->n_piece; i++) {
         char *to = data == NULL ? NULL : (char *)data + i * each;
@@ -406,6 +607,7 @@ comm_irecv(comm *c, comm_request *req, uint32_t peer, int tag, void *data,
         MPI_TRY(MPI_Irecv(to, piece_len(c, len, i), MPI_BYTE, (int)peer, tag,
                           c->world, &mpi));
         memcpy(&req->piece[i], &mpi, sizeof mpi);
+        remember(c, mpi);
     }
 fail:
     return st;
@@ -415,13 +617,19 @@ status
 comm_test(comm *c, comm_request *req, bool *done)
 {
     status st = ST_OK;
-    (void)c;
+
+    if (c->given_up)
+        req->n_piece = req->n_done = 0;
     while (req->n_done < req->n_piece) {
-        MPI_Request mpi;
-        int reached = 0;
+        MPI_Request mpi, before;
+        int reached = 0, code;
         memcpy(&mpi, &req->piece[req->n_done], sizeof mpi);
-        MPI_TRY(MPI_Test(&mpi, &reached, MPI_STATUS_IGNORE));
+        before = mpi;
+        code = MPI_Test(&mpi, &reached, MPI_STATUS_IGNORE);
         memcpy(&req->piece[req->n_done], &mpi, sizeof mpi);
+        if (mpi == MPI_REQUEST_NULL)
+            forget(c, before); /* also when it has failed */
+        TRY(mpi_status(code, "MPI_Test"));
         if (!reached) {
             *done = false;
             return ST_OK;
@@ -450,10 +658,10 @@ comm_turn(comm *c)
 void
 comm_cancel(comm *c, comm_request *req)
 {
-    (void)c;
-    for (uint32_t i = req->n_done; i < req->n_piece; i++) {
+    for (uint32_t i = req->n_done; !c->given_up && i < req->n_piece; i++) {
         MPI_Request mpi;
         memcpy(&mpi, &req->piece[i], sizeof mpi);
+        forget(c, mpi);
         if (MPI_Cancel(&mpi) == MPI_SUCCESS)
             MPI_Wait(&mpi, MPI_STATUS_IGNORE);
     }

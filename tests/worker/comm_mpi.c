@@ -4,6 +4,7 @@
  * Run with 1, 2, 3 and 4 ranks; each checks its own part and all agree at the
  * end, so a failure of one is the exit status of all. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -180,6 +181,10 @@ all(comm *c)
     CHECK(comm_rank(c) < comm_size(c));
     CHECK(comm_local_size(c) == comm_size(c));
     CHECK(comm_local_rank(c) == comm_rank(c));
+    /* What mpirun --with-ft ulfm sets; 4.1 refuses the flag. */
+    CHECK(comm_survives(c) ==
+          (secure_getenv("OMPI_MCA_mpi_ft_enable") != NULL));
+    CHECK(!comm_has_lost(c));
     TRY(test_agree(c));
     TRY(test_same(c));
     if (comm_size(c) == 1)
