@@ -99,6 +99,8 @@ typedef enum core_action_kind {
                              text] */
     CORE_WORLD_END,       /* end the process of this launch [number] */
     CORE_WORLD_LEFT,      /* the same, once it had time to end by itself */
+    CORE_WORLD_AWAY,      /* the same, if it has not joined again in the time
+                             that a start has */
     CORE_LEAVE            /* nothing is left to do; `number` is 0 when all
                              running work is put away */
 } core_action_kind;

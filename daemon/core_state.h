@@ -48,6 +48,7 @@ typedef struct core_world {
     uint64_t heard_ns;
     double tokens_per_second, hop_s, hop_hidden_s;
     bool draining;
+    uint64_t kin;            /* of the Hello */
     uint64_t n_stale;        /* messages that were dropped */
     uint32_t n_slot, n_busy; /* streams, and those that are taken */
     core_slot slot[CORE_MAX_STREAM];

@@ -66,6 +66,20 @@ finish_off(core *c, const core_world *w, core_action_kind how)
         core_act(c, &a);
 }
 
+/* If it lives, what it does is for nobody; if not, its launcher is about to end
+ * and to say how, or the ranks that are left are about to join. */
+static void
+let_go(core *c, const core_world *w)
+{
+    if (w->kin == 0) {
+        finish_off(c, w, CORE_WORLD_LEFT);
+        return;
+    }
+    finish_off(c, w, CORE_WORLD_AWAY);
+    if (w->launch != 0 && w->launch == c->launch_token)
+        c->launch = CORE_LAUNCH_STARTING;
+}
+
 void
 core_world_gone(core *c, const zsocket_peer *peer, const char *why)
 {
@@ -74,9 +88,7 @@ core_world_gone(core *c, const zsocket_peer *peer, const char *why)
     if (!w)
         return;
     if (!c->stopping)
-        /* If it lives, what it does is for nobody; if not, its launcher is
-         * about to end and to say how. */
-        finish_off(c, w, CORE_WORLD_LEFT);
+        let_go(c, w);
     drop(c, w, true, why);
     core_dispatch(c);
     core_leave_if_idle(c);
@@ -114,7 +126,10 @@ core_world_silence(core *c)
                        "the world of %u rank%s was silent for %.1f s", w->ranks,
                        w->ranks == 1 ? "" : "s", (double)silent_ms / 1e3);
         core_incident(c, NULL, "%s", why);
-        finish_off(c, w, CORE_WORLD_END);
+        if (w->kin != 0 && !c->stopping)
+            let_go(c, w); /* its lead may have died alone */
+        else
+            finish_off(c, w, CORE_WORLD_END);
         drop(c, w, true, why);
     }
 }
@@ -227,6 +242,7 @@ join(core *c, const zsocket_peer *peer, const world_hello *h)
     w->threads = h->threads;
     w->measured = h->measured;
     w->launch = h->launch;
+    w->kin = h->kin;
     w->credit_segments = h->credit_segments;
     w->max_generate = h->max_generate;
     w->heard_ns = c->time.now_ns;
@@ -243,14 +259,27 @@ fail:
     return st;
 }
 
+static core_world *
+of_kin(core *c, uint64_t kin)
+{
+    for (size_t i = 0; kin != 0 && i < c->n_world; i++)
+        if (c->world[i]->kin == kin)
+            return c->world[i];
+    return NULL;
+}
+
 static void
 hello(core *c, const zsocket_peer *peer, const world_hello *h)
 {
     core_world *old = of_peer(c, peer);
+    core_world *kin;
     status st;
 
     if (old)
         drop(c, old, false, "the world started afresh");
+    kin = of_kin(c, h->kin);
+    if (kin)
+        drop(c, kin, true, "a rank died; the others go on");
     st = join(c, peer, h);
     if (st != ST_OK)
         turn_away(c, peer, st);

@@ -34,6 +34,7 @@ struct launch {
     pid_t pid;   /* 0: not running; also its process group */
     int exec_fd; /* where a failed exec tells its errno; -1: none */
     uint64_t token, started_ns;
+    uint64_t awaited_ns;       /* since when it is to join */
     uint64_t restart_ns;       /* 0: none is due */
     uint64_t term_ns, kill_ns; /* 0: not asked to end */
     uint64_t back_off_ms;      /* before the next start */
@@ -87,6 +88,15 @@ launch_joined(launch *l, uint64_t token)
     l->joined |= token != 0 && token == l->token;
 }
 
+void
+launch_await(launch *l, uint64_t token)
+{
+    if (token != l->token)
+        return;
+    l->joined = false;
+    l->awaited_ns = clock_ns();
+}
+
 /* Its directory, or NULL: a world can do without. */
 static const char *
 next_place(launch *l)
@@ -107,7 +117,7 @@ launch_start(launch *l)
 
     l->restart_ns = l->kill_ns = 0;
     l->joined = false;
-    l->started_ns = clock_ns();
+    l->started_ns = l->awaited_ns = clock_ns();
     do {
         hash_random(&l->token, sizeof(l->token));
     } while (l->token == 0);
@@ -212,7 +222,7 @@ launch_tick(launch *l)
     if (l->restart_ns && now >= l->restart_ns && !l->stopping)
         launch_start(l);
     else if (l->pid && !l->joined && !l->stopping && l->setup.start_ms > 0 &&
-             now - l->started_ns > l->setup.start_ms * 1000000)
+             now - l->awaited_ns > l->setup.start_ms * 1000000)
         end_late(l);
     if (l->pid && l->term_ns && now >= l->term_ns) {
         (void)kill(-l->pid, SIGTERM);

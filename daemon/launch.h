@@ -55,6 +55,9 @@ void launch_stop(launch *l, uint32_t grace_ms);
  * in `grace_ms`: only then its exit status is known. */
 void launch_kill(launch *l, uint64_t token, uint32_t grace_ms);
 bool launch_is_running(const launch *l);
+/* The world of this start has gone and will say hello again: it has as long as
+ * it had to join at first. */
+void launch_await(launch *l, uint64_t token);
 /* The world of this start has said hello. */
 void launch_joined(launch *l, uint64_t token);
 /* Something was achieved: earlier ends do not count any more, and the next

@@ -120,11 +120,20 @@ submit(service *v, const core_action *a)
 }
 
 static void
+keep(service *v, const core_action *a)
+{
+    FAULT_POINT(RESULT_HEARD);
+    put_off(v, JOURNAL_STORED, a->job->id, service_job_store(v, a));
+}
+
+static void
 end_world(service *v, const core_action *a)
 {
     uint32_t grace_ms = a->kind == CORE_WORLD_LEFT ? LEFT_GRACE_MS : 0;
 
-    if (v->launch)
+    if (v->launch && a->kind == CORE_WORLD_AWAY)
+        launch_await(v->launch, a->number);
+    else if (v->launch)
         launch_kill(v->launch, a->number, grace_ms);
 }
 
@@ -175,8 +184,7 @@ service_act(void *ctx, const core_action *a)
         drop_checkpoint(v, a);
         break;
     case CORE_STORE:
-        FAULT_POINT(RESULT_HEARD);
-        put_off(v, JOURNAL_STORED, a->job->id, service_job_store(v, a));
+        keep(v, a);
         break;
     case CORE_ATTEMPT_DROP:
         service_job_drop_attempt(v, a->job->id);
@@ -186,6 +194,7 @@ service_act(void *ctx, const core_action *a)
         break;
     case CORE_WORLD_END:
     case CORE_WORLD_LEFT:
+    case CORE_WORLD_AWAY:
         end_world(v, a);
         break;
     case CORE_LEAVE:

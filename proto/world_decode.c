@@ -57,6 +57,7 @@ hello(world_hello *to, const Longwave__World__Hello *from)
     to->n_vocab = from->n_vocab;
     to->snapshot_bytes = from->snapshot_bytes;
     to->launch = from->launch;
+    to->kin = from->kin;
     to->streams = from->streams;
     to->credit_segments = from->credit_segments;
     to->max_generate = from->max_generate;

@@ -64,6 +64,7 @@ hello(building *b, const world_hello *from)
     to->credit_segments = from->credit_segments;
     to->max_generate = from->max_generate;
     to->launch = from->launch;
+    to->kin = from->kin;
     to->token_bytes = from->token_bytes;
     to->max_context = from->max_context;
     to->layer_bytes = from->layer_bytes;

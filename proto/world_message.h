@@ -51,6 +51,7 @@ typedef struct world_hello {
     size_t n_layer_bytes;
     uint32_t streams, credit_segments, max_generate;
     world_measured measured;
+    uint64_t kin; /* see world.proto */
 } world_hello;
 
 typedef struct world_generate {

@@ -121,6 +121,46 @@ joining_has_a_deadline(void **state)
     launch_free(l);
 }
 
+static void
+lives_on(launch *l, const record *r)
+{
+    for (int i = 0; i < 80; i++) {
+        launch_tick(l);
+        clock_sleep_us(5000);
+    }
+    assert_int_equal(r->n, 1);
+}
+
+/* Its ranks go on without one that has died: it has its time to join once more,
+ * from then on. */
+static void
+a_world_that_was_left_is_awaited(void **state)
+{
+    launch_setup setup = {.command = "sleep 100",
+                          .model = "m",
+                          .endpoint = "ipc:///x",
+                          .start_ms = 200};
+    record r = {0};
+    uint64_t left_ns;
+    launch *l;
+
+    (void)state;
+    EXPECT_OK(launch_new(&l, &setup, note, &r));
+    launch_start(l);
+    launch_joined(l, r.token[0]);
+    launch_await(l, r.token[0] + 1); /* of another start */
+    lives_on(l, &r);
+    launch_await(l, r.token[0]);
+    launch_joined(l, r.token[0]);
+    lives_on(l, &r);
+    left_ns = clock_ns();
+    launch_await(l, r.token[0]);
+    wait_events(l, &r, 2);
+    assert_true(clock_ns() - left_ns >= UINT64_C(200) * 1000000);
+    assert_non_null(strstr(r.why[1], "signal 9"));
+    launch_free(l);
+}
+
 /* T14: one that is about to end tells how, one that is not is ended. */
 static void
 a_world_that_left_may_end_by_itself(void **state)
@@ -308,6 +348,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_world_that_dies_is_started_again),
         cmocka_unit_test(joining_has_a_deadline),
+        cmocka_unit_test(a_world_that_was_left_is_awaited),
         cmocka_unit_test(a_world_that_left_may_end_by_itself),
         cmocka_unit_test(the_sentence_names_the_signal),
         cmocka_unit_test(a_missing_program_is_named),

@@ -65,6 +65,9 @@ typedef struct sim_work {
 
 /* A world, as it sees itself. */
 typedef struct sim_machine {
+    uint64_t kin; /* 0: it ends when a rank dies */
+    uint8_t life; /* connections of its own, one for each time that ranks were
+                     left */
     bool up, joined;
     uint64_t incarnation, job, n_segment, first, done, checkpoint;
     uint32_t attempt, drawn, max_token, n_forced;
@@ -122,6 +125,8 @@ void sim_act(void *ctx, const core_action *a);
 void sim_work_once(sim *s);
 /* The core is told if it is noticed. */
 void sim_die(sim *s, size_t i, bool noticed);
+/* It begins anew, on the connection that it has. */
+void sim_forget(sim_machine *w);
 /* A zombie speaks of what it was given in another life. */
 void sim_haunt(sim *s, size_t i);
 /* One step of a world's own. */

@@ -70,11 +70,12 @@ tell_world(sim *s, const core_action *a)
 {
     sim_machine *w = &s->world[a->peer->id[0] % MAX_WORLD];
 
-    if (w->up &&
-        sim_chance(s, 2)) /* the connection breaks: it will join anew */
-        *w = (sim_machine){.stale_incarnation = w->incarnation,
-                           .stale_job = w->job,
-                           .stale_attempt = w->attempt};
+    if (a->peer->id[1] != w->life) { /* nobody is there any more */
+        SIM_CHECK(s, a->world->kind != WORLD_BEGIN || !w->joined);
+        return;
+    }
+    if (w->up && sim_chance(s, 2)) /* the connection breaks: it joins anew */
+        sim_forget(w);
     if (!w->up)
         return;
     switch ((int)a->world->kind) {

@@ -3,9 +3,9 @@
  *
  * Clients, worlds, journal and clock are played by this test from one seed:
  * messages are dropped, delayed and doubled, the journal takes its time, fails
- * and loses what it has not made durable, worlds die, hang and come back, the
- * daemon is killed at any moment and starts again from what is durable.  After
- * every event the promises are checked:
+ * and loses what it has not made durable, worlds die, whole or a rank of them,
+ * hang and come back, the daemon is killed at any moment and starts again from
+ * what is durable.  After every event the promises are checked:
  *
  *   P1  a job that was acknowledged is durable, and in the end is there
  *   P2  it has one result, which never changes; a key is one job
@@ -104,7 +104,7 @@ kill_daemon(sim *s)
     core_free(s->c);
     s->n_work = 0;
     for (size_t i = 0; i < MAX_WORLD; i++)
-        sim_die(s, i, false);
+        sim_forget(&s->world[i]);
     start(s);
     for (size_t i = 0; i < s->n_client; i++)
         sim_ask_again(s, i);

@@ -13,15 +13,15 @@ token_of(sim *s, const sim_machine *m)
 }
 
 static zsocket_peer
-world_peer(size_t i)
+world_peer(const sim *s, size_t i)
 {
-    return (zsocket_peer){.len = 2, .id = {(uint8_t)i, 'w'}};
+    return (zsocket_peer){.len = 3, .id = {(uint8_t)i, s->world[i].life, 'w'}};
 }
 
 static void
 world_say(sim *s, size_t i, world_message m, size_t raw_len)
 {
-    zsocket_peer peer = world_peer(i);
+    zsocket_peer peer = world_peer(s, i);
     uint8_t *none = NULL;
     core_raw raw = {.data = &none, .len = raw_len};
 
@@ -47,6 +47,7 @@ hello(sim *s, size_t i)
     m.u.hello.streams = 1;
     m.u.hello.credit_segments = 4;
     m.u.hello.max_generate = 16;
+    m.u.hello.kin = s->world[i].kin;
     world_say(s, i, m, 0);
 }
 
@@ -96,13 +97,45 @@ finish(sim *s, size_t i)
 }
 
 void
+sim_forget(sim_machine *w)
+{
+    *w = (sim_machine){.kin = w->kin,
+                       .life = w->life,
+                       .stale_incarnation = w->incarnation,
+                       .stale_job = w->job,
+                       .stale_attempt = w->attempt};
+}
+
+/* One rank of several: the others come by another connection, and that the old
+ * one is gone is noticed before that, after it, or never. */
+static void
+lose_a_rank(sim *s, size_t i)
+{
+    zsocket_peer before = world_peer(s, i);
+    uint32_t noticed = sim_draw(&s->chance, 3);
+
+    sim_forget(&s->world[i]);
+    s->world[i].life++;
+    if (noticed == 0)
+        core_world_gone(s->c, &before, "a rank was killed");
+    s->world[i].up = true;
+    hello(s, i);
+    if (noticed == 1)
+        core_world_gone(s->c, &before, "a rank was killed");
+}
+
+void
 sim_die(sim *s, size_t i, bool noticed)
 {
-    zsocket_peer peer = world_peer(i);
+    zsocket_peer peer = world_peer(s, i);
+    sim_machine *w = &s->world[i];
 
-    s->world[i] = (sim_machine){.stale_incarnation = s->world[i].incarnation,
-                                .stale_job = s->world[i].job,
-                                .stale_attempt = s->world[i].attempt};
+    if (w->kin != 0 && w->joined && sim_draw(&s->chance, 4) > 0) {
+        lose_a_rank(s, i);
+        return;
+    }
+    sim_forget(w);
+    w->kin = 0; /* of ranks that are gone, all of them */
     if (noticed)
         core_world_gone(s->c, &peer, "killed");
 }
@@ -133,6 +166,8 @@ sim_world_once(sim *s, size_t i)
 
     if (!w->up) {
         w->up = true;
+        if (w->kin == 0 && sim_draw(&s->chance, 2) == 0)
+            w->kin = s->n_event;
         hello(s, i);
         return;
     }

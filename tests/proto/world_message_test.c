@@ -54,6 +54,7 @@ a_hello(void)
                                    .n_vocab = 5,
                                    .snapshot_bytes = 6,
                                    .launch = 7,
+                                   .kin = 8,
                                    .streams = 8,
                                    .credit_segments = 9,
                                    .max_generate = 10}};
@@ -92,6 +93,7 @@ hello_goes_round(void **state)
     assert_int_equal(h->n_vocab, 5);
     assert_int_equal(h->snapshot_bytes, 6);
     assert_int_equal(h->launch, 7);
+    assert_int_equal(h->kin, 8);
     assert_int_equal(h->streams, 8);
     assert_int_equal(h->credit_segments, 9);
     assert_int_equal(h->max_generate, 10);
