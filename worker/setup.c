@@ -380,15 +380,25 @@ report(status st)
     log_error("%s", text[0] != '\0' ? text : status_name(st));
 }
 
+void
+setup_put_away(setup *s)
+{
+    world_free(s->world);
+    s->world = NULL;
+    engine_free(s->engine);
+    s->engine = NULL;
+    choice_fini(&s->choice);
+    s->choice = (choice){0};
+    kernel_close(s->dev);
+    s->dev = NULL;
+}
+
 int
 setup_close(setup *s, status st)
 {
     if (st != ST_OK && setup_is_lead(s))
         report(st);
-    world_free(s->world);
-    engine_free(s->engine);
-    choice_fini(&s->choice);
-    kernel_close(s->dev);
+    setup_put_away(s);
     comm_close(s->comm);
     return status_exit_code(st);
 }

@@ -74,6 +74,11 @@ bool setup_is_lead(const setup *s);
  * "chained" where the memory allows a stream one cell at a time. */
 const char *setup_schedule(const setup *s);
 
+/* Frees what setup_model() and setup_start() have made, which may then be
+ * called once more; collective only where it can be, so that ranks may be dead.
+ */
+void setup_put_away(setup *s);
+
 /* Ends everything and returns the exit status for `st`, which all ranks agree
  * on; rank 0 prints its sentence. */
 int setup_close(setup *s, status st);

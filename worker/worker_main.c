@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "model/weights.h"
@@ -37,6 +38,7 @@ typedef struct worker {
     char endpoint[512];
     uint64_t streams, max_generate, max_context, launch_token;
     double connect_timeout;
+    uint64_t kin; /* the same on all ranks, as long as one lives; or 0 */
     errand_shape shape;
     uint64_t *layer_bytes; /* [n_layer], or NULL */
     world_hello hello;
@@ -303,6 +305,7 @@ fill_hello(worker *w)
                              .layer_bytes = w->layer_bytes,
                              .n_layer_bytes = w->layer_bytes ? n_layer : 0,
                              .launch = w->launch_token,
+                             .kin = w->kin,
                              .streams = (uint32_t)w->streams,
                              .credit_segments = s->credit_segments,
                              .max_generate = s->max_generate};
@@ -416,6 +419,74 @@ run(worker *w)
     return setup_agree(&w->s, verdict);
 fail:
     /* The other ranks still wait for messages. */
+    if (!comm_has_lost(w->s.comm))
+        setup_abort(&w->s, st);
+    return st;
+}
+
+static status
+name_kin(worker *w)
+{
+    if (!comm_survives(w->s.comm))
+        return ST_OK;
+    hash_random(&w->kin, sizeof w->kin);
+    w->kin |= 1;
+    return comm_share(w->s.comm, &w->kin, sizeof w->kin);
+}
+
+/* Model, engine and world of the ranks that there are. */
+static status
+gather(worker *w)
+{
+    status st = ST_OK;
+
+    TRY(setup_model(&w->s));
+    TRY(setup_agree(&w->s, check_model(&w->s.cfg)));
+    TRY(setup_agree(&w->s, limit_answers(w)));
+    setup_world args = {
+        .n_stream = (uint32_t)w->streams,
+        .n_answer = (uint32_t)w->max_generate,
+        .n_token = w->max_context,
+        .job = {.n_stream = (uint32_t)w->streams, .n_seg = USUAL_SEGMENTS},
+        .measure = true};
+    TRY(setup_start(&w->s, &args));
+    TRY(setup_agree(&w->s, open_line(w)));
+fail:
+    /* What a rank's death leaves half started is not put together again. */
+    if (st != ST_OK && comm_has_lost(w->s.comm))
+        setup_abort(&w->s, st);
+    return st;
+}
+
+static void
+put_away(worker *w)
+{
+    desk_free(w->desk);
+    w->desk = NULL;
+    uplink_close(w->line);
+    w->line = NULL;
+    keyfile_wipe(&w->key);
+    mem_free(w->layer_bytes);
+    w->layer_bytes = NULL;
+}
+
+/* The ranks that are left come to the daemon as another world, which is given
+ * the jobs of the one that is gone. */
+static status
+come_back(worker *w)
+{
+    status st = ST_OK;
+    uint32_t before = comm_size(w->s.comm);
+
+    TRY(comm_give_up(w->s.comm));
+    put_away(w);
+    setup_put_away(&w->s);
+    TRY(comm_shrink(w->s.comm));
+    if (setup_is_lead(&w->s))
+        log_warn("%u of %u ranks are left: they go on", comm_size(w->s.comm),
+                 before);
+    return ST_OK;
+fail:
     setup_abort(&w->s, st);
     return st;
 }
@@ -440,22 +511,13 @@ main(int argc, char **argv)
     FAULT_ON_ABORT(abort_world, w.s.comm);
     FAULT_POINT(WORLD_START);
     TRY(setup_agree(&w.s, follow_launcher(&w)));
-    TRY(setup_model(&w.s));
-    TRY(setup_agree(&w.s, check_model(&w.s.cfg)));
-    TRY(setup_agree(&w.s, limit_answers(&w)));
-    setup_world args = {
-        .n_stream = (uint32_t)w.streams,
-        .n_answer = (uint32_t)w.max_generate,
-        .n_token = w.max_context,
-        .job = {.n_stream = (uint32_t)w.streams, .n_seg = USUAL_SEGMENTS},
-        .measure = true};
-    TRY(setup_start(&w.s, &args));
-    TRY(setup_agree(&w.s, open_line(&w)));
-    TRY(run(&w));
+    TRY(setup_agree(&w.s, name_kin(&w)));
+    TRY(gather(&w));
+    while ((st = run(&w)) != ST_OK && comm_has_lost(w.s.comm)) {
+        TRY(come_back(&w));
+        TRY(gather(&w));
+    }
 fail:
-    desk_free(w.desk);
-    uplink_close(w.line);
-    keyfile_wipe(&w.key);
-    mem_free(w.layer_bytes);
+    put_away(&w);
     return setup_close(&w.s, st);
 }

@@ -17,7 +17,7 @@ case ${1-} in
     ;;
 esac
 build=build-mpi5
-tests=${1-'^worker\..*(_mpi|_split)|^e2e\.(answers|auto_run|deaths|golden_run|jobs)$|^cluster\.'}
+tests=${1-'^worker\..*(_mpi|_split)|^e2e\.(answers|auto_run|deaths|golden_run|jobs|survive)$|^cluster\.'}
 
 is_five() { [[ $(mpirun --version 2>/dev/null) == *'Open MPI) 5.'* ]]; }
 if ! is_five; then
