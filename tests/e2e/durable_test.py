@@ -16,7 +16,10 @@ import models
 import wire
 from harness import ANSWER, BIN, WAIT, main, processes_of, \
     shared_memory_of, text_of, wait_for
-from reading import EVERY, LAYERS, QUESTION, SLOW, SOON, Reading, crowd
+from reading import EVERY, LAYERS, QUESTION, RUNNING, SLOW, SOON, Reading, \
+    crowd
+
+HANG = 2  # seconds without a step
 
 
 class Durable(Reading):
@@ -31,27 +34,52 @@ class Durable(Reading):
             daemon = self.start("--workers", "2", "--placement", "segments",
                                 *SOON, data="of-" + kind)
             text, client = self.read(kind)
-            kept = self.wait_checkpoint(kind)
+            with wire.Peer(self.endpoint) as peer:
+                kept = self.halt(peer, kind,
+                                 lambda j: j["checkpoint_segments"] > 0)
             os.kill(self.ranks()[1], signal.SIGKILL)
             job = self.finish(kind, text, client)
             self.assertGreater(job["attempts"], kept["attempts"])
-            self.assertLess(job["redone_segments"], 2 * EVERY)
+            self.assertGreaterEqual(
+                job["redone_segments"], kept["segments_done"] -
+                kept["checkpoint_segments"])
+            self.assertLessEqual(job["redone_segments"], EVERY + LAYERS)
             self.assertEqual(self.down(daemon), 0)
         type(self).model = tiny
 
-    def test_t13_a_rank_hangs(self):
-        daemon = self.up(2, "--hang-seconds", "2")
-        text, client = self.read("d")
-        self.wait_checkpoint("d")
-        start = time.monotonic()
-        os.kill(self.ranks()[1], signal.SIGSTOP)
+    def hang(self, checkpoint):
+        """A rank stands still after a checkpoint; seconds until the reading
+        goes on without it, and the checkpoint from which it does."""
+        with wire.Peer(self.endpoint) as peer:
+            before = self.wait_reading(
+                peer, "d", lambda j: j["checkpoint_segments"] > checkpoint)
+            n_blame = sum("hangs" in text for text in self.incidents())
+            start = time.monotonic()
+            os.kill(self.ranks()[1], signal.SIGSTOP)
+            after = self.wait_reading(
+                peer, "d", lambda j: j["attempts"] > before["attempts"]
+                and j["state"] == RUNNING)
+            seconds = time.monotonic() - start
         # Not by the status: what it says last is gone with the next start.
-        wait_for("the blame", lambda: any(
-            "hangs" in text for text in self.incidents()))
-        # By its own deadline, not the 10 s of others; a step that took long,
-        # as on a busy machine, makes the deadline later.
+        self.assertGreater(sum("hangs" in text for text in self.incidents()),
+                           n_blame)
+        self.assertGreaterEqual(after["checkpoint_segments"],
+                                before["checkpoint_segments"])
+        return seconds, after["checkpoint_segments"]
+
+    def test_t13_a_rank_hangs(self):
+        """By its own deadline, not the 10 s of others, and a second more.  A
+        step that took long, as on a busy machine, makes the deadline later:
+        one of three has to be in time."""
+        daemon = self.up(2, "--hang-seconds", str(HANG))
+        text, client = self.read("d")
+        taken = []
+        checkpoint = 0
+        while len(taken) < 3 and min(taken, default=WAIT) >= HANG + 1:
+            seconds, checkpoint = self.hang(checkpoint)
+            taken.append(seconds / crowd())
         if not SLOW:
-            self.assertLess(time.monotonic() - start, 6 * crowd())
+            self.assertLess(min(taken), HANG + 1, taken)
         self.finish("d", text, client)
         self.assertEqual(self.down(daemon), 0)
 
@@ -60,17 +88,25 @@ class Durable(Reading):
                             data=self.data)
         self.add("small", text_of(40))
         _, client = self.read("poison", 4000)
+        others = []
         for n in range(3):
             job = wait_for("an attempt", lambda: next(
                 (j for j in self.call("jobs")["jobs"]
                  if j["document"] == "poison" and j["attempts"] == n + 1
                  and j["segments_done"] > 0), None))
+            if n == 0:  # they run beside it, and wait for the same worlds
+                others = [self.read(f"other-{i}", 2)[1] for i in range(5)]
+                wait_for("five others", lambda: len(
+                    self.call("jobs")["jobs"]) == 7)
             os.kill(self.ranks()[0], signal.SIGKILL)
         _, err = client.communicate(timeout=WAIT)
         self.assertEqual(client.returncode, 1)
         self.assertIn(b"3 times", err)
         self.assertEqual(self.job("poison")["code"], "poison")
         self.assertEqual(job["attempts"], 3)
+        for other in others:
+            _, err = other.communicate(timeout=WAIT)
+            self.assertEqual(other.returncode, 0, err)
         self.assertEqual(len(self.ask("small", "who")["generated_ids"]), 8)
         self.assertEqual(self.down(daemon), 0)
 
@@ -278,6 +314,12 @@ class Durable(Reading):
         yield data[:8] + b"\x09" + data[9:]
 
     def test_t10_forty_ways(self):
+        data, self.data = self.data, "t10-undisturbed"
+        daemon = self.up(1)
+        self.add("d", text_of(60 << 10))
+        golden = self.files("d")
+        self.assertEqual(self.down(daemon), 0)
+        self.data = data
         text, files = self.drained(60)
         expected = self.run_alone(text, QUESTION)
         whole = self.dir / "t10-whole"
@@ -296,6 +338,7 @@ class Durable(Reading):
                 daemon = self.start("--workers", "1", *SOON, data=self.data,
                                     log=log)
                 wait_for("the end", lambda: self.job("d")["state"] == "done")
+                self.assertEqual(self.files("d"), golden)
                 self.assertEqual(self.ask("d", QUESTION)["generated_ids"],
                                  expected)
                 self.assertIn("is damaged", (self.dir / log).read_text())

@@ -18,7 +18,9 @@ import unittest
 BIN = pathlib.Path(os.environ["LONGWAVE_BIN"])
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SEGMENT = 16
-WAIT = 60  # seconds that nothing here should take, on a loaded machine too
+# Seconds that nothing here should take, on a loaded machine too: with a sanitizer
+# a world alone needs 5 to 10 to start when others want the cores as well.
+WAIT = 180 if os.environ.get("LONGWAVE_SANITIZED") else 60
 MODEL_FLAGS = ["--layers", "3", "--d-model", "32", "--heads", "2",
                "--kv-heads", "1", "--ffn", "64", "--segment", str(SEGMENT),
                "--mem", "4", "--d-mem", "8"]
@@ -251,7 +253,21 @@ class FreshPlace(Place):
         self.data = self.id().rsplit(".", 1)[-1]
         FOREIGN.update(SHARED.glob("longwave-*"))  # of tests that failed
 
+    def tell(self):
+        """What somebody needs who was not there when it failed."""
+        result = self._outcome and getattr(self._outcome, "result", None)
+        failures = getattr(result, "failures", []) + \
+            getattr(result, "errors", [])
+        if not any(test is self for test, _ in failures):
+            return
+        for pid, line in processes_of(self.dir).items():
+            print(f"{pid}: {line}", file=sys.stderr)
+        for log in sorted(self.dir.glob("*.log")):
+            print(f"--- {log.name}", log.read_text(errors="replace")[-4000:],
+                  sep="\n", file=sys.stderr)
+
     def tearDown(self):
+        self.tell()
         for pid in processes_of(self.dir):
             try:
                 os.kill(pid, signal.SIGKILL)

@@ -191,6 +191,14 @@ class Shimmed(FreshPlace):
         except OSError:
             pass
 
+    def ordered(self, log, ack, what, where):
+        """What was written was made durable, before the acknowledgement."""
+        wrote = next(i for i, (kind, path, _, body) in enumerate(log)
+                     if kind == WRITE and where in path and what in body)
+        synced = next(i for i, (kind, path, *_) in enumerate(log)
+                      if i > wrote and kind == SYNC and path == log[wrote][1])
+        self.assertLess(synced, ack, what)
+
     def big(self, name, kilobytes):
         path = self.dir / f"{name}.txt"
         path.write_text(f"input of {name}. " + text_of(kilobytes << 10))
@@ -242,14 +250,6 @@ class Order(Shimmed):
         made = self.dir / self.data
         for where in (self.dir, made, made / "below", made / "below/data"):
             self.assertIn(str(where), synced)
-
-    def ordered(self, log, ack, what, where):
-        """What was written was made durable, before the acknowledgement."""
-        wrote = next(i for i, (kind, path, _, body) in enumerate(log)
-                     if kind == WRITE and where in path and what in body)
-        synced = next(i for i, (kind, path, *_) in enumerate(log)
-                      if i > wrote and kind == SYNC and path == log[wrote][1])
-        self.assertLess(synced, ack, what)
 
     def renamed(self, log, ack):
         moved = next(i for i, (kind, path, *_) in enumerate(log)
@@ -381,6 +381,15 @@ class Failing(Shimmed):
         self.assertEqual(self.ended(daemon), 0)
         self.running.remove(daemon)
 
+    @staticmethod
+    def acknowledgements(log, acked):
+        """(place, name of the job) of each in the log."""
+        names = {number: name for name, number in acked.items()}
+        for i, (kind, _, _, body) in enumerate(log):
+            found = said(body) if kind == SENT else None
+            if found and found[0] == "accepted" and found[1][1] in names:
+                yield i, names[found[1][1]].encode()
+
     def durable_before(self, log, at, numbers, acked):
         """An acknowledgement that left after the error rests on nothing that
         it touched: its row was durable by then."""
@@ -412,6 +421,8 @@ class Failing(Shimmed):
                 if kind == SYNC and not (ignored and code == 0):
                     self.assertEqual(code, 74, log[at])
                     self.durable_before(log, at, after, acked)
+                for i, row in self.acknowledgements(log, acked):
+                    self.ordered(log, i, row, "longwave.db")
                 self.reopened(acked)
             n += 1
         raise AssertionError("it never came clean")

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sqlite3
+import time
 
 import wire
 from harness import BIN, WAIT, FreshPlace, processes_of, text_of, wait_for
@@ -13,6 +14,8 @@ EVERY = 64  # segments between two checkpoints
 SOON = ("--checkpoint-segments", str(EVERY), "--checkpoint-seconds", "0")
 LAYERS = 3
 QUESTION = "who saw land"
+RUNNING, DONE = 2, 3  # JobState of client.proto
+SETTLE = 1.5  # seconds: less than a world may be silent
 SLOW = os.environ.get("LONGWAVE_SANITIZED")
 
 
@@ -56,11 +59,54 @@ class Reading(FreshPlace):
         return wait_for(f"{segments} segments", far_enough)
 
     def wait_checkpoint(self, name, segments=1):
-        def kept():
-            job = self.job(name)
-            return job if job and job["checkpoint_segments"] >= segments \
-                else None
-        return wait_for("a checkpoint", kept)
+        with wire.Peer(self.endpoint) as peer:
+            self.wait_reading(
+                peer, name, lambda j: j["checkpoint_segments"] >= segments)
+        return self.job(name)
+
+    def wait_reading(self, peer, name, check):
+        """The reading, as on the wire, once check() likes it; asks a thousand
+        times a second.  One that ends before that was too short."""
+        end = time.monotonic() + WAIT
+        while time.monotonic() < end:
+            job = next((j for j in peer.jobs()
+                        if j["document"] == name.encode()), None)
+            if job:
+                self.assertNotEqual(job["state"], DONE,
+                                    "it ended before it was looked at")
+                if check(job):
+                    return job
+            time.sleep(0.001)
+        raise AssertionError("the reading did not get there")
+
+    def halt(self, peer, name, check):
+        """Stops all ranks at a moment that check() likes at which no checkpoint
+        is under way any more; the reading as it is then, once nothing comes
+        any more that they had said before."""
+        before = self.wait_reading(peer, name, check)
+        for _ in range(3):
+            ranks = self.ranks()
+            for pid in ranks:
+                os.kill(pid, signal.SIGSTOP)
+            end = time.monotonic() + SETTLE
+            still = 0
+            while time.monotonic() < end:
+                job = self.wait_reading(peer, name, lambda j: True)
+                same = all(job[what] == before[what] for what in (
+                    "segments_done", "checkpoint_segments", "attempts"))
+                still = still + 1 if same else 0
+                if still > 5 and job["segments_done"] - \
+                        job["checkpoint_segments"] <= EVERY + LAYERS:
+                    return job
+                before = job
+                time.sleep(0.05)
+            # A part of it is in a rank that stands still: another moment.
+            for pid in ranks:
+                os.kill(pid, signal.SIGCONT)
+            before = self.wait_reading(
+                peer, name, lambda j: j["checkpoint_segments"] >
+                before["checkpoint_segments"])
+        raise AssertionError(f"{before}: an interval has {EVERY} segments")
 
     def files(self, name):
         """Snapshot and last ids of a document."""
