@@ -46,7 +46,7 @@ class Script(unittest.TestCase):
         for name in KERNELS:
             self.put(f"build-gpu/tests/test_kernels_{name}", STUB)
         for name in ("flat", "engine", "engine_need", "engine_ranks", "answer",
-                     "half", "read"):
+                     "half", "read", "lost", "bench_check"):
             self.put(f"build-gpu/tests/test_worker_{name}", STUB)
 
     def put(self, path, text):
@@ -97,6 +97,17 @@ class Script(unittest.TestCase):
         self.assertEqual(steps["kernels_rows"], "FAILED (3)", out)
         self.assertEqual(steps["refusal"], "FAILED (1)", out)
         self.assertEqual(steps["golden"], "ok", out)
+
+    def test_what_a_test_leaves_out_is_a_failure(self):
+        says = "build-gpu/tests/test_worker_engine.says"
+        self.put(says, "ok  a\n  not run: the GPU is gone\n")
+        self.put("build-gpu/tests/test_worker_answer.exits", "77")
+        code, steps, out = self.run_script("--only", "right", "--quick")
+        self.assertEqual(code, 1, out)
+        for name in ("worker_engine", "answers"):
+            self.assertEqual(steps[name], "FAILED: left tests out", out)
+        self.assertIn("the GPU is gone", out)
+        self.assertEqual(steps["worker_engine_need"], "ok", out)
 
     def test_a_build_that_fails_ends_it(self):
         self.put("path/cmake.exits", "1")

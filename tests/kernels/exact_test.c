@@ -117,7 +117,7 @@ test_gpu(void **state)
     if (has_gpu())
         check_case(*state, "cuda");
     else
-        printf("  not exact_run_part: %s\n", status_text());
+        printf("  not run: %s\n", status_text());
 }
 
 int

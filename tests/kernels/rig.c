@@ -59,8 +59,10 @@ rig_has(const rig_way *way)
 
     if (strcmp(way->device, "cuda") != 0)
         return true;
-    if (kernel_open(&dev, &cfg) != ST_OK)
+    if (kernel_open(&dev, &cfg) != ST_OK) {
+        print_message("  not run: %s\n", status_text());
         return false;
+    }
     kernel_close(dev);
     return true;
 }

@@ -201,7 +201,7 @@ test_on_a_gpu(void **state)
         return;
     }
     kernel_close(dev);
-    for (uint32_t i = 0; i < 16; i++) {
+    for (uint32_t i = 0; i < RIG_N_VARIANT; i++) {
         model_config c = rig_shape();
 
         c.d_model = 256;
