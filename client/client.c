@@ -182,8 +182,12 @@ cancel(client *c, job *j)
             m.request = ++c->conn.last_request;
             sent = connection_try(&c->conn, &m, NULL, 0) == ST_OK;
         }
-        if (connection_receive(&c->conn, &got, GOODBYE_STEP_MS) != ST_OK)
+        if (connection_receive(&c->conn, &got, GOODBYE_STEP_MS) != ST_OK) {
+            sent = sent && !c->conn.restarted;
+            if (c->conn.restarted)
+                (void)connection_begin(&c->conn);
             continue;
+        }
         if (got.request == j->request && got.kind == CLIENT_ACCEPTED)
             j->id = got.u.accepted.job;
         over = got.kind == CLIENT_REFUSED || got.kind == CLIENT_DONE;
@@ -213,8 +217,8 @@ fail:
     return st;
 }
 
-/* The daemon is another one than before: a job that it acknowledged is there,
- * any other is asked for again, by the same key. */
+/* The daemon is another one than before, or has hung up: a job that it
+ * acknowledged is there, any other is asked for again, by the same key. */
 static status
 resume(client *c, job *j)
 {

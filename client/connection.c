@@ -62,6 +62,7 @@ connection_open(connection *c, const client_config *config)
     TRY(zcontext_new(&c->z));
     TRY(zsocket_dealer(&c->socket, c->z, c->endpoint, config->key,
                        CLIENT_MAX_CHUNK));
+    TRY(zsocket_count_cuts(c->socket, c->z));
     return ST_OK;
 fail:
     connection_close(c);
@@ -79,6 +80,19 @@ connection_close(connection *c)
     *c = (connection){.socket = NULL};
 }
 
+/* Whether the connection has gone on which the daemon has spoken.  One that
+ * came to nothing is no answer: who never lets us in is silent, and nobody asks
+ * again and again without hearing a word. */
+static bool
+is_cut(connection *c)
+{
+    unsigned cuts = zsocket_cuts(c->socket);
+
+    if (!c->spoken)
+        c->cuts = cuts;
+    return cuts != c->cuts;
+}
+
 uint64_t
 connection_begin(connection *c)
 {
@@ -86,6 +100,7 @@ connection_begin(connection *c)
     c->restarted = c->wary = false;
     c->epoch = 0;
     c->ping = 0;
+    c->spoken = c->spoken && !is_cut(c);
     return ++c->last_request;
 }
 
@@ -123,6 +138,16 @@ connection_send(connection *c, const client_message *m, const void *raw,
         st = connection_try(c, m, raw, raw_len);
     }
     return st == ST_TIMEOUT ? silent(c) : st;
+}
+
+/* ZeroMQ has connected again, or tries to; the daemon knows nothing of us. */
+static status
+hung_up(connection *c)
+{
+    c->restarted = true;
+    return status_fail(ST_STATE,
+                       "the daemon at %s has hung up before it answered",
+                       c->endpoint);
 }
 
 /* Asks for a sign of life long before the verdict, and again: what was sent
@@ -193,6 +218,9 @@ receive(connection *c, client_message *out, int ms)
     TRY(client_message_decode(out, &request, frames.control,
                               frames.control_len));
     c->heard_ns = clock_ns();
+    if (!c->spoken)
+        c->cuts = zsocket_cuts(c->socket);
+    c->spoken = true;
 fail:
     zsocket_message_fini(&frames);
     return st;
@@ -203,10 +231,11 @@ connection_receive(connection *c, client_message *out, uint32_t wait_ms)
 {
     uint64_t deadline = clock_ns() + wait_ms * MS;
     client_message m;
+    bool cut = false;
 
     for (;;) {
         uint64_t now = clock_ns();
-        uint64_t left = now < deadline ? (deadline - now) / MS + 1 : 0;
+        uint64_t left = now < deadline && !cut ? (deadline - now) / MS + 1 : 0;
         status st = receive(c, &m, (int)(left < SLICE_MS ? left : SLICE_MS));
 
         if (st == ST_OK && (c->ping == 0 || m.request != c->ping)) {
@@ -220,9 +249,14 @@ connection_receive(connection *c, client_message *out, uint32_t wait_ms)
                 return st;
         } else if (st != ST_TIMEOUT) {
             return st;
+        } else if (cut) {
+            return hung_up(c);
         }
         if (interrupted(c))
             return status_fail(ST_CANCELED, "interrupted");
+        cut = is_cut(c);
+        if (cut)
+            continue; /* what came before it is still to be read */
         st = check_silence(c);
         if (st != ST_OK)
             return st;

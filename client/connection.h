@@ -21,7 +21,10 @@ typedef struct connection {
     uint64_t ping_ns;      /* when it was sent */
     uint64_t heard_ns;     /* last sign of life */
     uint64_t begun_ns;     /* when the call began */
-    bool restarted;        /* the daemon is another one than then */
+    bool restarted;        /* the daemon is another one than then, or takes
+                              us for another */
+    bool spoken;           /* the daemon has, on the connection that is */
+    unsigned cuts;         /* those that had gone then */
     uint64_t epoch;        /* of the daemon that the call relies on, 0: any */
     bool wary;             /* asking once more does no harm */
     bool deaf;             /* do not ask config.interrupted any more */
@@ -42,8 +45,8 @@ status connection_try(connection *c, const client_message *m, const void *raw,
 
 /* The next message, waiting at most wait_ms.  ST_TIMEOUT: none came;
  * ST_CANCELED: interrupted; ST_STATE: the daemon is silent for too long, or is
- * another one than when the call began (c->restarted); ST_WIRE and others: it
- * cannot be understood. */
+ * another one than when the call began, or has hung up since (c->restarted);
+ * ST_WIRE and others: it cannot be understood. */
 status connection_receive(connection *c, client_message *out,
                           uint32_t wait_ms) MUST_USE;
 

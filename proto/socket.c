@@ -198,12 +198,14 @@ fail:
     return st;
 }
 
-/* A DEALER listens for what becomes of its key, a ROUTER for who is there. */
+/* A DEALER listens for what becomes of its key and of its connection, a ROUTER
+ * for who is there. */
 static status
 watch(zsocket *s, zcontext *z)
 {
-    const int events = s->router ? ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED
-                                 : ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+    const int events =
+        ZMQ_EVENT_DISCONNECTED |
+        (s->router ? ZMQ_EVENT_ACCEPTED : ZMQ_EVENT_HANDSHAKE_FAILED_AUTH);
     const int none = 0; /* to linger; and no limit: who tells would wait for
                            room, and all connections for it */
     char name[64];
@@ -331,6 +333,12 @@ zsocket_dealer(zsocket **out, zcontext *z, const char *text, const keyfile *key,
 fail:
     zsocket_close(s);
     return st;
+}
+
+status
+zsocket_count_cuts(zsocket *s, zcontext *z)
+{
+    return s->monitor ? ST_OK : watch(s, z);
 }
 
 status

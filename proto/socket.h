@@ -80,6 +80,11 @@ void zsocket_close(zsocket *s);
 /* Whether the peer of a DEALER with a key has told that it does not let the key
  * in.  (ZeroMQ goes on trying: the list of keys may change.) */
 bool zsocket_is_refused(zsocket *s);
+/* From here on the connections of a DEALER that go are counted. */
+status zsocket_count_cuts(zsocket *s, zcontext *z) MUST_USE;
+/* How many have gone.  ZeroMQ connects again by itself, but the peer takes us
+ * for somebody else then: what it was to tell is lost. */
+unsigned zsocket_cuts(zsocket *s);
 
 /* ST_NOTFOUND when it is certain that nobody listens at `endpoint` now (known
  * for ipc only); ST_ARG: no endpoint.  Other failures mean "perhaps". */

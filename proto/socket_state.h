@@ -17,6 +17,7 @@ struct zsocket {
     bool guarded;  /* every peer has proved a key */
     void *monitor; /* PAIR that hears of connections; NULL: nobody listens */
     bool refused;  /* DEALER */
+    unsigned cuts; /* DEALER: connections that have gone */
     links links;   /* ROUTER */
     zmq_msg_t
         part[ZSOCKET_MAX_PART]; /* of a message that there was no memory for */

@@ -20,8 +20,10 @@ hear_event(zsocket *s, const uint8_t *event)
         s->refused = true;
     else if (kind == ZMQ_EVENT_ACCEPTED)
         links_come(&s->links, value, clock_ns());
-    else if (kind == ZMQ_EVENT_DISCONNECTED)
+    else if (kind == ZMQ_EVENT_DISCONNECTED && s->router)
         links_go(&s->links, value);
+    else if (kind == ZMQ_EVENT_DISCONNECTED)
+        s->cuts++;
 }
 
 static void
@@ -42,6 +44,13 @@ zsocket_is_refused(zsocket *s)
 {
     hear_events(s);
     return s->refused;
+}
+
+unsigned
+zsocket_cuts(zsocket *s)
+{
+    hear_events(s);
+    return s->cuts;
 }
 
 bool

@@ -419,6 +419,88 @@ a_job_is_followed_over_a_restart(void **state)
     assert_int_equal(atomic_load(&f.count[CLIENT_ADD]), 1);
 }
 
+/* Hangs up as a daemon does on who did not read for long, and knows nothing of
+ * the caller afterwards. */
+static void
+impatient(fake *f, const client_message *m, const uint8_t *raw, size_t len)
+{
+    client_message out = {.kind = CLIENT_DONE, .request = m->request};
+
+    (void)raw;
+    (void)len;
+    switch ((int)m->kind) {
+    case CLIENT_ADD:
+        fake_accept(f, m, m->u.add.bytes, m->u.add.bytes);
+        clock_sleep_us(50000);
+        assert_true(zsocket_hang_up(f->socket, &f->peer));
+        break;
+    case CLIENT_LIST:
+        assert_true(zsocket_hang_up(f->socket, &f->peer));
+        break;
+    case CLIENT_GET_STATUS:
+        f->uptime = 1e6;
+        fake_status(f, m->request);
+        break;
+    case CLIENT_WATCH:
+        assert_int_equal(m->u.job.job, 42);
+        fake_send(f, &out);
+        break;
+    default:
+        fail();
+    }
+}
+
+static void
+who_was_hung_up_on_comes_back(void **state)
+{
+    fake f;
+    client_message done;
+    upload input;
+    client *c;
+
+    (void)state;
+    fake_start(&f, impatient);
+    c = connect_to(&f, NULL, 5000);
+    upload_init_text(&input, "text");
+    EXPECT_OK(client_add(c, &done, "book", &input, NULL));
+    client_message_fini(&done);
+    assert_int_equal(atomic_load(&f.count[CLIENT_ADD]), 1);
+    EXPECT_ST(client_list(c, &done), ST_STATE);
+    assert_non_null(strstr(status_text(), "hung up"));
+    client_close(c);
+    fake_stop(&f);
+    assert_int_equal(atomic_load(&f.count[CLIENT_WATCH]), 1);
+}
+
+/* Hangs up again and again, and never says a word: that is a silence. */
+static void
+mute(fake *f, const client_message *m, const uint8_t *raw, size_t len)
+{
+    (void)m;
+    (void)raw;
+    (void)len;
+    (void)zsocket_hang_up(f->socket, &f->peer);
+}
+
+static void
+who_never_answers_is_not_asked_for_ever(void **state)
+{
+    fake f;
+    client_message done;
+    upload input;
+    client *c;
+
+    (void)state;
+    fake_start(&f, mute);
+    c = connect_to(&f, NULL, 500);
+    upload_init_text(&input, "text");
+    EXPECT_ST(client_add(c, &done, "book", &input, NULL), ST_STATE);
+    assert_non_null(strstr(status_text(), "not answered"));
+    client_close(c);
+    fake_stop(&f);
+    assert_int_equal(atomic_load(&f.count[CLIENT_ADD]), 1);
+}
+
 /* Forgets the first submission, as a daemon does that is killed before it
  * acknowledged. */
 static void
@@ -488,6 +570,8 @@ main(void)
         cmocka_unit_test(an_interruption_cancels_the_job),
         cmocka_unit_test(a_daemon_that_vanished_is_noticed),
         cmocka_unit_test(a_job_is_followed_over_a_restart),
+        cmocka_unit_test(who_was_hung_up_on_comes_back),
+        cmocka_unit_test(who_never_answers_is_not_asked_for_ever),
         cmocka_unit_test(what_was_not_acknowledged_is_submitted_again),
         cmocka_unit_test(nobody_there_is_told),
     };
