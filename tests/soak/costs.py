@@ -2,10 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What durability costs, and how soon work goes on after a crash.
 
-usage: costs.py [BIN_DIR] [restarts] [asks] [checkpoints]
-
-(default: build/bin, everything)
-
 - checkpoints: a document is read without them, and with one every 4 segments
   (far more than the usual one in 5 s), in pairs; CPU time of daemon and ranks,
   which other work on the machine changes less than a clock does, and the
@@ -17,13 +13,13 @@ usage: costs.py [BIN_DIR] [restarts] [asks] [checkpoints]
 - restart: from SIGKILL of a rank, or of mpirun, or SIGSTOP of a rank, until the
   job is dispatched again (its next attempt), beside what the first start of a
   world takes.  A hang is noticed after HANG_S."""
+import argparse
 import contextlib
 import json
 import pathlib
 import shutil
 import signal
 import statistics
-import sys
 import tempfile
 import time
 
@@ -206,12 +202,17 @@ def restarts(programs):
 
 def main():
     parts = {"restarts": restarts, "asks": asks, "checkpoints": checkpoints}
-    words = sys.argv[1:]
-    which = [w for w in words if w in parts]
-    rest = [w for w in words if w not in parts]
-    programs = pathlib.Path(rest[0] if rest else soak.ROOT / "build/bin")
-    for part in which or parts:
-        parts[part](programs.resolve())
+    p = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--bin", type=pathlib.Path, default=soak.ROOT / "build/bin")
+    p.add_argument("parts", nargs="*", metavar="PART",
+                   help=", ".join(parts) + "; all where none is named")
+    flags = p.parse_args()
+    for part in flags.parts:
+        if part not in parts:
+            p.error(f"there is no part '{part}'")
+    for part in flags.parts or parts:
+        parts[part](flags.bin.resolve())
 
 
 if __name__ == "__main__":

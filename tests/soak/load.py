@@ -5,15 +5,15 @@ over: all are answered rightly, none twice; memory is flat; `status` stays
 under 50 ms.  Then a flood against a short queue: what is over the limit is
 refused, with the seconds to wait, and costs no memory.
 
-usage: load.py [BIN_DIR]      (default build/bin)
-
 Status is asked from a process of its own, which sees scheduling, too, and now
 and then by a whole `longwave status`, with its start.  What
 the daemon does about it is `status_loop_cpu_ms_max`: the most that its loop
 computed between a question and its answer.  Beside the slowest one stands how
 long the loop was ready meanwhile and had no CPU."""
+import argparse
 import json
 import multiprocessing
+import pathlib
 import selectors
 import subprocess
 import sys
@@ -211,8 +211,10 @@ def flood(here):
 
 
 def main():
-    programs = sys.argv[1] if len(sys.argv) > 1 else soak.ROOT / "build/bin"
-    with place.Place(programs) as here:
+    p = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    p.add_argument("--bin", type=pathlib.Path, default=soak.ROOT / "build/bin")
+    with place.Place(p.parse_args().bin) as here:
         errors = load(here) + flood(here)
     for error in errors[:20]:
         print(error)
