@@ -164,8 +164,9 @@ def back_at_work(here, victim, blow):
     """Seconds from the start of a world until it served, and from the blow
     until the job was dispatched again."""
     start = time.monotonic()
-    here.start("--workers", "2", "--checkpoint-segments", "64",
-               "--checkpoint-seconds", "0", "--hang-seconds", str(HANG_S))
+    here.start("--workers", "2", "--placement", "segments",  # both ranks read
+               "--checkpoint-segments", "64", "--checkpoint-seconds", "0",
+               "--hang-seconds", str(HANG_S))
     here.wait_world()
     ready = time.monotonic() - start
     session = Session(here.endpoint)
