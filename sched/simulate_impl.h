@@ -83,6 +83,30 @@ typedef struct simulate {
     uint64_t n_cell;
 } simulate;
 
+/* Something may be able to start at a rank, or leave for it. */
+void simulate_touch(simulate *s, uint32_t index);
+/* Gives a rank what its slots have room for. */
+void simulate_feed(simulate *s, uint32_t index);
+/* The next document begins in stream `id`. */
+void simulate_open_stream(simulate *s, uint32_t id);
+/* The document of stream `id` is read: the next one takes its place. */
+void simulate_close_stream(simulate *s, uint32_t id);
+
+/* Starts a group where rank `index` is idle and has cells. */
+void simulate_group_start(simulate *s, uint32_t index);
+/* The group of rank `index` is done. */
+void simulate_group_end(simulate *s, uint32_t index);
+
+/* `hop` leaves for the rank's successor as soon as it can. */
+void simulate_hop_send(simulate *s, simulate_rank *r, const simulate_hop *hop);
+/* Starts the transfer of a rank's first hop where link and receiver allow. */
+void simulate_hop_start(simulate *s, uint32_t index);
+/* What the events of these names do. */
+void simulate_hop_sent(simulate *s, uint32_t index);
+void simulate_hop_asked(simulate *s, uint32_t index, const simulate_hop *hop);
+void simulate_hop_granted(simulate *s, uint32_t index, simulate_hop hop);
+void simulate_hop_arrived(simulate *s, uint32_t index, const simulate_hop *hop);
+
 status simulate_queue_init(simulate_queue *q, size_t cap) MUST_USE;
 void simulate_queue_fini(simulate_queue *q);
 void simulate_queue_push(simulate_queue *q, const simulate_event *event);
