@@ -45,34 +45,6 @@ comm_abort(comm *c, int exit_status)
     _exit(exit_status);
 }
 
-bool
-comm_survives(const comm *c)
-{
-    (void)c;
-    return false;
-}
-
-bool
-comm_has_lost(comm *c)
-{
-    (void)c;
-    return false;
-}
-
-status
-comm_give_up(comm *c)
-{
-    (void)c;
-    return ST_OK;
-}
-
-status
-comm_shrink(comm *c)
-{
-    (void)c;
-    return ST_OK;
-}
-
 void
 comm_piece_set(comm *c, size_t bytes)
 {

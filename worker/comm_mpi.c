@@ -1,37 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The ranks of an MPI launcher: the only includer of mpi.h. */
+/* The ranks of an MPI launcher. */
 #include "worker/comm.h"
 
-#include <mpi.h>
-#if defined(OPEN_MPI) && defined(__has_include)
-#if __has_include(<mpi-ext.h>)
-#include <mpi-ext.h>
-#endif
-#endif
 #include <string.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "worker/comm_impl.h"
 
 enum {
     PIECE = 1 << 20,
-    TAG_NONE = 32767, /* that nobody sends */
-    SHRINK_S = 30     /* for what waits for all ranks that are left */
-};
-
-struct comm {
-    bool started; /* MPI_Init was called here */
-    MPI_Comm world, host;
-    uint32_t rank, size, local_rank, local_size;
-    size_t piece; /* bytes of one at most */
-    bool takes_device;
-    bool survives;     /* a rank's death */
-    bool given_up;     /* all requests are void */
-    bool shrunk;       /* MPI_Finalize would wait for the dead */
-    MPI_Request *open; /* [n_open], where it survives: not yet done */
-    size_t n_open, room;
+    TAG_NONE = 32767 /* that nobody sends */
 };
 
 /* A failure as ranks pass it on. */
@@ -43,10 +24,8 @@ typedef struct failure {
 _Static_assert(sizeof(MPI_Request) <= sizeof(void *),
                "a request handle fits in a piece of comm_request");
 
-#define MPI_TRY(call) TRY(mpi_status((call), #call))
-
-static status
-mpi_status(int code, const char *call)
+status
+comm_mpi_status(int code, const char *call)
 {
     if (code == MPI_SUCCESS)
         return ST_OK;
@@ -86,9 +65,8 @@ fail:
     return st;
 }
 
-/* Sets up a communicator of this project's. */
-static status
-settle_in(comm *c)
+status
+comm_mpi_settle_in(comm *c)
 {
     status st = ST_OK;
     MPI_TRY(MPI_Comm_set_errhandler(c->world, MPI_ERRORS_RETURN));
@@ -110,52 +88,6 @@ takes_device(void)
 #endif
 }
 
-#ifdef OMPI_HAVE_MPI_EXT_FTMPI
-/* A build that can is not enough: mpirun must have been told, too. */
-static bool
-told_to_survive(void)
-{
-    union {
-        unsigned char bytes[64];
-        uint64_t word[8];
-    } value = {0};
-    MPI_T_cvar_handle handle;
-    int provided, index, count = 0;
-    bool on = false;
-
-    if (MPI_T_init_thread(MPI_THREAD_SINGLE, &provided) != MPI_SUCCESS)
-        return false;
-    if (MPI_T_cvar_get_index("mpi_ft_enable", &index) == MPI_SUCCESS &&
-        MPI_T_cvar_handle_alloc(index, NULL, &handle, &count) == MPI_SUCCESS) {
-        on = count == 1 && MPI_T_cvar_read(handle, &value) == MPI_SUCCESS &&
-             value.word[0] != 0;
-        (void)MPI_T_cvar_handle_free(&handle);
-    }
-    (void)MPI_T_finalize();
-    return on;
-}
-
-/* All or none: a host may have settings of its own. */
-static status
-find_survival(comm *c)
-{
-    status st = ST_OK;
-    int mine = told_to_survive(), all = 0;
-
-    MPI_TRY(MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, c->world));
-    c->survives = all != 0;
-fail:
-    return st;
-}
-#else
-static status
-find_survival(comm *c)
-{
-    (void)c;
-    return ST_OK;
-}
-#endif
-
 static status
 start(comm *c, int *argc, char ***argv)
 {
@@ -168,9 +100,9 @@ start(comm *c, int *argc, char ***argv)
         return status_fail(ST_MPI, "this MPI does not allow other threads "
                                    "beside the one that calls it");
     MPI_TRY(MPI_Comm_dup(MPI_COMM_WORLD, &c->world));
-    TRY(settle_in(c));
+    TRY(comm_mpi_settle_in(c));
     c->takes_device = takes_device();
-    TRY(find_survival(c));
+    TRY(comm_survive_find(c));
 fail:
     return st;
 }
@@ -219,7 +151,7 @@ comm_split(comm **out, comm *c, uint32_t group)
     if (c->world != MPI_COMM_NULL) {
         MPI_TRY(
             MPI_Comm_split(c->world, (int)group, (int)c->rank, &part->world));
-        TRY(settle_in(part));
+        TRY(comm_mpi_settle_in(part));
     }
     *out = part;
     return ST_OK;
@@ -266,7 +198,7 @@ comm_close(comm *c)
     if (c == NULL)
         return;
     if (c->survives)
-        alarm(SHRINK_S); /* a death now would be waited for */
+        alarm(COMM_SURVIVE_S); /* a death now would be waited for */
     if (c->shrunk) {
         leave(c);
         return;
@@ -288,94 +220,6 @@ comm_abort(comm *c, int exit_status)
         MPI_Abort(MPI_COMM_WORLD, exit_status);
     _exit(exit_status);
 }
-
-/* ------------------------------------------------------ after a death --- */
-
-bool
-comm_survives(const comm *c)
-{
-    return c->survives;
-}
-
-#ifdef OMPI_HAVE_MPI_EXT_FTMPI
-bool
-comm_has_lost(comm *c)
-{
-    MPI_Group dead;
-    int revoked = 0, n = 0;
-
-    if (!c->survives)
-        return false;
-    if (MPIX_Comm_is_revoked(c->world, &revoked) == MPI_SUCCESS && revoked)
-        return true;
-    if (MPIX_Comm_get_failed(c->world, &dead) != MPI_SUCCESS)
-        return false;
-    (void)MPI_Group_size(dead, &n);
-    (void)MPI_Group_free(&dead);
-    return n > 0;
-}
-
-/* What was under way ends with an error, or well, but it ends. */
-status
-comm_give_up(comm *c)
-{
-    status st = ST_OK;
-
-    (void)alarm(SHRINK_S);
-    MPI_TRY(MPIX_Comm_revoke(c->world));
-    while (c->n_open > 0) {
-        MPI_Request *last = &c->open[c->n_open - 1];
-        int done = 0;
-
-        (void)MPI_Test(last, &done, MPI_STATUS_IGNORE);
-        if (*last == MPI_REQUEST_NULL)
-            c->n_open--;
-        else
-            clock_sleep_us(100);
-    }
-    c->given_up = true;
-fail:
-    return st;
-}
-
-/* The old ones are not freed: that would be waited for by the dead. */
-status
-comm_shrink(comm *c)
-{
-    status st = ST_OK;
-    MPI_Comm left = MPI_COMM_NULL;
-
-    MPI_TRY(MPIX_Comm_shrink(c->world, &left));
-    c->shrunk = true;
-    c->world = left;
-    TRY(settle_in(c));
-    c->given_up = false;
-    (void)alarm(0);
-fail:
-    return st;
-}
-#else
-bool
-comm_has_lost(comm *c)
-{
-    (void)c;
-    return false;
-}
-
-status
-comm_give_up(comm *c)
-{
-    (void)c;
-    return ST_OK;
-}
-
-status
-comm_shrink(comm *c)
-{
-    (void)c;
-    return ST_OK;
-}
-#endif
 
 void
 comm_piece_set(comm *c, size_t bytes)
@@ -629,7 +473,7 @@ comm_test(comm *c, comm_request *req, bool *done)
         memcpy(&req->piece[req->n_done], &mpi, sizeof mpi);
         if (mpi == MPI_REQUEST_NULL)
             forget(c, before); /* also when it has failed */
-        TRY(mpi_status(code, "MPI_Test"));
+        TRY(comm_mpi_status(code, "MPI_Test"));
         if (!reached) {
             *done = false;
             return ST_OK;
