@@ -400,6 +400,19 @@ harness_input(harness *h, uint64_t id, uint64_t tokens)
     harness_prepared(h, id, tokens);
 }
 
+const harness_action *
+harness_running_add(harness *h, uint32_t streams)
+{
+    const harness_action *begin;
+
+    (void)harness_join(h, 10, streams);
+    harness_client(h, 1, harness_add("d", 400));
+    harness_input(h, 1, 100);
+    begin = EXPECT_WORLD(WORLD_BEGIN);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    return begin;
+}
+
 void
 harness_prepared(harness *h, uint64_t id, uint64_t tokens)
 {

@@ -76,6 +76,8 @@ void harness_world_done(harness *h, uint8_t world, const harness_action *begin,
 void harness_snapshot(harness *h, uint8_t world, const harness_action *begin);
 /* World `number` joins; its incarnation. */
 uint64_t harness_join(harness *h, uint8_t number, uint32_t streams);
+/* A document of 100 ids, job 1, runs on world 10; its BEGIN. */
+const harness_action *harness_running_add(harness *h, uint32_t streams);
 /* Job `id` gets all its input, is durable and acknowledged, and has `tokens`
  * ids. */
 void harness_input(harness *h, uint64_t id, uint64_t tokens);

@@ -22,20 +22,6 @@ other_models_are_turned_away(void **state)
     harness_fini(h);
 }
 
-/* A document of 100 ids runs on world 10; its BEGIN. */
-static const harness_action *
-running_add(harness *h, uint32_t streams)
-{
-    const harness_action *begin;
-
-    (void)harness_join(h, 10, streams);
-    harness_client(h, 1, harness_add("d", 400));
-    harness_input(h, 1, 100);
-    begin = EXPECT_WORLD(WORLD_BEGIN);
-    (void)EXPECT_ACTION(CORE_FEED_OPEN);
-    return begin;
-}
-
 static void
 stale_messages_are_dropped(void **state)
 {
@@ -46,7 +32,7 @@ stale_messages_are_dropped(void **state)
 
     (void)state;
     harness_init(h, 8);
-    begin = running_add(h, 2);
+    begin = harness_running_add(h, 2);
     m = harness_reply(WORLD_JOB_DONE, begin);
     m.u.job_done.finish = (char *)(uintptr_t) "";
     m.attempt = 2;
@@ -75,7 +61,7 @@ a_world_that_restarts_is_another_one(void **state)
 
     (void)state;
     harness_init(h, 8);
-    begin = running_add(h, 2);
+    begin = harness_running_add(h, 2);
     harness_world(h, 10, harness_hello(2, 0));
     (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
     assert_true(EXPECT_WORLD(WORLD_WELCOME)->incarnation > begin->incarnation);
@@ -104,7 +90,7 @@ a_poisonous_job_costs_three_worlds(void **state)
 
     (void)state;
     harness_init(h, 8);
-    (void)running_add(h, 4);
+    (void)harness_running_add(h, 4);
     (void)harness_document(h, "q", 20);
     harness_client(h, 2, harness_ask("q", 4));
     harness_input(h, 2, 5);
@@ -141,220 +127,6 @@ a_poisonous_job_costs_three_worlds(void **state)
     assert_non_null(strstr(a->text, "rank 0 was killed"));
     assert_int_equal(a->job, 1);
     EXPECT_NOTHING();
-    harness_fini(h);
-}
-
-static void
-shard(harness *h, uint8_t world, const harness_action *begin, uint64_t segment)
-{
-    world_message m = harness_reply(WORLD_CHECKPOINT, begin);
-
-    m.u.checkpoint.segment = segment;
-    m.u.checkpoint.total = 32; /* of each of two layers */
-    harness_world_raw(h, world, m, 32);
-    (void)EXPECT_ACTION(CORE_CHECKPOINT_PART);
-}
-
-static void
-checkpoint(harness *h, uint64_t segment, uint32_t attempt)
-{
-    job_checkpoint k = {.segment = segment, .bytes = HARNESS_SNAPSHOT};
-
-    core_checkpointed(h->c, 1, attempt, &k, ST_OK, "");
-}
-
-/* The last two are kept; the next attempt starts from the last, or from the
- * one before when that is damaged. */
-static void
-readings_go_on_from_their_last_checkpoint(void **state)
-{
-    harness box;
-    harness *h = &box;
-    const harness_action *begin;
-    zsocket_peer peer = harness_peer(10);
-
-    (void)state;
-    harness_init(h, 8);
-    begin = running_add(h, 2); /* 12 segments to write */
-    for (uint64_t at = 4; at <= 12; at += 4) {
-        shard(h, 10, begin, at);
-        checkpoint(h, at, 1);
-        if (at == 12)
-            assert_int_equal(EXPECT_ACTION(CORE_CHECKPOINT_DROP)->number, 4);
-        assert_int_equal(EXPECT_WORLD(WORLD_KEPT)->n_segment, at);
-    }
-    core_world_gone(h->c, &peer, "killed");
-    (void)EXPECT_WORLD(WORLD_ABORT);
-    (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
-    (void)harness_join(h, 11, 2);
-    begin = EXPECT_WORLD(WORLD_BEGIN);
-    assert_int_equal(begin->first_segment, 12);
-    assert_int_equal(begin->n_segment, 0);
-    assert_int_equal(begin->snapshot_bytes, HARNESS_SNAPSHOT);
-    assert_int_equal(EXPECT_ACTION(CORE_FEED_OPEN)->base, 12);
-    core_checkpoint_damaged(h->c, 1, 2, "its hash differs");
-    assert_int_equal(EXPECT_ACTION(CORE_CHECKPOINT_DROP)->number, 12);
-    (void)EXPECT_WORLD(WORLD_CANCEL);
-    (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
-    harness_world_done(h, 11, begin, ""); /* its stream is free again */
-    begin = EXPECT_WORLD(WORLD_BEGIN);
-    assert_int_equal(begin->first_segment, 8);
-    assert_int_equal(begin->n_segment, 4);
-    (void)EXPECT_ACTION(CORE_FEED_OPEN);
-    core_checkpoint_damaged(h->c, 1, 3, "its hash differs");
-    harness_skip(h);
-    assert_int_equal(job_table_find(core_jobs(h->c), 1)->segments_done, 0);
-    /* What an earlier attempt still had on its way is thrown away. */
-    checkpoint(h, 12, 1);
-    assert_int_equal(EXPECT_ACTION(CORE_CHECKPOINT_DROP)->number, 12);
-    harness_fini(h);
-}
-
-static void
-wrong_checkpoints_end_the_job(void **state)
-{
-    const struct {
-        uint64_t segment, offset, total;
-        uint32_t layer;
-        size_t len;
-    } row[] = {
-        {0, 0, 32, 0, 32},  /* the start */
-        {13, 0, 32, 0, 32}, /* beyond what is written */
-        {4, 0, 31, 0, 31},  /* another size */
-        {4, 0, 32, 2, 32},  /* another layer */
-        {4, 4, 32, 0, 29},  /* beyond its end */
-        {4, 0, 32, 0, 0},   /* nothing */
-    };
-
-    (void)state;
-    for (size_t i = 0; i < sizeof(row) / sizeof(*row); i++) {
-        harness box;
-        harness *h = &box;
-        const harness_action *begin;
-        world_message m;
-
-        harness_init(h, 8);
-        begin = running_add(h, 2);
-        m = harness_reply(WORLD_CHECKPOINT, begin);
-        m.u.checkpoint.segment = row[i].segment;
-        m.u.checkpoint.offset = row[i].offset;
-        m.u.checkpoint.total = row[i].total;
-        m.u.checkpoint.layer = row[i].layer;
-        harness_world_raw(h, 10, m, row[i].len);
-        (void)EXPECT_WORLD(WORLD_CANCEL);
-        (void)harness_end(h, 1, CLIENT_FAILED);
-        EXPECT_REFUSED("wire");
-        harness_fini(h);
-    }
-}
-
-/* What a world's heartbeats say of its hops is in the status. */
-static void
-hops_are_told(void **state)
-{
-    harness box;
-    harness *h = &box;
-    world_message beat = {.kind = WORLD_HEARTBEAT,
-                          .u.heartbeat = {.hop_s = 4, .hop_hidden_s = 3}};
-    const harness_action *a;
-
-    (void)state;
-    harness_init(h, 8);
-    beat.incarnation = harness_join(h, 10, 2);
-    harness_world(h, 10, beat);
-    (void)EXPECT_WORLD(WORLD_HEARTBEAT);
-    harness_client(h, 1, harness_plain(CLIENT_GET_STATUS));
-    a = EXPECT_CLIENT(CLIENT_STATUS);
-    assert_true(a->hop_s == 4);
-    assert_true(a->hop_hidden_s == 3);
-    harness_fini(h);
-}
-
-/* T13: a step that takes far longer than steps do is a hang. */
-static void
-a_world_that_hangs_is_ended(void **state)
-{
-    harness box;
-    harness *h = &box;
-    const harness_action *begin;
-    world_message beat = {.kind = WORLD_HEARTBEAT};
-
-    (void)state;
-    harness_init(h, 8);
-    core_launch_event(h->c, CORE_LAUNCH_STARTING, 99, "");
-    harness_world(h, 10, harness_hello(2, 99));
-    beat.incarnation = EXPECT_WORLD(WORLD_WELCOME)->incarnation;
-    harness_client(h, 1, harness_add("d", 400));
-    harness_input(h, 1, 100);
-    begin = EXPECT_WORLD(WORLD_BEGIN);
-    (void)EXPECT_ACTION(CORE_FEED_OPEN);
-    beat.u.heartbeat.stalled_ms = 599000; /* its first step */
-    harness_world(h, 10, beat);
-    (void)EXPECT_WORLD(WORLD_HEARTBEAT);
-    beat.u.heartbeat.slowest_ms = 1;
-    beat.u.heartbeat.stalled_ms = 10000; /* within any limit */
-    harness_world(h, 10, beat);
-    (void)EXPECT_WORLD(WORLD_HEARTBEAT);
-    beat.u.heartbeat.slowest_ms = 1000; /* slow steps: 20 s are allowed */
-    beat.u.heartbeat.stalled_ms = 20000;
-    harness_world(h, 10, beat);
-    (void)EXPECT_WORLD(WORLD_HEARTBEAT);
-    EXPECT_NOTHING();
-    beat.u.heartbeat.stalled_ms = 20001;
-    harness_world(h, 10, beat);
-    (void)EXPECT_WORLD(WORLD_HEARTBEAT);
-    (void)EXPECT_WORLD(WORLD_ABORT);
-    assert_int_equal(EXPECT_ACTION(CORE_WORLD_END)->number, 99);
-    (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
-    EXPECT_NOTHING();
-    harness_world_done(h, 10, begin, ""); /* too late */
-    EXPECT_NOTHING();
-    harness_fini(h);
-}
-
-static void
-wait_ms(harness *h, uint64_t ms)
-{
-    harness_time(h, ms);
-    core_tick(h->c);
-}
-
-/* Nothing happened but progress and heartbeats. */
-static void
-expect_only_talk(harness *h)
-{
-    for (; h->read < h->n; h->read++)
-        assert_true(h->action[h->read].message == CLIENT_PROGRESS ||
-                    h->action[h->read].message == (int)WORLD_HEARTBEAT);
-}
-
-static void
-silence_is_an_end(void **state)
-{
-    harness box;
-    harness *h = &box;
-    const harness_action *begin;
-    world_message beat = {.kind = WORLD_HEARTBEAT};
-
-    (void)state;
-    harness_init(h, 8);
-    begin = running_add(h, 2);
-    beat.incarnation = begin->incarnation;
-    for (int i = 0; i < 20; i++) {
-        wait_ms(h, 900);
-        if (i % 4 == 0)
-            harness_world(h, 10, beat);
-        expect_only_talk(h);
-    }
-    harness_time(h, 20000); /* this process was stopped for a while */
-    core_tick(h->c);
-    expect_only_talk(h);
-    for (int i = 0; i < 5; i++)
-        wait_ms(h, 900);
-    expect_only_talk(h);
-    wait_ms(h, 501);
-    (void)EXPECT_WORLD(WORLD_ABORT);
-    (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
     harness_fini(h);
 }
 
@@ -468,7 +240,7 @@ wrong_snapshots_end_the_job(void **state)
         world_message m;
 
         harness_init(h, 8);
-        begin = running_add(h, 2);
+        begin = harness_running_add(h, 2);
         m = harness_reply(WORLD_SNAPSHOT, begin);
         m.u.snapshot.offset = row[i].offset;
         m.u.snapshot.total = row[i].total;
@@ -492,7 +264,7 @@ the_worlds_own_failure_is_passed_on(void **state)
 
     (void)state;
     harness_init(h, 8);
-    begin = running_add(h, 2);
+    begin = harness_running_add(h, 2);
     m = harness_reply(WORLD_JOB_FAILED, begin);
     m.u.failed.code = (char *)(uintptr_t) "nomem";
     m.u.failed.text = (char *)(uintptr_t) "no memory on rank 1";
@@ -598,11 +370,6 @@ main(void)
         cmocka_unit_test(stale_messages_are_dropped),
         cmocka_unit_test(a_world_that_restarts_is_another_one),
         cmocka_unit_test(a_poisonous_job_costs_three_worlds),
-        cmocka_unit_test(readings_go_on_from_their_last_checkpoint),
-        cmocka_unit_test(wrong_checkpoints_end_the_job),
-        cmocka_unit_test(hops_are_told),
-        cmocka_unit_test(a_world_that_hangs_is_ended),
-        cmocka_unit_test(silence_is_an_end),
         cmocka_unit_test(the_launched_world_ends_with_its_process),
         cmocka_unit_test(a_second_attempt_repeats_in_silence),
         cmocka_unit_test(wrong_tokens_end_the_job),
