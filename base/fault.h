@@ -51,15 +51,17 @@
     X(DISPATCH_AFTER, "dispatch.after")                                        \
     X(CHECKPOINT_FILE, "checkpoint.file") /* durable, its row is not */        \
     X(CHECKPOINT_ROW, "checkpoint.row")                                        \
-    X(RESULT_HEARD, "result.heard") /* of a world, of a whole job */           \
-    X(RESULT_ROW, "result.row")     /* durable, not told */                    \
-    X(RESULT_SENT, "result.sent")   /* Done is with the socket */              \
-    X(WORLD_START, "world.start")   /* MPI is up, nothing is loaded */         \
-    X(WORLD_GROUP, "world.group")   /* a group of cells has run */             \
-    X(LEAD_BEGIN, "lead.begin")     /* a job came to the lead */               \
-    X(LEAD_STATE, "lead.state")     /* a part of a state is sent up */         \
-    X(LEAD_DONE, "lead.done")       /* before the lead says that it is done */ \
-    X(HOP_DATA, "hop.data")         /* what came from another rank */
+    X(CHECKPOINT_NOTE, "checkpoint.note") /* its row is asked for */           \
+    X(SHARD_NEW, "shard.new")             /* a part of one came */             \
+    X(RESULT_HEARD, "result.heard")       /* of a world, of a whole job */     \
+    X(RESULT_ROW, "result.row")           /* durable, not told */              \
+    X(RESULT_SENT, "result.sent")         /* Done is with the socket */        \
+    X(WORLD_START, "world.start")         /* MPI is up, nothing is loaded */   \
+    X(WORLD_GROUP, "world.group")         /* a group of cells has run */       \
+    X(LEAD_BEGIN, "lead.begin")           /* a job came to the lead */         \
+    X(LEAD_STATE, "lead.state")           /* a part of a state is sent up */   \
+    X(LEAD_DONE, "lead.done") /* before the lead says that it is done */       \
+    X(HOP_DATA, "hop.data")   /* what came from another rank */
 
 typedef enum fault_point {
 #define FAULT_ENUM(id, name) FAULT_##id,

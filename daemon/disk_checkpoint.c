@@ -24,7 +24,6 @@ struct disk_checkpoint {
     shard *shard;
     uint64_t n_byte; /* of layers that are whole */
     status failed;
-    bool finished;
 };
 
 static status
@@ -88,15 +87,14 @@ finish(disk_checkpoint *k, disk_work *w)
 
     TRY(snapshot_seal(k->data, k->len, &k->info));
     TRY(snapshot_check(&info, k->data, k->len));
+    TRY(mem_new(&w->crcs, k->info.n_layer, sizeof(*w->crcs)));
     TRY(datadir_checkpoint_path(k->owner->dir, &path, k->row.job,
                                 k->row.segment));
     TRY(file_write(path, k->data, k->len));
     FAULT_POINT(CHECKPOINT_FILE);
-    k->finished = true;
     k->row.bytes = k->len;
     k->row.n_layer = k->info.n_layer;
     digest(k->row.hash, k->data, k->len);
-    TRY(mem_new(&w->crcs, k->info.n_layer, sizeof(*w->crcs)));
     for (uint32_t layer = 0; layer < k->info.n_layer; layer++)
         w->crcs[layer] = k->shard[layer].crc;
     w->report.checkpoint = k->row;

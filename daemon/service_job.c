@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "daemon/service_state.h"
@@ -66,7 +67,8 @@ drop_attempt(holding *h)
     h->snapshot = NULL;
     disk_checkpoint_end(h->checkpoint);
     h->checkpoint = NULL;
-    h->damaged = false;
+    h->damaged = h->lost = false;
+    h->lost_segment = 0;
 }
 
 void
@@ -496,6 +498,8 @@ add_shard(service *v, holding *h, const core_action *a)
         h->checkpoint = NULL;
     }
     memcpy(info.fingerprint, j->fingerprint, sizeof(info.fingerprint));
+    if (FAULT_FAILS(SHARD_NEW))
+        TRY(status_fail(ST_NOMEM, "out of memory for a part of it"));
     if (!h->checkpoint)
         TRY(disk_checkpoint_new(&h->checkpoint, v->writer, j,
                                 m->u.checkpoint.segment, &info));
@@ -504,17 +508,39 @@ fail:
     return st;
 }
 
+/* No memory for a part of a checkpoint is no reason to end what is read: this
+ * one is given up, with the parts of it that are still to come, and the world
+ * may make the next. */
+static void
+lose_checkpoint(service *v, holding *h, const core_action *a, const char *why)
+{
+    disk_checkpoint_end(h->checkpoint);
+    h->checkpoint = NULL;
+    h->lost_segment = a->world->u.checkpoint.segment;
+    h->lost = v->has_failed = true;
+    h->lost_attempt = a->job->attempt;
+    (void)snprintf(h->text_of_loss, sizeof(h->text_of_loss), "%s", why);
+}
+
 void
 service_job_shard(service *v, const core_action *a)
 {
     holding *h = find(v, a->job->id);
     status st;
 
-    if (!h)
+    if (!h || h->lost_segment == a->world->u.checkpoint.segment)
         return;
     st = add_shard(v, h, a);
     if (st != ST_OK)
-        fail_later(v, h, a->job->attempt, st, status_text());
+        lose_checkpoint(v, h, a, status_text());
+}
+
+static status
+note_checkpoint(service *v, const disk_report *r)
+{
+    if (FAULT_FAILS(CHECKPOINT_NOTE))
+        return status_fail(ST_NOMEM, "out of memory for a checkpoint's row");
+    return journal_checkpoint(v->journal, &r->checkpoint, r->crcs);
 }
 
 void
@@ -525,11 +551,15 @@ service_job_checkpoint(service *v, const disk_report *r)
     const char *text = r->text;
 
     if (st == ST_OK) {
-        st = journal_checkpoint(v->journal, &r->checkpoint, r->crcs);
+        st = note_checkpoint(v, r);
         text = status_text();
     }
-    if (st != ST_OK)
-        core_checkpointed(v->core, r->id, r->attempt, &k, st, text);
+    if (st == ST_OK)
+        return;
+    core_checkpointed(v->core, r->id, r->attempt, &k, st, text);
+    if (r->st == ST_OK) /* of a file without a row nobody knows */
+        service_note(disk_checkpoint_remove(v->writer, r->id, r->number),
+                     "a checkpoint's end");
 }
 
 /* --------------------------------------------------------------- failures ---
@@ -540,9 +570,20 @@ find_failed(service *v)
 {
     for (size_t i = 0; i < SERVICE_LISTS; i++)
         for (holding *h = v->held[i]; h; h = h->next)
-            if (h->failed != ST_OK)
+            if (h->failed != ST_OK || h->lost)
                 return h;
     return NULL;
+}
+
+static void
+tell_loss(service *v, holding *h)
+{
+    job_checkpoint k = {.segment = h->lost_segment};
+    char text[sizeof(h->text_of_loss)];
+
+    h->lost = false;
+    memcpy(text, h->text_of_loss, sizeof(text));
+    core_checkpointed(v->core, h->job, h->lost_attempt, &k, ST_NOMEM, text);
 }
 
 bool
@@ -556,6 +597,10 @@ service_job_settle(service *v)
     v->has_failed = h != NULL; /* perhaps there are more of them */
     if (!h)
         return false;
+    if (h->lost) {
+        tell_loss(v, h);
+        return true;
+    }
     st = h->failed;
     damaged = h->damaged;
     memcpy(text, h->text_of_failure, sizeof(text));

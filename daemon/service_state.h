@@ -47,6 +47,10 @@ typedef struct holding {
     bool damaged;  /* the checkpoint */
     status failed; /* ST_OK: nothing did */
     char text_of_failure[256];
+    uint64_t lost_segment; /* of the checkpoint that was given up; 0: none */
+    bool lost;             /* and the core has not heard of it yet */
+    uint32_t lost_attempt;
+    char text_of_loss[128];
 } holding;
 
 /* A request to the journal that could not be made. */
