@@ -14,13 +14,29 @@
 #include "base/mem.h"
 
 static status
-errno_status(const char *doing, const char *path)
+status_of(int error)
 {
-    status st = errno == ENOENT || errno == ENOTDIR ? ST_NOTFOUND
-                : errno == EACCES || errno == EPERM ? ST_DENIED
-                                                    : ST_IO;
+    switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+        return ST_NOTFOUND;
+    case EACCES:
+    case EPERM:
+        return ST_DENIED;
+    case ENOMEM:
+    case EMFILE:
+    case ENFILE:
+        return ST_NOMEM;
+    default:
+        return ST_IO;
+    }
+}
 
-    return status_fail(st, "cannot %s %s: %s", doing, path, strerror(errno));
+status
+file_failed(const char *doing, const char *path)
+{
+    return status_fail(status_of(errno), "cannot %s %s: %s", doing, path,
+                       strerror(errno));
 }
 
 /* O_NONBLOCK so that a FIFO does not hang the open that then refuses it. */
@@ -31,7 +47,7 @@ open_regular(int *out, size_t *len, const char *path)
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0)
-        return errno_status("open", path);
+        return file_failed("open", path);
     if (fstat(fd, &sb) != 0 || !S_ISREG(sb.st_mode)) {
         (void)close(fd);
         return status_fail(ST_ARG, "%s is not a regular file", path);
@@ -52,7 +68,7 @@ read_all(int fd, char *data, size_t len, const char *path)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return errno_status("read", path);
+            return file_failed("read", path);
         if (n == 0)
             return status_fail(ST_IO, "%s became shorter while it was read",
                                path);
@@ -98,7 +114,7 @@ file_map_open(file_map *out, const char *path)
     if (size > 0) {
         data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
         if (data == MAP_FAILED)
-            TRY(errno_status("map", path));
+            TRY(file_failed("map", path));
     }
     if (data == NULL)
         (void)close(fd);
@@ -180,7 +196,7 @@ status
 file_remove(const char *path)
 {
     if (unlink(path) != 0 && errno != ENOENT)
-        return errno_status("remove", path);
+        return file_failed("remove", path);
     return ST_OK;
 }
 
@@ -191,7 +207,7 @@ check_private(const char *path)
     struct stat sb;
 
     if (lstat(path, &sb) != 0)
-        return errno_status("look at", path);
+        return file_failed("look at", path);
     if (!S_ISDIR(sb.st_mode))
         return status_fail(ST_ARG, "%s is not a directory", path);
     if (sb.st_uid != geteuid())
@@ -210,7 +226,7 @@ make_directory(const char *path)
 {
     if (mkdir(path, 0700) == 0)
         return file_sync_entry(path);
-    return errno == EEXIST ? ST_OK : errno_status("create", path);
+    return errno == EEXIST ? ST_OK : file_failed("create", path);
 }
 
 status

@@ -12,9 +12,12 @@
 
 #include "base/status.h"
 
-/* The whole file, NUL-terminated beyond *len; mem_free().  ST_NOTFOUND,
- * ST_DENIED, ST_ARG (not a regular file), ST_LIMIT (longer than `limit`),
- * ST_IO. */
+/* What errno says of a file: ST_NOTFOUND, ST_DENIED, ST_NOMEM (memory or
+ * descriptors are short, which says nothing about the file), else ST_IO. */
+status file_failed(const char *doing, const char *path) MUST_USE;
+
+/* The whole file, NUL-terminated beyond *len; mem_free().  As file_failed(),
+ * and ST_ARG (not a regular file), ST_LIMIT (longer than `limit`). */
 status file_read(char **out, size_t *len, const char *path,
                  size_t limit) MUST_USE;
 

@@ -13,7 +13,7 @@
 
 typedef enum status {
     ST_OK = 0,
-    ST_NOMEM,       /* memory or device memory is exhausted */
+    ST_NOMEM,       /* memory, device memory or descriptors are exhausted */
     ST_ARG,         /* a value from outside is wrong: flag, field, file */
     ST_IO,          /* a file or socket operation failed */
     ST_WIRE,        /* a peer broke the protocol */

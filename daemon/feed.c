@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/hash.h"
 #include "base/mem.h"
@@ -15,8 +17,10 @@
 #include "sched/segment.h"
 
 enum {
-    PART = 1 << 20,        /* bytes of a part of the snapshot */
-    BLOCK_TOKENS = 1 << 16 /* ids read at once, at least one segment */
+    PART = 1 << 20,         /* bytes of a part of the snapshot */
+    BLOCK_TOKENS = 1 << 16, /* ids read at once, at least one segment */
+    AGAIN_MS = 100,         /* after memory or descriptors were short */
+    MAX_AGAIN = 100         /* times in a row */
 };
 
 typedef struct block {
@@ -30,6 +34,8 @@ struct feed {
     feed_failed_fn *fn;
     void *ctx;
     bool reading, dead, failed, checked;
+    uint64_t again_ns; /* something was short: not before; 0: nothing was */
+    unsigned n_again;  /* in a row */
 
     /* the snapshot; the hash and the buffer are the helper's while reading */
     int fd;
@@ -84,31 +90,36 @@ run_snapshot(helper_task *task)
         f->fd = open(f->setup.snapshot,
                      O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
         if (f->fd < 0)
-            TRY(status_fail(ST_IO, "%s: %s", f->setup.snapshot,
-                            strerror(errno)));
+            TRY(file_failed("open", f->setup.snapshot));
     }
     TRY(read_part(f));
+    return ST_OK;
 fail:
-    return st;
+    return st == ST_NOMEM ? st : ST_IO;
 }
 
+/* Read and not mapped: an error of the disk is one of this file, not the end
+ * of the daemon. */
 static status
 run_check(helper_task *task)
 {
     feed *f = (feed *)task;
     snapshot_info info;
-    file_map map = {0};
+    char *data = NULL;
+    size_t len;
     status st;
 
-    TRY(file_map_open(&map, f->setup.snapshot));
-    if (map.len != f->setup.snapshot_bytes)
-        TRY(status_fail(ST_IO, "it has %zu bytes, not %llu", map.len,
+    if (FAULT_FAILS(FEED_CHECK))
+        TRY(file_failed("read", f->setup.snapshot));
+    TRY(file_read(&data, &len, f->setup.snapshot, f->setup.snapshot_bytes));
+    if (len != f->setup.snapshot_bytes)
+        TRY(status_fail(ST_IO, "it has %zu bytes, not %llu", len,
                         (unsigned long long)f->setup.snapshot_bytes));
-    TRY(snapshot_check(&info, map.data, map.len));
+    TRY(snapshot_check(&info, (const uint8_t *)data, len));
     if (info.n_segment != f->setup.skip)
         TRY(status_fail(ST_IO, "it is of another place"));
 fail:
-    file_map_close(&map);
+    mem_free(data);
     return st;
 }
 
@@ -154,7 +165,7 @@ read_next(feed *f)
     bool snapshot = f->offset < f->setup.snapshot_bytes;
     const block *other = &f->block[1 - f->now];
 
-    if (f->reading || f->failed)
+    if (f->reading || f->failed || feed_waits(f))
         return;
     if (snapshot && f->part_len > 0)
         return;
@@ -177,7 +188,8 @@ fail(feed *f, status st, const char *text)
 {
     feed_failure failure = {.job = f->setup.job,
                             .attempt = f->setup.attempt,
-                            .damaged = f->setup.check && !f->checked,
+                            .damaged =
+                                f->setup.check && !f->checked && st != ST_NOMEM,
                             .st = st,
                             .text = text};
 
@@ -252,6 +264,21 @@ can_send_segment(feed *f)
     return true;
 }
 
+bool
+feed_waits(const feed *f)
+{
+    return f->again_ns != 0;
+}
+
+void
+feed_again(feed *f)
+{
+    if (clock_ns() < f->again_ns)
+        return;
+    f->again_ns = 0;
+    feed_pump(f);
+}
+
 void
 feed_pump(feed *f)
 {
@@ -275,10 +302,15 @@ done(helper_task *task, status st, const char *text)
         destroy(f);
         return;
     }
+    if (st == ST_NOMEM && ++f->n_again <= MAX_AGAIN) {
+        f->again_ns = clock_ns() + UINT64_C(1000000) * AGAIN_MS;
+        return;
+    }
     if (st != ST_OK) {
         fail(f, st, text);
         return;
     }
+    f->n_again = 0;
     if (f->task.run == run_check)
         f->checked = true;
     if (f->task.run == run_ids)

@@ -154,6 +154,7 @@ tick(void *ctx)
     }
     service_begin(v);
     look_at_disk(v);
+    service_job_again(v);
     core_tick(v->core);
     service_settle(v);
     journal_flush(v->journal);

@@ -396,6 +396,15 @@ service_job_drained(service *v, const zsocket_peer *world)
                 feed_pump(h->feed);
 }
 
+void
+service_job_again(service *v)
+{
+    for (size_t i = 0; i < SERVICE_LISTS; i++)
+        for (holding *h = v->held[i]; h; h = h->next)
+            if (h->feed && feed_waits(h->feed))
+                feed_again(h->feed);
+}
+
 /* -------------------------------------------------------------- snapshots ---
  */
 

@@ -115,6 +115,8 @@ void service_job_files_stored(service *v, const disk_report *r);
 void service_job_stored(service *v, const journal_report *r);
 void service_job_checkpoint(service *v, const disk_report *r);
 void service_job_drained(service *v, const zsocket_peer *world);
+/* What was short may be there again. */
+void service_job_again(service *v);
 /* Tells the core of failures that were put off.  True: there were some. */
 bool service_job_settle(service *v);
 

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -131,6 +132,28 @@ what_is_no_file_is_refused(void **unused)
     EXPECT_ST(file_map_open(&map, "none"), ST_NOTFOUND);
     assert_null(text);
     assert_null(map.data);
+}
+
+/* Nothing is wrong with the file then. */
+static void
+without_descriptors_it_is_a_shortage(void **unused)
+{
+    char *text = NULL;
+    size_t len;
+    file_map map = {0};
+    struct rlimit old;
+    struct rlimit few;
+
+    (void)unused;
+    put("f", "hello");
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    few = (struct rlimit){.rlim_cur = 0, .rlim_max = old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    EXPECT_ST(file_read(&text, &len, "f", 5), ST_NOMEM);
+    EXPECT_ST(file_map_open(&map, "f"), ST_NOMEM);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    EXPECT_OK(file_read(&text, &len, "f", 5));
+    mem_free(text);
 }
 
 static void
@@ -384,6 +407,7 @@ main(void)
         IN_SCRATCH(a_file_is_read_whole),
         IN_SCRATCH(the_limit_is_inclusive),
         IN_SCRATCH(what_is_no_file_is_refused),
+        IN_SCRATCH(without_descriptors_it_is_a_shortage),
         IN_SCRATCH(maps_show_the_bytes),
         IN_SCRATCH(bytes_are_read_where_they_are_wanted),
         IN_SCRATCH(a_write_replaces_the_whole_file),

@@ -54,9 +54,9 @@ send_checkpoint(reading *r, uint64_t segment)
     mem_free(whole);
 }
 
-/* What the world hears of one, past the segments that it gets. */
-static void
-hear_kept(reading *r, uint64_t segment)
+/* What the world hears next, past the segments that it gets. */
+static world_message
+hear_past_segments(reading *r, world_kind kind)
 {
     world_message m = {0};
 
@@ -67,7 +67,15 @@ hear_kept(reading *r, uint64_t segment)
                                        r->s.frame.control_len));
     } while (m.kind == WORLD_SEGMENT_IDS);
     zsocket_message_fini(&r->s.frame);
-    assert_int_equal(m.kind, WORLD_KEPT);
+    assert_int_equal(m.kind, kind);
+    return m;
+}
+
+static void
+hear_kept(reading *r, uint64_t segment)
+{
+    world_message m = hear_past_segments(r, WORLD_KEPT);
+
     assert_int_equal(m.u.kept.segment, segment);
 }
 
@@ -136,12 +144,79 @@ no_memory_for_its_row(void **state)
     one_that_cannot_be_kept("checkpoint.note:1:nomem");
 }
 
+/* The reading goes on from the checkpoint after `segment` segments: that one
+ * comes down. */
+static void
+go_on(reading *r, uint64_t segment)
+{
+    uint8_t *whole = service_rig_snapshot(&r->s, segment, 0.5F);
+
+    r->begin = service_rig_take_begin(&r->s);
+    assert_int_equal(r->begin.u.begin.first_segment, segment);
+    (void)service_rig_world_hear(&r->s, WORLD_SNAPSHOT);
+    assert_int_equal(r->s.frame.raw_len, service_rig_snapshot_bytes(&r->s));
+    assert_memory_equal(r->s.frame.raw, whole, r->s.frame.raw_len);
+    zsocket_message_fini(&r->s.frame);
+    mem_free(whole);
+}
+
+/* The world goes on from the checkpoint after 3 segments, which is none: it
+ * gives that up and goes on from the one before. */
+static void
+expect_damage(reading *r)
+{
+    service_rig_join(&r->s); /* it has started again */
+    r->begin = service_rig_take_begin(&r->s);
+    assert_int_equal(r->begin.u.begin.first_segment, 3);
+    (void)hear_past_segments(r, WORLD_CANCEL);
+    service_rig_world_finish(&r->s, &r->begin);
+    go_on(r, 2);
+    expect_file(r, "1.2.snap");
+    finish(r);
+}
+
+static void
+two_checkpoints(reading *r, const char *faults)
+{
+    begin(r, faults);
+    send_checkpoint(r, 2);
+    hear_kept(r, 2);
+    send_checkpoint(r, 3);
+    hear_kept(r, 3);
+}
+
+/* A shortage that passes costs nothing but time. */
+static void
+short_when_it_is_read(void **state)
+{
+    reading r;
+
+    (void)state;
+    two_checkpoints(&r, "feed.check:1:nomem,feed.check:2:nomem");
+    service_rig_join(&r.s);
+    go_on(&r, 3);
+    assert_int_equal(fault_passed(FAULT_FEED_CHECK), 3);
+    finish(&r);
+}
+
+static void
+unreadable(void **state)
+{
+    reading r;
+
+    (void)state;
+    two_checkpoints(&r, "feed.check:1:eio");
+    expect_damage(&r);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(no_memory_for_a_part),
         cmocka_unit_test(no_memory_for_its_row),
+        cmocka_unit_test(short_when_it_is_read),
+        cmocka_unit_test(unreadable),
     };
 
     log_init("service_checkpoint_test", LOG_LEVEL_ERROR);
