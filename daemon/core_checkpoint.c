@@ -146,7 +146,8 @@ core_restore_checkpoint(core *c, const store_checkpoint *k, bool *known)
         memmove(j->checkpoint, j->checkpoint + 1,
                 j->n_checkpoint * sizeof(*j->checkpoint));
     }
-    j->checkpoint[j->n_checkpoint++] =
+    j->checkpoint[j->n_checkpoint] =
         (job_checkpoint){.segment = k->segment, .bytes = k->bytes};
+    memcpy(j->checkpoint[j->n_checkpoint++].hash, k->hash, sizeof(k->hash));
     j->segments_done = j->base = k->segment;
 }

@@ -10,7 +10,6 @@
 #include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
-#include "base/hash.h"
 #include "base/mem.h"
 #include "proto/snapshot.h"
 #include "proto/world_message.h"
@@ -98,12 +97,23 @@ fail:
     return st == ST_NOMEM ? st : ST_IO;
 }
 
+static void
+digest(uint8_t out[HASH_BYTES], const void *data, size_t len)
+{
+    hash h;
+
+    hash_init(&h);
+    hash_add(&h, data, len);
+    hash_end(&h, out);
+}
+
 /* Read and not mapped: an error of the disk is one of this file, not the end
  * of the daemon. */
 static status
 run_check(helper_task *task)
 {
     feed *f = (feed *)task;
+    uint8_t sum[HASH_BYTES];
     snapshot_info info;
     char *data = NULL;
     size_t len;
@@ -115,6 +125,9 @@ run_check(helper_task *task)
     if (len != f->setup.snapshot_bytes)
         TRY(status_fail(ST_IO, "it has %zu bytes, not %llu", len,
                         (unsigned long long)f->setup.snapshot_bytes));
+    digest(sum, data, len);
+    if (memcmp(sum, f->setup.hash, sizeof(sum)) != 0)
+        TRY(status_fail(ST_IO, "it is not what the journal has noted"));
     TRY(snapshot_check(&info, (const uint8_t *)data, len));
     if (info.n_segment != f->setup.skip)
         TRY(status_fail(ST_IO, "it is of another place"));

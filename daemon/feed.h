@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/hash.h"
 #include "base/status.h"
 #include "daemon/helper.h"
 #include "daemon/outbox.h"
@@ -30,6 +31,7 @@ typedef struct feed_setup {
     const char *snapshot; /* path, or NULL */
     uint64_t snapshot_bytes;
     bool check; /* the snapshot is a checkpoint: looked at as a whole first */
+    uint8_t hash[HASH_BYTES]; /* which it must have then */
     helper *reader;
     outbox *out;
 } feed_setup;

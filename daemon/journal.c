@@ -230,6 +230,7 @@ done(helper_task *task, status st, const char *text)
     r.data = &w->data;
     r.len = w->len;
     r.record = &w->record;
+    r.checkpoint = &w->checkpoint;
     j->fn(j->ctx, &r);
     store_record_fini(&w->record);
     mem_free(w->data);
@@ -466,7 +467,6 @@ journal_checkpoint(journal *j, const store_checkpoint *k, uint32_t **crcs)
     w->checkpoint = *k;
     w->report.number = k->segment;
     w->report.attempt = k->attempt;
-    w->report.bytes = k->bytes;
     w->crcs = *crcs;
     *crcs = NULL;
     push(w, run_checkpoint);

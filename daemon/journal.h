@@ -36,7 +36,7 @@ typedef struct journal_report {
     journal_kind kind;
     uint64_t id, number;
     uint32_t attempt;
-    uint64_t bytes;
+    const store_checkpoint *checkpoint; /* CHECKPOINT */
     job_watcher watcher;
     uint8_t **data; /* may be taken */
     size_t len;

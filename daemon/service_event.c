@@ -133,8 +133,9 @@ service_on_drained(void *ctx, const zsocket_peer *world)
 static void
 checkpoint_kept(service *v, const journal_report *r)
 {
-    job_checkpoint k = {.segment = r->number, .bytes = r->bytes};
+    job_checkpoint k = {.segment = r->number, .bytes = r->checkpoint->bytes};
 
+    memcpy(k.hash, r->checkpoint->hash, sizeof(k.hash));
     FAULT_POINT(CHECKPOINT_ROW);
     core_checkpointed(v->core, r->id, r->attempt, &k, r->st, r->text);
     if (r->st == ST_OK && v->launch)

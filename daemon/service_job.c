@@ -326,8 +326,11 @@ snapshot_path(service *v, char **out, feed_setup *setup, const job *j)
         TRY(datadir_snapshot_path(v->dir, out, j->document_id));
         setup->snapshot_bytes = j->snapshot_bytes;
     } else if (j->base > 0) {
+        const job_checkpoint *k = &j->checkpoint[j->n_checkpoint - 1];
+
         TRY(datadir_checkpoint_path(v->dir, out, j->id, j->base));
-        setup->snapshot_bytes = j->checkpoint[j->n_checkpoint - 1].bytes;
+        setup->snapshot_bytes = k->bytes;
+        memcpy(setup->hash, k->hash, sizeof(k->hash));
         setup->skip = j->base;
         setup->check = true;
     }

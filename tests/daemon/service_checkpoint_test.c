@@ -209,6 +209,26 @@ unreadable(void **state)
     expect_damage(&r);
 }
 
+/* Whole in itself and of the right place, but not what was written. */
+static void
+another_one_in_its_place(void **state)
+{
+    reading r;
+    uint8_t *other;
+    FILE *file;
+
+    (void)state;
+    two_checkpoints(&r, "");
+    other = service_rig_snapshot(&r.s, 3, 0.25F);
+    file = fopen(scratch_path(&r.s.box, "data/checkpoints/1.3.snap"), "wb");
+    assert_non_null(file);
+    assert_int_equal(fwrite(other, service_rig_snapshot_bytes(&r.s), 1, file),
+                     1);
+    assert_int_equal(fclose(file), 0);
+    mem_free(other);
+    expect_damage(&r);
+}
+
 int
 main(void)
 {
@@ -217,6 +237,7 @@ main(void)
         cmocka_unit_test(no_memory_for_its_row),
         cmocka_unit_test(short_when_it_is_read),
         cmocka_unit_test(unreadable),
+        cmocka_unit_test(another_one_in_its_place),
     };
 
     log_init("service_checkpoint_test", LOG_LEVEL_ERROR);

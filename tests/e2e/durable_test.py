@@ -4,6 +4,7 @@ ends with the very bytes of a run that nothing happened to.
 
 The promises are in docs/operations.md; numbers in the names of tests are those
 of the fault plan."""
+import hashlib
 import json
 import os
 import shutil
@@ -294,7 +295,7 @@ class Durable(Reading):
         n = len(data)
         layer = (n - 96) // LAYERS
         for at in [0, 8, 9, 16, 40, 95, 96, n - 1] + \
-                [96 + i * (n - 97) // 8 for i in range(8)]:
+                [96 + i * (n - 97) // 8 for i in range(7)]:
             yield data[:at] + bytes([data[at] ^ 1 << at % 8]) + data[at + 1:]
         for cut in (0, 1, 8, 95, 96, 97, n // 2, n - 4, n - 1):
             yield data[:cut]
@@ -311,6 +312,10 @@ class Durable(Reading):
             yield data[:at] + older[at:at + layer] + data[at + layer:]
         yield older
         yield data + b"\0"
+        # Sealed as a world would, but of other states.
+        other = data[:96] + bytes(4) + data[100:]
+        yield other[:64] + hashlib.blake2b(
+            other[:64] + other[96:], digest_size=32).digest() + other[96:]
         yield data[:8] + b"\x09" + data[9:]
 
     def test_t10_forty_ways(self):

@@ -17,6 +17,7 @@
 typedef struct entry {
     struct entry *next;
     journal_report report;
+    store_checkpoint checkpoint;
     store_record record;
     uint8_t *data;
     size_t len;
@@ -99,6 +100,7 @@ journal_collect(journal *j)
         entry *next = e->next;
 
         e->report.record = &e->record;
+        e->report.checkpoint = &e->checkpoint;
         e->report.data = &e->data;
         e->report.len = e->len;
         e->report.text = "";
@@ -242,7 +244,7 @@ journal_checkpoint(journal *j, const store_checkpoint *k, uint32_t **crcs)
     TRY(push(j, &e, JOURNAL_CHECKPOINT, k->job));
     e->report.number = k->segment;
     e->report.attempt = k->attempt;
-    e->report.bytes = k->bytes;
+    e->checkpoint = *k;
 fail:
     return st;
 }
