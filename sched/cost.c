@@ -16,7 +16,11 @@ cost_group(const cost_model *m, const cost_rank *r, uint32_t n_cell,
 {
     double rows = (double)n_cell * m->n_row;
     double rate = r->flops * rows / (rows + r->half_rows);
-    double last = r->all_rows ? m->cell_flops : last_flops(m);
+    double times =
+        r->last_times > 0 && m->last_flops > 0 && m->last_flops < m->cell_flops
+            ? r->last_times
+            : 1;
+    double last = r->all_rows ? m->cell_flops : times * last_flops(m);
 
     return r->group_s +
            ((n_cell - n_last) * m->cell_flops + n_last * last) / rate;
@@ -44,7 +48,8 @@ bool
 cost_rank_is_sane(const cost_rank *r)
 {
     return r->flops > 1e6 && r->flops < 1e19 && r->half_rows >= 0 &&
-           r->half_rows < 1e9 && r->group_s >= 0 && r->group_s < 10;
+           r->half_rows < 1e9 && r->group_s >= 0 && r->group_s < 10 &&
+           r->last_times >= 0 && r->last_times < 1e3;
 }
 
 bool
@@ -126,8 +131,8 @@ cost_cluster_preset(cost_cluster *out, const char *name)
      * between two GPUs of a node at most, a 400 Gbit/s adapter a GPU 50 GB/s,
      * of which MPI reaches about 85 %.  A CPU node: 32 cores with AVX-512,
      * 25 Gbit/s Ethernet. */
-    static const cost_rank h200 = {790e12, 400, 30e-6, 141e9, 0, true};
-    static const cost_rank node = {2.4e12, 32, 60e-6, 256e9, 32, false};
+    static const cost_rank h200 = {790e12, 400, 30e-6, 141e9, 0, true, 0};
+    static const cost_rank node = {2.4e12, 32, 60e-6, 256e9, 32, false, 0};
     static const cost_cluster presets[] = {
         {"8xh200",
          8,

@@ -40,6 +40,8 @@ typedef struct cost_rank {
                          proportion; 0: no such number */
     bool all_rows;    /* what a reading needs less at the last layer is computed
                          nevertheless, as GPUs do */
+    double last_times; /* seconds of a FLOP of the last layer, where it has
+                          less of them, beside those of another; 0: 1 */
 } cost_rank;
 
 /* One direction between two ranks. */

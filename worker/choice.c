@@ -254,6 +254,7 @@ add_ranks(const choice *c, jsonout *j)
         jsonout_object(j, NULL);
         jsonout_f64(j, "flops_per_second", c->rank[i].flops);
         jsonout_f64(j, "half_rows", c->rank[i].half_rows);
+        jsonout_f64(j, "last_layer_times", c->rank[i].last_times);
         jsonout_f64(j, "memory_bytes", c->rank[i].memory);
         jsonout_f64(j, "link_latency_seconds", c->link[i].latency_s);
         jsonout_f64(j, "link_bytes_per_second", c->link[i].bytes_per_s);

@@ -37,16 +37,18 @@ typedef struct engine_config {
     uint32_t max_each;  /* cells of one stream in it; 0: all */
 } engine_config;
 
-/* What is wanted of a segment's output (flags).  Where nothing is, of the last
- * layer only the rows are computed that the memory is written from; that leaves
- * the same states. */
+/* What is wanted of a segment's output (flags).  Where nothing is, of the
+ * model's last layer only the rows are computed that the memory is written
+ * from; that leaves the same states. */
 enum {
     ENGINE_LOGITS = 1,      /* logits of every token row */
     ENGINE_LAST_LOGITS = 2, /* logits of the last row */
     ENGINE_TOKEN = 4,       /* a token drawn from the last row */
     ENGINE_LOGPROBS = 8,    /* and with it log-probabilities */
-    ENGINE_ALL_ROWS = 16    /* every row of the last layer, though nobody takes
+    ENGINE_ALL_ROWS = 16,   /* every row of the last layer, though nobody takes
                                them: what reading with logits costs */
+    ENGINE_STATE_ALONE = 32 /* of the last layer here nobody takes rows, as if
+                               it were the model's: what that costs */
 };
 
 /* A token drawn.  With ENGINE_LOGPROBS: log-probabilities of it and of the

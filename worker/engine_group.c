@@ -40,8 +40,10 @@ engine_group_fini(engine_group *g)
 static uint32_t
 skipped(const engine *e, const engine_done *d, const kernel_cell *c)
 {
-    bool last = e->part->head && d->layer + 1 == e->part->n_layer;
-    bool taken = d->segment.frozen || d->segment.want != 0;
+    uint32_t alone = d->segment.want & ENGINE_STATE_ALONE;
+    bool last =
+        (e->part->head || alone != 0) && d->layer + 1 == e->part->n_layer;
+    bool taken = d->segment.frozen || d->segment.want != alone;
 
     return last && !taken && e->sink.rows == NULL ? c->n_row - c->n_mem : 0;
 }

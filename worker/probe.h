@@ -3,9 +3,9 @@
  * sched/cost.h for this model on these devices and links.
  *
  * All ranks measure at the same time, so that what they share (memory, cores,
- * a network card) is shared while it is measured.  A rank takes less than a
- * second, half for cells and 0.36 s for links of 10 Mbit/s or more: cells of
- * the model's own shape are run while they are short enough, and shorter
+ * a network card) is shared while it is measured.  A rank takes about a second
+ * at most, 0.6 s for cells and 0.36 s for links of 10 Mbit/s or more: cells of
+ * the model's own shape are run where one of them is done in time, and shorter
  * segments otherwise, from which full ones follow by their FLOPs. What cannot
  * be measured is left zero, which cost_rank_is_sane() and cost_link_is_sane()
  * find; it is never a failure of the world. */
@@ -24,7 +24,7 @@ typedef struct probe_rank {
 } probe_rank;
 
 /* Up to 8 layers with weights of their own on the device: flops, half_rows and
- * group_s; memory stays as it is.  Blocks. */
+ * last_times; memory stays as it is.  Blocks. */
 status probe_cells(cost_rank *out, kernel_device *dev,
                    const model_config *cfg) MUST_USE;
 

@@ -159,6 +159,35 @@ copies_cost_time(void **state)
     assert_true(fabs(r.seconds - 9) < 1e-9);
 }
 
+/* The last of six layers has half the FLOPs, which take 1.5 times as long. */
+static void
+the_last_layer_is_another(void **state)
+{
+    cost_model m = model;
+    cost_cluster c = free_links(1);
+    simulate_result r = {0};
+    simulate_config cfg = {.model = &m,
+                           .cluster = &c,
+                           .n_rank = 1,
+                           .n_doc = 1,
+                           .n_stream = 1,
+                           .n_seg = 2,
+                           .order = WAVEFRONT_SEQUENTIAL};
+    (void)state;
+    c.rank = (cost_rank){.flops = 1e9, .last_times = 1.5};
+    EXPECT_OK(simulate_run(&r, &cfg));
+    assert_true(fabs(r.seconds - 12) < 1e-9);
+    m.last_flops = 5e8;
+    EXPECT_OK(simulate_run(&r, &cfg));
+    assert_true(fabs(r.seconds - 2 * (5 + 0.75)) < 1e-9);
+    c.rank.last_times = 0;
+    EXPECT_OK(simulate_run(&r, &cfg));
+    assert_true(fabs(r.seconds - 2 * (5 + 0.5)) < 1e-9);
+    c.rank.all_rows = true;
+    EXPECT_OK(simulate_run(&r, &cfg));
+    assert_true(fabs(r.seconds - 12) < 1e-9);
+}
+
 /* Long states of two ranks share a connection: the word that one of them may go
  * waits behind what comes, so that the ranks often take turns.  Those of three
  * ranks have connections of their own, and short ones are not asked for. */
@@ -348,6 +377,7 @@ main(void)
         cmocka_unit_test(bytes_by_formula),
         cmocka_unit_test(a_slow_link_shows),
         cmocka_unit_test(copies_cost_time),
+        cmocka_unit_test(the_last_layer_is_another),
         cmocka_unit_test(two_ranks_share_a_line),
         cmocka_unit_test(a_long_state_is_asked_for),
         cmocka_unit_test(one_at_a_time),

@@ -193,6 +193,58 @@ test_frozen_states_stay(void **state)
     rig_close(&r);
 }
 
+/* One segment at the lower layers: what was computed, and the states. */
+static double
+run_lower(const model_config *shape, uint32_t want, uint8_t *states,
+          size_t room)
+{
+    engine_segment s = segment_at(0, 61);
+    const engine_done *done = NULL;
+    engine_counts counts;
+    size_t len = 0;
+    rig r;
+
+    s.want = want;
+    open_rank(&r, shape, PLACE_LAYERS, 0);
+    EXPECT_OK(engine_feed(r.e, 0, &s, engine_rig_ids[0]));
+    uint32_t n_lower = model_part_of(engine_model(r.e))->n_layer;
+    for (uint32_t layer = 0; layer < n_lower; layer++)
+        assert_int_equal(engine_rig_turn(&r, &done), 1);
+    const memory_past past = engine_past_after(&s);
+    for (uint32_t layer = 0; layer < n_lower; layer++) {
+        engine_place at;
+        engine_state_place(r.e, 0, layer, &past, &at);
+        assert_true(len + at.len <= room);
+        EXPECT_OK(engine_read(r.e, &at, states + len));
+        len += at.len;
+    }
+    engine_counts_get(r.e, &counts);
+    rig_close(&r);
+    return counts.flops;
+}
+
+/* Where the rows of a rank's last layer are taken by nobody, as when it is
+ * timed, less is computed, and its states are what they are. */
+static void
+test_states_alone(void **state)
+{
+    enum { ROOM = 64 << 10 };
+    const model_config shape = rig_shape();
+    uint8_t *a = NULL, *b = NULL;
+    (void)state;
+    seed = 24;
+    engine_rig_random(&seed);
+    EXPECT_OK(mem_new(&a, ROOM, 1));
+    EXPECT_OK(mem_new(&b, ROOM, 1));
+    double all = run_lower(&shape, 0, a, ROOM);
+    assert_true(run_lower(&shape, ENGINE_STATE_ALONE, b, ROOM) < all);
+    assert_memory_equal(a, b, ROOM);
+    assert_true(run_lower(&shape, ENGINE_STATE_ALONE | ENGINE_ALL_ROWS, b,
+                          ROOM) >= all);
+    mem_free(a);
+    mem_free(b);
+}
+
 static int
 run(void)
 {
@@ -200,6 +252,7 @@ run(void)
         cmocka_unit_test(test_states_hop),
         cmocka_unit_test(test_rows_hop),
         cmocka_unit_test(test_frozen_states_stay),
+        cmocka_unit_test(test_states_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
