@@ -90,15 +90,35 @@ restore_document(void *ctx, const document *doc)
     return core_restore_document(v->core, &copy);
 }
 
+/* Once: its row stays as it is, and at the next start it is no news. */
+static status
+tell_damage(service *v, const store_job *row)
+{
+    store *s = datadir_store(v->dir);
+    bool first;
+    status st;
+
+    TRY(store_note_damaged(s, row->id, &first));
+    if (!first)
+        return ST_OK;
+    log_error("job %" PRIu64 " of '%s' counts as failed: %s", row->id,
+              row->owner, row->text);
+    TRY(store_add_incident(s, clock_wall_ms(), row->id, row->text));
+fail:
+    return st;
+}
+
 static status
 restore_finished(void *ctx, const store_job *row)
 {
     service *v = ctx;
+    status st;
 
     if (row->damaged)
-        log_error("job %" PRIu64 " of '%s' counts as failed: %s", row->id,
-                  row->owner, row->text);
-    return core_restore_finished(v->core, row);
+        TRY(tell_damage(v, row));
+    TRY(core_restore_finished(v->core, row));
+fail:
+    return st;
 }
 
 /* One job's rotten row is no reason to keep all others waiting. */
@@ -106,13 +126,28 @@ static status
 restore_unfinished(void *ctx, const store_record *r)
 {
     service *v = ctx;
+
+    return r->row.damaged ? restore_finished(v, &r->row)
+                          : core_restore_unfinished(v->core, r);
+}
+
+/* Readings go on from another checkpoint, or from the start. */
+static status
+drop_damaged_checkpoints(service *v)
+{
+    store *s = datadir_store(v->dir);
+    char text[128];
+    size_t n;
     status st;
 
-    if (!r->row.damaged)
-        return core_restore_unfinished(v->core, r);
-    TRY(store_add_incident(datadir_store(v->dir), clock_wall_ms(), r->row.id,
-                           r->row.text));
-    TRY(restore_finished(v, &r->row));
+    TRY(store_drop_damaged_checkpoints(s, &n));
+    if (n == 0)
+        return ST_OK;
+    (void)snprintf(text, sizeof(text),
+                   "what the journal had of %zu checkpoint%s was damaged", n,
+                   n == 1 ? "" : "s");
+    log_error("%s", text);
+    TRY(store_add_incident(s, clock_wall_ms(), 0, text));
 fail:
     return st;
 }
@@ -175,6 +210,7 @@ restore(service *v)
     /* Ids rise: what ended lies before and between what did not. */
     TRY(store_each_finished(s, JOB_TABLE_KEEP, restore_finished, v));
     TRY(store_each_unfinished(s, restore_unfinished, v));
+    TRY(drop_damaged_checkpoints(v));
     TRY(store_each_checkpoint(s, restore_checkpoint, v));
     TRY(store_last_incident(s, error, sizeof(error)));
     core_restore_error(v->core, error);

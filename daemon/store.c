@@ -10,7 +10,7 @@
 #include "base/utf8.h"
 #include "daemon/store_impl.h"
 
-enum { SCHEMA_VERSION = 8, MAX_INCIDENT = 1000 };
+enum { SCHEMA_VERSION = 9, MAX_INCIDENT = 1000 };
 
 /* A value that is not bound is NULL, and no column but the answer takes it. */
 static const char *const SCHEMA[SCHEMA_VERSION] = {
@@ -84,6 +84,11 @@ static const char *const SCHEMA[SCHEMA_VERSION] = {
     "UPDATE token SET crc = " STORE_TOKEN_CRC ";"
     "UPDATE document SET crc = " STORE_DOCUMENT_CRC ";"
     "PRAGMA user_version = 8;",
+    "ALTER TABLE checkpoint ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE checkpoint SET crc = " STORE_CHECKPOINT_CRC ";"
+    "CREATE TABLE rotten (job INTEGER PRIMARY KEY, age INTEGER NOT NULL)"
+    "  STRICT;"
+    "PRAGMA user_version = 9;",
 };
 
 /* --------------------------------------------------------------- opening ---
@@ -313,7 +318,8 @@ store_add_checkpoint(store *s, const store_checkpoint *c)
     status st;
 
     TRY(sql_start(s->db, &q,
-                  "INSERT OR REPLACE INTO checkpoint VALUES (?,?,?,?,?,?,?)"));
+                  "INSERT OR REPLACE INTO checkpoint VALUES "
+                  "(?1,?2,?3,?4,?5,?6,?7,row_crc(?1,?2,?3,?4,?5,?6,?7))"));
     sql_put_number(q, 1, c->job);
     sql_put_number(q, 2, c->segment);
     sql_put_number(q, 3, c->bytes);

@@ -102,8 +102,10 @@ status store_each_unfinished(store *s, store_record_fn *fn, void *ctx) MUST_USE;
 /* The latest `max`. */
 status store_each_finished(store *s, uint32_t max, store_job_fn *fn,
                            void *ctx) MUST_USE;
-/* Forgets jobs that ended more than `keep_s` seconds of running time ago, some
- * at once. */
+/* Remembers that the row of a job is damaged; *first: that was not known. */
+status store_note_damaged(store *s, uint64_t job, bool *first) MUST_USE;
+/* Forgets jobs that ended, or were found to be damaged, more than `keep_s`
+ * seconds of running time ago, some at once. */
 status store_forget_jobs(store *s, uint64_t keep_s) MUST_USE;
 /* The first number that no job or document has had. */
 status store_next_job(store *s, uint64_t *out) MUST_USE;
@@ -124,6 +126,9 @@ typedef struct store_checkpoint {
 } store_checkpoint;
 status store_add_checkpoint(store *s, const store_checkpoint *c) MUST_USE;
 status store_drop_checkpoint(store *s, uint64_t job, uint64_t segment) MUST_USE;
+/* Of one whose row is damaged nothing is believed: it is none.  *n: how many
+ * there were. */
+status store_drop_damaged_checkpoints(store *s, size_t *n) MUST_USE;
 typedef status store_checkpoint_fn(void *ctx, const store_checkpoint *c);
 status store_each_checkpoint(store *s, store_checkpoint_fn *fn,
                              void *ctx) MUST_USE;

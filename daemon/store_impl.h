@@ -21,6 +21,12 @@
     "created_ms, owner, norms, template"
 #define STORE_DOCUMENT_CRC "row_crc(" STORE_DOCUMENT_COLUMNS ")"
 
+#define STORE_CHECKPOINT_CRC                                                   \
+    "row_crc(job, segment, bytes, attempt, n_layer, hash, crcs)"
+/* How long the daemon has been running in all its life, in seconds. */
+#define STORE_RUNNING_TIME                                                     \
+    "(SELECT coalesce((SELECT value FROM number WHERE name = 'age'), 0))"
+
 struct store {
     sql *db;
 };

@@ -17,8 +17,6 @@ enum {
 
 /* All that read_job() looks at. */
 #define JOB_ROW STORE_JOB_COLUMNS ", crc = " STORE_JOB_CRC
-#define RUNNING_TIME                                                           \
-    "(SELECT coalesce((SELECT value FROM number WHERE name = 'age'), 0))"
 
 static const char INSERT_JOB[] =
     "INSERT INTO job (" STORE_JOB_COLUMNS ", ended_age, stops, crc) VALUES "
@@ -39,8 +37,8 @@ static const char UPDATE_JOB[] =
     "?31, ?32, min_p, penalty, logprobs, ended_age, stops, answer) "
     "WHERE id=?1 AND crc=" STORE_JOB_CRC;
 static const char END_JOB[] =
-    "UPDATE job SET answer=?2, ended_age=" RUNNING_TIME
-    ", crc=row_crc(" STORE_JOB_COLUMNS ", " RUNNING_TIME ", stops, ?2) "
+    "UPDATE job SET answer=?2, ended_age=" STORE_RUNNING_TIME
+    ", crc=row_crc(" STORE_JOB_COLUMNS ", " STORE_RUNNING_TIME ", stops, ?2) "
     "WHERE id=?1";
 static const char GET_JOB[] =
     "SELECT " JOB_ROW ", stops, answer FROM job WHERE id=?";
@@ -533,10 +531,26 @@ fail:
 }
 
 /* Running time is what the daemon counted itself: a wall clock that jumps
- * forgets nothing. */
+ * forgets nothing.  When a row that rotted says that it ended is nothing to go
+ * by: its time begins when it is found. */
+#define ENDED_LONG_AGO(n)                                                      \
+    "SELECT id FROM job WHERE state >= ?1 AND ended_age + ?2 "                 \
+    "< " STORE_RUNNING_TIME                                                    \
+    " AND id NOT IN (SELECT job FROM rotten) ORDER BY id LIMIT " #n " * ?3"
 #define OLD_JOBS                                                               \
-    "(SELECT id FROM job WHERE state >= ?1 AND ended_age + ?2 < " RUNNING_TIME \
-    " ORDER BY id LIMIT ?3)"
+    "(SELECT id FROM (" ENDED_LONG_AGO(                                        \
+        1) ") UNION ALL SELECT job FROM "                                      \
+           "rotten WHERE age + ?2 < " STORE_RUNNING_TIME ")"
+/* More are looked at than forgotten: none that is forgotten was not. */
+static const char NOTE_ROTTEN[] =
+    "INSERT INTO rotten SELECT id, " STORE_RUNNING_TIME
+    " FROM job WHERE id IN (" ENDED_LONG_AGO(2) ") AND crc <> " STORE_JOB_CRC;
+static const char *const FORGET[] = {
+    "DELETE FROM token WHERE job IN " OLD_JOBS,
+    "DELETE FROM input WHERE job IN " OLD_JOBS,
+    "DELETE FROM checkpoint WHERE job IN " OLD_JOBS,
+    "DELETE FROM job WHERE id IN " OLD_JOBS,
+};
 
 static status
 forget(store *s, const char *text, uint64_t keep_s)
@@ -548,6 +562,22 @@ forget(store *s, const char *text, uint64_t keep_s)
     sql_put_number(q, 1, CLIENT_STATE_DONE);
     sql_put_number(q, 2, keep_s);
     sql_put_number(q, 3, MAX_FORGET);
+    TRY(sql_run(q));
+fail:
+    return st;
+}
+
+static status
+forget_jobs(store *s, uint64_t keep_s)
+{
+    sql_query *q;
+    status st;
+
+    TRY(forget(s, NOTE_ROTTEN, keep_s));
+    for (size_t i = 0; i < sizeof(FORGET) / sizeof(*FORGET); i++)
+        TRY(forget(s, FORGET[i], keep_s));
+    TRY(sql_start(s->db, &q,
+                  "DELETE FROM rotten WHERE job NOT IN (SELECT id FROM job)"));
     TRY(sql_run(q));
 fail:
     return st;
@@ -574,9 +604,7 @@ store_forget_jobs(store *s, uint64_t keep_s)
     TRY(sql_change_begin(s->db));
     st = note_last_job(s);
     if (st == ST_OK)
-        st = forget(s, "DELETE FROM token WHERE job IN " OLD_JOBS, keep_s);
-    if (st == ST_OK)
-        st = forget(s, "DELETE FROM job WHERE id IN " OLD_JOBS, keep_s);
+        st = forget_jobs(s, keep_s);
     st = sql_change_end(s->db, st);
 fail:
     return st;

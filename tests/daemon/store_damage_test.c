@@ -365,6 +365,8 @@ version_7_gets_checksums(void **state)
     harm(p, "ALTER TABLE job DROP COLUMN crc;"
             "ALTER TABLE token DROP COLUMN crc;"
             "ALTER TABLE document DROP COLUMN crc;"
+            "ALTER TABLE checkpoint DROP COLUMN crc;"
+            "DROP TABLE rotten;"
             "PRAGMA user_version = 7;");
     EXPECT_OK(store_get_job(p->s, &r, 7));
     assert_false(r.row.damaged);
@@ -386,6 +388,148 @@ version_7_gets_checksums(void **state)
     assert_true(got.doc.damaged);
 }
 
+/* How many rows there are of job 7, whole or not, in all tables. */
+static uint64_t
+rows_of_7(place *p)
+{
+    sql *db;
+    sql_query *q;
+    bool row;
+    uint64_t n;
+
+    EXPECT_OK(sql_open(&db, scratch_path(&p->box, "db")));
+    EXPECT_OK(sql_start(db, &q,
+                        "SELECT (SELECT count(*) FROM job WHERE id = 7) + "
+                        "(SELECT count(*) FROM token WHERE job = 7) + "
+                        "(SELECT count(*) FROM input WHERE job = 7) + "
+                        "(SELECT count(*) FROM checkpoint WHERE job = 7) + "
+                        "(SELECT count(*) FROM rotten)"));
+    EXPECT_OK(sql_next(q, &row));
+    n = sql_number(q, 0);
+    sql_stop(q);
+    sql_close(db);
+    return n;
+}
+
+static void
+grow_old(place *p, uint64_t age)
+{
+    EXPECT_OK(store_begin(p->s));
+    EXPECT_OK(store_set_number(p->s, "age", age));
+    EXPECT_OK(store_forget_jobs(p->s, 100));
+    EXPECT_OK(store_commit(p->s));
+}
+
+/* However it rotted, and whatever it says of its end, it stays as long as a
+ * job that has just ended, counted from when it was found. */
+static void
+a_rotten_job_goes_in_its_time(void **state)
+{
+    static const char *const how[] = {
+        "UPDATE job SET bytes=bytes+1 WHERE id=7",
+        "UPDATE job SET state=6 WHERE id=7", /* and ended long ago, then */
+        "UPDATE job SET state=4, ended_age=1000000 WHERE id=7",
+        "UPDATE token SET id=id+1 WHERE job=7 AND place=1",
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(how) / sizeof(*how); i++) {
+        place *p = NULL;
+        store_job j = a_job(7, CLIENT_QUEUED);
+        store_checkpoint k = {
+            .job = 7, .segment = 2, .crcs = (uint32_t[]){1}, .n_layer = 1};
+        store_record r;
+        bool first = false;
+
+        (void)enter((void **)&p);
+        put_job(p->s, &j);
+        EXPECT_OK(store_add_checkpoint(p->s, &k));
+        j.id = 8;
+        j.key[0] = '\0';
+        put_job(p->s, &j);
+        harm(p, how[i]);
+        grow_old(p, 1000);
+        EXPECT_OK(store_note_damaged(p->s, 7, &first));
+        assert_int_equal(first, i != 1); /* that one was found already */
+        EXPECT_OK(store_note_damaged(p->s, 7, &first));
+        assert_false(first);
+        grow_old(p, 1100);
+        assert_int_equal(rows_of_7(p), 1 + 3 + 1 + 1 + 1);
+        grow_old(p, 1101);
+        assert_int_equal(rows_of_7(p), 0);
+        EXPECT_ST(store_get_job(p->s, &r, 7), ST_NOTFOUND);
+        EXPECT_OK(store_get_job(p->s, &r, 8)); /* it waits on */
+        assert_false(r.row.damaged);
+        store_record_fini(&r);
+        (void)leave((void **)&p);
+    }
+}
+
+/* The way out for people, who have no checksums. */
+static void
+a_row_that_was_deleted_by_hand_is_forgotten(void **state)
+{
+    place *p = *state;
+    store_job j = a_job(7, CLIENT_QUEUED);
+    bool first;
+
+    put_job(p->s, &j);
+    harm(p, "UPDATE job SET bytes=bytes+1");
+    EXPECT_OK(store_note_damaged(p->s, 7, &first));
+    harm(p, "DELETE FROM job WHERE id = 7");
+    grow_old(p, 1);
+    assert_int_equal(rows_of_7(p), 3 + 1); /* tokens, input */
+}
+
+static status
+see_checkpoint(void *ctx, const store_checkpoint *k)
+{
+    seen *s = ctx;
+
+    s->n++;
+    assert_int_equal(k->segment, 4);
+    return ST_OK;
+}
+
+static void
+a_rotten_checkpoint_is_none(void **state)
+{
+    static const char *const how[] = {
+        "UPDATE checkpoint SET job=8 WHERE segment=2",
+        "UPDATE checkpoint SET segment=3 WHERE segment=2",
+        "UPDATE checkpoint SET bytes=1 WHERE segment=2",
+        "UPDATE checkpoint SET attempt=9 WHERE segment=2",
+        "UPDATE checkpoint SET n_layer=9 WHERE segment=2",
+        "UPDATE checkpoint SET hash=zeroblob(32) WHERE segment=2",
+        "UPDATE checkpoint SET crcs=x'00' WHERE segment=2",
+        "UPDATE checkpoint SET crc=crc+1 WHERE segment=2",
+    };
+    place *p = *state;
+    size_t n = 9;
+
+    for (size_t i = 0; i < sizeof(how) / sizeof(*how); i++) {
+        seen got = {0};
+
+        for (uint64_t segment = 2; segment <= 4; segment += 2) {
+            const store_checkpoint k = {.job = 7,
+                                        .segment = segment,
+                                        .bytes = 100,
+                                        .hash = {1},
+                                        .crcs = (uint32_t[]){1},
+                                        .n_layer = 1};
+
+            EXPECT_OK(store_add_checkpoint(p->s, &k));
+        }
+        EXPECT_OK(store_drop_damaged_checkpoints(p->s, &n));
+        assert_int_equal(n, 0);
+        harm(p, how[i]);
+        EXPECT_OK(store_drop_damaged_checkpoints(p->s, &n));
+        assert_int_equal(n, 1);
+        EXPECT_OK(store_each_checkpoint(p->s, see_checkpoint, &got));
+        assert_int_equal(got.n, 1);
+    }
+}
+
 int
 main(void)
 {
@@ -399,6 +543,11 @@ main(void)
                                         leave),
         cmocka_unit_test(a_rotten_document_can_be_removed),
         cmocka_unit_test_setup_teardown(version_7_gets_checksums, enter, leave),
+        cmocka_unit_test(a_rotten_job_goes_in_its_time),
+        cmocka_unit_test_setup_teardown(
+            a_row_that_was_deleted_by_hand_is_forgotten, enter, leave),
+        cmocka_unit_test_setup_teardown(a_rotten_checkpoint_is_none, enter,
+                                        leave),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

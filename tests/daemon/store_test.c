@@ -359,6 +359,8 @@ make_version_5(const char *path)
     EXPECT_OK(sql_execute(db, "ALTER TABLE document DROP COLUMN crc;"
                               "ALTER TABLE job DROP COLUMN crc;"
                               "ALTER TABLE token DROP COLUMN crc;"
+                              "ALTER TABLE checkpoint DROP COLUMN crc;"
+                              "DROP TABLE rotten;"
                               "ALTER TABLE document DROP COLUMN template;"
                               "ALTER TABLE job DROP COLUMN penalty;"
                               "ALTER TABLE job DROP COLUMN logprobs;"

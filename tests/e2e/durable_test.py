@@ -228,13 +228,29 @@ class Durable(Reading):
         inputs = self.dir / self.data / "inputs"
         self.assertEqual([p.name for p in inputs.iterdir()], [f"{large}.in"])
         self.assertEqual(self.down(daemon), 0)
+        told = [text for text in self.incidents() if "is damaged" in text]
+        self.assertEqual(len(told), 2)
         self.harm("UPDATE document SET tokens = tokens + 1 WHERE name = 'b'")
         daemon = self.up(1)
+        # What was told is no news, and stays as it is.
+        self.assertEqual([text for text in self.incidents()
+                          if "is damaged" in text], told)
+        self.assertEqual((self.dir / "daemon.log").read_text().count(
+            "what the journal has of job"), 2)
+        self.assertEqual(self.job("large")["state"], "failed")
         self.refused("ask", "b", "who", code=1, says="can only be removed")
         self.assertEqual(len(self.ask("c", "who")["generated_ids"]), 8)
         self.call("rm", "b")
         self.assertEqual(
             [d["document"] for d in self.call("list")["documents"]], ["c"])
+        self.assertEqual(self.down(daemon), 0)
+        # The way out, as documented.
+        self.harm(*(f"DELETE FROM {table} WHERE {column} = {large}"
+                    for table, column in (("job", "id"), ("token", "job"),
+                                          ("input", "job"))))
+        daemon = self.up(1)
+        self.assertIsNone(self.job("large"))
+        self.assertEqual(list(inputs.iterdir()), [])
         self.assertEqual(self.down(daemon), 0)
 
     # ------------------------------------------------------------ the end
