@@ -100,7 +100,7 @@ comm_shrink(comm *c)
     MPI_TRY(MPIX_Comm_shrink(c->world, &left));
     c->shrunk = true;
     c->world = left;
-    TRY(comm_mpi_comm_mpi_settle_in(c));
+    TRY(comm_mpi_settle_in(c));
     c->given_up = false;
     (void)alarm(0);
 fail:
