@@ -23,7 +23,7 @@ typedef struct field {
 } field;
 
 typedef struct scan {
-    size_t n_field, max_field, n_unknown;
+    size_t n_field, max_field, n_unknown, unknown_bytes;
 } scan;
 
 static status
@@ -180,6 +180,20 @@ check_once(const ProtobufCMessageDescriptor *type,
     return ST_OK;
 }
 
+/* Nobody looks into it: what it holds, and how deep, is bounded by its size. */
+static status
+unknown(scan *s, const field *f)
+{
+    if (f->wire == PROTOBUF_C_WIRE_TYPE_LENGTH_PREFIXED)
+        s->unknown_bytes += f->len;
+    if (++s->n_unknown > PRESCAN_MAX_UNKNOWN)
+        return status_fail(ST_LIMIT, "the message has too many fields");
+    if (s->unknown_bytes > PRESCAN_MAX_UNKNOWN_BYTES)
+        return status_fail(ST_LIMIT, "the message has too much that is not "
+                                     "known here");
+    return ST_OK;
+}
+
 static status
 message(scan *s, const ProtobufCMessageDescriptor *type, cursor c, int depth)
 {
@@ -195,11 +209,12 @@ message(scan *s, const ProtobufCMessageDescriptor *type, cursor c, int depth)
         if (!next(&c, &f))
             return malformed();
         d = protobuf_c_message_descriptor_get_field(type, f.number);
-        if (++s->n_field > s->max_field ||
-            (!d && ++s->n_unknown > PRESCAN_MAX_UNKNOWN))
+        if (++s->n_field > s->max_field)
             return status_fail(ST_LIMIT, "the message has too many fields");
-        if (!d)
+        if (!d) {
+            TRY(unknown(s, &f));
             continue;
+        }
         TRY(check_field(type, d, &f));
         TRY(check_once(type, d, &seen));
         if (d->type == PROTOBUF_C_TYPE_MESSAGE) {

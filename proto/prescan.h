@@ -22,6 +22,9 @@ enum {
     PRESCAN_MAX_FIELD = 4096,       /* in all, at every depth */
     PRESCAN_MAX_LIST_FIELD = 65536, /* of a list of documents or jobs */
     PRESCAN_MAX_UNKNOWN = 64,
+    /* Bytes of them in all.  A newer peer may add to a message; what is longer
+     * is no addition, and whoever sent it hears that it was not understood. */
+    PRESCAN_MAX_UNKNOWN_BYTES = 16 << 10,
     PRESCAN_BUDGET = 8 << 20, /* bytes that decoding may allocate */
     PRESCAN_N_VALUE = 6,
     PRESCAN_FIRST_BODY = 10 /* field numbers from here on are bodies */
@@ -38,8 +41,8 @@ status prescan_read_envelope(prescan_envelope *out, const uint8_t *data,
                              size_t len) MUST_USE;
 
 /* ST_WIRE: no message of this type, a field that may be there once is there
- * twice, or two bodies; ST_ARG: a text is not UTF-8; ST_LIMIT: too deep or too
- * many fields. */
+ * twice, or two bodies; ST_ARG: a text is not UTF-8; ST_LIMIT: too deep, too
+ * many fields, or too much that is not known. */
 status prescan_check(const struct ProtobufCMessageDescriptor *type,
                      const uint8_t *data, size_t len,
                      size_t max_field) MUST_USE;

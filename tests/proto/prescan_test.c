@@ -216,10 +216,40 @@ nesting_is_bounded(void **state)
     nest(&b, CLIENT_JOB_LIST, 200000);
     assert_true(b.len < CLIENT_MAX_MESSAGE);
     EXPECT_ST(decode_client(&b), ST_WIRE);
-    nest(&b, 9, 200000); /* an unknown field, which nobody enters */
+    nest(&b, 9, 1000); /* an unknown field, which nobody enters */
     EXPECT_OK(decode_client(&b));
+    nest(&b, 9, 10000);
+    EXPECT_ST(decode_client(&b), ST_LIMIT);
     nest(&b, 9, 1000000);
     EXPECT_ST(decode_client(&b), ST_LIMIT);
+    mem_free(b.data);
+}
+
+/* Of what is not known there may be so much, in however many fields. */
+static void
+what_is_not_known_is_bounded(void **state)
+{
+    bytes b = bytes_new(1 << 20);
+
+    (void)state;
+    for (size_t n_field = 1; n_field <= 4; n_field++) {
+        for (size_t more = 0; more <= 1; more++) {
+            start(&b);
+            put_tag(&b, CLIENT_LIST, 2);
+            put(&b, 0);
+            for (size_t i = 0; i < n_field; i++) {
+                const size_t len =
+                    PRESCAN_MAX_UNKNOWN_BYTES / n_field +
+                    (i == 0 ? PRESCAN_MAX_UNKNOWN_BYTES % n_field + more : 0);
+
+                put_tag(&b, 9, 2);
+                put_varint(&b, len);
+                for (size_t k = 0; k < len; k++)
+                    put(&b, 'x');
+            }
+            EXPECT_ST(decode_client(&b), more ? ST_LIMIT : ST_OK);
+        }
+    }
     mem_free(b.data);
 }
 
@@ -411,6 +441,7 @@ main(void)
         cmocka_unit_test(budget_is_kept),
         cmocka_unit_test(long_lists_pass),
         cmocka_unit_test(nesting_is_bounded),
+        cmocka_unit_test(what_is_not_known_is_bounded),
         cmocka_unit_test(recursion_is_stopped),
         cmocka_unit_test(protocols_are_flat),
         cmocka_unit_test(broken_varints_are_refused),
