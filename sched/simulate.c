@@ -126,6 +126,9 @@ step(simulate *s)
         case SIMULATE_GRANTED:
             simulate_hop_granted(s, e.rank, e.hop);
             break;
+        case SIMULATE_LEFT:
+            simulate_hop_left(s, e.rank, e.hop);
+            break;
         case SIMULATE_ARRIVED:
             simulate_hop_arrived(s, e.rank, &e.hop);
             break;

@@ -13,7 +13,9 @@ hop_at(simulate_rank *r, uint32_t i)
 
 /* Two ranks that send to each other share one connection, and what one of them
  * says goes behind what it is sending.  A long hop is announced with its first
- * bytes, and the others wait for the receiver's answer (MPI's rendezvous). */
+ * bytes, the others wait for the receiver's answer, and when they have left the
+ * sender says so (MPI's rendezvous): of two hops that were granted together the
+ * first one is there no sooner than the second. */
 static bool
 is_asked_for(const simulate *s, const simulate_rank *r, const simulate_hop *hop)
 {
@@ -56,7 +58,20 @@ void
 simulate_hop_granted(simulate *s, uint32_t index, simulate_hop hop)
 {
     simulate_rank *r = &s->rank[index];
-    double at = say(s, r, hop.bytes - EAGER);
+
+    (void)say(s, r, hop.bytes - EAGER);
+    s->rank[r->next].n_flying++;
+    simulate_queue_push(&s->queue, &(simulate_event){.at = r->line_free_at,
+                                                     .kind = SIMULATE_LEFT,
+                                                     .rank = index,
+                                                     .hop = hop});
+}
+
+void
+simulate_hop_left(simulate *s, uint32_t index, simulate_hop hop)
+{
+    simulate_rank *r = &s->rank[index];
+    double at = say(s, r, 0);
     double transfer = cost_transfer(r->link, hop.bytes);
     double latency = 2 * r->link->latency_s + s->rank[r->next].link->latency_s;
 
@@ -65,7 +80,6 @@ simulate_hop_granted(simulate *s, uint32_t index, simulate_hop hop)
     hop.path.latency += latency;
     hop.path.wait += at - hop.ready_at - transfer - latency;
     hop.ready_at = at;
-    s->rank[r->next].n_flying++;
     simulate_queue_push(&s->queue, &(simulate_event){.at = at,
                                                      .kind = SIMULATE_ARRIVED,
                                                      .rank = r->next,

@@ -49,6 +49,7 @@ typedef enum simulate_kind {
     SIMULATE_SENT = 0, /* the first hop of `rank` has left */
     SIMULATE_ASKED,    /* what announces `hop` is at its receiver, `rank` */
     SIMULATE_GRANTED,  /* the answer to that is at its sender, `rank` */
+    SIMULATE_LEFT,     /* all of `hop` has left its sender, `rank` */
     SIMULATE_ARRIVED,  /* `hop` is at `rank` */
     SIMULATE_DONE      /* the group of `rank` is done */
 } simulate_kind;
@@ -105,6 +106,7 @@ void simulate_hop_start(simulate *s, uint32_t index);
 void simulate_hop_sent(simulate *s, uint32_t index);
 void simulate_hop_asked(simulate *s, uint32_t index, const simulate_hop *hop);
 void simulate_hop_granted(simulate *s, uint32_t index, simulate_hop hop);
+void simulate_hop_left(simulate *s, uint32_t index, simulate_hop hop);
 void simulate_hop_arrived(simulate *s, uint32_t index, const simulate_hop *hop);
 
 status simulate_queue_init(simulate_queue *q, size_t cap) MUST_USE;

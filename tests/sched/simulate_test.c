@@ -189,8 +189,10 @@ the_last_layer_is_another(void **state)
 }
 
 /* Long states of two ranks share a connection: the word that one of them may go
- * waits behind what comes, so that the ranks often take turns.  Those of three
- * ranks have connections of their own, and short ones are not asked for. */
+ * waits behind what comes, and the word that one has left behind what goes with
+ * it, so that the ranks take turns nearly all the time, as ranks that were
+ * timed do.  Those of three ranks have connections of their own, and short ones
+ * are not asked for. */
 static void
 two_ranks_share_a_line(void **state)
 {
@@ -214,7 +216,7 @@ two_ranks_share_a_line(void **state)
         double all = 100 * 6; /* seconds, a state each */
         assert_true(r.seconds > all / n_rank);
         if (i == 0)
-            assert_true(r.seconds > 0.6 * all && r.seconds < all);
+            assert_true(r.seconds > 0.9 * all && r.seconds < 1.01 * all);
         else
             assert_true(r.seconds < 1.05 * all / n_rank);
     }
