@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 #include "tests/fuzz/fuzz.h"
 
@@ -18,7 +17,6 @@ run_file(const char *path)
     static uint8_t buffer[INPUT_CAP];
     FILE *file = fopen(path, "rb");
     uint8_t *data;
-    clock_t start;
     size_t n;
 
     if (!file) {
@@ -30,9 +28,7 @@ run_file(const char *path)
     data = malloc(n > 0 ? n : 1);
     CHECK(data);
     memcpy(data, buffer, n);
-    start = clock();
     (void)LLVMFuzzerTestOneInput(data, n);
-    CHECK(clock() - start < CLOCKS_PER_SEC); /* of the CPU, whoever else runs */
     free(data);
     return 1;
 }
