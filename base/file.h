@@ -52,7 +52,8 @@ status file_writer_open(file_writer *w, const char *path) MUST_USE;
 status file_writer_add(file_writer *w, const void *data, size_t len) MUST_USE;
 /* `durable`: fsync of file and directory. */
 status file_writer_finish(file_writer *w, bool durable) MUST_USE;
-void file_writer_close(file_writer *w); /* drops what was not finished */
+/* Drops what was not finished; zeroed is fine. */
+void file_writer_close(file_writer *w);
 
 /* An fsync of this process has failed at some time.  The kernel may have thrown
  * away what it could not write, and says nothing the next time: nothing that

@@ -11,16 +11,6 @@
 #include "base/file.h"
 #include "base/mem.h"
 
-static status
-errno_status(const char *doing, const char *path)
-{
-    status st = errno == ENOENT || errno == ENOTDIR ? ST_NOTFOUND
-                : errno == EACCES || errno == EPERM ? ST_DENIED
-                                                    : ST_IO;
-
-    return status_fail(st, "cannot %s %s: %s", doing, path, strerror(errno));
-}
-
 /* Looks at what was opened, not at the path, which can change meanwhile. */
 static status
 check(int fd, size_t *size, const char *path, size_t limit, secret_care care)
@@ -28,7 +18,7 @@ check(int fd, size_t *size, const char *path, size_t limit, secret_care care)
     struct stat sb;
 
     if (fstat(fd, &sb) != 0)
-        return errno_status("look at", path);
+        return file_failed("look at", path);
     if (!S_ISREG(sb.st_mode))
         return status_fail(ST_ARG, "%s is not a regular file", path);
     if (sb.st_uid != geteuid() && sb.st_uid != 0)
@@ -56,7 +46,7 @@ read_all(int fd, char *data, size_t *len, const char *path)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return errno_status("read", path);
+            return file_failed("read", path);
         if (n == 0)
             break;
         at += (size_t)n;
@@ -76,7 +66,7 @@ secret_read(char **out, size_t *len, const char *path, size_t limit,
     status st;
 
     if (fd < 0)
-        return errno_status("open", path);
+        return file_failed("open", path);
     TRY(check(fd, &size, path, limit, care));
     TRY(mem_new(&data, size + 1, 1));
     TRY(read_all(fd, data, &size, path));
@@ -114,11 +104,11 @@ write_all(int fd, const char *data, size_t len, const char *path)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return errno_status("write", path);
+            return file_failed("write", path);
         data += n;
         len -= (size_t)n;
     }
-    return fsync(fd) == 0 ? ST_OK : errno_status("write", path);
+    return fsync(fd) == 0 ? ST_OK : file_failed("write", path);
 }
 
 status
@@ -130,10 +120,10 @@ secret_create(const char *path, const void *data, size_t len)
     if (fd < 0 && errno == EEXIST)
         return status_fail(ST_STATE, "%s is there already", path);
     if (fd < 0)
-        return errno_status("make", path);
+        return file_failed("make", path);
     st = write_all(fd, data, len, path);
     if (close(fd) != 0 && st == ST_OK)
-        st = errno_status("write", path);
+        st = file_failed("write", path);
     if (st == ST_OK)
         st = file_sync_entry(path);
     if (st != ST_OK)

@@ -243,6 +243,9 @@ an_abandoned_write_leaves_nothing(void **unused)
     file_writer_close(&w);
     expect_content("f", "old");
     assert_int_equal(count_names(), 1);
+    w = (file_writer){.fd = 0}; /* not a descriptor of its own */
+    file_writer_close(&w);
+    assert_true(fcntl(0, F_GETFD) >= 0);
 }
 
 static void

@@ -122,6 +122,12 @@ broken_text_is_refused(void **unused)
     (void)unused;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         refused(bad[i], strlen(bad[i]));
+    /* What is printable of the text near the mistake is shown as it is. */
+    refused("[~ 1]", 5);
+    assert_non_null(strstr(status_text(), "invalid token near '~'"));
+    refused("[\x7f 1]", 5);
+    assert_null(strchr(status_text(), '\x7f'));
+    assert_non_null(strstr(status_text(), "token near '?'"));
 }
 
 static void

@@ -147,6 +147,8 @@ a_line_is_printed_and_checked(void **unused)
     EXPECT_OK(jsonout_print(&j, file));
     assert_string_equal(text, "{}\n");
     jsonout_fini(&j);
+    assert_null(j.text); /* it can begin again */
+    assert_int_equal(j.len, 0);
     jsonout_text(&j, NULL, "x");
     EXPECT_ST(jsonout_print(&j, full), ST_IO);
     jsonout_fini(&j);
