@@ -133,6 +133,7 @@ engine_new(engine **out, kernel_device *dev, model *m, const engine_config *cfg)
     TRY(engine_group_init(&e->group, &e->config, e->part->n_layer));
     TRY(engine_head_init(&e->head, e->config.n_stream));
     TRY(kernel_event_new(&e->event, dev));
+    TRY(engine_ahead_init(&e->ahead, dev));
     TRY(kernel_queue_new(&e->q, dev));
     TRY(touch_all(e));
     e->m = m;
@@ -150,6 +151,7 @@ engine_free(engine *e)
         return;
     kernel_queue_free(e->q); /* waits for what still runs */
     kernel_event_free(e->event);
+    engine_ahead_fini(&e->ahead);
     engine_head_fini(&e->head);
     engine_group_fini(&e->group);
     engine_buffers_fini(&e->buf);
@@ -308,6 +310,7 @@ engine_open(engine *e, uint32_t id, bool state_here, int32_t priority)
     size_t n_layer = e->part->n_layer;
     status st = ST_OK;
 
+    engine_ahead_drop(e, id);
     TRY(zero_states(e, id));
     wavefront_open(e->w, id, priority);
     e->head.n_seen[id] = 0;
@@ -323,6 +326,7 @@ fail:
 void
 engine_close(engine *e, uint32_t id)
 {
+    engine_ahead_drop(e, id);
     wavefront_close(e->w, id);
 }
 
@@ -369,10 +373,8 @@ check_segment(const engine *e, uint32_t id, const engine_segment *s)
     return ST_OK;
 }
 
-/* Whether the segment's tokens have places: in caches, in a state that grows,
- * and in the table of positions. */
-static status
-check_room(const engine *e, const engine_segment *s)
+status
+engine_check_room(const engine *e, const engine_segment *s)
 {
     const memory_span span = engine_span(s);
     uint64_t n_before = s->past.n_token + s->pos;
@@ -420,11 +422,12 @@ engine_feed(engine *e, uint32_t id, const engine_segment *segment,
     status st = ST_OK;
 
     TRY(check_segment(e, id, segment));
-    TRY(check_room(e, segment));
+    TRY(engine_check_room(e, segment));
     uint32_t slot = engine_slot(e, id, wavefront_fed(e->w, id));
     if (e->part->embed) {
         TRY(check_ids(e, ids, segment->n_token));
-        TRY(put_ids(e, slot, ids, segment->n_token));
+        if (!engine_ahead_feed(e, id, segment, ids))
+            TRY(put_ids(e, slot, ids, segment->n_token));
     }
     /* A frozen run changes no state: its later steps, and the segment that it
      * becomes, find the states where the first one read them. */
@@ -460,8 +463,8 @@ engine_release(engine *e, uint32_t id, uint64_t local_seg)
 
 /* Whether single rows pass all layers in one launch: nobody has a part in
  * them, and nobody looks at what is between. */
-static bool
-may_climb(const engine *e)
+bool
+engine_may_climb(const engine *e)
 {
     return e->part->embed && e->part->head && !e->remote_state &&
            e->sink.rows == NULL;
@@ -504,11 +507,14 @@ engine_launch(engine *e, uint32_t *n_cell)
     if (n > 0) {
         e->group.running = true;
         e->group.n_cell = 0;
+        e->group.enqueued = engine_ahead_take(e, n);
         TRY(engine_group_run(e, n));
-        if (may_climb(e))
+        if (engine_may_climb(e))
             TRY(climb(e));
         TRY(engine_head_launch(e));
-        TRY(kernel_event_record(e->event, e->q));
+        if (!e->group.enqueued)
+            TRY(kernel_event_record(e->event, e->q));
+        TRY(engine_ahead_enqueue(e));
     }
     *n_cell = n > 0 ? e->group.n_cell : 0;
 fail:

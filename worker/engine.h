@@ -193,7 +193,11 @@ void engine_state_arrived(engine *e, uint32_t id, uint32_t layer);
  * Where this rank has all layers, a frozen segment of one row passes all that
  * are left to it, in groups of their own behind that one; they count as one
  * group here.  One group at a time.  A CPU device computes inside, running the
- * queue's hook. */
+ * queue's hook.
+ *
+ * Behind a group that is one step of one answer, of the likeliest token, other
+ * devices are given the row of the token that it draws at once, and the launch
+ * of that step, if it is what is fed, only waits for it. */
 status engine_launch(engine *e, uint32_t *n_cell) MUST_USE;
 /* Whether the launched group is done; never blocks. */
 status engine_poll(engine *e, bool *reached) MUST_USE;
@@ -207,9 +211,10 @@ status engine_read(engine *e, const engine_place *from, void *to) MUST_USE;
 status engine_write(engine *e, const engine_place *to,
                     const void *from) MUST_USE;
 
-/* Groups, cells and useful FLOPs (config_cell_flops) so far. */
+/* Groups, cells and useful FLOPs (config_cell_flops) so far, and launches whose
+ * step of an answer was enqueued before it was fed. */
 typedef struct engine_counts {
-    uint64_t n_group, n_cell;
+    uint64_t n_group, n_cell, n_ahead;
     double flops;
 } engine_counts;
 void engine_counts_get(const engine *e, engine_counts *out);

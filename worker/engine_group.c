@@ -48,8 +48,8 @@ skipped(const engine *e, const engine_done *d, const kernel_cell *c)
     return last && !taken && e->sink.rows == NULL ? c->n_row - c->n_mem : 0;
 }
 
-static kernel_cell
-cell_of(const engine *e, const engine_done *d)
+kernel_cell
+engine_cell_of(const engine *e, const engine_done *d)
 {
     const memory_span span = engine_span(&d->segment);
     kernel_cell c = {.layer = d->layer,
@@ -84,7 +84,7 @@ append(engine *e, uint32_t first, uint32_t end, bool frozen, uint32_t n_embed)
     for (uint32_t i = first; i < end; i++) {
         if ((g->done[i].segment.frozen != 0) != frozen)
             continue;
-        kernel_cell c = cell_of(e, &g->done[i]);
+        kernel_cell c = engine_cell_of(e, &g->done[i]);
         if (e->part->embed && c.layer == 0)
             g->embed[n_embed++] = c;
         count(e, &c);
@@ -183,6 +183,8 @@ engine_group_run(engine *e, uint32_t n_cell)
     uint32_t n_embed = append(e, first, end, false, 0);
     uint32_t frozen = g->n_cell;
     n_embed = append(e, first, end, true, n_embed);
+    if (g->enqueued)
+        return ST_OK;
     if (n_embed > 0)
         TRY(model_embed(e->m, e->q, &e->buf.model, e->buf.ids, g->embed,
                         n_embed));

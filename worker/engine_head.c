@@ -97,6 +97,15 @@ last_row(const kernel_cell *cell, const engine_segment *s)
     return (s->frozen ? cell->n_row : cell->n_prefix + s->n_token) - 1;
 }
 
+kernel_cell
+engine_head_cell(const kernel_cell *cell, const engine_done *d)
+{
+    kernel_cell c = rows_of(cell, last_row(cell, &d->segment), 1);
+
+    c.kv = d->stream; /* where the seen ids are */
+    return c;
+}
+
 /* The cells that want their last row, and what any of them wants of it. */
 static void
 gather(engine *e)
@@ -112,9 +121,7 @@ gather(engine *e)
         bool token = (s->want & ENGINE_TOKEN) != 0;
         if (!is_last_layer(e, d) || !(token || wants_last(s)))
             continue;
-        h->cells[h->n_cell] =
-            rows_of(&g->cells[i], last_row(&g->cells[i], s), 1);
-        h->cells[h->n_cell].kv = d->stream; /* where the seen ids are */
+        h->cells[h->n_cell] = engine_head_cell(&g->cells[i], d);
         h->sample[h->n_cell] =
             token ? s->sample : (kernel_sample_args){.top_p = 1};
         h->done_of[h->n_cell++] = g->done_of[i];
@@ -122,6 +129,16 @@ gather(engine *e)
         h->seen = h->seen || (token && s->sample.n_seen > 0);
         h->logprobs = h->logprobs || (token && (s->want & ENGINE_LOGPROBS));
     }
+}
+
+status
+engine_head_fetch(engine *e, uint32_t slot)
+{
+    const engine_buffers *b = &e->buf;
+
+    return kernel_copy_out(e->q, b->host_next + slot, b->next.buf,
+                           engine_buffers_offset(&b->next, slot),
+                           sizeof(int32_t));
 }
 
 /* Copies to the host what engine_head_collect() hands out. */
@@ -139,7 +156,9 @@ fetch(engine *e)
                                 b->host_logits + (size_t)i * b->shape.n_vocab,
                                 b->logits.buf, i * row, row));
     }
-    if (h->draw)
+    if (h->draw && h->n_cell == 1)
+        TRY(engine_head_fetch(e, h->cells[0].slot));
+    else if (h->draw)
         TRY(kernel_copy_out(e->q, b->host_next, b->next.buf, 0,
                             kernel_buf_bytes(b->next.buf)));
     if (h->logprobs) {
@@ -160,7 +179,7 @@ engine_head_launch(engine *e)
     status st = ST_OK;
 
     gather(e);
-    if (h->n_cell == 0)
+    if (h->n_cell == 0 || e->group.enqueued)
         return ST_OK;
     if (h->seen)
         op.seen = e->buf.seen;
