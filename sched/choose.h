@@ -14,7 +14,9 @@ typedef struct choose {
 } choose;
 
 /* The sooner placement that fits for job->n_doc documents, all of them open at
- * once and dealt out to the replicas (job->n_stream is not looked at).
+ * once and dealt out to the replicas (job->n_stream is not looked at).  Where
+ * ranks of one kind were not equally fast when they were measured, the one that
+ * loses less, at most, if they are so or if they are equal after all.
  * n_replica 0: one, or as many as divide the ranks and have a document each,
  * where all documents together are read 10 % sooner with them, since each of
  * them is read later.  ST_LIMIT as plan_refuse(): neither placement fits. */

@@ -131,8 +131,8 @@ cost_cluster_preset(cost_cluster *out, const char *name)
      * between two GPUs of a node at most, a 400 Gbit/s adapter a GPU 50 GB/s,
      * of which MPI reaches about 85 %.  A CPU node: 32 cores with AVX-512,
      * 25 Gbit/s Ethernet. */
-    static const cost_rank h200 = {790e12, 400, 30e-6, 141e9, 0, true, 0};
-    static const cost_rank node = {2.4e12, 32, 60e-6, 256e9, 32, false, 0};
+    static const cost_rank h200 = {790e12, 400, 30e-6, 141e9, 0, true, 0, 0};
+    static const cost_rank node = {2.4e12, 32, 60e-6, 256e9, 32, false, 0, 0};
     static const cost_cluster presets[] = {
         {"8xh200",
          8,

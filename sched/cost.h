@@ -42,6 +42,8 @@ typedef struct cost_rank {
                          nevertheless, as GPUs do */
     double last_times; /* seconds of a FLOP of the last layer, where it has
                           less of them, beside those of another; 0: 1 */
+    uint32_t kind;     /* ranks of one kind are as fast but for what else they
+                          do at the moment; 0: not known */
 } cost_rank;
 
 /* One direction between two ranks. */

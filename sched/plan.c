@@ -196,7 +196,9 @@ plan_try(plan *out, const plan_job *job, place_kind placement, uint32_t n_rank)
                            .n_doc = n_doc,
                            .n_stream = job->n_stream,
                            .n_seg = job->n_seg};
-    if (placement == PLACE_LAYERS) {
+    if (placement == PLACE_LAYERS && job->ends != NULL) {
+        cfg.ends = job->ends;
+    } else if (placement == PLACE_LAYERS) {
         TRY(mem_new(&ends, n_rank, sizeof *ends));
         /* Without room for all, the even division says what is missing. */
         if (plan_divide(ends, job, n_rank) == ST_OK)

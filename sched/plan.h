@@ -12,12 +12,14 @@
 typedef struct plan_job {
     const cost_model *model;
     const cost_cluster *cluster;
-    uint32_t n_rank;   /* used of the cluster */
-    uint32_t n_doc;    /* documents in all */
-    uint32_t n_stream; /* read at once by one world */
-    uint64_t n_seg;    /* segments of each */
-    uint64_t cap_seg;  /* simulated of these at most, the rest is a straight
-                          line, some 3 % long at 256; 0: all */
+    uint32_t n_rank;      /* used of the cluster */
+    uint32_t n_doc;       /* documents in all */
+    uint32_t n_stream;    /* read at once by one world */
+    uint64_t n_seg;       /* segments of each */
+    uint64_t cap_seg;     /* simulated of these at most, the rest is a straight
+                             line, some 3 % long at 256; 0: all */
+    const uint32_t *ends; /* of layers, for worlds of all ranks of a replica;
+                             NULL: as plan_divide() says */
 } plan_job;
 
 typedef struct plan {

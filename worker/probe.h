@@ -23,8 +23,8 @@ typedef struct probe_rank {
     double seconds; /* that measuring took */
 } probe_rank;
 
-/* Up to 8 layers with weights of their own on the device: flops, half_rows and
- * last_times; memory stays as it is.  Blocks. */
+/* Up to 8 layers with weights of their own on the device: flops, half_rows,
+ * last_times and kind; memory stays as it is.  Blocks. */
 status probe_cells(cost_rank *out, kernel_device *dev,
                    const model_config *cfg) MUST_USE;
 

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What cells take on this rank: groups of one cell and of several. */
+#include <string.h>
+
 #include "base/clock.h"
+#include "base/crc.h"
 #include "model/memory.h"
 #include "worker/probe.h"
 #include "worker/probe_rig.h"
@@ -208,6 +211,7 @@ probe_cells(cost_rank *out, kernel_device *dev, const model_config *cfg)
     kernel_info_get(dev, &info);
     r.n_cell = info.n_thread;
     r.all_rows = info.n_thread == 0;
+    r.kind = crc_add(0, info.name, strnlen(info.name, sizeof info.name)) | 1;
     TRY(probe_rig_open(&p, dev, cfg));
     TRY(measure(&p, &r));
     *out = r;

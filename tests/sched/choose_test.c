@@ -88,6 +88,42 @@ bytes_decide_the_placement(void **state)
     assert_int_equal(got.placement, PLACE_SEGMENTS);
 }
 
+/* A rank that was slower by 1.45 when it was measured.  By that moment layers
+ * win by 17 %, and if both are equal after all segments do by more.  Where
+ * layers win either way, they are taken; and ranks that are twice as slow, or
+ * of another kind, are what they seem. */
+static void
+a_moment_does_not_decide(void **state)
+{
+    cost_rank ranks[2] = {
+        {.flops = 1.2e11, .memory = 1e9, .n_cell = 1, .kind = 7},
+        {.flops = 1.2e11 / 1.45, .memory = 1e9, .n_cell = 1, .kind = 7}};
+    cost_cluster c = two_ranks(1e9);
+    cost_model less = model;
+    plan_job job = documents(&c, 1);
+    choose got = {0};
+    (void)state;
+    less.n_layer = 4;
+    less.last_flops = less.cell_flops / 4;
+    job.model = &less;
+    c.ranks = ranks;
+    EXPECT_OK(choose_plan(&got, &job, 1));
+    assert_true(got.plan[PLACE_LAYERS].result.seconds <
+                got.plan[PLACE_SEGMENTS].result.seconds);
+    assert_int_equal(got.placement, PLACE_SEGMENTS);
+    ranks[1].kind = 8;
+    EXPECT_OK(choose_plan(&got, &job, 1));
+    assert_int_equal(got.placement, PLACE_LAYERS);
+    ranks[1].kind = 7;
+    ranks[1].flops = ranks[0].flops / 2;
+    EXPECT_OK(choose_plan(&got, &job, 1));
+    assert_int_equal(got.placement, PLACE_LAYERS);
+    ranks[1].flops = ranks[0].flops / 1.45;
+    c.inner.bytes_per_s = c.outer.bytes_per_s = 2e7;
+    EXPECT_OK(choose_plan(&got, &job, 1));
+    assert_int_equal(got.placement, PLACE_LAYERS);
+}
+
 /* Room for half of the model on each rank, for none of it, and for replicas
  * that would be sooner but do not fit. */
 static void
@@ -114,6 +150,7 @@ main(void)
         cmocka_unit_test(fast_links_share),
         cmocka_unit_test(slow_links_do_not),
         cmocka_unit_test(bytes_decide_the_placement),
+        cmocka_unit_test(a_moment_does_not_decide),
         cmocka_unit_test(memory_decides),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
