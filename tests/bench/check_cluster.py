@@ -12,8 +12,10 @@ usage: check_cluster.py [--bin build/bin] [--rounds N] [--only WORD]
 
 All rows of all layers are computed, as for logits: what a reading leaves out of
 the last layer is no work of the second rank's, and layers would not be even.
-Runs that are compared take turns, and the best of each counts.  Exit status 1
-when a line does not hold.
+Runs that are compared take turns.  Of scaling the ratios of each round count,
+whose median and range are given, beside what two engines apart reached in that
+very round; of overhead the best of each.  Exit status 1 when a line does not
+hold.
 """
 import argparse
 import array
@@ -69,6 +71,11 @@ def summary(command):
     return json.loads(out.splitlines()[-1])
 
 
+def spread(values):
+    return (f"{statistics.median(values):.3f} ({min(values):.3f} to "
+            f"{max(values):.3f})")
+
+
 def best(runs, key="seconds"):
     return min(r[key] for r in runs)
 
@@ -107,26 +114,34 @@ class Bench:
              "--schedule", "diagonal", "--repeat", "1", "--json"])
         return done["runs"][0]
 
+    def round(self, back):
+        """Everything once, each in seconds; `back`: in the other order."""
+        turns = {"one": lambda: self.run(1, 1),
+                 "layers": lambda: self.run(2, 1, "--placement", "layers"),
+                 "segments": lambda: self.run(2, 1, "--placement", "segments"),
+                 "apart": self.apart}
+        done = {name: turns[name]() for name in list(turns)[::-1 if back else 1]}
+        print("     " + ", ".join(f"{name} {done[name]['seconds']:.3f} s"
+                                  for name in turns), flush=True)
+        return done
+
     def scaling(self):
-        kept = {"one": [], "layers": [], "segments": []}
-        apart = []
-        for _ in range(self.args.rounds):
-            apart.append(self.apart())
-            for name, runs in kept.items():
-                ranks = 1 if name == "one" else 2
-                flags = ["--placement", name] if ranks > 1 else []
-                runs.append(self.run(ranks, 1, *flags))
-        two = 2 * best(kept["one"]) / best(apart)
-        print(f"     two engines apart: {two:.3f} times the work of one")
+        rounds = [self.round(i % 2 == 1) for i in range(self.args.rounds)]
+        apart = [2 * r["one"]["seconds"] / r["apart"]["seconds"]
+                 for r in rounds]
+        print(f"     two engines apart: {spread(apart)} times the work of one")
         for name in ("layers", "segments"):
-            ratio = best(kept["one"]) / best(kept[name])
+            ratios = [r["one"]["seconds"] / r[name]["seconds"] for r in rounds]
             # Cells that the second rank waits for, of those of one rank.
             ramp = LAYERS / 2 if name == "layers" else 1
             bound = 2 / (1 + ramp / (self.args.segments * LAYERS / 2))
-            say(f"2 ranks against 1, {name}", f"{ratio:.3f}", ratio >= 1.85,
-                f"at least 1.85; the ramp leaves {bound:.3f}, of two engines "
-                f"apart {two * bound / 2:.3f}")
-            hops = min(kept[name], key=lambda r: r["seconds"])
+            middle = statistics.median(ratios)
+            say(f"2 ranks against 1, {name}", spread(ratios), middle >= 1.85,
+                f"at least 1.85; the ramp leaves {bound:.3f}")
+            parts = [2 * x / (bound * y) for x, y in zip(ratios, apart)]
+            print(f"     of what two engines apart reached in the same round, "
+                  f"less the ramp: {spread(parts)}")
+            hops = min((r[name] for r in rounds), key=lambda r: r["seconds"])
             print(f"     hops {hops['hop_seconds']:.3f} s of 2 x "
                   f"{hops['seconds']:.3f} s, {hops['hop_hidden_seconds']:.3f} "
                   f"s of them hidden; {hops['bytes_moved'] / 1e6:.1f} MB")
