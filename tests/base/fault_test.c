@@ -131,10 +131,12 @@ files_are_whole_or_as_before(void **state)
         "file.open:1:eio", "file.write:1:eio",  "file.write:2:enospc",
         "file.sync:1:eio", "file.rename:1:eio",
     };
+    char tmp[256];
     char *data;
     size_t len;
 
     (void)state;
+    (void)snprintf(tmp, sizeof(tmp), "%s.%ld.tmp", path, (long)getpid());
     EXPECT_OK(fault_set(""));
     EXPECT_OK(file_write(path, "before", 6));
     for (size_t i = 0; i < sizeof(lists) / sizeof(*lists); i++) {
@@ -147,6 +149,7 @@ files_are_whole_or_as_before(void **state)
         EXPECT_OK(file_read(&data, &len, path, 100));
         assert_string_equal(data, "before");
         mem_free(data);
+        assert_false(file_exists(tmp)); /* nor is anything left of it */
     }
     EXPECT_OK(fault_set("file.write:1:short,file.write:2:short"));
     EXPECT_OK(file_write(path, "after it", 8));
