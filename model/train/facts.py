@@ -266,7 +266,7 @@ class Stage:
 
     def __init__(self, steps, n=4, forks=4, local=0.1, longest=64, rate=3.0,
                  silent=0.15, wild=0.85, facts=4, cut=0.0, decoys=0.0,
-                 busy=0.0, crowd=0.0, kinds=KIND_SETS):
+                 busy=0.0, crowd=0.0, kinds=KIND_SETS, clump=0.0, lengths=()):
         self.steps, self.n, self.forks, self.local = steps, n, forks, local
         self.longest, self.rate, self.silent = longest, rate, silent
         self.wild, self.facts = wild, facts
@@ -278,6 +278,19 @@ class Stage:
         # The share of documents that tell of several times as many, with
         # names of which most share a word; and which kinds go together.
         self.crowd, self.kinds = crowd, kinds
+        # The share of sentences that stand right behind another one; shares
+        # of the lanes, and how long their documents are at most.
+        self.clump, self.lengths = clump, lengths
+
+    def most(self, lane):
+        """How long documents of the lane numbered `lane` are at most.  Where
+        all lanes draw from one range, nearly all windows are of long ones."""
+        at = lane * 0.6180339887 % 1    # spreads any count of lanes evenly
+        for share, longest in self.lengths:
+            at -= share
+            if at < 0:
+                return max(self.n, min(longest, self.longest))
+        return max(self.n, self.longest)
 
     def fork_at(self):
         """Segments after which questions are asked."""
@@ -337,16 +350,20 @@ def straddle(rng, pieces, sentences, at, segment, share):
 
 
 def splice(prose, rng, total, sentences, bos=False, noise=0.0, segment=0,
-           cut=0.0):
+           cut=0.0, clump=0.0):
     """`total` ids of prose with the sentences at uniform places, after the
     ends of its sentences; a share `noise` of the prose's tokens is replaced
     by others of it.  A share `cut` of the sentences lies across the border of
-    a segment.  Returns the ids and where each sentence ends."""
+    a segment, a share `clump` of them right behind another one.  Returns the
+    ids and where each sentence ends."""
     size = sum(map(len, sentences)) + bos
     room = total - size
     start = prose.cut(rng, room)
     marks = sorted(max(start, min(prose.snap(start + rng.randrange(room + 1)),
                                   start + room)) for _ in sentences)
+    for i in range(1, len(marks)):
+        if clump and rng.random() < clump:
+            marks[i] = marks[i - 1]
     text = prose.text(start, room + (segment if cut else 0) * len(sentences))
     if noise:
         text = noisy(prose, rng, text, noise)
@@ -403,9 +420,9 @@ class Questions:
 
 
 class Lane:
-    def __init__(self, lang, prose, seed, segment, mem):
+    def __init__(self, lang, prose, seed, segment, mem, number):
         self.lang, self.prose, self.segment = lang, prose, segment
-        self.mem = mem
+        self.mem, self.number = mem, number
         self.rng = random.Random(seed)
         self.left = 0
 
@@ -423,7 +440,7 @@ class Lane:
                      rng.randrange(8, 20), rng.randrange(4, 12))
             shared = 0.8
         self.world = World(self.lang, rng, kinds, stage.wild, sizes, shared)
-        top = max(stage.longest, stage.n)
+        top = stage.most(self.number)
         self.left = max(stage.n, int(math.exp(rng.uniform(
             math.log(max(1, stage.n)), math.log(top + 0.99)))))
         self.at = 0
@@ -494,7 +511,8 @@ class Lane:
                         (self.world.decoy(), False))
         ids, ends = splice(self.prose, rng, size, [s for s, _ in told],
                            bos=first, noise=self.noise(),
-                           segment=self.segment, cut=stage.cut)
+                           segment=self.segment, cut=stage.cut,
+                           clump=stage.clump)
         return ids, [e for e, (_, fact) in zip(ends, told) if fact]
 
     def window(self, stage, out, row):
@@ -566,7 +584,7 @@ def produce(queue, now, worker, lanes, stages, shape, data, seed):
     prose = Prose(data + "/train.bin")
     prose.find_ends(lang)
     mine = [Lane(lang, prose, f"{seed}.{worker}.{i}", shape.segment,
-                 shape.mem) for i in range(lanes)]
+                 shape.mem, worker * lanes + i) for i in range(lanes)]
     for number, stage in enumerate(stages):
         for _ in range(stage.steps):
             if now.value > number:

@@ -11,6 +11,9 @@ FULLER = {"cut": 0.15, "decoys": 0.1, "crowd": 0.5, "kinds": (
 EVEN = {**FULLER, "crowd": 0.35, "kinds": (
     ((KV,), 0.34), ((PERSON,), 0.28), ((PERSON, OBJECT), 0.24),
     ((KV, PERSON, OBJECT), 0.14))}
+# A quarter of the lanes has documents of up to 8 segments, another of up to 96.
+LEVEL = {**EVEN, "cut": 0.05, "silent": 0.06, "wild": 0.95, "clump": 0.2,
+         "lengths": ((0.25, 8), (0.25, 96))}
 
 STAGES = [
     # A: recall inside a segment.
@@ -42,10 +45,15 @@ STAGES = [
     Stage(2500, longest=64, rate=4.0, **EVEN, busy=0.6),
     Stage(3000, longest=1024, **EVEN, busy=0.6),
     Stage(4500, longest=8192, **EVEN, busy=0.5),
+    # H: five more novels, short documents to the end, facts side by side.
+    Stage(3000, local=0.15, longest=64, rate=4.0, **LEVEL, busy=0.6),
+    Stage(5000, longest=1024, **LEVEL, busy=0.6),
+    Stage(10000, longest=8192, **LEVEL, busy=0.5),
 ]
 
 FULL = {"shape": Shape(), "lanes": 32, "lr": 2e-3, "decay": 0.05,
-        "teach": 1.0, "loop": 0.5, "apart": 0.5, "hop": 0.1, "stages": STAGES}
+        "teach": 1.0, "ajar": 1.0, "loop": 0.5, "apart": 0.5, "hop": 0.1,
+        "stages": STAGES}
 
 
 def upto(count):
@@ -59,11 +67,12 @@ PLANS = {
               "lanes": 8, "lr": 3e-3,
               "stages": [Stage(20, n=0, forks=4, local=1.0, facts=3),
                          Stage(10, n=2, longest=4)]},
-    # Five runs, each taken up from the one before at the step where that
-    # ended: 14,100, 34,100, 46,100 and 64,100.
+    # Six runs, each taken up from the one before at the step where that
+    # ended: 14,100, 34,100, 46,100, 64,100 and 74,100.
     "first": upto(7),
     "second": upto(11),
     "third": upto(15),
     "fourth": upto(19),
     "fifth": {**upto(22), "teach": 2.0},
+    "sixth": {**upto(25), "teach": 2.0, "ajar": 12.0},
 }

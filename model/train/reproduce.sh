@@ -36,6 +36,7 @@ else
     run third --resume "$out/model" --from 34100
     run fourth --resume "$out/model" --from 46100
     run fifth --resume "$out/model" --from 64100
+    run sixth --resume "$out/model" --from 74100
 fi
 seed=$(sha256sum "$out/model/model.safetensors" | cut -c1-8)
 # shellcheck disable=SC2086 # several words
