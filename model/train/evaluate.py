@@ -6,11 +6,13 @@ Prose, names and templates are those of the evaluation side.  A question is
 right when every token of the answer, and the end after it, is the most likely
 one: that is what greedy generation would give.  `off` is the same model with
 its memory empty, `last` answers with the value told last, `often` with the
-most frequent answer of the cell.
+most frequent answer of the cell.  With --side train all of it is training's,
+and four words of five are any or invented: for choices before a checkpoint is
+frozen.
 
 usage: evaluate.py (--checkpoint FILE | --model DIR) --data DIR
                    [--tokens 1024,16384,...] [--questions 400] [--docs 20]
-                   [--seed HEX] [--json FILE]
+                   [--side train] [--shift X] [--seed HEX] [--json FILE]
 """
 import argparse
 import json
@@ -25,9 +27,10 @@ import facts
 import hf
 from armt import Model, Shape
 from facts import HOLDER, KV, OBJECT, PERSON
-from words import EVAL
+from words import EVAL, TRAIN
 
 TASKS = ("key", "person", "object", "silent")
+WILD = 0.8      # words from outside the lists, where there are any
 
 
 def tell_moves(world, rng, moves, objects):
@@ -60,7 +63,7 @@ def document(task, lang, prose, rng, n, S, recent):
     are in the last `recent` segments before the last one, 0: anywhere."""
     kinds = {"key": (KV,), "silent": (KV,), "person": (PERSON,),
              "object": (PERSON, OBJECT)}[task]
-    world = facts.World(lang, rng, kinds, 0.0, sizes=(8, 8, 10, 3))
+    world = facts.World(lang, rng, kinds, WILD, sizes=(8, 8, 10, 3))
     told = []
     if KV in kinds:
         for k in world.keys:
@@ -81,7 +84,8 @@ def document(task, lang, prose, rng, n, S, recent):
     if task in ("key", "silent"):
         asked = [("ask_kv", "k", k, v[0]) for k, v in world.told[KV].items()]
         if task == "silent":
-            asked += [("ask_kv", "k", k, None) for k in lang.keys(rng, 8, 0)
+            asked += [("ask_kv", "k", k, None)
+                      for k in lang.keys(rng, 8, WILD)
                       if k not in world.told[KV]]
     elif task == "person":
         asked = [("ask_person", "p", p, v[0])
@@ -196,7 +200,22 @@ def load(flags, device):
                            weights_only=True)
         model = Model(Shape(**saved["shape"]), flags.amp)
         model.load_state_dict({k: v.float() for k, v in saved["w"].items()})
+    model.lower_gates(flags.shift)
     return model.to(device)
+
+
+def language(flags):
+    """The words and phrasings of the side asked for, and its prose."""
+    words, lists = (), EVAL
+    if flags.side == "train":
+        lists = TRAIN
+        with open(flags.data + "/words.txt", encoding="utf-8") as f:
+            words = f.read().split()
+    lang = facts.Language(Tokenizer.from_file(flags.data + "/tokenizer.json"),
+                          lists, words)
+    prose = facts.Prose(f"{flags.data}/{flags.side}.bin")
+    prose.find_ends(lang)
+    return lang, prose
 
 
 def main():
@@ -208,6 +227,9 @@ def main():
     p.add_argument("--tasks", default=",".join(TASKS))
     p.add_argument("--questions", type=int, default=400)
     p.add_argument("--docs", type=int, default=20)
+    p.add_argument("--side", choices=("eval", "train"), default="eval")
+    p.add_argument("--shift", type=float, default=0.0,
+                   help="what the biases of all write gates are lowered by")
     p.add_argument("--seed", default="0")
     p.add_argument("--recent", type=int, default=0,
                    help="facts in the last so many segments only")
@@ -217,10 +239,7 @@ def main():
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     facts.check_lists()
     model = load(flags, device)
-    lang = facts.Language(Tokenizer.from_file(flags.data + "/tokenizer.json"),
-                          EVAL)
-    prose = facts.Prose(flags.data + "/eval.bin")
-    prose.find_ends(lang)
+    lang, prose = language(flags)
     table = []
     with torch.no_grad():
         for tokens in map(int, flags.tokens.split(",")):
