@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Chooses by how much the biases of the write gates are lowered.
 
-Reads measures that evaluate.py made with --side train: the first with gates as
+Reads measures that evaluate.py made with --side dev: the first with gates as
 trained, the others with larger and larger shifts.  Prints the largest shift up
 to which no cell has lost more than LOSS against the gates as trained: what
 holds facts as well with gates that are harder to open keeps more prose out.

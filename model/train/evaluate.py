@@ -7,12 +7,13 @@ right when every token of the answer, and the end after it, is the most likely
 one: that is what greedy generation would give.  `off` is the same model with
 its memory empty, `last` answers with the value told last, `often` with the
 most frequent answer of the cell.  With --side train all of it is training's,
-and four words of five are any or invented: for choices before a checkpoint is
-frozen.
+and four words of five are any or invented; with --side dev the prose is
+training's, names and templates are held out like the evaluation's: for choices
+before a checkpoint is frozen.
 
 usage: evaluate.py (--checkpoint FILE | --model DIR) --data DIR
                    [--tokens 1024,16384,...] [--questions 400] [--docs 20]
-                   [--side train] [--shift X] [--seed HEX] [--json FILE]
+                   [--side dev] [--shift X] [--seed HEX] [--json FILE]
 """
 import argparse
 import json
@@ -27,7 +28,7 @@ import facts
 import hf
 from armt import Model, Shape
 from facts import HOLDER, KV, OBJECT, PERSON
-from words import EVAL, TRAIN
+from words import DEV, EVAL, TRAIN
 
 TASKS = ("key", "person", "object", "silent")
 WILD = 0.8      # words from outside the lists, where there are any
@@ -206,14 +207,15 @@ def load(flags, device):
 
 def language(flags):
     """The words and phrasings of the side asked for, and its prose."""
-    words, lists = (), EVAL
+    words, lists = (), EVAL if flags.side == "eval" else DEV
     if flags.side == "train":
         lists = TRAIN
         with open(flags.data + "/words.txt", encoding="utf-8") as f:
             words = f.read().split()
     lang = facts.Language(Tokenizer.from_file(flags.data + "/tokenizer.json"),
                           lists, words)
-    prose = facts.Prose(f"{flags.data}/{flags.side}.bin")
+    book = "eval" if flags.side == "eval" else "train"
+    prose = facts.Prose(f"{flags.data}/{book}.bin")
     prose.find_ends(lang)
     return lang, prose
 
@@ -227,7 +229,8 @@ def main():
     p.add_argument("--tasks", default=",".join(TASKS))
     p.add_argument("--questions", type=int, default=400)
     p.add_argument("--docs", type=int, default=20)
-    p.add_argument("--side", choices=("eval", "train"), default="eval")
+    p.add_argument("--side", choices=("eval", "dev", "train"),
+                   default="eval")
     p.add_argument("--shift", type=float, default=0.0,
                    help="what the biases of all write gates are lowered by")
     p.add_argument("--seed", default="0")

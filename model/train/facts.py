@@ -12,7 +12,7 @@ import re
 
 import numpy as np
 
-from words import EVAL, TRAIN
+from words import DEV, EVAL, TRAIN
 
 KV, PERSON, OBJECT, HOLDER = range(4)
 KINDS = ("key", "person", "object", "holder")
@@ -31,9 +31,15 @@ SOUNDS = ("b br c ch d dr f fl g gr h j k l m n p pl qu r s sh st t th tr v "
           "b ck d g l ll m n nd ng p r rd rt s st t x".split())
 
 
-HELD = {w.lower() for part in EVAL.values()
-        for text in ([part] if isinstance(part, str) else part)
-        for w in re.findall(r"\w+", text)}
+def words_of(side, *names):
+    """The words of a side's lists and phrasings, in lower case."""
+    return {w.lower() for name in names or side
+            for text in ([side[name]] if isinstance(side[name], str)
+                         else side[name])
+            for w in re.findall(r"\w+", text)}
+
+
+HELD = words_of(EVAL) | words_of(DEV)
 
 
 def invented(rng, words):
@@ -114,7 +120,7 @@ class Language:
         """One of the list, or with chance `wild` any word of the prose or
         one that does not exist: long words must be read piece by piece."""
         if self.prose_words and rng.random() < wild:
-            if name == "names" and rng.random() < 0.4:
+            if name == "names" and rng.random() < 0.6:
                 return rng.choice(self.prose_names)
             w = (rng.choice(self.prose_words) if rng.random() < 0.6
                  else invented(rng, self.prose_words))
@@ -599,10 +605,9 @@ def produce(queue, now, worker, lanes, stages, shape, data, seed):
 
 def check_lists():
     """Stops where something is on both sides of the split."""
-    for name, other in EVAL.items():
-        text = TRAIN[name]
-        if isinstance(text, str):
-            both = set(text.split()) & set(other.split())
-        else:
-            both = set(text) & set(other)
-        assert not both, (name, both)
+    for one, two in ((TRAIN, EVAL), (TRAIN, DEV), (DEV, EVAL)):
+        for name in EVAL:
+            a, b = (x[name].split() if isinstance(x[name], str) else x[name]
+                    for x in (one, two))
+            both = set(a) & set(b)
+            assert not both, (name, both)

@@ -522,7 +522,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--data", required=True)
     p.add_argument("--out", required=True)
-    p.add_argument("--plan", choices=sorted(PLANS), default="sixth")
+    p.add_argument("--plan", choices=sorted(PLANS), default="seventh")
     p.add_argument("--resume")
     p.add_argument("--from", dest="start", type=int,
                    help="take the plan up at this step")
@@ -530,6 +530,9 @@ def main():
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--lanes", type=int, help="documents side by side on each "
                    "card (default: the plan's, for four cards)")
+    p.add_argument("--ajar", type=float,
+                   help="the price on gates that open without a fact "
+                   "(default: the plan's)")
     p.add_argument("--workers", type=int, default=16)
     p.add_argument("--every", type=int, default=50)
     p.add_argument("--keep", type=int, default=20,
@@ -548,6 +551,8 @@ def main():
     plan = PLANS[flags.plan]
     if flags.lanes:
         plan = {**plan, "lanes": flags.lanes}
+    if flags.ajar is not None:
+        plan = {**plan, "ajar": flags.ajar}
     run(plan, flags, rank, device)
     if dist.is_initialized():
         dist.destroy_process_group()

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Names, things and phrasings of the facts.  TRAIN and EVAL, which are the
-lists of longwave-eval, share none.
+lists of longwave-eval, share none; DEV shares none with either: choices
+before a checkpoint is frozen are made with it.
 
 In a template {k} is a key (an adjective and a noun), {v} a value, {n} what
 the value is called, {p} and {q} persons, {l} a place, {o} an object and {y}
@@ -53,6 +54,41 @@ TRAIN = {
         brush bucket button carpet compass""",
 }
 
+DEV = {
+    "things": ["keyword"],
+    "names": """Angus Barbara Brenda Cameron Carmen Deborah Desmond Donald
+        Duncan Elaine Erica Fergus Fiona Gavin Geoffrey Gloria Graham Gwen
+        Heather Humphrey Ingrid Janet Joanna Judith Kevin Lorraine Malcolm
+        Marjorie Melvin Monica Neville Pauline Penelope Roderick Rosemary
+        Sebastian Sheila Sybil Tamara Tristan""",
+    "adjectives": """barren bitter blank bleak bumpy chilly crooked curved
+        damp dented double dull fancy fiery foggy glass gloomy grim hot
+        humble jagged lonely loose magic mossy muddy neat odd plastic
+        polished pretty ragged rough rustic scarlet shallow""",
+    "nouns": """abattoir airfield alcove aquarium arcade arena bakehouse
+        balloon barge boiler booth bureau bus casino closet coach column
+        counter den dungeon elevator exchange fridge gantry hangar
+        hostel kiosk loft mast mews obelisk orangery""",
+    "places": """alley aquarium arena bathhouse casino cloakroom conservatory
+        closet courthouse deck dormitory dungeon hangar
+        infirmary loft rectory turret veranda smithy""",
+    "objects": """accordion anchor badge banjo bonnet bracelet broom bugle
+        chisel cigar clarinet cushion dagger harp mug pencil pistol quilt
+        thimble teacup""",
+    "kv": ["Keep in mind that the {k} goes by the keyword {v}.",
+           "The keyword written on the {k} was {v}.",
+           "As for the {k}, its keyword is {v}."],
+    "ask_kv": ["Which keyword is that of the {k}?",
+               "What keyword goes with the {k}?"],
+    "go": ["{p} trudged to the {l}.", "{p} had headed to the {l}.",
+           "Presently {p} was inside the {l}.", "{p} popped over to the {l}."],
+    "ask_person": ["Where is {p} staying?", "Where has {p} gone off to?"],
+    "take": ["{p} snatched the {o}.", "{p} obtained the {o}."],
+    "give": ["{p} delivered the {o} to {q}.", "{p} presented {q} with the {o}."],
+    "ask_object": ["Where is the {o} kept?", "Where is the {o} lying?"],
+    "ask_holder": ["Who owns the {o}?"],
+}
+
 # What comes before, and a sentence in lower case after it.
 LEADS = ["Remember that", "They say that", "It is known that",
          "He wrote down that", "She told me that", "Let it be known that",
@@ -93,13 +129,24 @@ WENT = ["went to", "walked to", "moved to", "travelled to", "returned to",
         "got to", "was found at", "has been to", "sat in", "marched to",
         "{y} to", "{y} into", "was {y} at", "{y}", "{y} {y} to",
         "has {y} to", "is {y} at", "{y} back to", "{y} in", "{y} off to",
-        "has {y} into", "{y} {y}", "is {y} {y} to", "{y} towards"]
+        "has {y} into", "{y} {y}", "is {y} {y} to", "{y} towards",
+        "made his way to", "made her way to", "took the road to",
+        "stepped into", "slipped into", "retired to", "withdrew to",
+        "was driven to", "was carried to", "was waiting in", "remained in",
+        "lived in", "hid in", "slept in", "was working in", "is on the way to",
+        "was noticed near", "appeared in", "vanished into", "escaped to",
+        "sailed to", "crossed over to", "proceeded to", "retreated to",
+        "rushed to", "jumped into", "crawled to", "ventured into",
+        "took refuge in", "was taken to", "was invited to", "dined in",
+        "spent the day in", "is resting in", "called at", "came down to",
+        "was shown into", "returned from the road to", "is asleep in"]
 THEN = ["Just then", "Today", "So", "But", "Here", "Next",
         "Yesterday", "Finally", "Again", "Then", "After that", "Soon", "Later", "By now", "Once more",
         "Meanwhile", "That day", "At night", "In the end", "A little later",
         "Before long", "Without a word", "In great haste", "At noon"]
 AFTER = ["", "", "", "", " again", " at once", " in a hurry", " alone",
-         " with the others", " that evening", " on foot"]
+         " with the others", " that evening", " on foot", " after dinner",
+         " in the morning", " without delay", " with a smile", " at last"]
 WHERE = ["Where is {x}{t}?", "In which place is {x}{t}?",
          "Where can one find {x}{t}?", "Where should I look for {x}{t}?",
          "Where would {x} be{t}?", "Where was {x} last{t}?",
@@ -114,7 +161,8 @@ TIMES = ["", "", "", " these days", " right then", " {y}", " {y}",
 TAKE = ["{y}", "{y}", "{y} up", "{y} up", "{y} {y}", "took", "took away",
         "ran off with", "went and got", "took hold of", "won", "lifted up", "got", "picked up", "found", "bought",
         "stole", "seized", "lifted", "packed", "fetched", "received",
-        "carried off", "kept"]
+        "carried off", "kept", "pocketed", "laid hands on", "was given",
+        "has", "had", "carried", "brought along", "came away with", "chose"]
 GIVE = ["{p} gave the {o} to {q}{a}.", "{p} handed the {o} to {q}{a}.",
         "{p} sent the {o} to {q}{a}.", "{p} sold the {o} to {q}{a}.",
         "{q} took the {o} from {p}{a}.", "{q} got the {o} from {p}{a}.",
@@ -124,6 +172,9 @@ GIVE = ["{p} gave the {o} to {q}{a}.", "{p} handed the {o} to {q}{a}.",
         "{p} offered {q} the {o}{a}.", "{p} threw the {o} to {q}{a}.",
         "{p} let {q} have the {o}{a}.", "{p} returned the {o} to {q}{a}.",
         "the {o} went from {p} to {q}{a}.", "{q} received the {o} from {p}{a}.",
+        "{p} entrusted the {o} to {q}{a}.", "{p} granted {q} the {o}{a}.",
+        "{q} accepted the {o} from {p}{a}.", "{q} won the {o} from {p}{a}.",
+        "{q} bought the {o} from {p}{a}.", "{p} made over the {o} to {q}{a}.",
         "{p} showed {q} the {o} and left it there{a}."]
 NOBODY = """he she they it we I you one somebody everybody nobody
     another others""".split() + [
