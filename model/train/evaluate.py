@@ -31,6 +31,7 @@ from facts import HOLDER, KV, OBJECT, PERSON
 from words import DEV, EVAL, TRAIN
 
 TASKS = ("key", "person", "object", "silent")
+SHORT = 16384   # cells of up to so many tokens have four times the questions
 WILD = 0.8      # words from outside the lists, where there are any
 
 
@@ -153,7 +154,9 @@ def cell(model, task, tokens, lang, prose, flags, device):
     n = max(3, -(-tokens // S))
     rng = random.Random(f"{flags.seed}.{task}.{tokens}")
     per = {"key": 8, "person": 7, "object": 3, "silent": 16}[task]
-    want = flags.questions if tokens < 500000 else min(100, flags.questions)
+    want = flags.questions * (4 if tokens <= SHORT else 1)
+    if tokens >= 500000:
+        want = min(100, want)
     docs = max(flags.docs if tokens < 500000 else 5, -(-want // per))
     texts, questions, owner = [], [], []
     for d in range(docs):

@@ -159,7 +159,7 @@ class World:
     """What a document has told so far: facts as (value, segment)."""
 
     def __init__(self, lang, rng, kinds, wild, sizes=(8, 8, 10, 4),
-                 shared=0.4):
+                 shared=0.4, again=0.0):
         self.lang, self.rng, self.kinds = lang, rng, kinds
         self.wild = wild
         n_key, n_person, n_place, n_object = sizes
@@ -174,6 +174,7 @@ class World:
         self.unsaid[OBJECT] = self.unsaid[HOLDER] = things[n_object:]
         self.told = {KV: {}, PERSON: {}, HOLDER: {}}
         self.numbers = {}
+        self.again, self.mover = again, None
 
     def number(self, fact):
         """Of whom or what a fact tells, 1 to ANY - 1."""
@@ -201,6 +202,9 @@ class World:
                     ids = self.lang.say(rng, "give", p=was, o=o, q=p)
                 return ids, (HOLDER, o, p)
         p = rng.choice(self.persons)
+        if self.mover and rng.random() < self.again:
+            p = self.mover
+        self.mover = p
         was = told[PERSON].get(p, (None,))[0]
         place = rng.choice([x for x in self.places if x != was])
         return self.lang.say(rng, "go", p=p, l=place), (PERSON, p, place)
@@ -272,7 +276,8 @@ class Stage:
 
     def __init__(self, steps, n=4, forks=4, local=0.1, longest=64, rate=3.0,
                  silent=0.15, wild=0.85, facts=4, cut=0.0, decoys=0.0,
-                 busy=0.0, crowd=0.0, kinds=KIND_SETS, clump=0.0, lengths=()):
+                 busy=0.0, crowd=0.0, kinds=KIND_SETS, clump=0.0, lengths=(),
+                 again=0.0):
         self.steps, self.n, self.forks, self.local = steps, n, forks, local
         self.longest, self.rate, self.silent = longest, rate, silent
         self.wild, self.facts = wild, facts
@@ -287,6 +292,8 @@ class Stage:
         # The share of sentences that stand right behind another one; shares
         # of the lanes, and how long their documents are at most.
         self.clump, self.lengths = clump, lengths
+        # The share of moves that are of who moved last.
+        self.again = again
 
     def most(self, lane):
         """How long documents of the lane numbered `lane` are at most.  Where
@@ -445,7 +452,8 @@ class Lane:
             sizes = (rng.randrange(12, 40), rng.randrange(10, 32),
                      rng.randrange(8, 20), rng.randrange(4, 12))
             shared = 0.8
-        self.world = World(self.lang, rng, kinds, stage.wild, sizes, shared)
+        self.world = World(self.lang, rng, kinds, stage.wild, sizes, shared,
+                           stage.again)
         top = stage.most(self.number)
         self.left = max(stage.n, int(math.exp(rng.uniform(
             math.log(max(1, stage.n)), math.log(top + 0.99)))))

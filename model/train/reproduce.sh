@@ -25,8 +25,8 @@ dev_side() { # run, shift, name, questions, cells
 choose_shift() { # run
     measures=
     for shift in 0 1 2; do
-        dev_side "$1" $shift a 800 "--tasks key --tokens 1024"
-        dev_side "$1" $shift b 800 "--tokens 16384"
+        dev_side "$1" $shift a 200 "--tasks key --tokens 1024"
+        dev_side "$1" $shift b 200 "--tokens 16384"
         dev_side "$1" $shift c 400 "--tasks key,person --tokens 65536"
         f=$1/dev$shift
         measures="$measures $shift=${f}a.json,${f}b.json,${f}c.json"
@@ -56,7 +56,8 @@ else
     run third --resume "$out/model" --from 34100
     run fourth --resume "$out/model" --from 46100
     run fifth --resume "$out/model" --from 64100
-    # The sixth was not taken further.
+    # model/sample is what the fifth gave; the sixth was not taken further.
+    # Up to there the prose had all of its words.
     run seventh --resume "$out/model" --from 92100 --seed 7
     export_model "$out/seventh" "$(choose_shift "$out/seventh")"
 fi
