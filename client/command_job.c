@@ -132,9 +132,10 @@ print_add(const client_message *m, bool json)
     if (json)
         return print_add_json(m);
     screen_text(stdout, m->u.done.document);
-    printf(": %s tokens in %s segments, %s, %s tokens/s, snapshot %s\n",
+    printf(": %s tokens in %s segment%s, %s, %s tokens/s, snapshot %s\n",
            screen_count(tokens, m->u.done.tokens),
            screen_count(segments, m->u.done.segments),
+           m->u.done.segments == 1 ? "" : "s",
            screen_duration(seconds, m->u.done.seconds),
            screen_count(rate, (uint64_t)m->u.done.tokens_per_second),
            screen_bytes(bytes, m->u.done.snapshot_bytes));

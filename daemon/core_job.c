@@ -141,8 +141,8 @@ progress_message(const core *c, const job *j, client_message *m)
     m->u.progress.job = j->id;
     m->u.progress.state = j->state;
     m->u.progress.tokens_in = j->tokens;
-    m->u.progress.segments_done = j->segments_done;
-    m->u.progress.segments_total = j->n_write;
+    m->u.progress.segments_done = job_segments_through(j);
+    m->u.progress.segments_total = job_segments(j);
     m->u.progress.tokens_per_second = rate;
     m->u.progress.seconds_left =
         rate > 0 ? (double)left * c->cfg.segment_size / rate : -1;

@@ -89,8 +89,8 @@ describe_job(const job *j, client_job *out)
                         .state = j->state,
                         .created_ms = j->created_ms,
                         .tokens = j->tokens - j->pending * (j->tokens > 0),
-                        .segments_done = j->segments_done,
-                        .segments_total = j->n_write,
+                        .segments_done = job_segments_through(j),
+                        .segments_total = job_segments(j),
                         .attempts = j->attempt,
                         .redone_segments = j->redone};
     if (j->n_checkpoint > 0)

@@ -43,6 +43,21 @@ job_feed_segments(const job *j)
     return j->n_write + (j->kind == JOB_ASK);
 }
 
+uint64_t
+job_segments(const job *j)
+{
+    bool known = j->n_write > 0 || j->stage == JOB_READY ||
+                 j->state == CLIENT_STATE_DONE;
+
+    return known ? j->n_write + 1 : 0;
+}
+
+uint64_t
+job_segments_through(const job *j)
+{
+    return j->state == CLIENT_STATE_DONE ? job_segments(j) : j->segments_done;
+}
+
 double
 job_tokens_per_second(const job *j, uint64_t now_ns, uint32_t segment)
 {

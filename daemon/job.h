@@ -145,6 +145,11 @@ bool job_is_open(const job *j);
 bool job_has_model(const job *j);
 /* Segments that are sent to a world: n_write, and the prompt of an ask. */
 uint64_t job_feed_segments(const job *j);
+/* What people are told: segments of the whole input, 0: not known yet; and
+ * those that are through.  The last one, which stays pending or is the prompt,
+ * is through when the job is. */
+uint64_t job_segments(const job *j);
+uint64_t job_segments_through(const job *j);
 double job_tokens_per_second(const job *j, uint64_t now_ns, uint32_t segment);
 
 bool job_same_peer(const zsocket_peer *a, const zsocket_peer *b);

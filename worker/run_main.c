@@ -223,14 +223,15 @@ static void
 print_people(const run *r)
 {
     const setup *s = &r->setup;
-    log_info("%llu tokens in %llu segments, %.2f s, %.0f tokens/s; %u rank%s "
-             "(%u working), %s, %s, %s, %u threads, peak %llu MiB",
-             (unsigned long long)r->in.n_id,
-             (unsigned long long)run_pass_cut(&s->cfg, r->in.n_id).n_segment,
+    uint64_t n_segment = run_pass_cut(&s->cfg, r->in.n_id).n_segment;
+    log_info("%llu token%s in %llu segment%s, %.2f s, %.0f tokens/s; %u rank%s "
+             "(%u working), %s, %s, %s, %u thread%s, peak %llu MiB",
+             (unsigned long long)r->in.n_id, r->in.n_id == 1 ? "" : "s",
+             (unsigned long long)n_segment, n_segment == 1 ? "" : "s",
              r->seconds, rate(r), comm_size(s->comm),
              comm_size(s->comm) == 1 ? "" : "s", place_active(&s->place),
              place_name(s->place.kind), setup_schedule(s), s->info.device,
-             s->info.n_thread,
+             s->info.n_thread, s->info.n_thread == 1 ? "" : "s",
              (unsigned long long)r->totals.peak_rss_bytes >> 20);
     if (r->totals.hop_seconds > 0)
         log_info("%llu MiB between ranks, %.3f s under way, %.0f %% of it "

@@ -28,6 +28,12 @@ class Answers:
                 got = self.ask(f"d{n}", question)
                 self.assertEqual(got["generated_ids"], expected,
                                  f"{n} bytes, {question}")
+            jobs = [j for j in self.call("jobs")["jobs"]
+                    if j["document"] == f"d{n}" and j["kind"] == "add"]
+            self.assertEqual([j["segments_done"] for j in jobs],
+                             [done["segments"]])
+            self.assertEqual([j["segments_total"] for j in jobs],
+                             [done["segments"]])
 
     def test_sampling(self):
         """A penalty counts the same tokens, and the same numbers come."""

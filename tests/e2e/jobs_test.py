@@ -37,6 +37,9 @@ class Jobs(Place):
         shown = json.loads(self.client("show", "b").stdout)
         self.assertEqual(shown["tokens"], 51)
         self.assertEqual(shown["segments"], 4)
+        job = next(j for j in self.call("jobs")["jobs"]
+                   if j["document"] == "b")
+        self.assertEqual((job["segments_done"], job["segments_total"]), (4, 4))
         self.assertEqual(shown["pending_tokens"], 51 - 3 * SEGMENT)
         self.assertEqual(len(shown["model"]), 64)
         self.assertTrue(shown["state_norms"])
