@@ -2,7 +2,7 @@
 /* Drawing a token, and how likely it was, as kernels/cpu/sample.c does it: the
  * tokens still allowed are those above a border of the order of floats, and the
  * first of those on it, so that nothing is sorted.  One block a cell. */
-#include "kernels/cuda/view.cuh"
+#include "kernels/cuda/order.cuh"
 
 namespace
 {
@@ -23,23 +23,6 @@ struct Shared {
     uint32_t pick;
     unsigned long long key;
 };
-
-/* Unsigned numbers in the order of the floats; NaN counts as the least. */
-__device__ uint32_t
-order_of(float x)
-{
-    uint32_t bits = __float_as_uint(x);
-
-    bits ^= (bits >> 31) != 0 ? 0xffffffffU : 0x80000000U;
-    return x != x ? 0 : bits;
-}
-
-__device__ float
-logit_of(uint32_t order)
-{
-    return __uint_as_float(order ^
-                           ((order >> 31) != 0 ? 0x80000000U : 0xffffffffU));
-}
 
 __device__ float
 weight(const Set &s, float logit)

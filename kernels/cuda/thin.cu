@@ -7,7 +7,6 @@
  * warp and turn, warps added up in their order.  A row's place among the rows
  * of a tensor core's product changes nothing in its sums. */
 #include "kernels/cuda/thin.cuh"
-#include "kernels/cuda/thin_shared.h"
 
 namespace
 {
@@ -154,11 +153,7 @@ normalise(const Product &p, const Run &run, bf16 *to, uint32_t pitch,
 
         for (uint32_t at = threadIdx.x; cell.n_row > 0 && at * 8 < p.k;
              at += WARPS * 32) {
-            Eight e = x[at];
-
-#pragma unroll
-            for (int i = 0; i < 8; i++)
-                squares += to_float(e.at[i]) * to_float(e.at[i]);
+            squares = thin_squares(x[at], squares);
         }
         squares = warp_sum(squares);
         if (threadIdx.x % 32 == 0)
@@ -176,13 +171,8 @@ normalise(const Product &p, const Run &run, bf16 *to, uint32_t pitch,
         float factor = 1.0F / sqrtf(squares / static_cast<float>(p.k) + p.eps);
         for (uint32_t at = threadIdx.x; cell.n_row > 0 && at * 8 < p.k;
              at += WARPS * 32) {
-            Eight e = x[at], scale = w[at];
-
-#pragma unroll
-            for (int i = 0; i < 8; i++)
-                e.at[i] = from_float<bf16>(to_float(scale.at[i]) *
-                                           (to_float(e.at[i]) * factor));
-            reinterpret_cast<Eight *>(to + j * pitch)[at] = e;
+            reinterpret_cast<Eight *>(to + j * pitch)[at] =
+                thin_scaled(x[at], w[at], factor);
         }
     }
     __syncthreads();
@@ -208,7 +198,7 @@ finish(const Product &p, const Run &run, uint32_t tile,
             value += sums[w][TILES - 1][job][c % COLS];
     }
     if (FINISH == CUDA_SWIGLU)
-        sum = __fdividef(sum, 1.0F + __expf(-sum)) * value;
+        sum = thin_swiglu(sum, value);
     if (p.bias.base != nullptr)
         sum += to_float(ref_item<bf16>(p.bias, cell, run.at + job)[col]);
     T *out = ref_rows<T>(p.out, cell, run.at + job, KERNEL_ROWS_ALL) + col;
@@ -345,18 +335,22 @@ cudaError_t
 launch_tiles(const cuda_launch *at, const cuda_thin_product *a,
              const Product &p)
 {
-    enum { WIDE = 16384 }; /* columns enough to fill a device with pairs */
-
     if (a->finish == CUDA_SWIGLU)
         return launch_product<WARPS, CUDA_THIN_TILES, NORM, CUDA_SWIGLU, bf16>(
             at, a, p);
-    return p.n >= WIDE ? launch_finish<WARPS, CUDA_THIN_TILES, NORM>(at, a, p)
-                       : launch_finish<WARPS, 1, NORM>(at, a, p);
+    return p.n >= CUDA_THIN_WIDE
+               ? launch_finish<WARPS, CUDA_THIN_TILES, NORM>(at, a, p)
+               : launch_finish<WARPS, 1, NORM>(at, a, p);
 }
 
 /* -------------------------------------------------------------- memory --- */
 
-enum { READ_COLS = 32, READ_PARTS = 32, READ_MOST = 12, READ_THREADS = 256 };
+enum {
+    READ_COLS = CUDA_THIN_READ_COLS,
+    READ_PARTS = CUDA_THIN_READ_PARTS,
+    READ_MOST = CUDA_THIN_READ_MOST,
+    READ_THREADS = 256
+};
 
 struct Read {
     Ref x, A, z, proj;
@@ -393,7 +387,7 @@ features(const Read &r, const kernel_cell &cell, uint32_t place, float *u,
     if (r.l2_norm)
         factor = 1.0F / fmaxf(sqrtf(squares), 1e-12F);
     if (r.z.base != nullptr)
-        factor /= dot * factor + 1e-5F;
+        factor /= fmaf(dot, factor, 1e-5F);
     for (uint32_t at = threadIdx.x; at < r.dk; at += READ_THREADS)
         f[at] *= factor;
     __syncthreads();

@@ -5,11 +5,40 @@
 #define KERNELS_CUDA_THIN_CUH
 
 #include "kernels/cuda/thin.h"
+#include "kernels/cuda/thin_shared.h"
 #include "kernels/cuda/view.cuh"
 
 struct alignas(16) Eight {
     bf16 at[8];
 };
+
+/* Arithmetic of launches for single rows and of phases that have their bits. */
+__device__ inline float
+thin_squares(const Eight &x, float sum)
+{
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        sum = fmaf(to_float(x.at[i]), to_float(x.at[i]), sum);
+    return sum;
+}
+
+__device__ inline Eight
+thin_scaled(const Eight &x, const Eight &scale, float factor)
+{
+    Eight y;
+
+#pragma unroll
+    for (int i = 0; i < 8; i++)
+        y.at[i] = from_float<bf16>(to_float(scale.at[i]) *
+                                   (to_float(x.at[i]) * factor));
+    return y;
+}
+
+__device__ inline float
+thin_swiglu(float gate, float value)
+{
+    return __fdividef(gate, 1.0F + __expf(-gate)) * value;
+}
 
 /* What the launches before this one wrote is there from here on. */
 __device__ inline void

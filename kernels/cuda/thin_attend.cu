@@ -4,12 +4,13 @@
  * blocks by their number alone, and the last block to come adds up what the
  * others left, in the order of the keys. */
 #include "kernels/cuda/attention.cuh"
-#include "kernels/cuda/thin.cuh"
+#include "kernels/cuda/thin_softmax.cuh"
 
 namespace
 {
 
-enum { SHARES = 16, WARPS = 8, UNIT = 32 }; /* keys are shared out in UNITs */
+/* Keys are shared out in UNITs. */
+enum { SHARES = CUDA_THIN_SHARES, WARPS = 8, UNIT = CUDA_THIN_UNIT };
 
 struct Attend {
     Attention a;
@@ -19,17 +20,6 @@ struct Attend {
     uint32_t *tickets; /* [cell, kv head], 0 between launches */
     uint32_t n_kv;
 };
-
-/* Half of a head's pair i of (i, i + D / 2) turned. */
-template <int D>
-__device__ inline float
-turned(const bf16 *x, const float2 *turns, uint32_t i)
-{
-    float2 t = turns[i % (D / 2)];
-    float a = to_float(x[i]), b = to_float(x[(i + D / 2) % D]);
-
-    return to_float(from_float<bf16>(t.x * a + (i < D / 2 ? -t.y : t.y) * b));
-}
 
 template <int D, int G> struct Room {
     bf16 k[D], v[D];
@@ -74,39 +64,11 @@ take(Soft<G> &s, const Room<D, G> &r, const Key &key, float scale)
         float kept = expf(s.top[g] - top), p = expf(score - top);
 
         s.top[g] = top;
-        s.sum[g] = s.sum[g] * kept + p;
+        s.sum[g] = fmaf(s.sum[g], kept, p);
 #pragma unroll
         for (int i = 0; i < 8; i++)
-            s.out[g][i] = s.out[g][i] * kept + p * to_float(ve.at[i]);
+            s.out[g][i] = fmaf(s.out[g][i], kept, p * to_float(ve.at[i]));
     }
-}
-
-/* Softmaxes of n parts, of one number of a head each. */
-struct Parts {
-    const float *top, *sum, *out;
-    size_t step, out_step;
-    uint32_t n;
-};
-
-/* To one, in their order. */
-__device__ inline float
-join(const Parts &p, float *best, float *total)
-{
-    float o = 0.0F;
-
-    *best = -INFINITY;
-    *total = 0.0F;
-    for (uint32_t i = 0; i < p.n; i++)
-        *best = fmaxf(*best, p.top[i * p.step]);
-    for (uint32_t i = 0; i < p.n; i++) {
-        if (p.top[i * p.step] == -INFINITY)
-            continue;
-        float e = expf(p.top[i * p.step] - *best);
-
-        *total += p.sum[i * p.step] * e;
-        o += p.out[i * p.out_step] * e;
-    }
-    return o;
 }
 
 template <int D, int G>
@@ -121,9 +83,10 @@ new_rows(const Attend &f, const kernel_cell &cell, Room<D, G> &r, bool last)
     const float2 *turns = f.turns + static_cast<size_t>(cell.pos) * (D / 2);
 
     for (uint32_t i = threadIdx.x; i < G * D; i += WARPS * 32)
-        r.q[i / D][i % D] = turned<D>(q + i / D * D, turns, i % D);
+        r.q[i / D][i % D] = thin_turned<D>(q + i / D * D, turns, i % D);
     if (last && threadIdx.x < D) {
-        r.k[threadIdx.x] = from_float<bf16>(turned<D>(k, turns, threadIdx.x));
+        r.k[threadIdx.x] =
+            from_float<bf16>(thin_turned<D>(k, turns, threadIdx.x));
         r.v[threadIdx.x] = v[threadIdx.x];
         ref_item<bf16>(f.a.k, cell,
                        place)[cell.n_past * f.a.k.ld + kv + threadIdx.x] =
@@ -150,9 +113,9 @@ leave(const Attend &f, const kernel_cell &cell, Room<D, G> &r, uint32_t share,
 
     for (uint32_t i = threadIdx.x; i < G * D; i += WARPS * 32) {
         uint32_t g = i / D;
-        const Parts parts = {
+        const ThinParts parts = {
             &r.top[0][g], &r.sum[0][g], &r.out[0][g][i % D], G, G * D, N};
-        float o = join(parts, &top, &sum);
+        float o = thin_join(parts, &top, &sum);
 
         if (n_share == 1) {
             out[i] = from_float<bf16>(o / sum);
@@ -176,8 +139,8 @@ leave(const Attend &f, const kernel_cell &cell, Room<D, G> &r, uint32_t share,
     __threadfence();
     for (uint32_t i = threadIdx.x; i < G * D; i += WARPS * 32) {
         const float *tops = room + G * D + i / D;
-        const Parts parts = {tops, tops + G, room + i, EACH, EACH, n_share};
-        float o = join(parts, &top, &sum);
+        const ThinParts parts = {tops, tops + G, room + i, EACH, EACH, n_share};
+        float o = thin_join(parts, &top, &sum);
 
         out[i] = from_float<bf16>(o / sum);
     }

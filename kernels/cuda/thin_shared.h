@@ -15,7 +15,13 @@ enum {
     CUDA_THIN_TILES = 2, /* of a block, at most */
     CUDA_THIN_WARPS = 8, /* of a block; */
     CUDA_THIN_DEEP = 4096, /* from this k on ... */
-    CUDA_THIN_MORE_WARPS = 16
+    CUDA_THIN_MORE_WARPS = 16,
+    CUDA_THIN_WIDE = 16384,    /* columns enough to fill a device with pairs */
+    CUDA_THIN_READ_COLS = 32,  /* of a block that reads a memory; */
+    CUDA_THIN_READ_PARTS = 32, /* its threads' parts of the keys, */
+    CUDA_THIN_READ_MOST = 12,  /* and keys of a part, at most */
+    CUDA_THIN_SHARES = 16,     /* of a head's keys, at most, */
+    CUDA_THIN_UNIT = 32        /* each a multiple of these */
 };
 
 static inline uint32_t
