@@ -117,11 +117,13 @@ cudaError_t cuda_flash_run(const cuda_launch *at,
 /* ------------------------------------------------------------- plan.c --- */
 
 struct cuda_device;
+struct cuda_program;
 
 /* What the fused launches keep from group to group. */
 typedef struct cuda_plan {
     const struct cuda_device *dev;
-    float *turns; /* cos and sin, of the rotation below */
+    struct cuda_program *program; /* has the address of `turns` */
+    float *turns;                 /* cos and sin, of the rotation below */
     size_t turns_bytes;
     kernel_rope_args turns_of;
     uint32_t n_position;

@@ -19,6 +19,9 @@ cuda_group_init(cuda_group *g, cuda_device *dev, cudaStream_t stream)
     g->dev = dev;
     g->stream = stream;
     g->plan.dev = dev;
+    g->plan.program = &g->program;
+    g->program.dev = dev;
+    g->program.stream = stream;
     for (int i = 0; i < N_TURN; i++)
         TRY(cuda_status(
             cudaEventCreateWithFlags(&g->copied[i], cudaEventDisableTiming),
@@ -46,6 +49,7 @@ cuda_group_fini(cuda_group *g)
     for (int i = 0; i < N_TURN; i++)
         if (g->copied[i] != NULL)
             (void)cudaEventDestroy(g->copied[i]);
+    cuda_program_fini(&g->program);
     cuda_plan_fini(&g->plan);
     (void)cudaFree(g->room);
     (void)cudaFree(g->meta);
@@ -63,6 +67,7 @@ grow(cuda_group *g, void *room, size_t *have, size_t need)
 
     if (need <= *have)
         return ST_OK;
+    TRY(cuda_program_flush(&g->program));
     TRY(cuda_status(cudaStreamSynchronize(g->stream), "the GPU failed"));
     drop_graphs(g);
     TRY(cuda_status(cudaMalloc(&larger, need), "no room for a group"));
@@ -371,30 +376,90 @@ fail:
     return st;
 }
 
-status
-cuda_group_end(cuda_group *g)
+/* Whether all operations of the group, whose only cell has one row, wait in the
+ * program now. */
+static status
+add_all(cuda_group *g, const cuda_launch *at, bool *added)
 {
-    size_t bytes = g->n_cell * sizeof(kernel_cell);
-    cuda_launch at[2];
+    const kernel_sample_args *sample =
+        (const void *)(g->pinned + g->turn * g->meta_bytes + g->sample_offset);
+    bool begun = false;
     status st = ST_OK;
 
-    take_apart(g);
-    at[0] = launch_of(g, 0);
-    TRY(make_ready(g, &at[0]));
-    if (g->n_thin > 0) {
-        bytes *= 2;
-        at[1] = launch_of(g, g->n_cell);
-        TRY(make_ready(g, &at[1]));
-        at[0].room = g->room;
+    *added = false;
+    TRY(cuda_program_begin(&g->program, g->cells, &begun));
+    if (!begun)
+        return ST_OK;
+    g->ran.n = 0;
+    for (uint32_t i = 0; i < g->n_op;) {
+        cuda_step s = {&g->plan,    at,    g->ops + i,
+                       g->n_op - i, ST_OK, &g->program};
+        uint32_t n = cuda_plan_thin_add(&s, sample);
+
+        if (n == 0) {
+            cuda_program_drop(&g->program);
+            return ST_OK;
+        }
+        g->ran.name[g->ran.n++] = "a row alone";
+        i += n;
     }
+    TRY(cuda_program_end(&g->program));
+    *added = true;
+fail:
+    return st;
+}
+
+/* A row that is alone in its group, on a device that has programs. */
+static bool
+is_alone(const cuda_group *g)
+{
+    return g->n_cell == 1 && g->cells[0].n_row == 1 &&
+           cuda_plan_thin_fits(&g->plan) &&
+           cuda_program_fits(g->dev->arch, g->dev->max_shared);
+}
+
+/* Uploads the cells, both kinds of them where they were taken apart, and
+ * launches what is done with them. */
+static status
+launch_all(cuda_group *g, const cuda_launch at[2])
+{
+    size_t bytes = g->n_cell * sizeof(kernel_cell);
+    status st = ST_OK;
+
+    if (g->n_thin > 0)
+        bytes *= 2;
     if (g->has_samples)
         bytes = g->sample_offset + g->n_cell * sizeof(kernel_sample_args);
+    TRY(cuda_program_flush(&g->program));
     TRY(cuda_status(cudaMemcpyAsync(g->meta, g->cells, bytes,
                                     cudaMemcpyHostToDevice, g->stream),
                     "uploading cells"));
     TRY(cuda_status(cudaEventRecord(g->copied[g->turn], g->stream),
                     "uploading cells"));
     TRY(launch(g, at));
+fail:
+    return st;
+}
+
+status
+cuda_group_end(cuda_group *g)
+{
+    cuda_launch at[2];
+    bool added = false;
+    status st = ST_OK;
+
+    take_apart(g);
+    at[0] = launch_of(g, 0);
+    TRY(make_ready(g, &at[0]));
+    if (g->n_thin > 0) {
+        at[1] = launch_of(g, g->n_cell);
+        TRY(make_ready(g, &at[1]));
+        at[0].room = g->room;
+    }
+    if (is_alone(g))
+        TRY(add_all(g, &at[0], &added));
+    if (!added)
+        TRY(launch_all(g, at));
 fail:
     return st;
 }

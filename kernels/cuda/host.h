@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/cuda.h"
 #include "kernels/cuda/fast.h"
+#include "kernels/cuda/program.h"
 
 typedef struct cuda_blas cuda_blas;
 
@@ -83,8 +84,9 @@ typedef struct cuda_group {
     size_t room_bytes;
     cuda_graph *graphs; /* [CUDA_GROUP_GRAPHS] */
     uint64_t clock;
-    cuda_plan plan; /* tables and rooms of the fused launches */
-    cuda_ran ran;   /* of the last group */
+    cuda_plan plan;       /* tables and rooms of the fused launches */
+    cuda_program program; /* of groups of one row, not launched yet */
+    cuda_ran ran;         /* of the last group */
 } cuda_group;
 
 status cuda_group_init(cuda_group *g, cuda_device *dev,

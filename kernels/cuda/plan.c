@@ -298,7 +298,7 @@ cuda_plan_run(cuda_plan *plan, const cuda_launch *at, const device_op *ops,
                 {cuda_plan_read_memory, "memory read"},
                 {cuda_plan_write_memory, "memory write"},
                 {alone, "product"}};
-    cuda_step s = {plan, at, ops + i, n_op - i, ST_OK};
+    cuda_step s = {plan, at, ops + i, n_op - i, ST_OK, NULL};
 
     *n_done = 0;
     if (at->max_row == 1 && cuda_plan_thin_fits(plan))

@@ -60,7 +60,9 @@ turns_grow(cuda_plan *p, const cuda_launch *at, const kernel_rope_args *a,
     while (n < need)
         n *= 2;
     bytes = n * a->d_rot * sizeof(float);
-    *st = cuda_status(cudaStreamSynchronize(at->stream), "the GPU failed");
+    *st = cuda_program_flush(p->program);
+    if (*st == ST_OK)
+        *st = cuda_status(cudaStreamSynchronize(at->stream), "the GPU failed");
     if (*st == ST_OK)
         *st = cuda_status(cudaMalloc(&table, bytes), "no room for positions");
     if (*st == ST_OK)

@@ -12,6 +12,7 @@ typedef struct cuda_step {
     const device_op *ops; /* the one at hand, and those behind it */
     uint32_t n_op;
     status st;
+    cuda_program *program; /* to which they are added; NULL: launches */
 } cuda_step;
 
 bool cuda_plan_is_kind(const cuda_step *s, uint32_t i, device_op_kind kind);
@@ -59,5 +60,8 @@ bool cuda_plan_thin_ready(cuda_plan *plan, const cuda_launch *at,
                           const device_op *ops, uint32_t n_op, status *st);
 /* As cuda_plan_run(). */
 uint32_t cuda_plan_thin_run(cuda_step *s);
+/* Adds operation `i` and those that are done with it to a program, and returns
+ * how many these are; 0: no phase does it.  `sample`: of the group's cell. */
+uint32_t cuda_plan_thin_add(cuda_step *s, const kernel_sample_args *sample);
 
 #endif

@@ -52,6 +52,8 @@ product_of(const kernel_linear_args *a, const kernel_norm_args *norm,
 static bool
 run_product(cuda_step *s, cuda_thin_product *p)
 {
+    if (s->program != NULL)
+        return cuda_program_product(s->program, p);
     p->chained = s->plan->chained;
     s->st = cuda_status(cuda_thin_product_run(s->at, p), "a product");
     return s->st == ST_OK;
@@ -120,6 +122,8 @@ read_memory(cuda_step *s)
         x->type != KERNEL_BF16 || !cuda_thin_read_fits(m) ||
         !cuda_plan_is_dead(s, 2, &d->out))
         return 0;
+    if (s->program != NULL)
+        return cuda_program_read(s->program, x, m, d) ? 2 : 0;
     s->st = cuda_status(cuda_thin_read(s->at, s->plan->chained, x, m, d),
                         "a memory");
     return s->st == ST_OK ? 2 : 0;
@@ -175,6 +179,8 @@ attention(cuda_step *s)
                               .v_new = o[2].u.kv.v,
                               .turns = s->plan->turns,
                               .room = s->plan->shares};
+    if (s->program != NULL)
+        return cuda_program_attend(s->program, &t) ? 4 : 0;
     s->st =
         cuda_status(cuda_thin_attend(s->at, s->plan->chained, &t), "attention");
     return s->st == ST_OK ? 4 : 0;
@@ -224,4 +230,27 @@ cuda_plan_thin_run(cuda_step *s)
     device_op_kind kind = s->ops[0].kind;
 
     return ways[kind] != NULL ? ways[kind](s) : 0;
+}
+
+/* The likeliest token, where nothing else is asked of it. */
+static bool
+is_plain(const kernel_sample_op *op, const kernel_sample_args *a)
+{
+    return a->temperature <= 0.0F &&
+           (op->seen.buf == NULL || a->penalty <= 0.0F || a->penalty == 1.0F);
+}
+
+uint32_t
+cuda_plan_thin_add(cuda_step *s, const kernel_sample_args *sample)
+{
+    const device_op *op = &s->ops[0];
+
+    if (op->kind == DEVICE_EMBED)
+        return cuda_program_embed(s->program, &op->u.embed) ? 1 : 0;
+    if (op->kind == DEVICE_SAMPLE)
+        return is_plain(&op->u.sample, sample) &&
+                       cuda_program_pick(s->program, &op->u.sample)
+                   ? 1
+                   : 0;
+    return cuda_plan_thin_run(s);
 }

@@ -103,10 +103,12 @@ settle(cuda_queue *q, uint64_t number)
 static status
 wait_for_all(cuda_queue *q)
 {
-    status st = cuda_status(cudaStreamSynchronize(q->stream), "the GPU failed");
+    status st = ST_OK;
 
-    if (st == ST_OK)
-        settle(q, q->put);
+    TRY(cuda_program_flush(&q->group.program));
+    TRY(cuda_status(cudaStreamSynchronize(q->stream), "the GPU failed"));
+    settle(q, q->put);
+fail:
     return st;
 }
 
@@ -162,6 +164,19 @@ copy_in(cuda_queue *q, const device_copy *c)
                        "copying to the GPU");
 }
 
+/* A copy of one number of 32 bits, from the device. */
+static bool
+is_number(const device_copy *c)
+{
+    return c->bytes == sizeof(int32_t) && c->src_offset % c->bytes == 0 &&
+           c->dst_offset % c->bytes == 0;
+}
+static const int32_t *
+number(const device_copy *c)
+{
+    return (const void *)at(c->src, c->src_offset);
+}
+
 static status
 copy_out(cuda_queue *q, const device_copy *c)
 {
@@ -175,10 +190,34 @@ copy_out(cuda_queue *q, const device_copy *c)
             return st;
         to = q->ring + p->at;
         p->host_dst = c->host_dst;
+        if (is_number(c) &&
+            cuda_program_picks(&q->group.program, to, number(c)))
+            return ST_OK;
     }
+    st = cuda_program_flush(&q->group.program);
+    if (st != ST_OK)
+        return st;
     return cuda_status(cudaMemcpyAsync(to, at(c->src, c->src_offset), c->bytes,
                                        cudaMemcpyDeviceToHost, q->stream),
                        "copying from the GPU");
+}
+
+static status
+copy_on(cuda_queue *q, const device_copy *c)
+{
+    cuda_program *program = &q->group.program;
+    void *to = at(c->dst, c->dst_offset);
+    status st;
+
+    if (is_number(c) && cuda_program_picks(program, to, number(c)))
+        return ST_OK;
+    st = cuda_program_flush(program);
+    if (st != ST_OK ||
+        (is_number(c) && cuda_program_holds(program, to, number(c))))
+        return st;
+    return cuda_status(cudaMemcpyAsync(to, at(c->src, c->src_offset), c->bytes,
+                                       cudaMemcpyDeviceToDevice, q->stream),
+                       "copying on the GPU");
 }
 
 status
@@ -189,18 +228,16 @@ cuda_queue_copy(kernel_queue *base, const device_copy *c)
 
     if (st != ST_OK)
         return st;
+    if (c->src != NULL)
+        return c->dst == NULL ? copy_out(q, c) : copy_on(q, c);
+    st = cuda_program_flush(&q->group.program);
+    if (st != ST_OK)
+        return st;
     if (c->is_random)
         return cuda_status(
             cuda_random(q->stream, at(c->dst, c->dst_offset), c->type,
                         c->bytes / kernel_type_size(c->type), &c->random),
             "filling");
-    if (c->dst == NULL)
-        return copy_out(q, c);
-    if (c->src != NULL)
-        return cuda_status(cudaMemcpyAsync(at(c->dst, c->dst_offset),
-                                           at(c->src, c->src_offset), c->bytes,
-                                           cudaMemcpyDeviceToDevice, q->stream),
-                           "copying on the GPU");
     if (c->host_src != NULL)
         return copy_in(q, c);
     return cuda_status(
@@ -268,6 +305,7 @@ cuda_queue_sync(kernel_queue *base)
     status st = ST_OK;
 
     TRY(cuda_enter(base->dev));
+    TRY(cuda_program_flush(&q->group.program));
     TRY(cuda_status(cudaEventRecord(q->passed, q->stream), "the GPU failed"));
     TRY(wait_event(q, q->passed));
     settle(q, q->put);
@@ -280,7 +318,8 @@ cuda_queue_free(kernel_queue *base)
 {
     cuda_queue *q = (cuda_queue *)base;
 
-    if (cuda_enter(base->dev) == ST_OK)
+    if (cuda_enter(base->dev) == ST_OK &&
+        cuda_program_flush(&q->group.program) == ST_OK)
         (void)wait_for_all(q); /* copies on their way out arrive */
     close_queue(q);
 }
@@ -321,6 +360,8 @@ cuda_queue_event_record(kernel_event *base, kernel_queue *q)
     cuda_event *ev = (cuda_event *)base;
     status st = cuda_enter(base->dev);
 
+    if (st == ST_OK)
+        st = cuda_program_flush(&((cuda_queue *)q)->group.program);
     if (st != ST_OK)
         return st;
     ev->q = (cuda_queue *)q;

@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Steps of answers on a GPU: a layer on cells of one row each, by the launches
  * made for them, against kernels for any shape; and the bits of a cell whoever
- * else is in its group. */
+ * else is in its group, which are also those of a cell alone, in a program. */
 #include <math.h>
 #include <stdio.h>
 
 #include "base/mem.h"
 #include "tests/kernels/gpu_rig.h"
 
-enum { N_ITEM = 20, N_ROW = 700, D_MEM = 64, D_KEY = 6 * D_MEM, N_VOCAB = 520 };
+enum {
+    N_ITEM = 20,
+    N_ROW = 2048,
+    D_MEM = 64,
+    D_KEY = 6 * D_MEM,
+    N_VOCAB = 520
+};
 
 typedef struct shape {
     const char *name;
@@ -246,7 +252,8 @@ step(layer *l, const kernel_cell *cells, uint32_t n)
 static void
 make_cells(kernel_cell *cells, uint32_t n)
 {
-    static const uint32_t past[] = {0, 1, 31, 32, 63, 100, 511, 512, 600, 699};
+    static const uint32_t past[] = {0,   1,   31,  32,   100,
+                                    511, 512, 699, 1100, 2047};
 
     for (uint32_t i = 0; i < n; i++)
         cells[i] = (kernel_cell){.layer = i == 17,
@@ -316,12 +323,36 @@ steps_agree_with_plain_kernels(void **state)
     }
 }
 
+/* The logits of cell `c` of many and its token are those of it alone. */
+static void
+check_head(const layer *many, const layer *alone, const kernel_cell *cells,
+           uint32_t c)
+{
+    size_t id = cells[c].slot * sizeof(int32_t);
+    int32_t ids[2] = {-1, -2};
+    float *a =
+        gpu_rig_take(many->q, &many->logits, c * many->logits.stride, N_VOCAB);
+    float *b = gpu_rig_take(alone->q, &alone->logits, 0, N_VOCAB);
+
+    EXPECT_OK(
+        kernel_copy_out(many->q, &ids[0], many->next.buf, id, sizeof *ids));
+    EXPECT_OK(
+        kernel_copy_out(alone->q, &ids[1], alone->next.buf, id, sizeof *ids));
+    EXPECT_OK(kernel_sync(many->q));
+    EXPECT_OK(kernel_sync(alone->q));
+    assert_memory_equal(a, b, N_VOCAB * sizeof(float));
+    assert_int_equal(ids[0], ids[1]);
+    mem_free(a);
+    mem_free(b);
+}
+
 /* A cell alone, among many, and beside cells of many rows. */
 static void
 steps_do_not_see_each_other(void **state)
 {
     enum { N = N_ITEM - 2 };
     kernel_cell cells[N_ITEM];
+    const char *ran = "nothing";
 
     (void)state;
     make_cells(cells, N_ITEM);
@@ -340,6 +371,7 @@ steps_do_not_see_each_other(void **state)
 
             layer_open(&alone, &shapes[i], false);
             step(&alone, &cells[c], 1);
+            (void)kernel_ran(alone.q, &ran, 1);
             left_of(&a, &many, &cells[c]);
             left_of(&b, &alone, &cells[c]);
             left_of(&m, &mixed, &cells[c]);
@@ -347,15 +379,50 @@ steps_do_not_see_each_other(void **state)
             assert_memory_equal(a.kv, b.kv, a.n_kv * sizeof(float));
             assert_memory_equal(m.x, b.x, a.n_x * sizeof(float));
             assert_memory_equal(m.kv, b.kv, a.n_kv * sizeof(float));
+            check_head(&many, &alone, cells, c);
             left_fini(&a);
             left_fini(&b);
             left_fini(&m);
             layer_close(&alone);
         }
+        printf("  %s: a head alone by \"%s\"\n", shapes[i].name, ran);
         layer_close(&many);
         layer_close(&mixed);
         make_cells(cells, N_ITEM);
     }
+}
+
+/* Steps one behind another, none waited for, of a cell alone and of two. */
+static void
+steps_follow_each_other(void **state)
+{
+    enum { STEPS = 24, FIRST = 505 };
+    layer two, alone;
+    left a, b;
+
+    (void)state;
+    layer_open(&two, &shapes[0], false);
+    layer_open(&alone, &shapes[0], false);
+    for (uint32_t i = 0; i < STEPS; i++) {
+        kernel_cell cells[2];
+
+        make_cells(cells, 2);
+        for (uint32_t c = 0; c < 2; c++)
+            cells[c].n_past = cells[c].pos = FIRST + i;
+        step(&two, cells, 2);
+        step(&alone, cells, 1);
+        if (i + 1 < STEPS)
+            continue;
+        left_of(&a, &two, &cells[0]);
+        left_of(&b, &alone, &cells[0]);
+        assert_memory_equal(a.x, b.x, a.n_x * sizeof(float));
+        assert_memory_equal(a.kv, b.kv, a.n_kv * sizeof(float));
+        check_head(&two, &alone, cells, 0);
+        left_fini(&a);
+        left_fini(&b);
+    }
+    layer_close(&two);
+    layer_close(&alone);
 }
 
 int
@@ -364,6 +431,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_agree_with_plain_kernels),
         cmocka_unit_test(steps_do_not_see_each_other),
+        cmocka_unit_test(steps_follow_each_other),
     };
 
     if (gpu_rig_skips())
