@@ -71,7 +71,7 @@ void safetensors_forget(const safetensors_tensor *t, size_t first, size_t n);
 
 /* Writing: tensors in the order given, nothing that depends on time or place,
  * so the same tensors are the same bytes.  Usage: new, add all (names and
- * shapes, F32 or I32), begin, then data in order in any pieces, close. */
+ * shapes, F32, BF16 or I32), begin, then data in order in any pieces, close. */
 typedef struct safetensors_writer safetensors_writer;
 status safetensors_writer_new(safetensors_writer **out,
                               const char *path) MUST_USE;

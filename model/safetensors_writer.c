@@ -53,6 +53,17 @@ safetensors_writer_free(safetensors_writer *w)
     mem_free(w);
 }
 
+/* NULL: it is not written. */
+static const char *
+name_of(safetensors_type type)
+{
+    if (type == SAFETENSORS_BF16)
+        return "BF16";
+    return type == SAFETENSORS_F32   ? "F32"
+           : type == SAFETENSORS_I32 ? "I32"
+                                     : NULL;
+}
+
 static status
 check_new(const safetensors_writer *w, const char *name, safetensors_type type,
           uint32_t n_dim)
@@ -60,11 +71,9 @@ check_new(const safetensors_writer *w, const char *name, safetensors_type type,
     if (w->begun)
         return status_fail(ST_STATE, "tensor %.120s comes after the header",
                            name);
-    if (type != SAFETENSORS_F32 && type != SAFETENSORS_I32)
-        return status_fail(ST_ARG,
-                           "tensor %.120s: only F32 and I32 are "
-                           "written",
-                           name);
+    if (name_of(type) == NULL)
+        return status_fail(
+            ST_ARG, "tensor %.120s: only F32, BF16 and I32 are written", name);
     if (n_dim > SAFETENSORS_MAX_DIM)
         return status_fail(ST_ARG, "tensor %.120s has over %d sizes", name,
                            SAFETENSORS_MAX_DIM);
@@ -136,7 +145,7 @@ static void
 put_tensor(jsonout *j, const tensor *t, size_t at)
 {
     jsonout_object(j, t->name);
-    jsonout_text(j, "dtype", t->type == SAFETENSORS_F32 ? "F32" : "I32");
+    jsonout_text(j, "dtype", name_of(t->type));
     jsonout_array(j, "shape");
     for (uint32_t i = 0; i < t->n_dim; i++)
         jsonout_u64(j, NULL, t->dim[i]);
