@@ -474,14 +474,15 @@ hang_limit(const core *c, const world_message *m)
     return limit > c->cfg.hang_ms ? limit : c->cfg.hang_ms;
 }
 
+/* `what` was not there for so long. */
 static void
-hang(core *c, core_world *w, uint64_t stalled_ms)
+hang(core *c, core_world *w, const char *what, uint64_t ms)
 {
     char why[128];
 
     (void)snprintf(why, sizeof(why),
-                   "the world of %u rank%s hangs: no step for %.1f s", w->ranks,
-                   w->ranks == 1 ? "" : "s", (double)stalled_ms / 1e3);
+                   "the world of %u rank%s hangs: no %s for %.1f s", w->ranks,
+                   w->ranks == 1 ? "" : "s", what, (double)ms / 1e3);
     core_incident(c, NULL, "%s", why);
     finish_off(c, w, CORE_WORLD_END);
     drop(c, w, true, why);
@@ -500,7 +501,9 @@ heartbeat(core *c, core_world *w, const world_message *m)
     w->hop_hidden_s = m->u.heartbeat.hop_hidden_s;
     core_act(c, &a);
     if (m->u.heartbeat.stalled_ms > hang_limit(c, m))
-        hang(c, w, m->u.heartbeat.stalled_ms);
+        hang(c, w, "step", m->u.heartbeat.stalled_ms);
+    else if (m->u.heartbeat.silent_ms > c->cfg.hang_ms)
+        hang(c, w, "answer of a rank without work", m->u.heartbeat.silent_ms);
 }
 
 /* Fencing: only the current attempt of a running job, on the world that runs

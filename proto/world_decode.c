@@ -149,6 +149,7 @@ small(world_message *m, const Longwave__World__WorldMessage *p)
         m->u.heartbeat.streams_busy = p->heartbeat->streams_busy;
         m->u.heartbeat.stalled_ms = p->heartbeat->stalled_ms;
         m->u.heartbeat.slowest_ms = p->heartbeat->slowest_ms;
+        m->u.heartbeat.silent_ms = p->heartbeat->silent_ms;
         m->u.heartbeat.hop_s = p->heartbeat->hop_seconds;
         m->u.heartbeat.hop_hidden_s = p->heartbeat->hop_hidden_seconds;
         break;

@@ -205,6 +205,7 @@ small(building *b, const world_message *m)
         b->body.heartbeat.streams_busy = m->u.heartbeat.streams_busy;
         b->body.heartbeat.stalled_ms = m->u.heartbeat.stalled_ms;
         b->body.heartbeat.slowest_ms = m->u.heartbeat.slowest_ms;
+        b->body.heartbeat.silent_ms = m->u.heartbeat.silent_ms;
         b->body.heartbeat.hop_seconds = m->u.heartbeat.hop_s;
         b->body.heartbeat.hop_hidden_seconds = m->u.heartbeat.hop_hidden_s;
         break;

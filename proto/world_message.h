@@ -78,8 +78,8 @@ typedef struct world_message {
         struct {
             double tokens_per_second;
             uint32_t streams_busy;
-            uint64_t stalled_ms, slowest_ms; /* see world.proto */
-            double hop_s, hop_hidden_s;      /* likewise */
+            uint64_t stalled_ms, slowest_ms, silent_ms; /* see world.proto */
+            double hop_s, hop_hidden_s;                 /* likewise */
         } heartbeat;
         struct {
             uint64_t snapshot_bytes, first_segment, n_segment;

@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 
-enum { RATE_MS = 500 };
+enum { RATE_MS = 500, ASK_NS = 1000 * 1000 * 1000 };
 
 struct desk {
     world *w;
@@ -184,9 +184,10 @@ desk_turn(desk *d, bool *busy)
     for (uint32_t i = 0; i < d->n; i++)
         TRY(errand_step(d->errand[i], busy));
     measure(d);
-    bool due = false;
-    uint64_t steps = world_steps(d->w, &due);
-    uplink_steps(d->u, steps, due);
+    world_health health = {0};
+    TRY(world_watch(d->w, ASK_NS, &health));
+    uplink_steps(d->u, health.steps, health.due);
+    uplink_replicas(d->u, &health.stall, health.silent_ns);
 fail:
     return st;
 }

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "worker/idle.h"
 #include "worker/lead_impl.h"
@@ -35,7 +36,7 @@ open_channels(lead *w)
     uint32_t n_segment = w->n_each * w->n_slot;
     order_out_config oc = {.n_rank = size,
                            .n_queue = 2 * n_segment +
-                                      w->n_each * (w->place.n_layer + 3) + 1,
+                                      w->n_each * (w->place.n_layer + 3) + 2,
                            .n_segment = n_segment,
                            .max_token = w->model->segment_size};
     if (size == 1)
@@ -68,6 +69,10 @@ lead_new(lead **out, comm *c, engine *e)
                 sizeof *w->n_ahead));
     TRY(mem_new(&w->hop, (size_t)place_replicas(&w->place) * w->n_active,
                 sizeof *w->hop));
+    TRY(mem_new(&w->replica, place_replicas(&w->place), sizeof *w->replica));
+    w->look_ns = clock_ns();
+    for (uint32_t i = 0; i < place_replicas(&w->place); i++)
+        w->replica[i].work.since_ns = w->look_ns;
     for (uint32_t id = 0; id < w->n_stream; id++)
         w->stream[id].n_ahead = w->n_ahead + (size_t)id * w->n_active;
     for (uint32_t id = 0; id < w->n_stream; id++)
@@ -94,6 +99,7 @@ lead_free(lead *w)
         mem_free(w->stream[id].snapshot);
         seen_fini(&w->stream[id].seen);
     }
+    mem_free(w->replica);
     mem_free(w->hop);
     mem_free(w->n_ahead);
     mem_free(w->stream);
@@ -505,29 +511,12 @@ fail:
     return st;
 }
 
-/* A stream owes something while a segment is under way, and when it is to give
- * its states or to end. */
-static bool
-is_due(const lead_stream *s)
-{
-    return s->open &&
-           (s->closing || s->snapshot != NULL || s->n_done < s->n_fed);
-}
-
-uint64_t
-lead_steps(const lead *w, bool *due)
-{
-    *due = false;
-    for (uint32_t id = 0; id < w->n_stream; id++)
-        *due |= is_due(&w->stream[id]);
-    return w->n_turn;
-}
-
 status
 lead_turn(lead *w, bool *busy)
 {
     status st = ST_OK;
     bool any = false;
+    uint64_t n_here = w->n_here;
 
     w->in_turn = true;
     TRY(w->broken);
@@ -536,7 +525,7 @@ lead_turn(lead *w, bool *busy)
         TRY(report_in_poll(w->in, &any));
     TRY(member_turn(w->member, &any));
     TRY(push_orders(w));
-    w->n_turn += any;
+    w->n_turn += any && w->n_here == n_here;
     *busy = any;
 fail:
     w->in_turn = false;
@@ -553,7 +542,7 @@ lead_stop(lead *w)
 
     for (uint32_t id = 0; id < w->n_stream; id++)
         lead_close(w, id);
-    while (lead_streams_open(w) > 0) {
+    while (lead_streams_open(w) > 0 || lead_watch_owed(w)) {
         bool busy = false;
         TRY(lead_turn(w, &busy));
         if (busy)

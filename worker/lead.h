@@ -18,7 +18,7 @@ uint32_t lead_room(const lead *w, uint32_t id);
 status lead_feed(lead *w, uint32_t id, const engine_segment *segment,
                  const int32_t *ids) MUST_USE;
 void lead_capture(lead *w, uint32_t id);
-uint64_t lead_steps(const lead *w, bool *due);
+status lead_watch(lead *w, uint64_t every_ns, world_health *out) MUST_USE;
 void lead_hops(const lead *w, double *seconds, double *hidden);
 status lead_snapshot(lead *w, uint32_t id) MUST_USE;
 void lead_close(lead *w, uint32_t id);

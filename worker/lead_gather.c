@@ -25,7 +25,8 @@ lead_gather_turn(void *ctx, const report *r)
     const lead *w = ctx;
     if (r->stream >= w->n_stream || r->kind == REPORT_CLOSED ||
         r->kind == REPORT_STATE || r->kind == REPORT_SHARD ||
-        r->kind == REPORT_TAKEN || r->kind == REPORT_SPOILED)
+        r->kind == REPORT_TAKEN || r->kind == REPORT_SPOILED ||
+        r->kind == REPORT_STEP || r->kind == REPORT_HERE)
         return true;
     const lead_stream *s = &w->stream[r->stream];
     return s->closing || r->seg == s->done_seg;
@@ -100,12 +101,18 @@ status
 lead_gather_take(void *ctx, const report *r, const void *data)
 {
     lead *w = ctx;
-    if (r->stream >= w->n_stream || !w->stream[r->stream].open ||
+    bool of_none = r->kind == REPORT_STEP || r->kind == REPORT_HERE;
+    if (r->stream >= w->n_stream || (!of_none && !w->stream[r->stream].open) ||
         r->rank >= w->n_active || r->layer >= w->place.n_layer)
         return status_fail(ST_WIRE, "rank %u reports of stream %u", r->rank,
                            r->stream);
+    if (r->kind == REPORT_HERE)
+        return lead_watch_answered(w, r);
+    w->replica[r->stream / w->n_each].n_step++;
     w->hop[r->stream / w->n_each * w->n_active + r->rank] =
         (lead_hop){r->hop_ns, r->hop_hidden_ns};
+    if (of_none)
+        return ST_OK;
     const lead_stream *s = &w->stream[r->stream];
     world_event ev = {.stream = r->stream, .seg = r->seg};
     if (r->kind == REPORT_CLOSED) {

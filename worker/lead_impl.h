@@ -2,7 +2,8 @@
 /* Inside lead: what its files share.  Not for anybody else.
  *
  *   lead.c         streams, shared out to the ranks
- *   lead_gather.c  what the ranks report, in the order of the streams */
+ *   lead_gather.c  what the ranks report, in the order of the streams
+ *   lead_watch.c   whether they go on */
 #ifndef WORKER_LEAD_IMPL_H
 #define WORKER_LEAD_IMPL_H
 
@@ -11,6 +12,7 @@
 #include "worker/order.h"
 #include "worker/report.h"
 #include "worker/seen.h"
+#include "worker/watch.h"
 
 typedef struct lead_stream {
     bool open;
@@ -37,6 +39,14 @@ typedef struct lead_hop {
     uint64_t total_ns, hidden_ns;
 } lead_hop;
 
+typedef struct lead_replica {
+    uint64_t n_step; /* reports of its ranks */
+    watch work;
+    uint64_t asked_ns;  /* when its ranks were asked, or had a stream last */
+    uint32_t n_owed;    /* of their answers */
+    uint64_t silent_ns; /* for which answers have been owed */
+} lead_replica;
+
 struct lead {
     comm *c;
     engine *e;
@@ -54,7 +64,10 @@ struct lead {
     lead_hop *hop;     /* [n_active] of each replica */
     world_event_fn *fn;
     void *ctx;
-    uint64_t n_turn; /* in which something happened */
+    lead_replica *replica; /* [place_replicas()] */
+    uint64_t look_ns;      /* when they were looked at last */
+    uint64_t n_here;       /* answers of ranks that rest */
+    uint64_t n_turn;       /* in which something else happened */
     bool in_turn;
     status broken; /* why the world cannot go on */
 };
@@ -72,5 +85,9 @@ status lead_gather_take(void *ctx, const report *r, const void *data) MUST_USE;
 /* What the lead's own member reports, which may be too early: takes the
  * others' until its turn has come (member_report_fn). */
 status lead_gather_own(void *ctx, const report *r, const void *data) MUST_USE;
+
+/* Whether a rank that was asked has not answered; a rank has. */
+bool lead_watch_owed(const lead *w);
+status lead_watch_answered(lead *w, const report *r) MUST_USE;
 
 #endif

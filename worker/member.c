@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "worker/member_impl.h"
 
-enum { TOUCH_NS = 200 * 1000 };
+enum { TOUCH_NS = 200 * 1000, TELL_NS = 50 * 1000 * 1000 };
 
 size_t
 member_max_hop(const engine *e)
@@ -273,6 +273,10 @@ member_command(member *m, const command *cmd, const void *data)
     case COMMAND_CLOSE:
         close_stream(m, cmd->stream);
         return ST_OK;
+    case COMMAND_ASK:
+        return m->report(m->ctx,
+                         &(report){.kind = REPORT_HERE, .rank = m->place.rank},
+                         NULL);
     default:
         return status_fail(ST_WIRE, "command %u is unknown", cmd->kind);
     }
@@ -387,15 +391,33 @@ fail:
     return st;
 }
 
+/* A segment's end may be many groups away: that the rank goes on is seen by
+ * these, a few times a second. */
+static status
+tell_step(member *m)
+{
+    report r = {.kind = REPORT_STEP, .rank = m->place.rank};
+    uint64_t now = clock_ns();
+
+    if (now - m->told_ns < TELL_NS)
+        return ST_OK;
+    m->told_ns = now;
+    return m->report(m->ctx, &r, NULL);
+}
+
 status
 member_turn(member *m, bool *busy)
 {
     status st = ST_OK;
+    bool stepped = false;
     if (m->hop != NULL)
-        TRY(member_hop_receive(m, busy));
-    TRY(run_group(m, busy));
+        TRY(member_hop_receive(m, &stepped));
+    TRY(run_group(m, &stepped));
     if (m->hop != NULL)
-        TRY(hop_push(m->hop, busy));
+        TRY(hop_push(m->hop, &stepped));
+    if (stepped)
+        TRY(tell_step(m));
+    *busy |= stepped;
     TRY(end_closed(m, busy));
 fail:
     return st;

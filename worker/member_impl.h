@@ -36,6 +36,7 @@ struct member {
     uint8_t *state;      /* one layer's state in host memory */
     hop *hop;            /* NULL: there are no neighbours */
     uint64_t touched_ns; /* when the hook last drove MPI */
+    uint64_t told_ns;    /* when a step was told last */
 };
 
 /* hop_sent_fn; ctx is the member. */

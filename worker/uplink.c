@@ -79,7 +79,7 @@ uplink_open(uplink **out, const uplink_config *cfg)
     pthread_mutex_init(&u->lock, NULL);
     u->start_ns = clock_ns();
     u->heard_ns = u->start_ns;
-    u->step_ns = u->start_ns;
+    u->loop.since_ns = u->start_ns;
     u->wake_thread = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     u->wake_main = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (u->wake_thread < 0 || u->wake_main < 0)
@@ -208,6 +208,15 @@ uplink_steps(uplink *u, uint64_t steps, bool due)
 {
     atomic_store_explicit(&u->steps, steps, memory_order_relaxed);
     atomic_store_explicit(&u->due, due, memory_order_relaxed);
+}
+
+void
+uplink_replicas(uplink *u, const watch_stall *stall, uint64_t silent_ns)
+{
+    pthread_mutex_lock(&u->lock);
+    u->stall = *stall;
+    u->silent_ns = silent_ns;
+    pthread_mutex_unlock(&u->lock);
 }
 
 void

@@ -19,6 +19,7 @@
 #include "base/status.h"
 #include "proto/keyfile.h"
 #include "proto/world_message.h"
+#include "worker/watch.h"
 
 typedef struct uplink uplink;
 
@@ -66,8 +67,11 @@ status uplink_send(uplink *u, const world_message *m, const void *raw,
 void uplink_load(uplink *u, double tokens_per_second, uint32_t streams_busy);
 void uplink_hops(uplink *u, double seconds, double hidden_seconds);
 /* How far the world is, and whether steps are expected of it: the thread tells
- * the daemon when none is made for long. */
+ * the daemon when none is made for long, or when this is not called. */
 void uplink_steps(uplink *u, uint64_t steps, bool due);
+/* Of the world's replicas, each by itself: the worst stall, and for how long a
+ * rank without work has not answered. */
+void uplink_replicas(uplink *u, const watch_stall *stall, uint64_t silent_ns);
 /* Sleeps up to `us` microseconds, until there is something to receive. */
 void uplink_wait(uplink *u, uint32_t us);
 

@@ -34,6 +34,8 @@ struct uplink {
     char text[512];
     uint64_t incarnation;
     world_message beat;
+    watch_stall stall; /* see uplink_replicas() */
+    uint64_t silent_ns;
     bool closing;
 
     _Atomic uint64_t steps; /* of the world */
@@ -43,9 +45,8 @@ struct uplink {
     zsocket *socket;
     uint64_t start_ns, heard_ns, beat_ns;
     uint64_t beat_every_ns, silence_ns;
-    bool hello_again;             /* said since the daemon was heard last */
-    uint64_t last_steps, step_ns; /* when it was seen to change */
-    uint64_t slowest_ns;          /* of the latest steps, about */
+    bool hello_again; /* said since the daemon was heard last */
+    watch loop;       /* of the main thread */
 };
 
 void uplink_packet_free(uplink_packet *p); /* NULL is fine */

@@ -12,7 +12,6 @@
 enum {
     POLL_MS = 50, /* a floor under everything that could be missed */
     CLOSE_MS = 1000,
-    FORGET = 64, /* steps */
     MIN_BEAT_MS = 20,
     MAX_BEAT_MS = 5000
 };
@@ -219,24 +218,25 @@ send_all(uplink *u)
     }
 }
 
-/* How long the world has made no step that it should have made.  The longest
- * one is forgotten slowly, so that the daemon's patience follows the work. */
+/* What the daemon is told: also when the main thread comes back no more. */
 static void
-watch_steps(uplink *u, uint64_t now)
+fill_beat(uplink *u, world_message *beat)
 {
-    uint64_t steps = atomic_load_explicit(&u->steps, memory_order_relaxed);
-    bool due = atomic_load_explicit(&u->due, memory_order_relaxed);
-    uint64_t gap = now - u->step_ns;
+    watch_stall own = watch_stall_of(&u->loop), stall;
 
-    if (due && steps == u->last_steps)
-        return;
-    if (due && u->last_steps != 0) {
-        u->slowest_ns -= u->slowest_ns / FORGET;
-        if (gap > u->slowest_ns)
-            u->slowest_ns = gap;
-    }
-    u->last_steps = steps;
-    u->step_ns = now;
+    pthread_mutex_lock(&u->lock);
+    *beat = u->beat;
+    stall = u->stall;
+    beat->u.heartbeat.silent_ms = u->silent_ns / MS;
+    pthread_mutex_unlock(&u->lock);
+    if (watch_is_worse(&own, &stall))
+        stall = own;
+    beat->kind = WORLD_HEARTBEAT;
+    beat->incarnation = u->incarnation;
+    beat->u.heartbeat.stalled_ms = stall.ns / MS;
+    /* 0 until the first step has been seen. */
+    beat->u.heartbeat.slowest_ms =
+        stall.slowest_ns == 0 ? 0 : 1 + stall.slowest_ns / MS;
 }
 
 /* Heartbeats, and what to do about silence. */
@@ -245,8 +245,10 @@ keep_time(uplink *u)
 {
     uint64_t now = clock_ns();
     char text[512];
+    world_message beat;
 
-    watch_steps(u, now);
+    watch_look(&u->loop, atomic_load_explicit(&u->steps, memory_order_relaxed),
+               atomic_load_explicit(&u->due, memory_order_relaxed), now, 0);
     if (u->incarnation == 0) {
         if (zsocket_is_refused(u->socket)) {
             snprintf(text, sizeof text,
@@ -277,16 +279,7 @@ keep_time(uplink *u)
     if (now - u->beat_ns < u->beat_every_ns)
         return;
     u->beat_ns = now;
-    pthread_mutex_lock(&u->lock);
-    world_message beat = u->beat;
-    pthread_mutex_unlock(&u->lock);
-    beat.kind = WORLD_HEARTBEAT;
-    if (atomic_load_explicit(&u->due, memory_order_relaxed))
-        beat.u.heartbeat.stalled_ms = (now - u->step_ns) / MS;
-    /* 0 until the first step has been seen. */
-    beat.u.heartbeat.slowest_ms =
-        u->slowest_ns == 0 ? 0 : 1 + u->slowest_ns / MS;
-    beat.incarnation = u->incarnation;
+    fill_beat(u, &beat);
     if (say(u, &beat) != ST_OK)
         log_debug("a heartbeat was not sent: %s", status_text());
 }

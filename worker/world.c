@@ -143,10 +143,10 @@ world_capture(world *w, uint32_t id)
     lead_capture(w->lead, id);
 }
 
-uint64_t
-world_steps(const world *w, bool *due)
+status
+world_watch(world *w, uint64_t every_ns, world_health *out)
 {
-    return lead_steps(w->lead, due);
+    return lead_watch(w->lead, every_ns, out);
 }
 
 void

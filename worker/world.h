@@ -13,6 +13,7 @@
 
 #include "worker/comm.h"
 #include "worker/engine.h"
+#include "worker/watch.h"
 
 typedef struct world world;
 
@@ -99,8 +100,17 @@ status world_snapshot(world *w, uint32_t id) MUST_USE;
  * group. */
 void world_close(world *w, uint32_t id);
 uint32_t world_streams_open(const world *w);
-/* Grows with every step; *due: there is work that steps are expected of. */
-uint64_t world_steps(const world *w, bool *due);
+/* Whether the ranks go on, looked at between turns.  A replica of which a
+ * stream has work is expected to make steps: groups, and messages between its
+ * ranks. A rank of a replica without a stream is asked every `every_ns` whether
+ * it is well; the answer is taken by world_turn() and is no step. */
+typedef struct world_health {
+    uint64_t steps;    /* turns in which something happened */
+    bool due;          /* somewhere steps are expected */
+    watch_stall stall; /* of the replica that has waited longest for its pace */
+    uint64_t silent_ns; /* for which a rank has owed its answer; 0: none does */
+} world_health;
+status world_watch(world *w, uint64_t every_ns, world_health *out) MUST_USE;
 
 /* Seconds of all ranks in which hops were on their way, and of these the ones
  * behind a group, as of each rank's last report. */

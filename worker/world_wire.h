@@ -35,6 +35,7 @@ typedef enum command_kind {
     COMMAND_SEEN, /* data: ids that the stream's penalty counts from now on */
     COMMAND_SNAPSHOT, /* answered by REPORT_STATE for each layer; of `past` */
     COMMAND_CLOSE,    /* answered by REPORT_CLOSED */
+    COMMAND_ASK,      /* answered by REPORT_HERE; of no stream */
     COMMAND_STOP
 } command_kind;
 
@@ -59,7 +60,9 @@ typedef enum report_kind {
     REPORT_SHARD, /* likewise, after segment `seg`, as it passed */
     REPORT_TAKEN, /* segment `seg` has left the rank that was given it */
     REPORT_CLOSED,
-    REPORT_SPOILED /* what came of segment `seg` is no number any more */
+    REPORT_SPOILED, /* what came of segment `seg` is no number any more */
+    REPORT_STEP,    /* the rank goes on; of no stream, and not of every step */
+    REPORT_HERE     /* the rank is well; of no stream */
 } report_kind;
 
 typedef struct report {

@@ -66,6 +66,32 @@ a_world_that_hangs_is_ended(void **state)
     harness_fini(h);
 }
 
+/* One that has no work and does not answer is as useless as one that hangs. */
+static void
+a_rank_that_rests_hangs(void **state)
+{
+    harness box;
+    harness *h = &box;
+    world_message beat = {.kind = WORLD_HEARTBEAT};
+
+    (void)state;
+    harness_init(h, 8);
+    core_launch_event(h->c, CORE_LAUNCH_STARTING, 99, "");
+    harness_world(h, 10, harness_hello(2, 99));
+    beat.incarnation = EXPECT_WORLD(WORLD_WELCOME)->incarnation;
+    beat.u.heartbeat.silent_ms = 10000;
+    harness_world(h, 10, beat);
+    (void)EXPECT_WORLD(WORLD_HEARTBEAT);
+    EXPECT_NOTHING();
+    beat.u.heartbeat.silent_ms = 10001;
+    harness_world(h, 10, beat);
+    (void)EXPECT_WORLD(WORLD_HEARTBEAT);
+    (void)EXPECT_WORLD(WORLD_ABORT);
+    assert_int_equal(EXPECT_ACTION(CORE_WORLD_END)->number, 99);
+    EXPECT_NOTHING();
+    harness_fini(h);
+}
+
 static void
 wait_ms(harness *h, uint64_t ms)
 {
@@ -118,6 +144,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hops_are_told),
         cmocka_unit_test(a_world_that_hangs_is_ended),
+        cmocka_unit_test(a_rank_that_rests_hangs),
         cmocka_unit_test(silence_is_an_end),
     };
 

@@ -128,6 +128,7 @@ events_go_round(void **state)
     world_message m = {.kind = WORLD_HEARTBEAT,
                        .u.heartbeat = {.tokens_per_second = 2.5,
                                        .streams_busy = 3,
+                                       .silent_ms = 6,
                                        .hop_s = 4.5,
                                        .hop_hidden_s = 3.5}};
     world_message got = copy_of(&m);
@@ -135,6 +136,7 @@ events_go_round(void **state)
     (void)state;
     assert_true(got.u.heartbeat.tokens_per_second == 2.5);
     assert_int_equal(got.u.heartbeat.streams_busy, 3);
+    assert_int_equal(got.u.heartbeat.silent_ms, 6);
     assert_true(got.u.heartbeat.hop_s == 4.5);
     assert_true(got.u.heartbeat.hop_hidden_s == 3.5);
     m = (world_message){.kind = WORLD_CREDIT, .job = 1, .u.credit = {4}};

@@ -204,6 +204,34 @@ test_early_work(void **ctx)
     }
 }
 
+/* The replicas' stall or the main thread's, whichever is worse, and the silence
+ * of ranks without work. */
+static void
+test_worst_stall(void **ctx)
+{
+    const watch_stall mild = {0, 9000000};
+    const watch_stall grave = {7000000000, 1500000};
+    rig r;
+    world_message m = {0};
+    (void)ctx;
+    rig_open(&r, 10000, 10000);
+    uplink_steps(r.line, 0, true);
+    uplink_replicas(r.line, &mild, 5000000);
+    join(&r, INCARNATION);
+    daemon_get(&r, WORLD_HEARTBEAT, &m, NULL, NULL);
+    assert_int_equal(m.u.heartbeat.slowest_ms, 0); /* the loop's own */
+    assert_int_equal(m.u.heartbeat.silent_ms, 5);
+    uplink_replicas(r.line, &grave, 0);
+    do {
+        world_message_fini(&m);
+        daemon_get(&r, WORLD_HEARTBEAT, &m, NULL, NULL);
+    } while (m.u.heartbeat.silent_ms > 0);
+    assert_int_equal(m.u.heartbeat.stalled_ms, 7000);
+    assert_int_equal(m.u.heartbeat.slowest_ms, 2);
+    world_message_fini(&m);
+    rig_close(&r);
+}
+
 static void
 test_both_ways(void **ctx)
 {
@@ -466,12 +494,13 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_join),    cmocka_unit_test(test_both_ways),
-        cmocka_unit_test(test_garbage), cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_refused), cmocka_unit_test(test_stopped),
-        cmocka_unit_test(test_nobody),  cmocka_unit_test(test_gone),
-        cmocka_unit_test(test_rejoin),  cmocka_unit_test(test_full_out),
-        cmocka_unit_test(test_full_in), cmocka_unit_test(test_early_work),
+        cmocka_unit_test(test_join),        cmocka_unit_test(test_both_ways),
+        cmocka_unit_test(test_garbage),     cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_refused),     cmocka_unit_test(test_stopped),
+        cmocka_unit_test(test_nobody),      cmocka_unit_test(test_gone),
+        cmocka_unit_test(test_rejoin),      cmocka_unit_test(test_full_out),
+        cmocka_unit_test(test_full_in),     cmocka_unit_test(test_early_work),
+        cmocka_unit_test(test_worst_stall),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

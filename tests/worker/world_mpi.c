@@ -308,6 +308,7 @@ drive(driver *d)
     status st = ST_OK;
     idle wait = {0};
     uint32_t n_left = d->t->n_job;
+    world_health health;
     while (n_left > 0) {
         bool busy = false;
         n_left = 0;
@@ -315,6 +316,7 @@ drive(driver *d)
             TRY(drive_job(d, &d->run[i]));
             n_left += d->run[i].phase != PHASE_CLOSED;
         }
+        TRY(world_watch(d->w, 0, &health)); /* also while others work */
         TRY(world_turn(d->w, &busy));
         TRY(d->failed);
         d->n_turn++;
@@ -327,6 +329,32 @@ drive(driver *d)
         if (d->run[i].j->cancel_turn == UINT32_MAX && !finished(d, &d->run[i]))
             return status_fail(ST_STATE, "job %u is not finished", i);
     }
+fail:
+    return st;
+}
+
+/* Ranks without work answer that they are well, and nothing stalls. */
+static status
+ask(driver *d)
+{
+    const place *p = &d->t->place;
+    bool others = place_replicas(p) * place_active(p) > 1, asked = false;
+    idle wait = {0};
+    world_health h = {.silent_ns = 1};
+    status st = ST_OK;
+
+    for (uint32_t i = 0; h.silent_ns > 0 || i < 3; i++) {
+        bool busy = false;
+        TRY(world_watch(d->w, i < 3 ? 0 : UINT64_MAX, &h));
+        if (h.due || h.stall.ns > 0)
+            return status_fail(ST_STATE, "a world without work stalls");
+        asked |= h.silent_ns > 0;
+        idle_wait(&wait, true);
+        TRY(world_turn(d->w, &busy));
+    }
+    if (asked != others)
+        return status_fail(ST_STATE,
+                           "who is alone is asked, or others are not");
 fail:
     return st;
 }
@@ -373,6 +401,8 @@ run_case(comm *c, uint64_t number)
         TRY(world_case_solve(t));
         world_on_event(d.w, on_event, &d);
         result = drive(&d);
+        if (result == ST_OK)
+            result = ask(&d);
         TRY(world_stop(d.w));
     } else {
         TRY(world_serve(d.w));

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ranks that stand still where the rest of their world does not show it."""
+import os
+import signal
+
+import wire
+from harness import BIN, MPIRUN, main, wait_for
+from reading import DONE, RUNNING, SOON, Reading
+
+HANG = 2  # seconds without a step
+
+
+class Hangs(Reading):
+    def up_replicas(self, n):
+        """A daemon whose world is `n` replicas of one rank each."""
+        command = " ".join(["exec", *MPIRUN, "-n", str(n),
+                            str(BIN / "longwave-worker"), "--model",
+                            str(self.model), "--replicas", str(n)])
+        daemon = self.start("--launch", command, *SOON, "--hang-seconds",
+                            str(HANG), data=self.data)
+        self.wait_worlds(1)
+        return daemon
+
+    def n_blamed(self, why):
+        return sum(text.startswith("the world of 2 ranks hangs: no " + why)
+                   for text in self.incidents())
+
+    def test_t13_one_of_two_replicas_hangs(self):
+        """It is found out while the other one reads on, which would do so for
+        far longer.  Both readings are suspects then: one waits for the
+        other."""
+        daemon = self.up_replicas(2)
+        texts = [self.read(name, 400) for name in "ab"]
+        for name in "ab":
+            self.wait_checkpoint(name)
+        old = self.ranks()
+        os.kill(old[1], signal.SIGSTOP)
+        with wire.Peer(self.endpoint) as peer:
+            wait_for("another attempt", lambda: any(
+                j["attempts"] > 1 and j["state"] == RUNNING
+                for j in peer.jobs()))
+            self.assertNotIn(DONE, [j["state"] for j in peer.jobs()])
+        self.assertTrue(self.n_blamed("step"))
+        self.assertFalse(set(old) & set(self.ranks()))
+        for name, (text, client) in zip("ab", texts):
+            self.assertGreater(self.finish(name, text, client)["attempts"], 1)
+        self.assertEqual(self.down(daemon), 0)
+
+    def test_t13_a_rank_hangs_while_it_rests(self):
+        daemon = self.up(2, "--hang-seconds", str(HANG))
+        self.wait_worlds(1)
+        old = self.ranks()
+        os.kill(old[1], signal.SIGSTOP)
+        wait_for("another world", lambda: len(self.ranks()) == 2 and not
+                 set(self.ranks()) & set(old))
+        self.assertTrue(self.n_blamed("answer"))
+        text, client = self.read("d", 10)
+        self.finish("d", text, client)
+        self.assertEqual(self.down(daemon), 0)
+
+
+if __name__ == "__main__":
+    main()
