@@ -279,7 +279,7 @@ check_assoc(const kernel_queue *q, const kernel_assoc *mem)
 {
     ASSERT(mem->n_head > 0 && mem->d_key % mem->n_head == 0 &&
            mem->d_model % mem->n_head == 0);
-    ASSERT(mem->A.type == KERNEL_F32);
+    ASSERT(mem->A.type == KERNEL_F32 || mem->A.type == KERNEL_BF16);
     check_view(q, &mem->A, TOUCH_FIXED, mem->d_key, mem->d_model / mem->n_head);
     if (mem->z.buf == NULL)
         return;

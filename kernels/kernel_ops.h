@@ -150,8 +150,8 @@ status kernel_dpfp(kernel_queue *q, const kernel_dpfp_args *a) MUST_USE;
  * follows holds for each head by itself with d_key / n_head and
  * d_model / n_head in the places of d_key and d_model. */
 typedef struct kernel_assoc {
-    kernel_view A; /* F32 [n_head, d_key/n_head, d_model/n_head] by state, ld
-                      d_model/n_head, heads behind each other */
+    kernel_view A; /* F32 or BF16 [n_head, d_key/n_head, d_model/n_head] by
+                      state, ld d_model/n_head, heads behind each other */
     kernel_view z; /* F32 [d_key] by state; buf NULL: no denominators */
     size_t d_key, d_model, n_head;
     bool correction; /* g of the write as below; false: g = 1 */
@@ -175,7 +175,8 @@ status kernel_assoc_read(kernel_queue *q, kernel_view x, kernel_view f,
  * N(k) = |k|^2 + 1e-5, or |k|^2 with l2_norm (0 gives g = 0).  All rows read
  * the old A and z.  k[n_mem, d_key], v[n_mem, d_model], b[n_mem, n_head], with
  * gating b[n_mem, d_model]; F32 by cell from row 0; v and k may be
- * overwritten. */
+ * overwritten.  A BF16 A is widened, all rows are added in fp32, and each
+ * number is rounded once, to the nearest. */
 status kernel_assoc_write(kernel_queue *q, const kernel_assoc *mem,
                           kernel_view k, kernel_view v, kernel_view b) MUST_USE;
 

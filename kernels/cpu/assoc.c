@@ -3,6 +3,7 @@
  * arXiv:2407.04841; delta rule with normaliser: Schlag et al. 2021,
  * arXiv:2102.11174). */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/product.h"
@@ -45,6 +46,13 @@ head_A(const kernel_assoc *mem, const cpu_item *item, size_t head)
            head * head_key(mem) * mem->A.ld;
 }
 
+/* The same of an A in bf16. */
+static uint16_t *
+head_narrow(const kernel_assoc *mem, const cpu_item *item, size_t head)
+{
+    return cpu_narrow_at(&mem->A, item) + head * head_key(mem) * mem->A.ld;
+}
+
 static float *
 head_z(const kernel_assoc *mem, const cpu_item *item, size_t head)
 {
@@ -57,6 +65,52 @@ static float
 denominator(const float *z, const float *f, size_t n)
 {
     return z != NULL ? dot(z, f, n) + EPS : 1.0F;
+}
+
+/* ------------------------------------------------------- A in bf16 --- */
+
+/* Columns of A that fit into an item's working memory in fp32: those of an A in
+ * bf16 are widened there.  A function of the shape alone. */
+static size_t
+wide_cols(const kernel_assoc *mem)
+{
+    size_t n = CPU_WORK_BYTES / sizeof(float) / head_key(mem);
+
+    ASSERT(n > 0);
+    return n < CPU_TILE_UNIT ? n : n / CPU_TILE_UNIT * CPU_TILE_UNIT;
+}
+
+SIMD_CLONES static void
+widen_rows(float *to, const uint16_t *from, size_t ld, size_t n_row, size_t n)
+{
+    for (size_t i = 0; i < n_row; i++) {
+#pragma omp simd
+        for (size_t j = 0; j < n; j++) {
+            uint32_t bits = (uint32_t)from[i * ld + j] << 16;
+
+            memcpy(&to[i * n + j], &bits, sizeof bits);
+        }
+    }
+}
+
+/* To the nearest, to even ones between two; a NaN stays one. */
+static uint16_t
+narrow(float x)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &x, sizeof bits);
+    if ((bits & 0x7fffffffU) > 0x7f800000U)
+        return (uint16_t)(bits >> 16 | 0x40U);
+    return (uint16_t)((bits + 0x7fffU + (bits >> 16 & 1U)) >> 16);
+}
+
+SIMD_CLONES static void
+narrow_rows(uint16_t *to, size_t ld, const float *from, size_t n_row, size_t n)
+{
+    for (size_t i = 0; i < n_row; i++)
+        for (size_t j = 0; j < n; j++)
+            to[i * ld + j] = narrow(from[i * n + j]);
 }
 
 /* --------------------------------------------------------------- read --- */
@@ -118,6 +172,25 @@ read_count(const device_op *op, const kernel_cell *cell)
     return (uint32_t)mem->n_head * tiles.n_row * tiles.n_col;
 }
 
+/* x += f A, a few columns of A after another. */
+static void
+read_narrow(const cpu_item *item, const product *all, const uint16_t *A)
+{
+    const kernel_assoc *mem = &item->op->u.read.mem;
+    size_t most = wide_cols(mem);
+
+    for (size_t at = 0; at < all->n; at += most) {
+        product p = *all;
+
+        p.n = all->n - at < most ? all->n - at : most;
+        widen_rows(item->work, A + at, mem->A.ld, p.k, p.n);
+        p.b = item->work;
+        p.ldb = p.n;
+        p.c = all->c + at;
+        product_run(&p, item->panels);
+    }
+}
+
 static void
 read_run(const cpu_item *item)
 {
@@ -131,23 +204,26 @@ read_run(const cpu_item *item)
         cpu_part(item->cell->n_row, tiles.n_row, index / tiles.n_col, 1);
     cpu_range cols = cpu_part(head_model(mem), tiles.n_col, index % tiles.n_col,
                               CPU_TILE_UNIT);
-    const product p = {.m = rows.n,
-                       .n = cols.n,
-                       .k = head_key(mem),
-                       .a = cpu_at(f, item, KERNEL_ROWS_ALL) +
-                            rows.first * f->ld + head * head_key(mem),
-                       .lda = f->ld,
-                       .b = head_A(mem, item, head) + cols.first,
-                       .ldb = mem->A.ld,
-                       .c = cpu_at(x, item, KERNEL_ROWS_ALL) +
-                            rows.first * x->ld + head * head_model(mem) +
-                            cols.first,
-                       .ldc = x->ld,
-                       .alpha = 1.0F,
-                       .accumulate = true,
-                       .hook = item->hook,
-                       .hook_ctx = item->hook_ctx};
+    product p = {.m = rows.n,
+                 .n = cols.n,
+                 .k = head_key(mem),
+                 .a = cpu_at(f, item, KERNEL_ROWS_ALL) + rows.first * f->ld +
+                      head * head_key(mem),
+                 .lda = f->ld,
+                 .c = cpu_at(x, item, KERNEL_ROWS_ALL) + rows.first * x->ld +
+                      head * head_model(mem) + cols.first,
+                 .ldc = x->ld,
+                 .alpha = 1.0F,
+                 .accumulate = true,
+                 .hook = item->hook,
+                 .hook_ctx = item->hook_ctx};
 
+    if (mem->A.type == KERNEL_BF16) {
+        read_narrow(item, &p, head_narrow(mem, item, head) + cols.first);
+        return;
+    }
+    p.b = head_A(mem, item, head) + cols.first;
+    p.ldb = mem->A.ld;
     product_run(&p, item->panels);
 }
 
@@ -174,30 +250,32 @@ write_count(const device_op *op, const kernel_cell *cell)
     return (uint32_t)mem->n_head * write_blocks(mem);
 }
 
-/* The item's head and columns of it, and its first elements. */
+/* A head, columns of it, and their first elements. */
 typedef struct block {
     size_t head;
     cpu_range cols;
     const float *k, *b, *z;
-    float *v, *A;
+    float *v;
+    float *A; /* rows of ld_A; NULL until widened */
+    size_t ld_A;
 } block;
 
 static block
-block_of(const cpu_item *item)
+block_of(const cpu_item *item, size_t head, cpu_range cols)
 {
     const kernel_assoc *mem = &item->op->u.write.mem;
-    uint32_t n = write_blocks(mem);
-    block t = {.head = item->index / n};
-    size_t col;
+    block t = {.head = head, .cols = cols};
+    size_t col = t.head * head_model(mem) + t.cols.first;
 
-    t.cols = cpu_part(head_model(mem), n, item->index % n, CPU_TILE_UNIT);
-    col = t.head * head_model(mem) + t.cols.first;
     t.k = cpu_at(&item->op->u.write.k, item, KERNEL_ROWS_MEM) +
           t.head * head_key(mem);
     t.b = cpu_at(&item->op->u.write.b, item, KERNEL_ROWS_MEM) +
           (mem->gating ? col : t.head);
     t.v = cpu_at(&item->op->u.write.v, item, KERNEL_ROWS_MEM) + col;
-    t.A = head_A(mem, item, t.head) + t.cols.first;
+    if (mem->A.type == KERNEL_F32) {
+        t.A = head_A(mem, item, t.head) + t.cols.first;
+        t.ld_A = mem->A.ld;
+    }
     t.z = head_z(mem, item, t.head);
     return t;
 }
@@ -239,7 +317,7 @@ recall(const cpu_item *item, const block *t)
                        .a = t->k,
                        .lda = k->ld,
                        .b = t->A,
-                       .ldb = mem->A.ld,
+                       .ldb = t->ld_A,
                        .c = t->v,
                        .ldc = v->ld,
                        .alpha = -1.0F,
@@ -272,29 +350,66 @@ gate(const cpu_item *item, const block *t)
 }
 
 static void
-write_run(const cpu_item *item)
+write_block(const cpu_item *item, const block *t)
 {
     const kernel_assoc *mem = &item->op->u.write.mem;
-    const block t = block_of(item);
     const product store = {.m = head_key(mem),
-                           .n = t.cols.n,
+                           .n = t->cols.n,
                            .k = item->cell->n_mem,
-                           .a = t.k,
+                           .a = t->k,
                            .lda = item->op->u.write.k.ld,
                            .a_t = true,
-                           .b = t.v,
+                           .b = t->v,
                            .ldb = item->op->u.write.v.ld,
-                           .c = t.A,
-                           .ldc = mem->A.ld,
+                           .c = t->A,
+                           .ldc = t->ld_A,
                            .alpha = 1.0F,
                            .accumulate = true,
                            .hook = item->hook,
                            .hook_ctx = item->hook_ctx};
 
     if (item->cell->fresh == 0)
-        recall(item, &t);
-    gate(item, &t);
+        recall(item, t);
+    gate(item, t);
     product_run(&store, item->panels);
+}
+
+/* All rows are added to a copy in fp32, which is rounded once. */
+static void
+write_narrow(const cpu_item *item, size_t head, cpu_range cols)
+{
+    const kernel_assoc *mem = &item->op->u.write.mem;
+    size_t most = wide_cols(mem), end = cols.first + cols.n;
+
+    for (size_t at = cols.first; at < end; at += most) {
+        cpu_range some = {at, end - at < most ? end - at : most};
+        block t = block_of(item, head, some);
+        uint16_t *A = head_narrow(mem, item, head) + at;
+
+        t.A = item->work;
+        t.ld_A = some.n;
+        widen_rows(t.A, A, mem->A.ld, head_key(mem), some.n);
+        write_block(item, &t);
+        narrow_rows(A, mem->A.ld, t.A, head_key(mem), some.n);
+    }
+}
+
+static void
+write_run(const cpu_item *item)
+{
+    const kernel_assoc *mem = &item->op->u.write.mem;
+    uint32_t n = write_blocks(mem);
+    size_t head = item->index / n;
+    cpu_range cols =
+        cpu_part(head_model(mem), n, item->index % n, CPU_TILE_UNIT);
+
+    if (mem->A.type == KERNEL_BF16) {
+        write_narrow(item, head, cols);
+    } else {
+        const block t = block_of(item, head, cols);
+
+        write_block(item, &t);
+    }
 }
 
 const cpu_step cpu_assoc_write = {write_count, write_run};

@@ -131,6 +131,8 @@ cpu_rows(const kernel_cell *cell, kernel_rows rows)
 }
 float *cpu_at(const kernel_view *v, const cpu_item *item, kernel_rows rows);
 float *cpu_item_at(const kernel_view *v, const cpu_item *item); /* its row 0 */
+/* Its row 0, of numbers in bf16. */
+uint16_t *cpu_narrow_at(const kernel_view *v, const cpu_item *item);
 /* A row of weights of any type. */
 const void *cpu_row_at(const kernel_view *v, const cpu_item *item, size_t row);
 int32_t *cpu_ids_at(const kernel_view *v, const cpu_item *item);

@@ -242,6 +242,13 @@ cpu_item_at(const kernel_view *v, const cpu_item *item)
     return (void *)element(v, item, 0);
 }
 
+uint16_t *
+cpu_narrow_at(const kernel_view *v, const cpu_item *item)
+{
+    ASSERT(v->type == KERNEL_BF16);
+    return (void *)element(v, item, 0);
+}
+
 const void *
 cpu_row_at(const kernel_view *v, const cpu_item *item, size_t row)
 {

@@ -28,11 +28,12 @@ assoc_of(const kernel_assoc &mem, const kernel_view &f)
             mem.gating};
 }
 
-__device__ const float *
+template <class TA>
+__device__ TA *
 head_of_A(const Assoc &a, const kernel_cell &cell, uint32_t place,
           uint32_t head)
 {
-    return ref_item<float>(a.A, cell, place) +
+    return ref_item<TA>(a.A, cell, place) +
            static_cast<size_t>(head) * a.dk * a.A.ld;
 }
 
@@ -67,7 +68,7 @@ __launch_bounds__(WARPS * 32) divide_kernel(Assoc a, const kernel_cell *cells)
         f[i] /= den;
 }
 
-template <class T>
+template <class T, class TA>
 __global__ void
 __launch_bounds__(PLAIN_THREADS)
     read_kernel(Assoc a, Ref x, const kernel_cell *cells)
@@ -79,9 +80,9 @@ __launch_bounds__(PLAIN_THREADS)
 
     if (row0 >= cell.n_row || cell.fresh != 0 || cell.bare != 0)
         return;
-    const PlainOperands<float, float> o = {
+    const PlainOperands<float, TA> o = {
         ref_rows<float>(a.f, cell, place, KERNEL_ROWS_ALL) + head * a.dk,
-        head_of_A(a, cell, place, head),
+        head_of_A<TA>(a, cell, place, head),
         a.f.ld,
         1,
         1,
@@ -151,6 +152,7 @@ __launch_bounds__(WARPS * 32)
 }
 
 /* v := sigmoid(b) (v - k A / den) */
+template <class TA>
 __global__ void
 __launch_bounds__(PLAIN_THREADS)
     delta_kernel(Assoc a, Ref v, Ref b, float *room, uint32_t max_mem,
@@ -163,16 +165,16 @@ __launch_bounds__(PLAIN_THREADS)
 
     if (row0 >= cell.n_mem || cell.bare != 0)
         return;
-    const PlainOperands<float, float> o = {ref_item<float>(a.f, cell, place) +
-                                               head * a.dk,
-                                           head_of_A(a, cell, place, head),
-                                           a.f.ld,
-                                           1,
-                                           1,
-                                           a.A.ld,
-                                           cell.n_mem,
-                                           a.d,
-                                           cell.fresh != 0 ? 0 : a.dk};
+    const PlainOperands<float, TA> o = {ref_item<float>(a.f, cell, place) +
+                                            head * a.dk,
+                                        head_of_A<TA>(a, cell, place, head),
+                                        a.f.ld,
+                                        1,
+                                        1,
+                                        a.A.ld,
+                                        cell.n_mem,
+                                        a.d,
+                                        cell.fresh != 0 ? 0 : a.dk};
     float *value = ref_item<float>(v, cell, place) + head * a.d;
     const float *gate = ref_item<float>(b, cell, place);
 
@@ -187,7 +189,8 @@ __launch_bounds__(PLAIN_THREADS)
         });
 }
 
-/* A += k^T v */
+/* A += k^T v, rounded once. */
+template <class TA>
 __global__ void
 __launch_bounds__(PLAIN_THREADS)
     update_kernel(Assoc a, Ref v, const kernel_cell *cells)
@@ -209,12 +212,15 @@ __launch_bounds__(PLAIN_THREADS)
         a.dk,
         a.d,
         cell.n_mem};
-    float *A = const_cast<float *>(head_of_A(a, cell, place, head));
+    TA *A = head_of_A<TA>(a, cell, place, head);
 
     plain_tile(o, row0, col0, sum);
-    plain_each(
-        row0, col0, a.dk, a.d, sum,
-        [&](uint32_t r, uint32_t c, float s) { A[r * a.A.ld + c] += s; });
+    plain_each(row0, col0, a.dk, a.d, sum,
+               [&](uint32_t r, uint32_t c, float s) {
+                   TA *to = A + r * a.A.ld + c;
+
+                   *to = from_float<TA>(to_float(*to) + s);
+               });
 }
 
 /* z += sum_m g_m k_m, in the order of m. */
@@ -251,9 +257,12 @@ cuda_assoc_read(const cuda_launch *at, const device_op *op)
             dim3(ceil_div(static_cast<size_t>(at->max_row) * a.n_head, WARPS),
                  at->n_cell),
             WARPS * 32, 0, at->stream>>>(a, at->cells);
-    return with_type(op->u.read.x.type, [&](auto type) {
-        read_kernel<decltype(type)><<<tiles, PLAIN_THREADS, 0, at->stream>>>(
-            a, ref_of(op->u.read.x), at->cells);
+    return with_type(op->u.read.x.type, [&](auto x) {
+        with_type(op->u.read.mem.A.type, [&](auto A) {
+            read_kernel<decltype(x), decltype(A)>
+                <<<tiles, PLAIN_THREADS, 0, at->stream>>>(
+                    a, ref_of(op->u.read.x), at->cells);
+        });
     });
 }
 
@@ -272,11 +281,17 @@ cuda_assoc_write(const cuda_launch *at, const device_op *op)
                        at->n_cell),
                   WARPS * 32, 0, at->stream>>>(a, at->room, at->max_mem,
                                                at->cells);
-    delta_kernel<<<dim3(ceil_div(at->max_mem, PLAIN_TILE), n_col, n_batch),
-                   PLAIN_THREADS, 0, at->stream>>>(a, v, b, at->room,
-                                                   at->max_mem, at->cells);
-    update_kernel<<<dim3(ceil_div(a.dk, PLAIN_TILE), n_col, n_batch),
-                    PLAIN_THREADS, 0, at->stream>>>(a, v, at->cells);
+    cudaError_t code = with_type(op->u.write.mem.A.type, [&](auto A) {
+        delta_kernel<decltype(A)>
+            <<<dim3(ceil_div(at->max_mem, PLAIN_TILE), n_col, n_batch),
+               PLAIN_THREADS, 0, at->stream>>>(a, v, b, at->room, at->max_mem,
+                                               at->cells);
+        update_kernel<decltype(A)>
+            <<<dim3(ceil_div(a.dk, PLAIN_TILE), n_col, n_batch), PLAIN_THREADS,
+               0, at->stream>>>(a, v, at->cells);
+    });
+    if (code != cudaSuccess)
+        return code;
     if (a.z.base != nullptr)
         update_z_kernel<<<dim3(ceil_div(a.dk * a.n_head, 128), at->n_cell), 128,
                           0, at->stream>>>(a, at->room, at->max_mem, at->cells);

@@ -92,7 +92,8 @@ typedef struct cuda_features {
 } cuda_features;
 cudaError_t cuda_features_run(const cuda_launch *at, const cuda_features *f);
 
-/* A of each cell across and in two numbers of bf16: [d_model, 2, d_key]. */
+/* A of each cell across and in two numbers of bf16: [d_model, 2, d_key]; an A
+ * in bf16 as it is: [d_model, d_key]. */
 cudaError_t cuda_split_run(const cuda_launch *at, const kernel_assoc *mem,
                            const kernel_view *out);
 /* z += sum_m g_m k_m from what cuda_features_run() left. */

@@ -119,16 +119,30 @@ __launch_bounds__(WARPS * 32)
         }
 }
 
+/* An A in bf16 has no low part. */
+__device__ inline void
+put(float x, bf16 *at, uint32_t dk)
+{
+    split(x, &at[0], &at[dk]);
+}
+
+__device__ inline void
+put(bf16 x, bf16 *at, uint32_t)
+{
+    at[0] = x;
+}
+
+template <class T>
 __global__ void
 split_kernel(Ref A, Ref out, uint32_t dk, uint32_t d, const kernel_cell *cells)
 {
-    __shared__ float tile[TILE][TILE + 1];
+    __shared__ T tile[TILE][TILE + 4 / sizeof(T)];
     const kernel_cell &cell = cells[blockIdx.z];
     uint32_t k0 = blockIdx.x * TILE, c0 = blockIdx.y * TILE;
 
     if (cell.fresh != 0 || cell.bare != 0)
         return;
-    const float *from = ref_item<float>(A, cell, blockIdx.z);
+    const T *from = ref_item<T>(A, cell, blockIdx.z);
     bf16 *to = ref_item<bf16>(out, cell, blockIdx.z);
     for (uint32_t r = threadIdx.y; r < TILE; r += blockDim.y)
         if (k0 + r < dk && c0 + threadIdx.x < d)
@@ -136,9 +150,8 @@ split_kernel(Ref A, Ref out, uint32_t dk, uint32_t d, const kernel_cell *cells)
     __syncthreads();
     for (uint32_t r = threadIdx.y; r < TILE; r += blockDim.y)
         if (c0 + r < d && k0 + threadIdx.x < dk) {
-            bf16 *at = to + (c0 + r) * out.ld + k0 + threadIdx.x;
-
-            split(tile[threadIdx.x][r], &at[0], &at[dk]);
+            put(tile[threadIdx.x][r], to + (c0 + r) * out.ld + k0 + threadIdx.x,
+                dk);
         }
 }
 
@@ -202,10 +215,12 @@ cuda_split_run(const cuda_launch *at, const kernel_assoc *mem,
     uint32_t dk = static_cast<uint32_t>(mem->d_key);
     uint32_t d = static_cast<uint32_t>(mem->d_model);
 
-    split_kernel<<<dim3(ceil_div(dk, TILE), ceil_div(d, TILE), at->n_cell),
-                   dim3(TILE, 8), 0, at->stream>>>(ref_of(mem->A), ref_of(*out),
-                                                   dk, d, at->cells);
-    return cudaGetLastError();
+    return with_type(mem->A.type, [&](auto type) {
+        split_kernel<decltype(type)>
+            <<<dim3(ceil_div(dk, TILE), ceil_div(d, TILE), at->n_cell),
+               dim3(TILE, 8), 0, at->stream>>>(ref_of(mem->A), ref_of(*out), dk,
+                                               d, at->cells);
+    });
 }
 
 cudaError_t

@@ -21,28 +21,35 @@ room_view(cuda_buf *room, size_t n_col)
     return (kernel_view){.buf = &room->base, .type = KERNEL_BF16, .ld = n_col};
 }
 
+/* high high + low high + high low, of columns [high | low]; the first two where
+ * w has no low part. */
 static void
-set_runs(cuda_product *p, const uint32_t x_w_col[CUDA_MAX_RUN][2],
-         uint32_t n_col)
+set_split(cuda_product *p, uint32_t n_col, bool w_is_split)
 {
-    p->n_run = CUDA_MAX_RUN;
-    for (int i = 0; i < CUDA_MAX_RUN; i++) {
-        p->run[i].x_col = x_w_col[i][0];
-        p->run[i].w_col = x_w_col[i][1];
+    const uint32_t at[CUDA_MAX_RUN][2] = {{0, 0}, {n_col, 0}, {0, n_col}};
+
+    p->n_run = w_is_split ? 3 : 2;
+    for (uint32_t i = 0; i < p->n_run; i++) {
+        p->run[i].x_col = at[i][0];
+        p->run[i].w_col = at[i][1];
         p->run[i].n_step = (n_col + 63) / 64;
     }
 }
 
-/* high high + low high + high low, of columns [high | low]. */
-static void
-set_split(cuda_product *p, uint32_t n_col)
+/* A as products take it. */
+static bool
+is_split(const kernel_assoc *m)
 {
-    const uint32_t at[CUDA_MAX_RUN][2] = {{0, 0}, {n_col, 0}, {0, n_col}};
-
-    set_runs(p, at, n_col);
+    return m->A.type == KERNEL_F32;
 }
 
-/* A in two numbers of bf16; a write finds it as the read left it. */
+static size_t
+split_cols(const kernel_assoc *m)
+{
+    return is_split(m) ? 2 * m->d_key : m->d_key;
+}
+
+/* A across, in two numbers of bf16; a write finds it as the read left it. */
 static status
 split_A(cuda_step *s, const kernel_assoc *m, const kernel_view *out)
 {
@@ -73,7 +80,7 @@ cuda_plan_read_memory(cuda_step *s)
         !cuda_plan_product(s, a, CUDA_STORE, &query))
         return 0;
     const kernel_view f = room_view(&plan->split_f, 2 * m->d_key);
-    const kernel_view A = room_view(&plan->split_A, 2 * m->d_key);
+    const kernel_view A = room_view(&plan->split_A, split_cols(m));
     const cuda_features features = {.proj = a->out,
                                     .z = m->z,
                                     .d_mem = (uint32_t)d->d_mem,
@@ -84,10 +91,10 @@ cuda_plan_read_memory(cuda_step *s)
                                .x_row = s->at->max_row,
                                .x_col = 2 * m->d_key,
                                .w_row = m->d_model,
-                               .w_col = 2 * m->d_key};
+                               .w_col = split_cols(m)};
     q_A = (cuda_product){
         .out = *x, .n = (uint32_t)m->d_model, .finish = CUDA_ADD, .read = true};
-    set_split(&q_A, (uint32_t)m->d_key);
+    set_split(&q_A, (uint32_t)m->d_key, is_split(m));
     if (!cuda_plan_maps(s, &q_A, &v) || !cuda_plan_enqueue(s, &query))
         return 0;
     s->st = cuda_status(cuda_features_run(s->at, &features), "features");
@@ -129,7 +136,7 @@ delta_of(const cuda_step *s, const kernel_view *k, const kernel_view *A,
                                .x_row = pad,
                                .x_col = 2 * m->d_key,
                                .w_row = m->d_model,
-                               .w_col = 2 * m->d_key};
+                               .w_col = split_cols(m)};
 
     *out = (cuda_product){.out = room_view(&s->plan->across_v, 2 * (size_t)pad),
                           .m = pad,
@@ -140,7 +147,7 @@ delta_of(const cuda_step *s, const kernel_view *k, const kernel_view *A,
                           .gate = s->ops[4].u.write.b,
                           .den = s->plan->den,
                           .m_pad = pad};
-    set_split(out, (uint32_t)m->d_key);
+    set_split(out, (uint32_t)m->d_key, is_split(m));
     return cuda_plan_maps(s, out, &v);
 }
 
@@ -162,7 +169,7 @@ update_of(const cuda_step *s, uint32_t pad, cuda_product *out)
                           .n = (uint32_t)m->d_model,
                           .finish = CUDA_ADD,
                           .write = true};
-    set_split(out, pad);
+    set_split(out, pad, true);
     return cuda_plan_maps(s, out, &v);
 }
 
@@ -180,7 +187,7 @@ cuda_plan_write_memory(cuda_step *s)
         !cuda_plan_product(s, &o[2].u.linear, CUDA_STORE, &value))
         return 0;
     const kernel_view k = room_view(&plan->split_k, 2 * m->d_key);
-    const kernel_view A = room_view(&plan->split_A, 2 * m->d_key);
+    const kernel_view A = room_view(&plan->split_A, split_cols(m));
     const cuda_features f = {.proj = o[0].u.linear.out,
                              .z = m->z,
                              .d_mem = (uint32_t)o[1].u.dpfp.d_mem,

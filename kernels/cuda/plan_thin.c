@@ -119,8 +119,8 @@ read_memory(cuda_step *s)
     if (!cuda_plan_is_kind(s, 1, DEVICE_ASSOC_READ) ||
         !cuda_plan_same_view(&d->out, &s->ops[1].u.read.f) || d->n_head != 1 ||
         d->d_mem * 6 != m->d_key || d->rows != KERNEL_ROWS_ALL ||
-        x->type != KERNEL_BF16 || !cuda_thin_read_fits(m) ||
-        !cuda_plan_is_dead(s, 2, &d->out))
+        x->type != KERNEL_BF16 || m->A.type != KERNEL_F32 ||
+        !cuda_thin_read_fits(m) || !cuda_plan_is_dead(s, 2, &d->out))
         return 0;
     if (s->program != NULL)
         return cuda_program_read(s->program, x, m, d) ? 2 : 0;

@@ -8,6 +8,7 @@
 typedef struct assoc_case {
     size_t d_key, d_model, n_head;
     bool correction, l2_norm, gating, no_denom;
+    bool narrow; /* A in bf16 */
 } assoc_case;
 
 /* Every option alone and with others; column blocks of a head end in the
@@ -22,6 +23,12 @@ static const assoc_case cases[] = {
     {36, 45, 3, .correction = true, .l2_norm = true},
     {48, 320, 2, .l2_norm = true, .gating = true},
     {24, 8, 4, .correction = true, .gating = true, .no_denom = true},
+    {30, 45, 1, .correction = true, .narrow = true},
+    {24, 300, 1, .correction = true, .l2_norm = true, .narrow = true},
+    {48, 320, 2, .l2_norm = true, .gating = true, .narrow = true},
+    {36, 45, 3, .l2_norm = true, .no_denom = true, .narrow = true},
+    /* more than a thread widens at once, of a read and of a write */
+    {6000, 90, 1, .correction = true, .l2_norm = true, .narrow = true},
 };
 enum { N_CASE = sizeof(cases) / sizeof(cases[0]) };
 
@@ -39,6 +46,8 @@ memory_init(memory *m, const rig *r, const assoc_case *c)
     m->d_key = c->d_key / c->n_head;
     m->d_model = c->d_model / c->n_head;
     rig_tensor_init(&m->A, r, KERNEL_BY_STATE, c->d_key, m->d_model, 1);
+    if (c->narrow)
+        rig_narrow(&m->A, r, KERNEL_BF16);
     rig_tensor_init(&m->z, r, KERNEL_BY_STATE, 1, c->d_key, 2);
     /* Small enough that some keys are news, and g is neither 0 nor 1. */
     for (size_t i = 0; i < m->z.n; i++)

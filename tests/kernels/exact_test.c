@@ -15,38 +15,50 @@
 #include "tests/kernels/rig.h"
 
 static exact_case small = {
-    {"small", 256, 4, 1, 64, 704, 160, 16, 0, 0}, 3, {160, 129, 40}, 1};
+    {"small", 256, 4, 1, 64, 704, 160, 16, 0, 0, false}, 3, {160, 129, 40}, 1};
+static exact_case small_narrow = {
+    {"small, A in bf16", 256, 4, 1, 64, 704, 160, 16, 0, 0, true},
+    3,
+    {160, 129, 40},
+    1};
 static exact_case small_window = {
-    {"small, window", 256, 4, 1, 64, 704, 161, 16, 1, 144},
+    {"small, window", 256, 4, 1, 64, 704, 161, 16, 1, 144, false},
     3,
     {161, 90, 161},
     1};
 
 /* Full groups, ramps, one cell, a last segment that is not full. */
 static exact_case large[] = {
-    {{"1b", 2048, 32, 8, 64, 8192, 1152, 128, 0, 0}, 2, {1152}, 1},
-    {{"1b, sink, alone", 2048, 32, 8, 64, 8192, 1153, 128, 0, 0}, 1, {1153}, 0},
-    {{"1b, window and sink", 2048, 32, 8, 64, 8192, 1153, 128, 1, 1024},
+    {{"1b", 2048, 32, 8, 64, 8192, 1152, 128, 0, 0, false}, 2, {1152}, 1},
+    {{"1b, A in bf16", 2048, 32, 8, 64, 8192, 1152, 128, 0, 0, true},
+     3,
+     {1152, 1152, 300},
+     1},
+    {{"1b, sink, alone", 2048, 32, 8, 64, 8192, 1153, 128, 0, 0, false},
+     1,
+     {1153},
+     0},
+    {{"1b, window and sink", 2048, 32, 8, 64, 8192, 1153, 128, 1, 1024, false},
      2,
      {1153, 461},
      0},
-    {{"heads of 128", 2048, 16, 4, 128, 4096, 1153, 16, 0, 0},
+    {{"heads of 128", 2048, 16, 4, 128, 4096, 1153, 16, 0, 0, false},
      3,
      {1040, 1153, 300},
      0},
-    {{"heads of 128, window", 2048, 16, 4, 128, 4096, 1040, 16, 0, 1024},
+    {{"heads of 128, window", 2048, 16, 4, 128, 4096, 1040, 16, 0, 1024, false},
      3,
      {1040, 1040, 517},
      1},
-    {{"256, a group of 16", 256, 4, 1, 64, 704, 1040, 16, 0, 0},
+    {{"256, a group of 16", 256, 4, 1, 64, 704, 1040, 16, 0, 0, false},
      16,
      {1040, 530},
      1},
-    {{"256, 16 with a window", 256, 4, 1, 64, 704, 1041, 16, 1, 1024},
+    {{"256, 16 with a window", 256, 4, 1, 64, 704, 1041, 16, 1, 1024, false},
      16,
      {1041},
      1},
-    {{"256, 128 memory tokens", 256, 4, 1, 64, 704, 1152, 128, 0, 0},
+    {{"256, 128 memory tokens", 256, 4, 1, 64, 704, 1152, 128, 0, 0, false},
      2,
      {1152, 129},
      0},
@@ -125,8 +137,10 @@ main(int argc, char **argv)
 {
     const struct CMUnitTest first[] = {
         cmocka_unit_test_prestate(test_cpu, &small),
+        cmocka_unit_test_prestate(test_cpu, &small_narrow),
         cmocka_unit_test_prestate(test_cpu, &small_window),
         cmocka_unit_test_prestate(test_gpu, &small),
+        cmocka_unit_test_prestate(test_gpu, &small_narrow),
         cmocka_unit_test_prestate(test_gpu, &small_window),
     };
     const struct CMUnitTest others[] = {
@@ -138,6 +152,7 @@ main(int argc, char **argv)
         cmocka_unit_test_prestate(test_gpu, &large[5]),
         cmocka_unit_test_prestate(test_gpu, &large[6]),
         cmocka_unit_test_prestate(test_gpu, &large[7]),
+        cmocka_unit_test_prestate(test_gpu, &large[8]),
     };
     int n_bad = cmocka_run_group_tests(first, NULL, NULL);
 

@@ -99,8 +99,8 @@ layer_init(layer *l, kernel_device *dev, kernel_queue *q,
     *l = (layer){
         .dev = dev, .q = q, .s = *shape, .n_item = n_item, .keep = keep};
     l->x = kept(l, KERNEL_BY_SLOT, t, (size_t[2]){s->n_row, s->d}, 1.0F);
-    l->A = kept(l, KERNEL_BY_STATE, KERNEL_F32, (size_t[2]){LAYER_D_KEY, s->d},
-                0.001F);
+    l->A = kept(l, KERNEL_BY_STATE, s->narrow ? KERNEL_BF16 : KERNEL_F32,
+                (size_t[2]){LAYER_D_KEY, s->d}, 0.001F);
     l->z =
         kept(l, KERNEL_BY_STATE, KERNEL_F32, (size_t[2]){1, LAYER_D_KEY}, 0.0F);
     law.mean = 0.5F;

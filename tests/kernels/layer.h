@@ -15,6 +15,7 @@ typedef struct layer_shape {
     size_t n_mem;
     size_t n_sink;   /* with a window */
     size_t n_window; /* rows of the largest window; 0: there is none */
+    bool narrow;     /* A in bf16 */
 } layer_shape;
 
 /* What can be copied out beside x, A and z: where a result need not be

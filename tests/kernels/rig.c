@@ -185,22 +185,45 @@ same_bits(rig_bits *b, const float *got, size_t n)
     }
 }
 
+/* What is in the buffer, F32 or BF16, as F32; mem_free(). */
+static float *
+take(const rig_tensor *t, const rig *r)
+{
+    size_t size = kernel_type_size(t->view.type);
+    unsigned char *data = NULL;
+    float *got = NULL;
+
+    EXPECT_OK(mem_new(&data, t->n, size));
+    EXPECT_OK(mem_new(&got, t->n, sizeof(*got)));
+    EXPECT_OK(kernel_copy_out(r->q, data, t->view.buf, 0, t->n * size));
+    EXPECT_OK(kernel_sync(r->q));
+    for (size_t i = 0; i < t->n; i++) {
+        uint32_t bits = 0; /* a narrow number is the upper half of a wide one */
+
+        memcpy((unsigned char *)&bits + sizeof(bits) - size, data + i * size,
+               size);
+        memcpy(&got[i], &bits, sizeof(bits));
+    }
+    mem_free(data);
+    return got;
+}
+
 void
 rig_check(const rig_tensor *t, const rig *r, double tolerance)
 {
-    float *got = NULL;
+    bool narrow = t->view.type == KERNEL_BF16;
+    float *got = take(t, r);
 
-    EXPECT_OK(mem_new(&got, t->n, sizeof(*got)));
-    EXPECT_OK(kernel_copy_out(r->q, got, t->view.buf, 0, t->n * sizeof(*got)));
-    EXPECT_OK(kernel_sync(r->q));
     for (size_t i = 0; i < t->n; i++) {
         double want = t->want[i];
         double scale = fabs(want) > 1.0 ? fabs(want) : 1.0;
+        double half_ulp = narrow && want != 0 ? ldexp(1, ilogb(want) - 8) : 0;
 
         if (isnan(want) && memcmp(&got[i], &t->host[i], sizeof(got[i])) != 0)
             fail_msg("element %zu of %zu was overwritten: %g, had %g", i, t->n,
                      (double)got[i], (double)t->host[i]);
-        if (!isnan(want) && !(fabs((double)got[i] - want) <= tolerance * scale))
+        if (!isnan(want) &&
+            !(fabs((double)got[i] - want) <= tolerance * scale + half_ulp))
             fail_msg("element %zu of %zu is %.9g, expected %.9g", i, t->n,
                      (double)got[i], want);
     }

@@ -61,14 +61,14 @@ double rig_in(const rig_tensor *t, size_t item, size_t row, size_t col);
 void rig_want(rig_tensor *t, size_t item, size_t row, size_t col, double value);
 /* Uploads host again, after a test has changed it. */
 void rig_upload(const rig_tensor *t, const rig *r);
-/* Reads the tensor back: wanted values within `tolerance` of the larger of 1
- * and the value, everything else as it was, bit by bit.  Under
- * rig_every_way() all bits are the same on every way of one device. */
+/* Reads the tensor back, F32 or BF16: wanted values within `tolerance` of the
+ * larger of 1 and the value, after one rounding to its type; everything else as
+ * it was, bit by bit.  Under rig_every_way() all bits are the same on every way
+ * of one device. */
 void rig_check(const rig_tensor *t, const rig *r, double tolerance);
 
-/* Stores the tensor, a weight, as another type instead; host then has what the
- * rounded elements stand for, KERNEL_I8 without a scale.  Not for
- * rig_check(). */
+/* Stores the tensor, a weight or an A, as another type instead; host then has
+ * what the rounded elements stand for, KERNEL_I8 without a scale. */
 void rig_narrow(rig_tensor *t, const rig *r, kernel_type type);
 
 /* The item and the first row of a cell in a tensor, as kernel.h says. */
