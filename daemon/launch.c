@@ -27,7 +27,7 @@ enum {
 
 struct launch {
     launch_setup setup;
-    char *copy[8];
+    char *copy[9];
     launch_place *place; /* NULL: ranks share where they please */
     launch_fn *fn;
     void *ctx;
@@ -290,6 +290,7 @@ launch_new(launch **out, const launch_setup *setup, launch_fn *fn, void *ctx)
         TRY(launch_place_new(&l->place, NULL, setup->data));
     TRY(copy(l, 6, &l->setup.weights));
     TRY(copy(l, 7, &l->setup.given.key_norm));
+    TRY(copy(l, 8, &l->setup.given.state_type));
     *out = l;
     return ST_OK;
 fail:

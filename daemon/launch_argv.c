@@ -138,7 +138,7 @@ is_ours(const char *variable)
         "LONGWAVE_WEIGHTS=",      "LONGWAVE_MAX_CONTEXT=",
         "LONGWAVE_KEY=",          "LONGWAVE_SEGMENT=",
         "LONGWAVE_KEY_NORM=",     "LONGWAVE_LORA_ALPHA=",
-        "LONGWAVE_SERVER_KEY=",
+        "LONGWAVE_SERVER_KEY=",   "LONGWAVE_STATE_TYPE=",
     };
 
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++)
@@ -158,6 +158,8 @@ given(text_list *list, const config_given *g)
         TRY(add(list, "LONGWAVE_KEY_NORM=%s", g->key_norm));
     if (g->lora_alpha != 0)
         TRY(add(list, "LONGWAVE_LORA_ALPHA=%.17g", g->lora_alpha));
+    if (g->state_type)
+        TRY(add(list, "LONGWAVE_STATE_TYPE=%s", g->state_type));
 fail:
     return st;
 }

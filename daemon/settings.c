@@ -22,7 +22,7 @@ static const char FOOTER[] =
     "TCP endpoint needs --key and --authorized; without them loopback needs\n"
     "--allow-local-users, and any other address is refused (exit status 78).";
 
-enum { N_LIMIT = 7, N_DURABILITY = 8, N_OWN = 19, N_GIVEN = 4 };
+enum { N_LIMIT = 7, N_DURABILITY = 8, N_OWN = 19, N_GIVEN = 5 };
 
 static void
 limits(settings *s, option_entry out[N_LIMIT])
@@ -93,6 +93,8 @@ given(settings *s, option_entry out[N_GIVEN])
          0},
         {"lora-alpha", OPTION_F64, &s->given.lora_alpha, "X", "of LoRA parts",
          0, 1e6},
+        {"state-type", OPTION_TEXT, &s->given.state_type, "TYPE",
+         "of an associative memory between segments: f32 or bf16", 0, 0},
     };
 
     memcpy(out, entry, sizeof(entry));

@@ -3,6 +3,7 @@
 #include "model/config.h"
 
 #include <math.h>
+#include <string.h>
 
 bool
 config_is_bare(const model_config *cfg, uint32_t layer)
@@ -145,7 +146,7 @@ check_unused(const model_config *cfg)
     for (size_t i = 0; i < CONFIG_MAX_LAYER / 64; i++)
         bare |= cfg->bare[i];
     if (cfg->n_sink > 0 || cfg->window || cfg->wrap_pos || cfg->gating ||
-        cfg->d_mem > 0 || bare != 0)
+        cfg->d_mem > 0 || bare != 0 || cfg->state_type != CONFIG_F32)
         return status_fail(ST_UNSUPPORTED,
                            "model: options of the associative memory in a "
                            "model without one");
@@ -170,6 +171,11 @@ check_assoc(const model_config *cfg)
     if (cfg->n_mem_head > 1 && !cfg->l2_norm)
         return status_fail(ST_UNSUPPORTED, "model: n_heads over 1 with "
                                            "key_norm none is not supported");
+    if (cfg->state_type != CONFIG_F32 &&
+        config_d_key(cfg) / cfg->n_mem_head > CONFIG_MAX_NARROW_KEY)
+        return status_fail(
+            ST_UNSUPPORTED, "model: states in bf16 with keys of %u, above %d",
+            config_d_key(cfg) / cfg->n_mem_head, CONFIG_MAX_NARROW_KEY);
     if (cfg->n_sink > 1)
         return status_fail(ST_ARG, "model: %u sink tokens, at most 1",
                            cfg->n_sink);
@@ -338,4 +344,20 @@ config_check(const model_config *cfg)
 
 fail:
     return st;
+}
+
+status
+config_set_state_type(model_config *cfg, const char *name)
+{
+    if (strcmp(name, "f32") == 0) {
+        cfg->state_type = CONFIG_F32;
+        return ST_OK;
+    }
+    if (strcmp(name, "bf16") != 0)
+        return status_fail(ST_ARG, "--state-type is f32 or bf16, not %s", name);
+    if (cfg->memory != CONFIG_MEMORY_ASSOC)
+        return status_fail(ST_ARG, "--state-type bf16 is of an associative "
+                                   "memory, which this model does not have");
+    cfg->state_type = CONFIG_BF16;
+    return ST_OK;
 }

@@ -19,6 +19,7 @@ enum {
     CONFIG_MAX_VOCAB = 1 << 24,
     CONFIG_MAX_SEGMENT = 1 << 20,
     CONFIG_MAX_MEM_TOKENS = 1 << 16,
+    CONFIG_MAX_NARROW_KEY = 1 << 17, /* d_key of a head with A in bf16 */
     CONFIG_MAX_EOS = 16
 };
 
@@ -111,6 +112,8 @@ typedef struct model_config {
     bool l2_norm; /* key_norm "l2" */
     bool denom;   /* use_denom */
     bool gating;
+    config_dtype state_type; /* of A between segments: F32, or BF16 where it was
+                                asked for */
     uint64_t bare[CONFIG_MAX_LAYER / 64]; /* bit l: layer l has no memory */
     /* ---- the rest ---- */
     float trained_norm[CONFIG_MAX_LAYER]; /* trained_state_norms: the largest
@@ -171,7 +174,12 @@ typedef struct config_given {
     uint64_t segment_size;
     const char *key_norm; /* "none", "l2": of an associative memory alone */
     double lora_alpha;
+    const char *state_type; /* "f32"; "bf16": of an associative memory alone */
 } config_given;
+
+/* What a memory keeps A in, by name.  ST_ARG: another name, or BF16 in a model
+ * without an associative memory. */
+status config_set_state_type(model_config *cfg, const char *name) MUST_USE;
 
 /* config_load() with what is given; NULL: nothing is. */
 status config_load_given(model_config *out, const char *dir,

@@ -224,7 +224,8 @@ apply(model_config *cfg, const config_given *given)
     if (given->key_norm && cfg->memory != CONFIG_MEMORY_ASSOC)
         return status_fail(ST_ARG, "key_norm is of an associative memory, "
                                    "which this model does not have");
-    return ST_OK;
+    return given->state_type ? config_set_state_type(cfg, given->state_type)
+                             : ST_OK;
 }
 
 status

@@ -126,6 +126,9 @@ add_given(hash *h, const config_given *g)
         hash_add(h, "lora_alpha", sizeof "lora_alpha");
         hash_add(h, &g->lora_alpha, sizeof g->lora_alpha);
     }
+    /* What is the default anyway makes no other model. */
+    if (g->state_type != NULL && strcmp(g->state_type, "bf16") == 0)
+        hash_add(h, "state_bf16", sizeof "state_bf16");
 }
 
 static status

@@ -8,6 +8,12 @@
 
 /* --------------------------------------------------------- declaration --- */
 
+static kernel_type
+matrix_type(const model_config *c)
+{
+    return c->state_type == CONFIG_BF16 ? KERNEL_BF16 : KERNEL_F32;
+}
+
 /* Numbers of A, and of z. */
 static size_t
 n_matrix(const model_config *c)
@@ -21,11 +27,19 @@ n_denom(const model_config *c)
     return c->denom ? config_d_key(c) : 0;
 }
 
+/* Bytes to z, behind A. */
+static size_t
+denom_offset(const model_config *c)
+{
+    size_t n = n_matrix(c) * kernel_type_size(matrix_type(c));
+    return (n + sizeof(float) - 1) / sizeof(float) * sizeof(float);
+}
+
 /* Bytes to the window: behind A and z, where any operation may start. */
 static size_t
 window_offset(const model_config *c)
 {
-    size_t n = (n_matrix(c) + n_denom(c)) * sizeof(float);
+    size_t n = denom_offset(c) + n_denom(c) * sizeof(float);
     return (n + MEMORY_ALIGN - 1) / MEMORY_ALIGN * MEMORY_ALIGN;
 }
 
@@ -41,7 +55,7 @@ tensors(const model_config *c, kernel_type compute, uint32_t layer,
         return 0;
     out[n++] =
         (memory_tensor){.name = "W_mem",
-                        .type = KERNEL_F32,
+                        .type = matrix_type(c),
                         .n_dim = 3,
                         .dim = {heads, d_key / heads, c->d_model / heads}};
     if (c->denom)
@@ -49,7 +63,7 @@ tensors(const model_config *c, kernel_type compute, uint32_t layer,
                                    .type = KERNEL_F32,
                                    .n_dim = 2,
                                    .dim = {heads, d_key / heads},
-                                   .offset = n_matrix(c) * sizeof(float)};
+                                   .offset = denom_offset(c)};
     /* One head is no dimension. */
     for (uint32_t i = 0; i < n && heads == 1; i++) {
         out[i].n_dim--;
@@ -148,10 +162,15 @@ assoc_of(const phase *p)
                       .correction = c->correction,
                       .l2_norm = c->l2_norm,
                       .gating = c->gating};
+    size_t part = sizeof(float) / kernel_type_size(matrix_type(c));
+
+    a.A.type = matrix_type(c);
+    a.A.stride *= part;
+    a.A.offset *= part;
     a.A.ld = a.d_model / a.n_head;
     if (c->denom) {
         a.z = p->buf->state;
-        a.z.offset += n_matrix(c);
+        a.z.offset += denom_offset(c) / sizeof(float);
     }
     return a;
 }

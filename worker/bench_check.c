@@ -230,7 +230,10 @@ judge(const check *k, kernel_type compute)
 {
     bench_check_result *r = k->r;
 
-    r->limit = compute == KERNEL_F32 ? 1e-4 : 3e-2;
+    bool exact =
+        compute == KERNEL_F32 && k->args->cfg->state_type == CONFIG_F32;
+
+    r->limit = exact ? 1e-4 : 3e-2;
     r->ok = true;
     for (bench_check_what i = 0; i < BENCH_CHECK_N; i++) {
         r->error[i] = sqrt(k->sum[i].error / k->sum[i].all);

@@ -23,7 +23,8 @@ bench_decode_bytes(const model_config *c, kernel_type compute, uint32_t n_job)
     double layer = d * (c->n_head + 2.0 * c->n_kv_head) * e +
                    c->n_head * e * d + 3.0 * d * c->d_ffn + d * c->d_mem +
                    2.0 * d;
-    double state = key * (d + 1.0) * sizeof(float);
+    double number = c->state_type == CONFIG_BF16 ? 2.0 : 4.0;
+    double state = key * (d * number + sizeof(float));
 
     return size * (c->n_layer * layer + d * (c->n_vocab + 1.0)) +
            n_job * c->n_layer * state;

@@ -55,25 +55,28 @@ static const char footer[] =
     "printed: all of A and z of each layer, logits of some tokens and inner "
     "rows\n"
     "of each segment.  Exit status 1 if the relative norm of a difference is\n"
-    "above 1e-4 in fp32, 3e-2 in bf16.";
+    "above 1e-4 in fp32, 3e-2 in bf16, of weights or states.";
 
 /* ------------------------------------------------------------- options --- */
+
+static const bench defaults = {.preset = "s512",
+                               .weights = "stored",
+                               .state_type = "f32",
+                               .device = "auto",
+                               .compute = "auto",
+                               .schedule = "both",
+                               .segment = 256,
+                               .mem = 16,
+                               .repeat = 3,
+                               .jobs = 1,
+                               .deterministic = true};
 
 static status
 parse(bench *b, int argc, char **argv, bool *done)
 {
     const char *argument[1];
     size_t n_argument = 0;
-    *b = (bench){.preset = "s512",
-                 .weights = "stored",
-                 .device = "auto",
-                 .compute = "auto",
-                 .schedule = "both",
-                 .segment = 256,
-                 .mem = 16,
-                 .repeat = 3,
-                 .jobs = 1,
-                 .deterministic = true};
+    *b = defaults;
     const option_entry entry[] = {
         {"preset", OPTION_TEXT, &b->preset, "NAME",
          "tiny, s256, s512, armt-llama-160m, -1b, -3b, -8b", 0, 0},
@@ -92,6 +95,8 @@ parse(bench *b, int argc, char **argv, bool *done)
          "diagonal, sequential or both", 0, 0},
         {"weights", OPTION_TEXT, &b->weights, "HOW",
          "stored, or int8 (the CPU alone)", 0, 0},
+        {"state-type", OPTION_TEXT, &b->state_type, "TYPE",
+         "of the memory between segments: f32 or bf16", 0, 0},
         {"device", OPTION_TEXT, &b->device, "NAME", "auto, cpu or cuda", 0, 0},
         {"compute", OPTION_TEXT, &b->compute, "TYPE",
          "of weights and activations: auto, f32 or, on a GPU, bf16", 0, 0},
@@ -159,6 +164,7 @@ configure(bench *b)
         b->cfg.n_layer = (uint32_t)b->layers;
     b->cfg.segment_size = (uint32_t)b->segment;
     b->cfg.n_mem = (uint32_t)b->mem;
+    TRY(config_set_state_type(&b->cfg, b->state_type));
     TRY(config_check(&b->cfg));
     if (b->score && b->reading)
         TRY(status_fail(ST_ARG, "--score and --read are two runs"));

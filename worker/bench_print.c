@@ -157,6 +157,7 @@ bench_print_json(const bench *b)
     jsonout_u64(&j, "tokens", b->tokens);
     jsonout_u64(&j, "segments", segment_count(b->tokens, b->cfg.segment_size));
     jsonout_text(&j, "weights", b->weights);
+    jsonout_text(&j, "state_type", b->state_type);
     jsonout_text(&j, "rows", b->reading ? "read" : "score");
     jsonout_text(&j, "device", b->info.device);
     jsonout_text(&j, "device_name", b->info.name);

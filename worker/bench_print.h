@@ -13,7 +13,7 @@ typedef struct bench {
     const char *preset, *device, *schedule, *compute;
     uint64_t layers, d_model, segment, mem, tokens, threads, repeat;
     uint64_t decode, jobs, seed;
-    const char *weights;
+    const char *weights, *state_type;
     bool check, deterministic, json;
     bool score, reading; /* --score, --read */
 

@@ -3,6 +3,7 @@
 #include "worker/bench_run.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -152,28 +153,88 @@ norm_of(const float *x, size_t n)
     return sqrt(sum);
 }
 
+static size_t
+tensors_of(const engine *e, const bench_run_args *a, uint32_t layer,
+           const memory_past *past, memory_tensor out[MEMORY_MAX_TENSOR])
+{
+    return memory_of(a->cfg)->tensors(a->cfg, engine_compute(e), layer, past,
+                                      out);
+}
+
+static size_t
+numbers_of(const memory_tensor *t)
+{
+    return memory_tensor_bytes(t) / kernel_type_size(t->type);
+}
+
+/* Numbers of a tensor in F32, whatever it is kept in. */
+static void
+widen(float *to, const uint8_t *state, const memory_tensor *t)
+{
+    size_t n = numbers_of(t);
+
+    state += t->offset;
+    if (t->type == KERNEL_F32) {
+        memcpy(to, state, n * sizeof *to);
+        return;
+    }
+    ASSERT(t->type == KERNEL_BF16);
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)state[2 * i] << 16;
+
+        bits |= (uint32_t)state[2 * i + 1] << 24;
+        memcpy(&to[i], &bits, sizeof bits);
+    }
+}
+
+static status
+read_layer(engine *e, const bench_run_args *a, uint32_t layer, uint8_t *room,
+           float **to)
+{
+    memory_past past = past_of(a, segment_count(a->n_id, a->cfg->segment_size));
+    memory_tensor t[MEMORY_MAX_TENSOR];
+    size_t n = tensors_of(e, a, layer, &past, t);
+    engine_place at;
+    status st = ST_OK;
+
+    engine_state_place(e, 0, layer, &past, &at);
+    TRY(engine_read(e, &at, room));
+    for (size_t i = 0; i < n; i++) {
+        widen(*to, room, &t[i]);
+        *to += numbers_of(&t[i]);
+    }
+fail:
+    return st;
+}
+
 status
 bench_run_states(engine *e, const bench_run_args *a, float **states,
                  size_t *bytes)
 {
     memory_past past = past_of(a, segment_count(a->n_id, a->cfg->segment_size));
-    size_t all = memory_states_bytes(a->cfg, engine_compute(e), &past);
-    size_t at_byte = 0, n = all / sizeof **states;
-    float *x = NULL;
+    memory_tensor t[MEMORY_MAX_TENSOR];
+    uint8_t *room = NULL;
+    float *x = NULL, *to;
+    size_t n = 0;
     status st = ST_OK;
 
-    TRY(mem_new(&x, all, 1));
     for (uint32_t layer = 0; layer < a->cfg->n_layer; layer++) {
-        engine_place at;
-        engine_state_place(e, 0, layer, &past, &at);
-        TRY(engine_read(e, &at, (char *)x + at_byte));
-        at_byte += at.len;
+        size_t n_tensor = tensors_of(e, a, layer, &past, t);
+
+        for (size_t i = 0; i < n_tensor; i++)
+            n += numbers_of(&t[i]);
     }
+    TRY(mem_new(&room, engine_state_room(e), 1));
+    TRY(mem_new(&x, n, sizeof *x));
+    to = x;
+    for (uint32_t layer = 0; layer < a->cfg->n_layer; layer++)
+        TRY(read_layer(e, a, layer, room, &to));
     TRY(check_norm(norm_of(x, n), n));
     *states = x;
-    *bytes = all;
-    return ST_OK;
+    *bytes = n * sizeof *x;
+    x = NULL; /* the caller's */
 fail:
+    mem_free(room);
     mem_free(x);
     return st;
 }

@@ -37,7 +37,8 @@ typedef struct bench_run_result {
     size_t bytes;     /* of device memory beside the weights, as counted */
     size_t taken;     /* the same, as the device tells: all that is there when
                          the runs are over, less the weights; 0 on a CPU */
-    float *states;    /* of all layers; mem_free() */
+    float *states;    /* of all layers, in F32 whatever they are kept in;
+                         mem_free() */
     size_t states_bytes;
     const char *ran[BENCH_RUN_MAX_RAN]; /* kernel_ran() of the last group */
     uint32_t n_ran;

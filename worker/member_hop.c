@@ -130,18 +130,26 @@ member_hop_place(void *ctx, const hop_header *head, engine_place *to,
     return ST_OK;
 }
 
-/* The type of what hops, when all of it has one: states of an association are
- * sums in F32, the rest is what is computed in. */
+/* Whether all numbers that hopped are finite; the parts of a state have types
+ * of their own. */
 static bool
-has_type(const member *m, const hop_header *head, kernel_type *type)
+is_finite(const member *m, const hop_header *head, const uint8_t *data)
 {
     const model_config *cfg = model_config_of(engine_model(m->e));
+    const memory_past past = engine_past_after(&head->segment);
+    kernel_type compute = engine_compute(m->e);
+    memory_tensor t[MEMORY_MAX_TENSOR];
+    uint32_t n;
 
-    *type = engine_compute(m->e);
-    if (head->kind == HOP_X || *type == KERNEL_F32)
-        return true;
-    *type = KERNEL_F32;
-    return cfg->memory == CONFIG_MEMORY_ASSOC && !cfg->window;
+    if (head->kind != HOP_STATE)
+        return finite_all(data, (size_t)head->len, compute);
+    n = memory_of(cfg)->tensors(cfg, compute, m->layer_first + head->layer,
+                                &past, t);
+    for (uint32_t i = 0; i < n; i++)
+        if (!finite_all(data + t[i].offset, memory_tensor_bytes(&t[i]),
+                        t[i].type))
+            return false;
+    return true;
 }
 
 /* One broken number spoils all that is computed from it: the lead is told of
@@ -155,13 +163,12 @@ check_hop(member *m, const hop_header *head)
                 .seg = head->segment.seg,
                 .rank = m->place.rank};
     uint8_t *data = hop_data(m->hop);
-    kernel_type type;
 
     if (data == NULL || s->closing || s->spoiled)
         return ST_OK;
     if (FAULT_SPOILS(HOP_DATA))
         memset(data, 0xff, sizeof(float));
-    if (!has_type(m, head, &type) || finite_all(data, (size_t)head->len, type))
+    if (is_finite(m, head, data))
         return ST_OK;
     s->spoiled = true;
     return m->report(m->ctx, &r, NULL);

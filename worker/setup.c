@@ -14,7 +14,7 @@
 /* Cells of several streams that go into one group: enough to fill any number
  * of cores, and few enough for the scratch of a GPU. */
 enum { MAX_CELL = 64 };
-enum { N_GIVEN = 3, N_SHARE = 3 };
+enum { N_GIVEN = 4, N_SHARE = 3 };
 
 status
 setup_agree(const setup *s, status st)
@@ -75,7 +75,12 @@ given_entries(config_given *g, option_entry out[N_GIVEN])
          .value = &g->lora_alpha,
          .argument = "X",
          .help = "of LoRA parts, in place of the files'",
-         .max = 1e6}};
+         .max = 1e6},
+        {.name = "state-type",
+         .kind = OPTION_TEXT,
+         .value = &g->state_type,
+         .argument = "TYPE",
+         .help = "of an associative memory between segments: f32 or bf16"}};
     memcpy(out, entry, sizeof entry);
 }
 

@@ -25,7 +25,7 @@ typedef struct setup_options {
     bool verbose;
 } setup_options;
 
-enum { SETUP_N_OPTION = 12 };
+enum { SETUP_N_OPTION = 13 };
 
 typedef struct setup {
     const char *program;

@@ -312,7 +312,7 @@ mpirun_gets_its_flags(void **state)
                           .placement = "segments",
                           .weights = "int8",
                           .max_context = 500,
-                          .given = {32, "none", 0.5},
+                          .given = {32, "none", 0.5, "bf16"},
                           .threads = 3};
     char path[20000] = "LONG_PATH=";
     launch_argv *a;
@@ -338,6 +338,7 @@ mpirun_gets_its_flags(void **state)
     assert_true(has(launch_argv_environment(a), "LONGWAVE_SEGMENT=32"));
     assert_true(has(launch_argv_environment(a), "LONGWAVE_KEY_NORM=none"));
     assert_true(has(launch_argv_environment(a), "LONGWAVE_LORA_ALPHA=0.5"));
+    assert_true(has(launch_argv_environment(a), "LONGWAVE_STATE_TYPE=bf16"));
     assert_true(has(launch_argv_environment(a), "LONGWAVE_LAUNCH_TOKEN=77"));
     launch_argv_free(a);
 }

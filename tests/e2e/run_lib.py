@@ -8,7 +8,7 @@ import struct
 import subprocess
 import sys
 
-CODES = {"F32": "f", "I32": "i", "I64": "q"}
+CODES = {"F32": "f", "BF16": "f", "I32": "i", "I64": "q"}
 # Ranks share this host's cores, and their traffic stays here.
 MPI_FLAGS = ["--allow-run-as-root", "--oversubscribe", "--mca", "pml", "ob1",
              "--mca", "btl", "vader,self", "--bind-to", "none"]
@@ -47,8 +47,12 @@ def read_tensors(path):
         if name == "__metadata__" or t["dtype"] not in CODES:
             continue
         first, end = t["data_offsets"]
+        raw = data[8 + n + first:8 + n + end]
+        if t["dtype"] == "BF16":
+            raw = b"".join(b"\0\0" + raw[i:i + 2]
+                           for i in range(0, len(raw), 2))
         values = array.array(CODES[t["dtype"]])
-        values.frombytes(data[8 + n + first:8 + n + end])
+        values.frombytes(raw)
         out[name] = (t["shape"], values)
     return out
 

@@ -68,6 +68,11 @@ def make_inputs(args, model):
         "segments of nothing": (m + i + ["--segment", "0"], "--segment"),
         "unknown keys": (m + i + ["--key-norm", "x"],
                          "--key-norm is none or l2, not x"),
+        "unknown states": (m + i + ["--state-type", "f16"],
+                           "--state-type is f32 or bf16, not f16"),
+        "states of no memory": (
+            ["--model", os.path.join(args.golden, "rmt-llama")] + i +
+            ["--state-type", "bf16"], "associative memory"),
         "empty question": (m + i + ["--question", ""], "empty"),
         "question not UTF-8": (m + i + ["--question", b"\xff"], "UTF-8"),
         "alignment": (m + i + ["--alignment", "justified"],

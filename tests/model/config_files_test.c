@@ -91,6 +91,8 @@ given_beside_the_files(void **state)
     const config_given given = {
         .segment_size = 24, .key_norm = "l2", .lora_alpha = 5};
     const config_given bad = {.segment_size = 24, .key_norm = "l3"};
+    const config_given narrow = {.segment_size = 24, .state_type = "bf16"};
+    const config_given f16 = {.segment_size = 24, .state_type = "f16"};
     model_config cfg;
 
     (void)state;
@@ -102,7 +104,11 @@ given_beside_the_files(void **state)
     assert_int_equal(cfg.segment_size, 24);
     assert_true(cfg.l2_norm);
     assert_true(cfg.lora_alpha == 5);
+    assert_int_equal(cfg.state_type, CONFIG_F32);
     config_rig_expect(config_load_given(&cfg, dir, &bad), ST_UNSUPPORTED, "l3");
+    EXPECT_OK(config_load_given(&cfg, dir, &narrow));
+    assert_int_equal(cfg.state_type, CONFIG_BF16);
+    config_rig_expect(config_load_given(&cfg, dir, &f16), ST_ARG, "f16");
     (void)snprintf(text, sizeof(text), "%s\"segment_size\":16,%s", raw[0],
                    raw[1]);
     config_rig_write(dir, "config.json", text);
@@ -113,6 +119,8 @@ given_beside_the_files(void **state)
     assert_int_equal(cfg.segment_size, 24);
     config_rig_write(dir, "config.json", "{" CONFIG_RIG_BASE "}");
     config_rig_expect(config_load_given(&cfg, dir, &given), ST_ARG, "key_norm");
+    config_rig_expect(config_load_given(&cfg, dir, &narrow), ST_ARG,
+                      "--state-type");
     (void)snprintf(path, sizeof(path), "%s/config.json", dir);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(rmdir(dir), 0);

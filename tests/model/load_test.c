@@ -466,12 +466,13 @@ fingerprints(void **state)
     EXPECT_OK(weights_fingerprint(b, "golden/armt-llama-nocorrection",
                                   WEIGHTS_STORED, NULL));
     assert_memory_not_equal(a, b, HASH_BYTES);
-    const config_given given[] = {
-        {.segment_size = 9}, {.key_norm = "none"}, {.lora_alpha = 2}, {0}};
-    for (size_t i = 0; i < 4; i++) {
+    const config_given given[] = {{.segment_size = 9},   {.key_norm = "none"},
+                                  {.lora_alpha = 2},     {.state_type = "bf16"},
+                                  {.state_type = "f32"}, {0}};
+    for (size_t i = 0; i < 6; i++) {
         EXPECT_OK(weights_fingerprint(b, "golden/armt-llama", WEIGHTS_STORED,
                                       &given[i]));
-        assert_int_equal(memcmp(a, b, HASH_BYTES) == 0, i == 3);
+        assert_int_equal(memcmp(a, b, HASH_BYTES) == 0, i > 3);
     }
     EXPECT_ST(weights_fingerprint(b, "golden/none", WEIGHTS_STORED, NULL),
               ST_NOTFOUND);

@@ -127,6 +127,18 @@ rig_variant(uint32_t i)
         c.bare[0] = 4;
         c.out_bias = true;
         break;
+    case 16:
+        c.state_type = CONFIG_BF16;
+        c.generation = CONFIG_ROLLOVER;
+        break;
+    case 17: /* parts of three types in one state where a GPU computes in bf16
+              */
+        make_window(&c);
+        c.l2_norm = c.gating = true;
+        c.n_mem_head = 2;
+        c.bare[0] = 2;
+        c.state_type = CONFIG_BF16;
+        break;
     default:
         break;
     }

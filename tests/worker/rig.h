@@ -78,7 +78,7 @@ model_config rig_shape(void);
 
 /* The same with every memory, block and option that changes how rows or states
  * are laid out. */
-enum { RIG_N_VARIANT = 16 };
+enum { RIG_N_VARIANT = 18 };
 model_config rig_variant(uint32_t i);
 
 #endif
