@@ -94,7 +94,7 @@ widen_rows(float *to, const uint16_t *from, size_t ld, size_t n_row, size_t n)
 }
 
 /* To the nearest, to even ones between two; a NaN stays one. */
-static uint16_t
+SIMD_INLINE uint16_t
 narrow(float x)
 {
     uint32_t bits;

@@ -27,8 +27,6 @@ static const assoc_case cases[] = {
     {24, 300, 1, .correction = true, .l2_norm = true, .narrow = true},
     {48, 320, 2, .l2_norm = true, .gating = true, .narrow = true},
     {36, 45, 3, .l2_norm = true, .no_denom = true, .narrow = true},
-    /* more than a thread widens at once, of a read and of a write */
-    {6000, 90, 1, .correction = true, .l2_norm = true, .narrow = true},
 };
 enum { N_CASE = sizeof(cases) / sizeof(cases[0]) };
 
@@ -276,6 +274,30 @@ write_is_right(void **state)
     rig_every_way(write_on_a_device);
 }
 
+/* -------------------------------------------------------------- sizes --- */
+
+/* More of a narrow A than a thread widens at once. */
+static void
+wide_on_a_device(rig *r)
+{
+    static const kernel_cell cells[] = {
+        {.slot = 1, .state = 2, .n_row = 12, .n_mem = 3}};
+    static const assoc_case wide = {
+        2040, 150, 1, .correction = true, .l2_norm = true, .narrow = true};
+
+    r->cells = cells;
+    r->n_cell = 1;
+    read_case(r, &wide);
+    write_case(r, &wide);
+}
+
+static void
+wide_keys_are_widened_in_parts(void **state)
+{
+    (void)state;
+    rig_every_way(wide_on_a_device);
+}
+
 /* ------------------------------------------------------------- layers --- */
 
 /* Layers without a memory beside one that has it. */
@@ -308,6 +330,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(read_is_right),
         cmocka_unit_test(write_is_right),
+        cmocka_unit_test(wide_keys_are_widened_in_parts),
         cmocka_unit_test(bare_cells_are_left_alone),
     };
 
