@@ -72,6 +72,9 @@ typedef struct kernel_info {
     uint32_t n_share;     /* ranks of this host on this device, 1 or more */
     uint32_t max_head;    /* numbers of a head that kernel_attention() takes */
     uint32_t max_feature; /* and kernel_dpfp(); 0: any number */
+    /* A GPU that has no launches made for it, in this type: kernels for any
+     * shape run, right and slow. */
+    bool any_shape;
 } kernel_info;
 
 /* "auto" is the GPU where there is one, else the CPU.

@@ -194,6 +194,9 @@ open_device(bench *b)
     kernel_info_get(b->dev, &b->info);
     if (b->info.n_core < b->info.n_thread)
         log_warn("%u threads share %u cores", b->info.n_thread, b->info.n_core);
+    if (b->info.any_shape && b->info.compute == KERNEL_BF16)
+        log_warn("%s has no launches of its own: slower, not wrong",
+                 b->info.name);
 fail:
     return st;
 }

@@ -239,6 +239,10 @@ open_device(setup *s, uint32_t n_thread)
     if (s->info.n_core < s->info.n_thread && cfg.local_rank == 0)
         log_warn("%u threads share %u cores: slower, not wrong",
                  s->info.n_thread, s->info.n_core);
+    if (s->info.any_shape && s->info.compute == KERNEL_BF16 &&
+        cfg.local_rank == 0)
+        log_warn("%s has no launches of its own: slower, not wrong",
+                 s->info.name);
 fail:
     return st;
 }

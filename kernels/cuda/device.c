@@ -118,6 +118,13 @@ device_close(kernel_device *base)
     mem_free(dev);
 }
 
+bool
+cuda_device_is_fast(const cuda_device *dev)
+{
+    return dev->arch == 90 && !dev->plain && dev->encode != NULL &&
+           dev->compute == KERNEL_BF16;
+}
+
 static void
 device_info(const kernel_device *base, kernel_info *out)
 {
@@ -127,7 +134,8 @@ device_info(const kernel_device *base, kernel_info *out)
     *out = (kernel_info){.compute = dev->compute,
                          .n_share = dev->n_share,
                          .max_head = CUDA_MAX_HEAD,
-                         .max_feature = CUDA_MAX_FEATURE};
+                         .max_feature = CUDA_MAX_FEATURE,
+                         .any_shape = !cuda_device_is_fast(dev)};
     (void)snprintf(out->device, sizeof(out->device), "cuda");
     (void)snprintf(out->name, sizeof(out->name), "%s, %s", dev->name,
                    dev->compute == KERNEL_F32 ? "fp32" : "bf16");

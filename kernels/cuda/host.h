@@ -22,6 +22,9 @@ typedef struct cuda_device {
     char name[72];
 } cuda_device;
 
+/* Whether it has launches made for it; else kernels for any shape run. */
+bool cuda_device_is_fast(const cuda_device *dev);
+
 /* ------------------------------------------------------------- blas.c --- */
 
 /* cuBLASLt, its workspace, and the algorithms chosen so far: one for each

@@ -13,8 +13,7 @@
 bool
 cuda_plan_is_fast(const cuda_plan *p)
 {
-    return p->dev->arch == 90 && !p->dev->plain && p->dev->encode != NULL &&
-           p->dev->compute == KERNEL_BF16;
+    return cuda_device_is_fast(p->dev);
 }
 
 bool

@@ -35,7 +35,8 @@ exact_copy exact_take(const exact *e, const kernel_view *view);
 /* Row `row` of what cell `place` has in it. */
 const float *exact_row(const exact *e, const exact_copy *c, uint32_t place,
                        size_t row);
-/* Runs a part; `fast`: what its launches are on a device that says so. */
+/* Runs a part; `fast`: what its launches are on a device that says so and has
+ * launches of its own. */
 void exact_run_part(exact *e, layer_part part, const char *fast);
 /* out[n] against want[n], in units of the type; remembers the worst. */
 void exact_judge(exact *e, const float *out, const double *want, size_t n,
