@@ -70,11 +70,11 @@ fail:
 /* What a placement takes at most beside the better one, over what was measured
  * and what else may be. */
 static double
-loss(const choose *c, const double level[2], place_kind kind)
+loss(const choose *c, place_kind kind)
 {
     place_kind other = kind == PLACE_LAYERS ? PLACE_SEGMENTS : PLACE_LAYERS;
     double now = c->plan[kind].result.seconds / c->plan[other].result.seconds;
-    double then = level[kind] / level[other];
+    double then = c->level[kind] / c->level[other];
 
     return now > then ? now : then;
 }
@@ -84,23 +84,22 @@ loss(const choose *c, const double level[2], place_kind kind)
  * placement chosen by that moment: the one that loses less if they are equal
  * after all is taken. */
 static status
-safer(place_kind *out, const choose *c, const plan_job *job, uint32_t n_rank)
+safer(choose *c, const plan_job *job, uint32_t n_rank)
 {
-    double rate = mean_rate(job), level[2] = {0};
+    double rate = mean_rate(job);
     status st = ST_OK;
 
-    *out = plan_sooner(&c->plan[PLACE_SEGMENTS], &c->plan[PLACE_LAYERS])
-               ? PLACE_SEGMENTS
-               : PLACE_LAYERS;
+    c->placement = plan_sooner(&c->plan[PLACE_SEGMENTS], &c->plan[PLACE_LAYERS])
+                       ? PLACE_SEGMENTS
+                       : PLACE_LAYERS;
     if (rate <= 0 || n_rank == 1)
         return ST_OK;
-    TRY(try_level(level, job, n_rank, rate));
-    double layers = loss(c, level, PLACE_LAYERS);
-    double segments = loss(c, level, PLACE_SEGMENTS);
+    TRY(try_level(c->level, job, n_rank, rate));
+    double layers = loss(c, PLACE_LAYERS), segments = loss(c, PLACE_SEGMENTS);
     if (layers < segments)
-        *out = PLACE_LAYERS;
+        c->placement = PLACE_LAYERS;
     else if (segments < layers)
-        *out = PLACE_SEGMENTS;
+        c->placement = PLACE_SEGMENTS;
 fail:
     return st;
 }
@@ -121,7 +120,7 @@ try_replicas(choose *out, const plan_job *job, uint32_t n)
     if (!c.fits[PLACE_LAYERS] && !c.fits[PLACE_SEGMENTS])
         return plan_refuse(&each, &c.plan[PLACE_LAYERS]);
     if (c.fits[PLACE_LAYERS] && c.fits[PLACE_SEGMENTS])
-        TRY(safer(&c.placement, &c, &each, job->n_rank / n));
+        TRY(safer(&c, &each, job->n_rank / n));
     else
         c.placement = c.fits[PLACE_LAYERS] ? PLACE_LAYERS : PLACE_SEGMENTS;
     *out = c;

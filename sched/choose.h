@@ -11,6 +11,9 @@ typedef struct choose {
     place_kind placement;
     bool fits[2]; /* by place_kind */
     plan plan[2]; /* with these replicas; set where the other fits, too */
+    /* Seconds by place_kind if all ranks had their mean rate; 0: both do not
+     * fit, or ranks are equally fast, or of several kinds. */
+    double level[2];
 } choose;
 
 /* The sooner placement that fits for job->n_doc documents, all of them open at

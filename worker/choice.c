@@ -136,6 +136,7 @@ simulate(choice *c, place *p, const choice_args *a, const choice_job *job)
     c->n_replica = best.n_replica;
     memcpy(c->plan, best.plan, sizeof best.plan);
     memcpy(c->fits, best.fits, sizeof best.fits);
+    memcpy(c->level, best.level, sizeof best.level);
     c->automatic = true;
     if (p->kind == PLACE_SEGMENTS)
         return ST_OK;
@@ -230,7 +231,7 @@ choice_sum(const choice *c, double *flops, cost_link *link)
 /* ---------------------------------------------------------------- JSON --- */
 
 static void
-add_plan(jsonout *j, const plan *p, bool fits)
+add_plan(jsonout *j, const plan *p, bool fits, double level)
 {
     const simulate_result *r = &p->result;
 
@@ -238,6 +239,8 @@ add_plan(jsonout *j, const plan *p, bool fits)
     jsonout_text(j, "placement", place_name(p->placement));
     jsonout_bool(j, "fits", fits);
     jsonout_f64(j, "seconds", r->seconds);
+    if (level > 0)
+        jsonout_f64(j, "seconds_if_alike", level);
     jsonout_u64(j, "groups", r->n_group_first);
     jsonout_u64(j, "groups_most", r->n_group);
     jsonout_u64(j, "groups_all", r->n_group_all);
@@ -277,7 +280,7 @@ choice_add_json(const choice *c, jsonout *j)
     jsonout_u64(j, "replicas", c->n_replica);
     jsonout_array(j, "placements");
     for (uint32_t kind = 0; c->automatic && kind < 2; kind++)
-        add_plan(j, &c->plan[kind], c->fits[kind]);
+        add_plan(j, &c->plan[kind], c->fits[kind], c->level[kind]);
     jsonout_close_array(j);
     if (c->ends != NULL) {
         jsonout_array(j, "division");

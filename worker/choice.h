@@ -35,6 +35,7 @@ typedef struct choice {
     bool sane;       /* plans can be made of the measurements */
     bool fits[2];    /* by place_kind: plan[] is set and fits */
     plan plan[2];
+    double level[2]; /* see choose */
 } choice;
 
 typedef struct choice_args {

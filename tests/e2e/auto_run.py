@@ -31,6 +31,22 @@ def moved(ranks, placement):
     return (N_SEGMENT - 1) * LAYERS * STATE_BYTES
 
 
+def safer(foretold):
+    """The one that loses less beside the other, by what was measured and, where
+    ranks were not equally fast, by their mean."""
+    def loss(kind, other):
+        a, b = foretold[kind], foretold[other]
+        return max(a[k] / b[k] for k in ("seconds", "seconds_if_alike")
+                   if k in a)
+
+    layers = loss("layers", "segments")
+    segments = loss("segments", "layers")
+    if layers != segments:
+        return "layers" if layers < segments else "segments"
+    return min(foretold.values(), key=lambda p: (
+        p["seconds"], p["bytes_moved"]))["placement"]
+
+
 def check_ranks(args, model, ranks):
     auto = run(args, model, ranks, "auto")
     plan = auto["plan"]
@@ -38,8 +54,7 @@ def check_ranks(args, model, ranks):
     expect(all(r["flops_per_second"] > 1e6 for r in plan["ranks"]), str(plan))
     foretold = {p["placement"]: p for p in plan["placements"]}
     expect(set(foretold) == {"layers", "segments"}, str(plan))
-    sooner = min(foretold.values(), key=lambda p: p["seconds"])
-    expect(auto["placement"] == sooner["placement"], str(auto))
+    expect(auto["placement"] == safer(foretold), str(auto))
     for placement, p in foretold.items():
         done = run(args, model, ranks, placement)
         expect("plan" not in done, "a placement by name is not measured")

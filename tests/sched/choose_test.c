@@ -111,8 +111,11 @@ a_moment_does_not_decide(void **state)
     assert_true(got.plan[PLACE_LAYERS].result.seconds <
                 got.plan[PLACE_SEGMENTS].result.seconds);
     assert_int_equal(got.placement, PLACE_SEGMENTS);
+    assert_true(got.level[PLACE_SEGMENTS] > 0);
+    assert_true(got.level[PLACE_SEGMENTS] < got.level[PLACE_LAYERS]);
     ranks[1].kind = 8;
     EXPECT_OK(choose_plan(&got, &job, 1));
+    assert_true(got.level[PLACE_LAYERS] <= 0);
     assert_int_equal(got.placement, PLACE_LAYERS);
     ranks[1].kind = 7;
     ranks[1].flops = ranks[0].flops / 2;
