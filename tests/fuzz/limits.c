@@ -12,7 +12,12 @@
 #endif
 #endif
 #if defined(__SANITIZE_ADDRESS__) || defined(COUNTED)
-#include <sanitizer/allocator_interface.h>
+/* As in LLVM's sanitizer/allocator_interface.h; gcc has the functions, too, and
+ * brings no header for them. */
+int __sanitizer_install_malloc_and_free_hooks(
+    void (*on_malloc)(const volatile void *, size_t),
+    void (*on_free)(const volatile void *));
+size_t __sanitizer_get_allocated_size(const volatile void *p);
 
 static long long live, peak; /* bytes, since the input began */
 

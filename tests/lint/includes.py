@@ -40,7 +40,6 @@ OWNERS = (
     (r"pcre2", "model/", MANY),
     (r"utf8proc", "model/", MANY),
     (r"cmocka", "tests/", MANY),
-    (r"sanitizer/allocator_interface", "tests/", 1),
 )
 SYSTEM = re.compile(
     r"(assert|ctype|errno|float|inttypes|limits|locale|math|setjmp|signal|"
