@@ -217,7 +217,10 @@ rig_check(const rig_tensor *t, const rig *r, double tolerance)
     for (size_t i = 0; i < t->n; i++) {
         double want = t->want[i];
         double scale = fabs(want) > 1.0 ? fabs(want) : 1.0;
-        double half_ulp = narrow && want != 0 ? ldexp(1, ilogb(want) - 8) : 0;
+        double half_ulp = 0;
+
+        if (narrow && isnormal(want)) /* no number: it is not to be written */
+            half_ulp = ldexp(1, ilogb(want) - 8);
 
         if (isnan(want) && memcmp(&got[i], &t->host[i], sizeof(got[i])) != 0)
             fail_msg("element %zu of %zu was overwritten: %g, had %g", i, t->n,
