@@ -61,19 +61,6 @@ on_logits(void *ctx, uint32_t stream, const engine_segment *segment,
     memcpy(a->logits, logits, a->n_logits * sizeof *logits);
 }
 
-static void
-run_all(engine *e)
-{
-    const engine_done *done = NULL;
-    uint32_t n = 1;
-
-    while (n > 0) {
-        EXPECT_OK(engine_launch(e, &n));
-        if (n > 0)
-            EXPECT_OK(engine_collect(e, &done, &n));
-    }
-}
-
 /* Feeds N_READ segments and runs them. */
 static void
 read_document(const rig *r, uint32_t stream, uint32_t first)
@@ -91,7 +78,7 @@ read_document(const rig *r, uint32_t stream, uint32_t first)
         for (uint32_t i = 0; i < size; i++)
             ids[i] = (int32_t)((first + 7 * i + seg) % r->cfg.n_vocab);
         EXPECT_OK(engine_feed(r->e, stream, &s, ids));
-        run_all(r->e);
+        rig_run_all(r->e);
     }
 }
 
@@ -116,7 +103,7 @@ ask(answer *a, const rig *r)
     const engine_segment s = frozen(r, 0, N_PROMPT);
 
     EXPECT_OK(engine_feed(r->e, 0, &s, prompt));
-    run_all(r->e);
+    rig_run_all(r->e);
     assert_true(a->n > 0);
 }
 
@@ -157,7 +144,7 @@ run(answer *a, const model_config *shape, const char *device)
         step(a, &r, i, true);
         if (i == WITH_OTHER)
             read_document(&r, 1, 40);
-        run_all(r.e);
+        rig_run_all(r.e);
     }
     engine_close(r.e, 1);
     engine_close(r.e, 0);
@@ -165,7 +152,7 @@ run(answer *a, const model_config *shape, const char *device)
     ask(a, &r);
     for (uint32_t i = 0; i < N_AGAIN; i++) {
         step(a, &r, i, false);
-        run_all(r.e);
+        rig_run_all(r.e);
     }
     engine_counts_get(r.e, &counts);
     a->n_ahead = counts.n_ahead;
@@ -241,7 +228,7 @@ talk_on(talk *t, uint32_t n_stream)
             EXPECT_OK(engine_feed(
                 r.e, i, &s, step == 0 ? prompt[i] : &t->drawn[i][step - 1]));
         }
-        run_all(r.e);
+        rig_run_all(r.e);
     }
     engine_counts_get(r.e, &counts);
     rig_close(&r);

@@ -66,19 +66,6 @@ see(answer *a, engine *e, const int32_t *ids, uint32_t n)
 }
 
 static void
-run_all(engine *e)
-{
-    const engine_done *done = NULL;
-    uint32_t n = 1;
-
-    while (n > 0) {
-        EXPECT_OK(engine_launch(e, &n));
-        if (n > 0)
-            EXPECT_OK(engine_collect(e, &done, &n));
-    }
-}
-
-static void
 read_document(answer *a, engine *e)
 {
     for (uint32_t seg = 0; seg < N_READ; seg++) {
@@ -88,7 +75,7 @@ read_document(answer *a, engine *e)
             .n_token = SEGMENT};
 
         EXPECT_OK(engine_feed(e, 0, &s, a->ids + seg * SEGMENT));
-        run_all(e);
+        rig_run_all(e);
     }
 }
 
@@ -130,7 +117,7 @@ ask(answer *a, const how *h)
                                              .n_seen = a->n_seen,
                                              .n_top = N_TOP}};
         EXPECT_OK(engine_feed(r.e, 0, &s, next));
-        run_all(r.e);
+        rig_run_all(r.e);
         pos += n;
         n = 1;
         next = &a->token[a->n - 1].id;

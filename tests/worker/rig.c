@@ -498,3 +498,16 @@ rig_run(rig *r, rig_job *jobs, uint32_t n_job)
         }
     }
 }
+
+void
+rig_run_all(engine *e)
+{
+    const engine_done *done = NULL;
+    uint32_t n = 1;
+
+    while (n > 0) {
+        EXPECT_OK(engine_launch(e, &n));
+        if (n > 0)
+            EXPECT_OK(engine_collect(e, &done, &n));
+    }
+}

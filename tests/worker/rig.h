@@ -67,6 +67,8 @@ void rig_close(rig *r);
 /* Runs all jobs (at most n_stream) together to their ends. */
 void rig_run(rig *r, rig_job *jobs, uint32_t n_job);
 void rig_job_free(rig_job *job);
+/* Launches and collects until nothing is left to do. */
+void rig_run_all(engine *e);
 /* Bytes of the states of all layers. */
 size_t rig_states_bytes(const rig *r, const memory_past *past);
 /* What was read before segment `seg` of an input that begins with `past`. */
