@@ -228,7 +228,7 @@ service_on_disk(void *ctx, const disk_report *r)
         core_job_failed(v->core, r->id, r->attempt, r->st, r->text);
         break;
     case DISK_CHECKPOINT:
-        service_job_checkpoint(v, r);
+        service_checkpoint_written(v, r);
         break;
     case DISK_QUIET:
         log_error("a file of job %" PRIu64 " stays until the next start: %s",

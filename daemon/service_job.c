@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The bulk data of jobs: input, ids, feed, snapshot and checkpoint.
+/* The bulk data of jobs: input, ids, feed and snapshot; of each its checkpoint
+ * too.
  *
  * The core is at work when functions called for its actions run, and must not
  * be called back: what fails is noted in the holding and told by
@@ -7,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/fault.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "daemon/service_state.h"
@@ -65,10 +65,8 @@ drop_attempt(holding *h)
     h->feed = NULL;
     disk_snapshot_drop(h->snapshot);
     h->snapshot = NULL;
-    disk_checkpoint_end(h->checkpoint);
-    h->checkpoint = NULL;
-    h->damaged = h->lost = false;
-    h->lost_segment = 0;
+    service_checkpoint_drop(&h->checkpoint);
+    h->damaged = false;
 }
 
 void
@@ -439,6 +437,15 @@ service_job_part(service *v, const core_action *a)
         fail_later(v, h, a->job->attempt, st, status_text());
 }
 
+void
+service_job_shard(service *v, const core_action *a)
+{
+    holding *h = find(v, a->job->id);
+
+    if (h)
+        service_checkpoint_add(&h->checkpoint, v, a);
+}
+
 status
 service_job_store(service *v, const core_action *a)
 {
@@ -486,94 +493,6 @@ service_job_stored(service *v, const journal_report *r)
     core_stored(v->core, r->id, r->st, r->text, h ? &h->doc : NULL);
 }
 
-/* ------------------------------------------------------------ checkpoints ---
- */
-
-static status
-add_shard(service *v, holding *h, const core_action *a)
-{
-    const world_message *m = a->world;
-    const job *j = a->job;
-    disk_shard at = {.place = a->place.at,
-                     .offset = m->u.checkpoint.offset,
-                     .total = m->u.checkpoint.total,
-                     .layer = m->u.checkpoint.layer,
-                     .crc = m->u.checkpoint.crc};
-    snapshot_info info = {.n_layer = v->model.n_layer,
-                          .state_bytes = a->place.states,
-                          .n_segment = m->u.checkpoint.segment};
-    status st = ST_OK;
-
-    if (h->checkpoint &&
-        disk_checkpoint_segment(h->checkpoint) != m->u.checkpoint.segment) {
-        disk_checkpoint_end(h->checkpoint); /* whole, or never to be */
-        h->checkpoint = NULL;
-    }
-    memcpy(info.fingerprint, j->fingerprint, sizeof(info.fingerprint));
-    if (FAULT_FAILS(SHARD_NEW))
-        TRY(status_fail(ST_NOMEM, "out of memory for a part of it"));
-    if (!h->checkpoint)
-        TRY(disk_checkpoint_new(&h->checkpoint, v->writer, j,
-                                m->u.checkpoint.segment, &info));
-    TRY(disk_checkpoint_add(h->checkpoint, &at, a->raw.data, a->raw.len));
-fail:
-    return st;
-}
-
-/* No memory for a part of a checkpoint is no reason to end what is read: this
- * one is given up, with the parts of it that are still to come, and the world
- * may make the next. */
-static void
-lose_checkpoint(service *v, holding *h, const core_action *a, const char *why)
-{
-    disk_checkpoint_end(h->checkpoint);
-    h->checkpoint = NULL;
-    h->lost_segment = a->world->u.checkpoint.segment;
-    h->lost = v->has_failed = true;
-    h->lost_attempt = a->job->attempt;
-    (void)snprintf(h->text_of_loss, sizeof(h->text_of_loss), "%s", why);
-}
-
-void
-service_job_shard(service *v, const core_action *a)
-{
-    holding *h = find(v, a->job->id);
-    status st;
-
-    if (!h || h->lost_segment == a->world->u.checkpoint.segment)
-        return;
-    st = add_shard(v, h, a);
-    if (st != ST_OK)
-        lose_checkpoint(v, h, a, status_text());
-}
-
-static status
-note_checkpoint(service *v, const disk_report *r)
-{
-    if (FAULT_FAILS(CHECKPOINT_NOTE))
-        return status_fail(ST_NOMEM, "out of memory for a checkpoint's row");
-    return journal_checkpoint(v->journal, &r->checkpoint, r->crcs);
-}
-
-void
-service_job_checkpoint(service *v, const disk_report *r)
-{
-    job_checkpoint k = {.segment = r->number, .bytes = r->checkpoint.bytes};
-    status st = r->st;
-    const char *text = r->text;
-
-    if (st == ST_OK) {
-        st = note_checkpoint(v, r);
-        text = status_text();
-    }
-    if (st == ST_OK)
-        return;
-    core_checkpointed(v->core, r->id, r->attempt, &k, st, text);
-    if (r->st == ST_OK) /* of a file without a row nobody knows */
-        service_note(disk_checkpoint_remove(v->writer, r->id, r->number),
-                     "a checkpoint's end");
-}
-
 /* --------------------------------------------------------------- failures ---
  */
 
@@ -582,20 +501,9 @@ find_failed(service *v)
 {
     for (size_t i = 0; i < SERVICE_LISTS; i++)
         for (holding *h = v->held[i]; h; h = h->next)
-            if (h->failed != ST_OK || h->lost)
+            if (h->failed != ST_OK || h->checkpoint.untold)
                 return h;
     return NULL;
-}
-
-static void
-tell_loss(service *v, holding *h)
-{
-    job_checkpoint k = {.segment = h->lost_segment};
-    char text[sizeof(h->text_of_loss)];
-
-    h->lost = false;
-    memcpy(text, h->text_of_loss, sizeof(text));
-    core_checkpointed(v->core, h->job, h->lost_attempt, &k, ST_NOMEM, text);
 }
 
 bool
@@ -609,10 +517,8 @@ service_job_settle(service *v)
     v->has_failed = h != NULL; /* perhaps there are more of them */
     if (!h)
         return false;
-    if (h->lost) {
-        tell_loss(v, h);
+    if (service_checkpoint_settle(&h->checkpoint, v, h->job))
         return true;
-    }
     st = h->failed;
     damaged = h->damaged;
     memcpy(text, h->text_of_failure, sizeof(text));

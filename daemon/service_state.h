@@ -23,6 +23,15 @@ enum {
     SERVICE_DISK = 74     /* exit status, EX_IOERR */
 };
 
+/* The checkpoint that a world sends of a job's current attempt. */
+typedef struct service_checkpoint {
+    disk_checkpoint *file; /* NULL: no part of it has come */
+    uint64_t lost_segment; /* of one that was given up; 0: of none */
+    bool untold;           /* and the core has not heard of it yet */
+    uint32_t lost_attempt;
+    char why[128];
+} service_checkpoint;
+
 /* What is held for a job while its input comes in, and from its preparation to
  * its end. */
 typedef struct holding {
@@ -40,17 +49,13 @@ typedef struct holding {
     spool *ids;          /* from then on */
     feed *feed;          /* of the current attempt */
     disk_snapshot *snapshot;
-    disk_checkpoint *checkpoint;
+    service_checkpoint checkpoint;
     document doc; /* whose files are being stored */
     /* Something failed while the core was at work; it is told afterwards. */
     uint32_t failed_attempt;
-    bool damaged;  /* the checkpoint */
+    bool damaged;  /* the checkpoint it began from */
     status failed; /* ST_OK: nothing did */
     char text_of_failure[256];
-    uint64_t lost_segment; /* of the checkpoint that was given up; 0: none */
-    bool lost;             /* and the core has not heard of it yet */
-    uint32_t lost_attempt;
-    char text_of_loss[128];
 } holding;
 
 /* A request to the journal that could not be made. */
@@ -113,12 +118,22 @@ void service_job_loaded(service *v, const journal_report *r);
 void service_job_tokenized(void *ctx, const tokens_report *r);
 void service_job_files_stored(service *v, const disk_report *r);
 void service_job_stored(service *v, const journal_report *r);
-void service_job_checkpoint(service *v, const disk_report *r);
 void service_job_drained(service *v, const zsocket_peer *world);
 /* What was short may be there again. */
 void service_job_again(service *v);
 /* Tells the core of failures that were put off.  True: there were some. */
 bool service_job_settle(service *v);
+
+/* ---- service_checkpoint.c ---- */
+/* Takes in a part. */
+void service_checkpoint_add(service_checkpoint *k, service *v,
+                            const core_action *a);
+/* Its attempt is over. */
+void service_checkpoint_drop(service_checkpoint *k);
+/* Tells the core that one was given up.  False: it knows. */
+bool service_checkpoint_settle(service_checkpoint *k, service *v, uint64_t id);
+/* Its file is written, or could not be. */
+void service_checkpoint_written(service *v, const disk_report *r);
 
 /* ---- service_act.c ---- */
 core_action_fn service_act;
