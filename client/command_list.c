@@ -320,6 +320,8 @@ json_world(jsonout *j, const client_world *w)
     jsonout_f64(j, "layers_seconds", w->measured.layers_s);
     jsonout_f64(j, "segments_seconds", w->measured.segments_s);
     jsonout_u64(j, "plan_segments", w->measured.plan_segments);
+    jsonout_f64(j, "layers_seconds_if_alike", w->measured.layers_alike_s);
+    jsonout_f64(j, "segments_seconds_if_alike", w->measured.segments_alike_s);
     jsonout_f64(j, "hop_seconds", w->hop_s);
     jsonout_f64(j, "hop_hidden_seconds", w->hop_hidden_s);
     jsonout_close_object(j);
@@ -364,6 +366,9 @@ print_measured(const world_measured *m)
         printf("; %" PRIu64 " segments in each stream would take %.4g s with "
                "layers, %.4g s with segments",
                m->plan_segments, m->layers_s, m->segments_s);
+    if (m->layers_alike_s > 0)
+        printf(" (%.4g s, %.4g s if its ranks were equally fast)",
+               m->layers_alike_s, m->segments_alike_s);
     putchar('\n');
 }
 

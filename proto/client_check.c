@@ -244,6 +244,8 @@ world(const client_world *w)
     TRY(seconds(w->measured.link_s, "link_seconds"));
     TRY(seconds(w->measured.layers_s, "layers_seconds"));
     TRY(seconds(w->measured.segments_s, "segments_seconds"));
+    TRY(seconds(w->measured.layers_alike_s, "layers_seconds_if_alike"));
+    TRY(seconds(w->measured.segments_alike_s, "segments_seconds_if_alike"));
     TRY(seconds(w->hop_s, "hop_seconds"));
     TRY(seconds(w->hop_hidden_s, "hop_hidden_seconds"));
 fail:

@@ -267,7 +267,9 @@ world(client_world *to, const Longwave__Client__World *from)
                          .link_s = from->link_seconds,
                          .layers_s = from->layers_seconds,
                          .segments_s = from->segments_seconds,
-                         .plan_segments = from->plan_segments};
+                         .plan_segments = from->plan_segments,
+                         .layers_alike_s = from->layers_seconds_if_alike,
+                         .segments_alike_s = from->segments_seconds_if_alike};
     return ST_OK;
 fail:
     return st;

@@ -348,6 +348,8 @@ world(building *b, Longwave__Client__World *to, const client_world *from)
     to->layers_seconds = from->measured.layers_s;
     to->segments_seconds = from->measured.segments_s;
     to->plan_segments = from->measured.plan_segments;
+    to->layers_seconds_if_alike = from->measured.layers_alike_s;
+    to->segments_seconds_if_alike = from->measured.segments_alike_s;
     to->hop_seconds = from->hop_s;
     to->hop_hidden_seconds = from->hop_hidden_s;
     return sentence(b, &to->state, from->state);

@@ -69,7 +69,9 @@ hello(world_hello *to, const Longwave__World__Hello *from)
                          .link_s = from->link_seconds,
                          .layers_s = from->layers_seconds,
                          .segments_s = from->segments_seconds,
-                         .plan_segments = from->plan_segments};
+                         .plan_segments = from->plan_segments,
+                         .layers_alike_s = from->layers_seconds_if_alike,
+                         .segments_alike_s = from->segments_seconds_if_alike};
     TRY(layer_bytes(to, from));
     return ST_OK;
 fail:

@@ -75,6 +75,8 @@ hello(building *b, const world_hello *from)
     to->layers_seconds = from->measured.layers_s;
     to->segments_seconds = from->measured.segments_s;
     to->plan_segments = from->measured.plan_segments;
+    to->layers_seconds_if_alike = from->measured.layers_alike_s;
+    to->segments_seconds_if_alike = from->measured.segments_alike_s;
 }
 
 static void

@@ -13,6 +13,8 @@ typedef struct world_measured {
     double link_s;               /* latency of the farthest */
     double layers_s, segments_s; /* foretold of plan_segments by placement */
     uint64_t plan_segments;      /* of every stream; 0: nothing was chosen */
+    /* Likewise at the mean rate of the ranks; 0: they were equally fast. */
+    double layers_alike_s, segments_alike_s;
 } world_measured;
 
 #endif

@@ -69,6 +69,8 @@ check_hello(const world_hello *h)
     TRY(number(h->measured.link_s, "link_seconds"));
     TRY(number(h->measured.layers_s, "layers_seconds"));
     TRY(number(h->measured.segments_s, "segments_seconds"));
+    TRY(number(h->measured.layers_alike_s, "layers_seconds_if_alike"));
+    TRY(number(h->measured.segments_alike_s, "segments_seconds_if_alike"));
 fail:
     return st;
 }

@@ -263,6 +263,8 @@ fill_measured(worker *w)
     m->layers_s = c->plan[PLACE_LAYERS].result.seconds;
     m->segments_s = c->plan[PLACE_SEGMENTS].result.seconds;
     m->plan_segments = USUAL_SEGMENTS;
+    m->layers_alike_s = c->level[PLACE_LAYERS];
+    m->segments_alike_s = c->level[PLACE_SEGMENTS];
 }
 
 /* How the ranks are used, for people: a document may have fewer than all. */

@@ -277,7 +277,7 @@ status_goes_round(void **state)
                           .streams = 3,
                           .streams_busy = 4,
                           .tokens_per_second = 5,
-                          .measured = {6, 7, 8, 9, 10, 11},
+                          .measured = {6, 7, 8, 9, 10, 11, 12, 13},
                           .hop_s = 12,
                           .hop_hidden_s = 13};
     client_message m = {.kind = CLIENT_STATUS,

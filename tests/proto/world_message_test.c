@@ -75,7 +75,7 @@ hello_goes_round(void **state)
     m.u.hello.max_context = 12;
     m.u.hello.layer_bytes = bytes;
     m.u.hello.n_layer_bytes = 3;
-    m.u.hello.measured = (world_measured){1, 2, 3, 4, 5, 6};
+    m.u.hello.measured = (world_measured){1, 2, 3, 4, 5, 6, 7, 8};
     got = copy_of(&m);
 
     (void)state;
