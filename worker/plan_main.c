@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/option.h"
 #include "sched/segment.h"
+#include "worker/build.h"
 #include "worker/plan_here.h"
 #include "worker/plan_job.h"
 #include "worker/plan_print.h"
@@ -310,6 +311,7 @@ start(planner *p, int *argc, char ***argv)
     status st = ST_OK;
 
     TRY(comm_open(&p->comm, argc, argv));
+    TRY(build_same(p->comm));
     if (comm_rank(p->comm) > 0 && freopen("/dev/null", "w", stdout) == NULL)
         st = status_fail(ST_IO, "/dev/null cannot be opened");
     TRY(comm_agree(p->comm, st));

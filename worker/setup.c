@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "model/weights.h"
+#include "worker/build.h"
 #include "worker/decode.h"
 
 /* Cells of several streams that go into one group: enough to fill any number
@@ -44,8 +45,7 @@ setup_open(setup *s, const char *program, int *argc, char ***argv)
     *s = (setup){.program = program};
     log_init(program, LOG_LEVEL_INFO);
     TRY(comm_open(&s->comm, argc, argv));
-    TRY(comm_same(s->comm, "version of Longwave", LONGWAVE_VERSION,
-                  sizeof LONGWAVE_VERSION));
+    TRY(build_same(s->comm));
     /* Results are rank 0's, --help too. */
     if (!setup_is_lead(s) && freopen("/dev/null", "w", stdout) == NULL)
         st = status_fail(ST_IO, "/dev/null cannot be opened");

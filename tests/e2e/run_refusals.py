@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bad input of longwave-run: one sentence, exit status 2 on every rank and so
 from mpirun, nothing on stdout, and no file is left behind."""
+import argparse
 import os
 import shutil
 import struct
@@ -120,12 +121,47 @@ def check_other_model(args, good):
 
 
 def check_other_version(args, good):
-    """Rank 1 is another build, as on a host that was left behind."""
+    """Rank 1 is older, as on a host that was left behind."""
     check(args, "another version", 1,
           good + [":", "-n", "1", args.other] + good,
           "rank 1 differs from rank 0 in its version of Longwave")
     check(args, "another version leads", 1,
           good + [":", "-n", "2", args.other] + good, "version of Longwave")
+
+
+def copy_with_note(args, name, at, value):
+    """A copy of longwave-run, another byte at `at` of its build id's note."""
+    path = os.path.join(args.work, name)
+    with open(args.run, "rb") as f:
+        data = bytearray(f.read())
+    head = struct.pack("<III", 4, 20, 3) + b"GNU\0"
+    expect(data.count(head) == 1, "no build id, or several")
+    data[data.index(head) + at] ^= value
+    with open(path, "wb") as f:
+        f.write(data)
+    os.chmod(path, 0o755)
+    return path
+
+
+def check_other_build(args, good):
+    """Rank 1 is of this version but was built another time; builds that have
+    no id are those of their version."""
+    other = copy_with_note(args, "built-again", 16 + 19, 1)
+    nameless = copy_with_note(args, "nameless", 8, 4)
+
+    def led_by(program):
+        return argparse.Namespace(**dict(vars(args), run=program))
+
+    for name, lead, second in (("again", args.run, other),
+                               ("again leads", other, args.run),
+                               ("one has an id", args.run, nameless)):
+        check(led_by(lead), name, 1,
+              good + [":", "-n", "2", second] + good,
+              "rank 1 differs from rank 0 in its build of Longwave")
+    done = run_lib.start(led_by(nameless), 2, good)
+    expect(done.returncode == 0, done.stderr.decode(errors="replace"))
+    for path in (other, nameless):
+        os.remove(path)
 
 
 def main():
@@ -147,6 +183,7 @@ def main():
     check(args, "replicas", 3, good + ["--replicas", "2"], "2 replicas")
     check_other_model(args, good)
     check_other_version(args, good)
+    check_other_build(args, good)
     expect(sorted(os.listdir(args.work)) == before, "files were left behind")
 
 

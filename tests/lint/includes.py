@@ -45,8 +45,8 @@ SYSTEM = re.compile(
     r"(assert|ctype|errno|float|inttypes|limits|locale|math|setjmp|signal|"
     r"stdalign|stdarg|stdatomic|stdbool|stddef|stdint|stdio|stdlib|"
     r"stdnoreturn|string|strings|time|wchar|"
-    r"dirent|dlfcn|fcntl|fnmatch|ftw|getopt|glob|ifaddrs|libgen|malloc|net/if|"
-    r"netdb|poll|pthread|pwd|sched|semaphore|spawn|syslog|termios|unistd|"
+    r"dirent|dlfcn|fcntl|fnmatch|ftw|getopt|glob|ifaddrs|libgen|link|malloc|"
+    r"net/if|netdb|poll|pthread|pwd|sched|semaphore|spawn|syslog|termios|unistd|"
     r"arpa/\w+|netinet/\w+|linux/\w+|sys/\w+|\w+mmintrin|arm_neon|cpuid)\.h")
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"\n]+)[>"]',
                       re.MULTILINE)
