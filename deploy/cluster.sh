@@ -36,12 +36,12 @@ while [ $# -gt 1 ]; do
 done
 
 case $ranks in
-*[!0-9]* | '') refuse "\"$ranks\" is no number of ranks" ;;
+*[!0-9]* | '' | ???????*) refuse "\"$ranks\" is no number of ranks" ;;
 esac
 [ -r "$hosts" ] || refuse "there is no hostfile $hosts"
 [ -r "$model/config.json" ] || refuse "there is no model in $model"
 # A host without slots= has one.
-slots=$(sed 's/#.*//' "$hosts" | awk 'NF {
+slots=$(sed 's/#.*//; s/ *= */=/g' "$hosts" | awk 'NF {
     n = 1
     for (i = 2; i <= NF; i++) if ($i ~ /^slots=[0-9]+$/) n = substr($i, 7)
     sum += n } END { print sum + 0 }')

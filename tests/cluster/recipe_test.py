@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: Apache-2.0
+"""deploy/cluster.sh without a cluster: what it starts, and what it refuses
+before anything starts; and what mpirun says by itself of too few slots.
+
+usage: recipe_test.py RUN SOURCE
+"""
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SOURCE = sys.argv.pop()
+RUN = sys.argv.pop()
+MODEL = os.path.join(SOURCE, "tests", "golden", "armt-llama")
+RECIPE = os.path.join(SOURCE, "deploy", "cluster.sh")
+
+
+class Recipe(unittest.TestCase):
+    def setUp(self):
+        self.work = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.work)
+        self.write("longwaved", "#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+        os.chmod(os.path.join(self.work, "longwaved"), 0o755)
+
+    def write(self, name, text):
+        path = os.path.join(self.work, name)
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(text)
+        return path
+
+    def start(self, *args):
+        path = self.work + ":" + os.environ["PATH"]
+        return subprocess.run(["sh", RECIPE, *args], capture_output=True,
+                              text=True, timeout=20, check=False,
+                              env=dict(os.environ, PATH=path))
+
+    def started(self, *args):
+        """The command that the daemon is given, and its other flags."""
+        done = self.start(MODEL, *args)
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        model, value, launch, command, *rest = done.stdout.splitlines()
+        self.assertEqual([model, value, launch],
+                         ["--model", MODEL, "--launch"])
+        return command, rest
+
+    def refused(self, sentence, *args):
+        done = self.start(*args)
+        self.assertEqual((done.returncode, done.stdout, done.stderr),
+                         (2, "", f"cluster.sh: {sentence}\n"))
+
+    def test_every_slot_has_a_rank(self):
+        hosts = self.write("the hosts", "# slots=9\nhead slots=2 # two\n\n"
+                           "node1\nnode2 slots = 3\n")
+        command, rest = self.started(hosts, "--data", "there")
+        self.assertEqual(command, f"exec mpirun --hostfile '{hosts}' -n 6 "
+                         "--bind-to none longwave-worker --model "
+                         f"'{MODEL}' ")
+        self.assertEqual(rest, ["--data", "there"])
+        self.assertIn(" -n 4 ", self.started(hosts, "-n", "4")[0])
+        self.assertTrue(self.started(hosts, "-t", "3")[0]
+                        .endswith(" --threads 3"))
+
+    def test_what_does_not_fit_is_refused(self):
+        hosts = self.write("hosts", "head slots=2\nnode1\n")
+        none = self.write("none", "# no host\n")
+        self.refused(f"{hosts} has 3 slots, 4 ranks were asked for", MODEL,
+                     hosts, "-n", "4")
+        self.refused(f"{none} names no host", MODEL, none)
+        self.refused(f"{none} names no host", MODEL, none, "-n", "1")
+        self.refused(f"there is no hostfile {hosts}.no", MODEL, hosts + ".no")
+        self.refused(f"there is no model in {self.work}", self.work, hosts)
+        for ranks in ("x", "-1", "", "99999999999999999999"):
+            self.refused(f'"{ranks}" is no number of ranks', MODEL, hosts,
+                         "-n", ranks)
+
+    def test_mpirun_starts_none_where_slots_are_missing(self):
+        """It says so at length, and with a status of its own."""
+        hosts = self.write("hosts", "localhost slots=2\n")
+        own = {"OMPI_ALLOW_RUN_AS_ROOT": "1",
+               "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+        env = {name: value for name, value in os.environ.items()
+               if "oversubscribe" not in name}
+        done = subprocess.run(
+            ["mpirun", "--hostfile", hosts, "-n", "3", RUN, "--version"],
+            capture_output=True, text=True, timeout=60, check=False,
+            env={**env, **own})
+        self.assertEqual((done.returncode, done.stdout), (1, ""), done.stderr)
+        self.assertIn("slots", done.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
