@@ -2,6 +2,7 @@
 /* Numbers of a tensor, converted to fp32 or int32. */
 #include <string.h>
 
+#include "base/bf16.h"
 #include "base/file.h"
 #include "model/safetensors.h"
 #include "model/safetensors_header.h"
@@ -55,8 +56,7 @@ read_halves(const char *data, bool brain, float *out, size_t n)
         uint16_t half;
 
         memcpy(&half, data + i * sizeof(half), sizeof(half));
-        out[i] =
-            brain ? f32_from_bits((uint32_t)half << 16) : f32_from_half(half);
+        out[i] = brain ? bf16_to_float(half) : f32_from_half(half);
     }
 }
 

@@ -4,24 +4,15 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/bf16.h"
 #include "base/mem.h"
 #include "kernels/random.h"
 #include "model/weights_impl.h"
 
 /* ---------------------------------------------------------- conversion --- */
 
-/* Round to nearest, ties to even; a NaN stays one. */
-static uint16_t
-to_bf16(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7fffffffu) > 0x7f800000u)
-        return (uint16_t)(bits >> 16 | 0x40u);
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
-}
-
-/* Likewise; what is too large becomes infinite, what is small subnormal. */
+/* To the nearest, ties to even; a NaN stays one, what is too large becomes
+ * infinite, what is small subnormal. */
 static uint16_t
 to_f16(float value)
 {
@@ -68,7 +59,7 @@ put_halves(weights *w, const weights_place *p, const float *values, size_t n)
     bool brain = w->types.of[p->kind] == KERNEL_BF16;
     uint16_t *half = w->narrow;
     for (size_t i = 0; i < n; i++)
-        half[i] = brain ? to_bf16(values[i]) : to_f16(values[i]);
+        half[i] = brain ? bf16_from_float(values[i]) : to_f16(values[i]);
     return copy(w, p->buf, p->first * sizeof *half, half, n * sizeof *half);
 }
 

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/bf16.h"
 #include "base/mem.h"
 #include "sched/segment.h"
 
@@ -34,10 +35,8 @@ widen(float *out, const void *raw, kernel_type type, size_t n)
 
     if (type == KERNEL_F32)
         memcpy(out, raw, n * sizeof *out);
-    for (size_t i = 0; type == KERNEL_BF16 && i < n; i++) {
-        uint32_t bits = (uint32_t)half[i] << 16;
-        memcpy(&out[i], &bits, sizeof bits);
-    }
+    for (size_t i = 0; type == KERNEL_BF16 && i < n; i++)
+        out[i] = bf16_to_float(half[i]);
     for (size_t i = 0; type == KERNEL_I8 && i < n; i++)
         out[i] = (float)small[i];
 }

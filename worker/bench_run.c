@@ -5,6 +5,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/bf16.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "sched/segment.h"
@@ -180,10 +181,10 @@ widen(float *to, const uint8_t *state, const memory_tensor *t)
     }
     ASSERT(t->type == KERNEL_BF16);
     for (size_t i = 0; i < n; i++) {
-        uint32_t bits = (uint32_t)state[2 * i] << 16;
+        uint16_t half;
 
-        bits |= (uint32_t)state[2 * i + 1] << 24;
-        memcpy(&to[i], &bits, sizeof bits);
+        memcpy(&half, state + i * sizeof half, sizeof half);
+        to[i] = bf16_to_float(half);
     }
 }
 

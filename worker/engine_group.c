@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One group: picked cells become cells of the device, in at most three calls
  * of the model: rows that enter, cells that write, cells that are frozen. */
-#include <string.h>
-
+#include "base/bf16.h"
 #include "base/mem.h"
 #include "worker/engine_impl.h"
 
@@ -94,19 +93,6 @@ append(engine *e, uint32_t first, uint32_t end, bool frozen, uint32_t n_embed)
     return n_embed;
 }
 
-/* n values of the device's compute type at `rows`, widened in place. */
-static void
-widen(float *rows, kernel_type type, size_t n)
-{
-    if (type != KERNEL_BF16)
-        return;
-    const uint16_t *half = (const uint16_t *)(const void *)rows;
-    for (size_t i = n; i-- > 0;) {
-        uint32_t bits = (uint32_t)half[i] << 16;
-        memcpy(&rows[i], &bits, sizeof bits);
-    }
-}
-
 /* Shows the rows of cells first .. end - 1 as they are now. */
 static status
 observe(engine *e, uint32_t first, uint32_t end, int point)
@@ -124,7 +110,8 @@ observe(engine *e, uint32_t first, uint32_t end, int point)
                             engine_buffers_offset(&b->model.x, c->slot),
                             engine_buffers_x_bytes(b, c->n_row)));
         TRY(kernel_sync(e->q));
-        widen(rows, b->shape.compute, (size_t)c->n_row * b->shape.d_model);
+        if (b->shape.compute == KERNEL_BF16)
+            bf16_to_floats(rows, (size_t)c->n_row * b->shape.d_model);
         e->sink.rows(e->sink.ctx, d->stream, &d->segment,
                      e->part->layer_first + d->layer, point, c->n_row, rows);
     }

@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/bf16.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "model/weights.h"
@@ -80,13 +81,11 @@ fill_rows(probe_rig *p)
     TRY(mem_new(&rows, at.len, 1));
     for (size_t i = 0; i < at.len / (wide ? 4 : 2); i++) {
         float x = draw_uniform(1, i) - 0.5F;
-        uint32_t bits;
-        memcpy(&bits, &x, sizeof bits);
-        uint16_t half = (uint16_t)(bits >> 16);
+        uint16_t half = bf16_from_float(x);
         if (wide)
-            memcpy(rows + 4 * i, &bits, sizeof bits);
+            memcpy(rows + i * sizeof x, &x, sizeof x);
         else
-            memcpy(rows + 2 * i, &half, sizeof half);
+            memcpy(rows + i * sizeof half, &half, sizeof half);
     }
     for (uint32_t id = 0; id < p->n_cell; id++) {
         engine_x_place(p->e, id, 0, n_row, &at);

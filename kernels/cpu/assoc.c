@@ -3,8 +3,8 @@
  * arXiv:2407.04841; delta rule with normaliser: Schlag et al. 2021,
  * arXiv:2102.11174). */
 #include <math.h>
-#include <string.h>
 
+#include "base/bf16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/product.h"
 #include "kernels/cpu/simd.h"
@@ -85,24 +85,9 @@ widen_rows(float *to, const uint16_t *from, size_t ld, size_t n_row, size_t n)
 {
     for (size_t i = 0; i < n_row; i++) {
 #pragma omp simd
-        for (size_t j = 0; j < n; j++) {
-            uint32_t bits = (uint32_t)from[i * ld + j] << 16;
-
-            memcpy(&to[i * n + j], &bits, sizeof bits);
-        }
+        for (size_t j = 0; j < n; j++)
+            to[i * n + j] = bf16_to_float(from[i * ld + j]);
     }
-}
-
-/* To the nearest, to even ones between two; a NaN stays one. */
-SIMD_INLINE uint16_t
-narrow(float x)
-{
-    uint32_t bits;
-
-    memcpy(&bits, &x, sizeof bits);
-    if ((bits & 0x7fffffffU) > 0x7f800000U)
-        return (uint16_t)(bits >> 16 | 0x40U);
-    return (uint16_t)((bits + 0x7fffU + (bits >> 16 & 1U)) >> 16);
 }
 
 SIMD_CLONES static void
@@ -110,7 +95,7 @@ narrow_rows(uint16_t *to, size_t ld, const float *from, size_t n_row, size_t n)
 {
     for (size_t i = 0; i < n_row; i++)
         for (size_t j = 0; j < n; j++)
-            to[i * ld + j] = narrow(from[i * n + j]);
+            to[i * ld + j] = bf16_from_float(from[i * n + j]);
 }
 
 /* --------------------------------------------------------------- read --- */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/bf16.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "kernels/cpu/blas.h"
@@ -151,21 +152,16 @@ cpu_buf_free(kernel_buf *base)
     mem_free(buf);
 }
 
-/* F32, or BF16 rounded to nearest, ties to even. */
 static void
 fill_random(void *out, const kernel_random *law, kernel_type type, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         float value = random_value(law, i);
-        uint32_t bits;
 
-        if (type == KERNEL_F32) {
+        if (type == KERNEL_F32)
             ((float *)out)[i] = value;
-            continue;
-        }
-        memcpy(&bits, &value, sizeof(bits));
-        bits += 0x7fffU + (bits >> 16 & 1U);
-        ((uint16_t *)out)[i] = (uint16_t)(bits >> 16);
+        else
+            ((uint16_t *)out)[i] = bf16_from_float(value);
     }
 }
 

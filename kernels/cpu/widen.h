@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/bf16.h"
 #include "kernels/cpu/tile.h"
 #include "kernels/kernel.h"
 
@@ -132,19 +133,14 @@ widen_f16_one(uint32_t half)
 SIMD_INLINE float
 widen_one(const void *data, size_t at, const kernel_type type, float scale)
 {
-    uint32_t bits;
-    float x;
+    uint16_t half;
 
     if (type == KERNEL_F32)
         return ((const float *)data)[at];
     if (type == KERNEL_I8)
         return (float)((const int8_t *)data)[at] * scale;
-    bits = ((const uint16_t *)data)[at];
-    if (type == KERNEL_F16)
-        return widen_f16_one(bits);
-    bits <<= 16;
-    memcpy(&x, &bits, sizeof(x));
-    return x;
+    half = ((const uint16_t *)data)[at];
+    return type == KERNEL_F16 ? widen_f16_one(half) : bf16_to_float(half);
 }
 
 #endif

@@ -4,8 +4,8 @@
 
 #include <math.h>
 #include <stdio.h>
-#include <string.h>
 
+#include "base/bf16.h"
 #include "base/mem.h"
 
 bool
@@ -43,18 +43,13 @@ gpu_rig_take(kernel_queue *q, const kernel_view *v, size_t first, size_t n)
 {
     size_t size = kernel_type_size(v->type);
     float *x = NULL;
-    const uint16_t *half;
 
     assert_true(v->type == KERNEL_F32 || v->type == KERNEL_BF16);
     EXPECT_OK(mem_new(&x, n, sizeof *x));
     EXPECT_OK(kernel_copy_out(q, x, v->buf, first * size, n * size));
     EXPECT_OK(kernel_sync(q));
-    half = (const void *)x;
-    for (size_t i = n; v->type == KERNEL_BF16 && i-- > 0;) {
-        uint32_t bits = (uint32_t)half[i] << 16;
-
-        memcpy(&x[i], &bits, sizeof(bits));
-    }
+    if (v->type == KERNEL_BF16)
+        bf16_to_floats(x, n);
     return x;
 }
 

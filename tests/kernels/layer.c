@@ -6,8 +6,8 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
+#include "base/bf16.h"
 #include "base/mem.h"
 
 void
@@ -142,18 +142,13 @@ layer_take(const layer *l, const kernel_view *view, size_t *n)
 {
     size_t bytes = kernel_buf_bytes(view->buf);
     float *x = NULL;
-    const uint16_t *half;
 
     *n = bytes / kernel_type_size(view->type);
     layer_must(mem_new(&x, *n, sizeof *x));
     layer_must(kernel_copy_out(l->q, x, view->buf, 0, bytes));
     layer_must(kernel_sync(l->q));
-    half = (const void *)x;
-    for (size_t i = *n; view->type == KERNEL_BF16 && i-- > 0;) {
-        uint32_t bits = (uint32_t)half[i] << 16;
-
-        memcpy(&x[i], &bits, sizeof(bits));
-    }
+    if (view->type == KERNEL_BF16)
+        bf16_to_floats(x, *n);
     return x;
 }
 
