@@ -7,19 +7,17 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
+#include "daemon/again.h"
 #include "proto/snapshot.h"
 #include "proto/world_message.h"
 #include "sched/segment.h"
 
 enum {
-    PART = 1 << 20,         /* bytes of a part of the snapshot */
-    BLOCK_TOKENS = 1 << 16, /* ids read at once, at least one segment */
-    AGAIN_MS = 100,         /* after memory or descriptors were short */
-    MAX_AGAIN = 100         /* times in a row */
+    PART = 1 << 20,        /* bytes of a part of the snapshot */
+    BLOCK_TOKENS = 1 << 16 /* ids read at once, at least one segment */
 };
 
 typedef struct block {
@@ -33,8 +31,7 @@ struct feed {
     feed_failed_fn *fn;
     void *ctx;
     bool reading, dead, failed, checked;
-    uint64_t again_ns; /* something was short: not before; 0: nothing was */
-    unsigned n_again;  /* in a row */
+    again again;
 
     /* the snapshot; the hash and the buffer are the helper's while reading */
     int fd;
@@ -280,16 +277,14 @@ can_send_segment(feed *f)
 bool
 feed_waits(const feed *f)
 {
-    return f->again_ns != 0;
+    return again_waits(&f->again);
 }
 
 void
 feed_again(feed *f)
 {
-    if (clock_ns() < f->again_ns)
-        return;
-    f->again_ns = 0;
-    feed_pump(f);
+    if (again_is_due(&f->again))
+        feed_pump(f);
 }
 
 void
@@ -315,15 +310,12 @@ done(helper_task *task, status st, const char *text)
         destroy(f);
         return;
     }
-    if (st == ST_NOMEM && ++f->n_again <= MAX_AGAIN) {
-        f->again_ns = clock_ns() + UINT64_C(1000000) * AGAIN_MS;
+    if (again_after(&f->again, st))
         return;
-    }
     if (st != ST_OK) {
         fail(f, st, text);
         return;
     }
-    f->n_again = 0;
     if (f->task.run == run_check)
         f->checked = true;
     if (f->task.run == run_ids)

@@ -55,10 +55,8 @@ const zsocket_peer *feed_peer(const feed *f);
 void feed_allow(feed *f, uint64_t segments);
 /* The peer's outbox has drained. */
 void feed_pump(feed *f);
-/* Memory or descriptors were short when it wanted to read.  That says nothing
- * about what it reads: feed_again() tries once more, not more often than a few
- * times a second, and after ten seconds of failures it has failed (ST_NOMEM,
- * undamaged). */
+/* Memory or descriptors were short when it wanted to read: feed_again() tries
+ * once more (again.h), and in the end it has failed (ST_NOMEM, undamaged). */
 bool feed_waits(const feed *f);
 void feed_again(feed *f);
 

@@ -224,7 +224,9 @@ prepare(service *v, holding *h, const core_action *a)
         TRY(datadir_ids_path(v->dir, &h->pending, a->document->id));
         h->n_pending = a->document->pending;
     }
-    TRY(journal_input(v->journal, h->job));
+    st = journal_input(v->journal, h->job);
+    if (st != ST_OK && again_after(&h->again, st))
+        return ST_OK;
 fail:
     return st;
 }
@@ -264,8 +266,12 @@ start_tokens(service *v, holding *h, const journal_report *r)
     TRY(tokens_input_new(&h->input, v->tokens, &setup));
     if (!path)
         TRY(tokens_input_push(h->input, r->data, r->len, true));
+    mem_free(path);
+    return ST_OK;
 fail:
     mem_free(path);
+    tokens_input_cancel(h->input);
+    h->input = NULL;
     return st;
 }
 
@@ -273,13 +279,17 @@ void
 service_job_loaded(service *v, const journal_report *r)
 {
     holding *h = find(v, r->id);
+    status st = r->st;
+    const char *text = r->text;
 
     if (!h || h->input || h->ids)
         return;
-    if (r->st != ST_OK)
-        core_job_failed(v->core, r->id, 0, r->st, r->text);
-    else if (start_tokens(v, h, r) != ST_OK)
-        core_job_failed(v->core, r->id, 0, ST_NOMEM, status_text());
+    if (st == ST_OK) {
+        st = start_tokens(v, h, r);
+        text = status_text();
+    }
+    if (!again_after(&h->again, st) && st != ST_OK)
+        core_job_failed(v->core, r->id, 0, st, text);
 }
 
 void
@@ -397,13 +407,27 @@ service_job_drained(service *v, const zsocket_peer *world)
                 feed_pump(h->feed);
 }
 
+static void
+ask_again(service *v, holding *h)
+{
+    status st = journal_input(v->journal, h->job);
+
+    if (st != ST_OK && !again_after(&h->again, st))
+        fail_later(v, h, 0, st, status_text());
+}
+
 void
 service_job_again(service *v)
 {
     for (size_t i = 0; i < SERVICE_LISTS; i++)
-        for (holding *h = v->held[i]; h; h = h->next)
+        for (holding *h = v->held[i]; h; h = h->next) {
+            if (again_is_due(&h->again))
+                ask_again(v, h);
+            if (h->input && tokens_input_waits(h->input))
+                tokens_input_again(h->input);
             if (h->feed && feed_waits(h->feed))
                 feed_again(h->feed);
+        }
 }
 
 /* -------------------------------------------------------------- snapshots ---

@@ -3,6 +3,7 @@
 #ifndef DAEMON_SERVICE_STATE_H
 #define DAEMON_SERVICE_STATE_H
 
+#include "daemon/again.h"
 #include "daemon/clients.h"
 #include "daemon/core.h"
 #include "daemon/datadir.h"
@@ -45,6 +46,7 @@ typedef struct holding {
     uint32_t n_pending;
     bool text, ask;
     uint64_t bytes;
+    again again;         /* to ask the journal for the input */
     tokens_input *input; /* until tokenized */
     spool *ids;          /* from then on */
     feed *feed;          /* of the current attempt */

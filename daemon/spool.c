@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 
 struct spool {
@@ -31,14 +32,13 @@ spool_new(spool **out, const char *dir)
     s->holders = 1;
     s->fd = mkostemp(path, O_CLOEXEC);
     if (s->fd < 0)
-        TRY(status_fail(ST_IO, "no file can be made in '%s': %s", dir,
-                        strerror(errno)));
+        TRY(file_failed("make a file in", dir));
     (void)unlink(path);
     *out = s;
     return ST_OK;
 fail:
     mem_free(s);
-    return st;
+    return st == ST_NOMEM ? st : ST_IO;
 }
 
 spool *

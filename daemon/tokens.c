@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "daemon/again.h"
 
 typedef struct chunk {
     struct chunk *next;
@@ -44,6 +45,7 @@ struct tokens_input {
     bool complete; /* the last chunk is in the list */
     bool busy;     /* the helper has it */
     bool canceled;
+    again again;
 
     /* the helper's side while busy */
     chunk *now;
@@ -92,7 +94,7 @@ fail:
 }
 
 static status
-put_pending(tokens_input *in)
+put_pending(const tokens_input *in, spool *to)
 {
     size_t expected = in->n_pending * sizeof(int32_t);
     char *data = NULL;
@@ -105,7 +107,7 @@ put_pending(tokens_input *in)
         TRY(status_fail(ST_IO, "%s is damaged", in->pending));
     TRY(mem_new(&ids, in->n_pending, sizeof(*ids)));
     memcpy(ids, data, len);
-    TRY(spool_add(in->ids, ids, in->n_pending));
+    TRY(spool_add(to, ids, in->n_pending));
 fail:
     mem_free(ids);
     mem_free(data);
@@ -114,13 +116,13 @@ fail:
 
 /* What the chat template puts at a place. */
 static status
-put_around(tokens_input *in, template_place place)
+put_around(const tokens_input *in, spool *to, template_place place)
 {
     size_t n = 0;
     const int32_t *ids = template_ids(in->owner->chat, place, &n);
     status st = check_ids(in, ids, n);
 
-    return st == ST_OK && n > 0 ? spool_add(in->ids, ids, n) : st;
+    return st == ST_OK && n > 0 ? spool_add(to, ids, n) : st;
 }
 
 /* Of the piece that comes next. */
@@ -137,20 +139,24 @@ open_spool(tokens_input *in)
 {
     const tokens *t = in->owner;
     int32_t bos = in->text && in->begin ? tokenizer_bos(t->tok) : -1;
+    spool *ids = NULL;
     status st;
 
     if (in->ids)
         return ST_OK;
-    TRY(spool_new(&in->ids, t->dir));
+    TRY(spool_new(&ids, t->dir));
     if (in->pending)
-        TRY(put_pending(in));
+        TRY(put_pending(in, ids));
     if (bos >= 0)
-        TRY(spool_add(in->ids, &bos, 1));
+        TRY(spool_add(ids, &bos, 1));
     if (in->text && in->begin)
-        TRY(put_around(in, TEMPLATE_DOCUMENT));
+        TRY(put_around(in, ids, TEMPLATE_DOCUMENT));
     if (in->text && in->question)
-        TRY(put_around(in, TEMPLATE_QUESTION));
+        TRY(put_around(in, ids, TEMPLATE_QUESTION));
+    in->ids = ids;
+    return ST_OK;
 fail:
+    spool_free(ids);
     return st;
 }
 
@@ -241,26 +247,30 @@ fill_from_file(tokens_input *in)
 {
     size_t n = TOKENIZER_PIECE - in->len;
     ssize_t got;
+    status st;
 
     if (in->fd < 0)
         in->fd = open(in->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (in->fd < 0)
-        return status_fail(ST_IO, "%s: %s", in->path, strerror(errno));
+        TRY(file_failed("open", in->path));
     if (n > in->bytes - in->filled)
         n = (size_t)(in->bytes - in->filled);
     while (n > 0) {
         got = pread(in->fd, in->carry + in->len, n, (off_t)in->filled);
         if (got < 0 && errno == EINTR)
             continue;
-        if (got <= 0)
-            return status_fail(ST_IO, "%s is damaged: it is too short",
-                               in->path);
+        if (got < 0)
+            TRY(file_failed("read", in->path));
+        if (got == 0)
+            TRY(status_fail(ST_IO, "%s is damaged: it is too short", in->path));
         hash_add(&in->sum, in->carry + in->len, (size_t)got);
         in->len += (size_t)got;
         in->filled += (size_t)got;
         n -= (size_t)got;
     }
     return ST_OK;
+fail:
+    return st == ST_NOMEM ? st : ST_IO;
 }
 
 /* What was acknowledged is what is read. */
@@ -275,6 +285,8 @@ check_whole(tokens_input *in)
     return ST_OK;
 }
 
+/* What ends for want of memory has changed nothing that the next try would not
+ * find: that goes on from there. */
 static status
 run(helper_task *task)
 {
@@ -302,7 +314,7 @@ run(helper_task *task)
     if (in->finished)
         TRY(check_whole(in));
     if (in->finished && in->text && in->question)
-        TRY(put_around(in, TEMPLATE_ANSWER));
+        TRY(put_around(in, in->ids, TEMPLATE_ANSWER));
 fail:
     return st;
 }
@@ -380,6 +392,8 @@ done(helper_task *task, status st, const char *text)
         input_free(in);
         return;
     }
+    if (again_after(&in->again, st))
+        return;
     if (r.done) {
         r.ids = in->ids;
         in->ids = NULL;
@@ -491,7 +505,7 @@ tokens_input_push(tokens_input *in, uint8_t **data, size_t len, bool last)
         in->first = c;
     in->last = c;
     in->complete = last;
-    if (!in->busy)
+    if (!in->busy && !tokens_input_waits(in))
         advance(in);
 fail:
     return st;
@@ -506,4 +520,19 @@ tokens_input_cancel(tokens_input *in)
         in->canceled = true;
     else
         input_free(in);
+}
+
+bool
+tokens_input_waits(const tokens_input *in)
+{
+    return again_waits(&in->again);
+}
+
+void
+tokens_input_again(tokens_input *in)
+{
+    if (!again_is_due(&in->again))
+        return;
+    in->busy = true;
+    helper_push(in->owner->thread, &in->task);
 }

@@ -66,5 +66,9 @@ status tokens_input_new(tokens_input **out, tokens *t,
 status tokens_input_push(tokens_input *in, uint8_t **data, size_t len,
                          bool last) MUST_USE;
 void tokens_input_cancel(tokens_input *in);
+/* Memory or descriptors were short; tokens_input_again() goes on where that was
+ * (again.h). */
+bool tokens_input_waits(const tokens_input *in);
+void tokens_input_again(tokens_input *in);
 
 #endif

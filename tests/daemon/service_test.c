@@ -3,8 +3,11 @@
  * and asked, and requests that are refused. */
 #include "tests/daemon/service_rig.h"
 
+#include <time.h>
+
 #include "base/log.h"
 #include "base/mem.h"
+#include "tests/daemon/shortage.h"
 
 /* A document of `n` ids is added; *snapshot is what the world sent. */
 static void
@@ -145,6 +148,28 @@ ids_and_lengths_are_checked(void **state)
     service_rig_fini(&s);
 }
 
+/* What came while no file could be opened is read when one can. */
+static void
+a_shortage_costs_no_job(void **state)
+{
+    const struct timespec while_it_lasts = {.tv_nsec = 300 * 1000 * 1000};
+    service_rig s;
+    int32_t ids[3];
+    rlim_t before;
+
+    (void)state;
+    service_rig_init(&s);
+    service_rig_fill(ids, 3, &s);
+    assert_int_equal(service_rig_documents(&s), 0); /* all is connected */
+    before = shortage_begin();
+    service_rig_add(&s, "short", ids, 3);
+    (void)nanosleep(&while_it_lasts, NULL);
+    shortage_end(before);
+    service_rig_hear_kind(&s, CLIENT_DONE);
+    assert_int_equal(service_rig_documents(&s), 1);
+    service_rig_fini(&s);
+}
+
 static void
 malformed_messages_are_answered(void **state)
 {
@@ -196,6 +221,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(documents_are_read_kept_and_asked),
         cmocka_unit_test(ids_and_lengths_are_checked),
+        cmocka_unit_test(a_shortage_costs_no_job),
         cmocka_unit_test(malformed_messages_are_answered),
         cmocka_unit_test(one_place_one_daemon),
     };

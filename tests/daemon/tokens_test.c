@@ -8,6 +8,7 @@
 #include "base/hash.h"
 #include "base/mem.h"
 #include "tests/daemon/scratch.h"
+#include "tests/daemon/shortage.h"
 
 enum { VOCAB = 300, MAX_IDS = 1 << 20 };
 
@@ -345,6 +346,89 @@ pending_ids_come_first(void **state)
     fini(&b);
 }
 
+/* Looks again, as the daemon's timer does, until it is done. */
+static void
+try_until_done(bench *b, tokens_input *in, size_t n)
+{
+    while (b->n_done < n) {
+        struct pollfd p = {.fd = tokens_fd(b->t), .events = POLLIN};
+
+        if (poll(&p, 1, 10) == 1)
+            tokens_collect(b->t);
+        if (b->n_done < n && tokens_input_waits(in))
+            tokens_input_again(in);
+    }
+}
+
+static void
+wait_until_short(bench *b, const tokens_input *in)
+{
+    while (!tokens_input_waits(in)) {
+        struct pollfd p = {.fd = tokens_fd(b->t), .events = POLLIN};
+
+        assert_int_equal(poll(&p, 1, 10000), 1);
+        tokens_collect(b->t);
+        assert_int_equal(b->n_report, 0);
+    }
+}
+
+/* Whatever file could not be opened, nothing of the input is there twice or
+ * left out. */
+static void
+a_shortage_passes(void **state)
+{
+    static const int32_t all[] = {9, 8, 7, 256, 'c'};
+    bench b;
+    tokens_setup setup = {
+        .job = 1, .text = true, .n_pending = 3, .bytes = 3, .max_tokens = 8};
+    char ids[256], path[256];
+    tokens_input *in;
+
+    (void)state;
+    init(&b);
+    (void)snprintf(ids, sizeof(ids), "%s", scratch_path(&b.box, "ids"));
+    (void)snprintf(path, sizeof(path), "%s", scratch_path(&b.box, "in"));
+    EXPECT_OK(file_write(ids, all, 3 * sizeof(*all)));
+    EXPECT_OK(file_write(path, "abc", 3));
+    sum("abc", 3, setup.hash);
+    setup.pending = ids;
+    setup.path = path;
+    for (int spare = 0; spare < 2; spare++) { /* of the spool; of `ids` */
+        int kept = spare ? dup(STDIN_FILENO) : -1;
+        rlim_t before = shortage_begin();
+
+        if (spare)
+            assert_int_equal(close(kept), 0);
+        b.n_report = 0;
+        EXPECT_OK(tokens_input_new(&in, b.t, &setup));
+        wait_until_short(&b, in);
+        shortage_end(before);
+        try_until_done(&b, in, 1 + (size_t)spare);
+        assert_int_equal(b.last.st, ST_OK);
+        expect_ids(b.last.ids, all, 5);
+    }
+    fini(&b);
+}
+
+static void
+nobody_waits_for_a_shortage_to_pass(void **state)
+{
+    bench b;
+    tokens_setup setup = {.job = 1, .text = true, .max_tokens = 8};
+    rlim_t before;
+    tokens_input *in;
+
+    (void)state;
+    init(&b);
+    EXPECT_OK(tokens_input_new(&in, b.t, &setup));
+    before = shortage_begin();
+    push(in, "abc", 3, true);
+    wait_until_short(&b, in);
+    tokens_input_cancel(in);
+    shortage_end(before);
+    fini(&b);
+}
+
 /* One that is canceled says nothing more; the others go on. */
 static void
 inputs_are_canceled(void **state)
@@ -411,6 +495,8 @@ main(void)
         cmocka_unit_test(bad_text_is_named),
         cmocka_unit_test(ids_are_checked),
         cmocka_unit_test(pending_ids_come_first),
+        cmocka_unit_test(a_shortage_passes),
+        cmocka_unit_test(nobody_waits_for_a_shortage_to_pass),
         cmocka_unit_test(inputs_are_canceled),
         cmocka_unit_test(a_template_stands_around_text),
     };
