@@ -53,6 +53,7 @@
     X(CHECKPOINT_ROW, "checkpoint.row")                                        \
     X(CHECKPOINT_NOTE, "checkpoint.note") /* its row is asked for */           \
     X(FEED_CHECK, "feed.check")           /* one is read to go on from */      \
+    X(INTAKE_READ, "intake.read")         /* a document's, to be checked */    \
     X(SHARD_NEW, "shard.new")             /* a part of one came */             \
     X(RESULT_HEARD, "result.heard")       /* of a world, of a whole job */     \
     X(RESULT_ROW, "result.row")           /* durable, not told */              \

@@ -46,7 +46,7 @@ status file_write(const char *path, const void *data, size_t len) MUST_USE;
 /* Streamed version of file_write: nothing is seen at `path` before finish. */
 typedef struct file_writer {
     char *path, *tmp;
-    int fd;
+    int fd; /* may be read, too */
 } file_writer;
 status file_writer_open(file_writer *w, const char *path) MUST_USE;
 status file_writer_add(file_writer *w, const void *data, size_t len) MUST_USE;

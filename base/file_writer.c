@@ -47,7 +47,7 @@ file_writer_open(file_writer *w, const char *path)
      * directory open to all: it is removed, never written through. */
     (void)snprintf(w->tmp, size, "%s.%ld.tmp", path, (long)getpid());
     (void)unlink(w->tmp);
-    w->fd = open(w->tmp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    w->fd = open(w->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (w->fd < 0 || FAULT_FAILS(FILE_OPEN))
         TRY(write_failed(w->tmp));
     return ST_OK;

@@ -4,13 +4,17 @@
 
 #include <string.h>
 
+#include "base/fault.h"
 #include "base/file.h"
 #include "base/mem.h"
 #include "proto/snapshot.h"
 
+enum { PIECE = 1 << 16 };
+
 struct intake {
     file_writer writer;
     hash sum;
+    uint64_t len;
 };
 
 status
@@ -43,6 +47,7 @@ status
 intake_add(intake *in, const void *part, size_t len)
 {
     hash_add(&in->sum, part, len);
+    in->len += len;
     return file_writer_add(&in->writer, part, len);
 }
 
@@ -58,24 +63,56 @@ intake_check(intake *in, const uint8_t expected[HASH_BYTES])
 }
 
 static status
-check(const char *path, document *doc)
+read_at(const intake *in, uint8_t *out, size_t len, uint64_t at)
 {
-    snapshot_info info;
-    file_map map = {0};
+    if (FAULT_FAILS(INTAKE_READ))
+        return file_failed("read", in->writer.tmp);
+    return file_read_at(in->writer.fd, out, len, at);
+}
+
+/* The payload, in pieces. */
+static status
+scan(const intake *in, snapshot_scan *s)
+{
+    uint8_t piece[PIECE];
+    uint64_t at = SNAPSHOT_HEADER;
+    status st = ST_OK;
+
+    while (at < in->len) {
+        size_t n = in->len - at < PIECE ? (size_t)(in->len - at) : PIECE;
+
+        TRY(read_at(in, piece, n, at));
+        snapshot_scan_add(s, piece, n);
+        at += n;
+    }
+    st = snapshot_scan_end(s);
+fail:
+    return st;
+}
+
+/* Read and not mapped: an error of the disk is one of this file, not the end of
+ * the daemon. */
+static status
+check(const intake *in, document *doc)
+{
+    uint8_t head[SNAPSHOT_HEADER];
+    snapshot_scan s;
     status st;
 
-    TRY(file_map_open(&map, path));
-    TRY(snapshot_check(&info, map.data, map.len));
-    if (info.n_segment != doc->segments - 1 ||
-        memcmp(info.fingerprint, doc->fingerprint, sizeof(info.fingerprint)) !=
-            0)
+    if (in->len < sizeof(head))
+        TRY(status_fail(ST_WIRE, "this is not a snapshot"));
+    TRY(read_at(in, head, sizeof(head), 0));
+    TRY(snapshot_scan_begin(&s, head, in->len));
+    if (s.info.n_segment != doc->segments - 1 ||
+        memcmp(s.info.fingerprint, doc->fingerprint,
+               sizeof(s.info.fingerprint)) != 0)
         TRY(status_fail(ST_WIRE, "the snapshot is of another model or place"));
-    if (doc->n_norm != info.n_layer)
+    if (doc->n_norm != s.info.n_layer)
         doc->n_norm = 0;
     if (doc->n_norm > 0)
-        snapshot_norms(doc->norm, map.data, &info);
+        s.norm = doc->norm;
+    TRY(scan(in, &s));
 fail:
-    file_map_close(&map);
     return st;
 }
 
@@ -84,7 +121,7 @@ intake_finish(intake *in, document *doc)
 {
     status st;
 
-    TRY(check(in->writer.tmp, doc));
+    TRY(check(in, doc));
     TRY(file_writer_finish(&in->writer, true));
 fail:
     return st;

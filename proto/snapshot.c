@@ -62,7 +62,7 @@ digest(uint8_t out[HASH_BYTES], const uint8_t *data, size_t len)
 }
 
 static status
-check_len(size_t len, uint64_t state_bytes)
+check_len(uint64_t len, uint64_t state_bytes)
 {
     size_t expected;
     status st;
@@ -70,8 +70,8 @@ check_len(size_t len, uint64_t state_bytes)
     TRY(snapshot_bytes(&expected, state_bytes));
     if (len != expected)
         return status_fail(ST_WIRE,
-                           "the snapshot has %zu bytes, its header says %zu",
-                           len, expected);
+                           "the snapshot has %llu bytes, its header says %zu",
+                           (unsigned long long)len, expected);
 fail:
     return st;
 }
@@ -93,20 +93,6 @@ fail:
     return st;
 }
 
-/* Where the first number is that is not finite: by the bits, an exponent of
- * all ones is an infinity or no number.  The upper one of two 16-bit numbers
- * with such bits is one, too.  `n` if there is none. */
-static uint64_t
-first_wild(const uint8_t *p, uint64_t n)
-{
-    const uint32_t exponent = UINT32_C(0x7F800000);
-
-    for (uint64_t i = 0; i < n; i++, p += 4)
-        if ((get(p, 4) & exponent) == exponent)
-            return i;
-    return n;
-}
-
 static float
 number(const uint8_t *p)
 {
@@ -117,56 +103,110 @@ number(const uint8_t *p)
     return value;
 }
 
-void
-snapshot_norms(float *norm, const uint8_t *data, const snapshot_info *info)
+/* By the bits: an exponent of all ones is an infinity or no number.  The upper
+ * one of two 16-bit numbers with such bits is one, too. */
+static void
+look_for_wild(snapshot_scan *s, const uint8_t *p, uint64_t n)
 {
-    const uint8_t *p = data + SNAPSHOT_HEADER;
-    uint64_t n = info->state_bytes / sizeof(float) / info->n_layer;
+    const uint32_t exponent = UINT32_C(0x7F800000);
 
-    for (uint32_t l = 0; l < info->n_layer; l++) {
-        double sum = 0;
+    for (uint64_t i = 0; i < n && s->wild == UINT64_MAX; i++)
+        if ((get(p + 4 * i, 4) & exponent) == exponent)
+            s->wild = s->n + i;
+}
 
-        for (uint64_t i = 0; i < n; i++, p += 4) {
+static void
+measure(snapshot_scan *s, const uint8_t *p, uint64_t n)
+{
+    uint64_t each = s->info.state_bytes / sizeof(float) / s->info.n_layer;
+    uint64_t at = s->n, end = s->n + n;
+
+    while (at < end && at < each * s->info.n_layer) {
+        uint64_t layer_end = (at / each + 1) * each;
+
+        for (; at < end && at < layer_end; at++, p += 4) {
             double x = (double)number(p);
 
-            sum += x * x;
+            s->square += x * x;
         }
-        norm[l] = (float)fmin(sqrt(sum), (double)FLT_MAX);
+        if (at < layer_end)
+            return;
+        s->norm[at / each - 1] = (float)fmin(sqrt(s->square), (double)FLT_MAX);
+        s->square = 0;
     }
+}
+
+status
+snapshot_scan_begin(snapshot_scan *s, const uint8_t head[SNAPSHOT_HEADER],
+                    uint64_t len)
+{
+    status st;
+
+    if (memcmp(head, MAGIC, sizeof(MAGIC)) != 0)
+        return status_fail(ST_WIRE, "this is not a snapshot");
+    if (get(head + AT_VERSION, 4) != VERSION)
+        return status_fail(ST_UNSUPPORTED,
+                           "the snapshot has version %u, this program reads %d",
+                           (unsigned)get(head + AT_VERSION, 4), VERSION);
+    TRY(check_len(len, get(head + AT_BYTES, 8)));
+    s->info = (snapshot_info){.n_layer = (uint32_t)get(head + AT_LAYER, 4),
+                              .state_bytes = get(head + AT_BYTES, 8),
+                              .n_segment = get(head + AT_SEGMENT, 8)};
+    memcpy(s->info.fingerprint, head + AT_FINGERPRINT,
+           sizeof(s->info.fingerprint));
+    memcpy(s->expected, head + AT_HASH, sizeof(s->expected));
+    s->norm = NULL;
+    s->n = s->bytes = 0;
+    s->square = 0;
+    s->wild = UINT64_MAX;
+    hash_init(&s->sum);
+    hash_add(&s->sum, head, AT_HASH);
+fail:
+    return st;
+}
+
+void
+snapshot_scan_add(snapshot_scan *s, const uint8_t *data, size_t len)
+{
+    hash_add(&s->sum, data, len);
+    look_for_wild(s, data, len / 4);
+    if (s->norm)
+        measure(s, data, len / 4);
+    s->n += len / 4;
+    s->bytes += len;
+}
+
+status
+snapshot_scan_end(snapshot_scan *s)
+{
+    uint8_t sum[HASH_BYTES];
+
+    hash_end(&s->sum, sum);
+    if (s->bytes != s->info.state_bytes ||
+        memcmp(sum, s->expected, sizeof(sum)) != 0)
+        return status_fail(ST_WIRE,
+                           "the snapshot is damaged: its hash differs");
+    if (s->wild != UINT64_MAX)
+        return status_fail(
+            ST_WIRE,
+            "the snapshot has numbers that are not finite (from byte %llu on): "
+            "the memory has run away",
+            (unsigned long long)(SNAPSHOT_HEADER + 4 * s->wild));
+    return ST_OK;
 }
 
 status
 snapshot_check(snapshot_info *out, const uint8_t *data, size_t len)
 {
-    uint8_t sum[HASH_BYTES];
-    snapshot_info info;
-    uint64_t n, wild;
+    snapshot_scan s;
     status st;
 
-    if (len < SNAPSHOT_HEADER || memcmp(data, MAGIC, sizeof(MAGIC)) != 0)
+    if (len < SNAPSHOT_HEADER)
         return status_fail(ST_WIRE, "this is not a snapshot");
-    if (get(data + AT_VERSION, 4) != VERSION)
-        return status_fail(ST_UNSUPPORTED,
-                           "the snapshot has version %u, this program reads %d",
-                           (unsigned)get(data + AT_VERSION, 4), VERSION);
-    info.n_layer = (uint32_t)get(data + AT_LAYER, 4);
-    info.state_bytes = get(data + AT_BYTES, 8);
-    info.n_segment = get(data + AT_SEGMENT, 8);
-    memcpy(info.fingerprint, data + AT_FINGERPRINT, sizeof(info.fingerprint));
-    TRY(check_len(len, info.state_bytes));
-    digest(sum, data, len);
-    if (memcmp(sum, data + AT_HASH, sizeof(sum)) != 0)
-        return status_fail(ST_WIRE,
-                           "the snapshot is damaged: its hash differs");
-    n = (len - SNAPSHOT_HEADER) / 4;
-    wild = first_wild(data + SNAPSHOT_HEADER, n);
-    if (wild < n)
-        return status_fail(ST_WIRE,
-                           "the snapshot has numbers that are not finite (from "
-                           "byte %llu on): the memory has run away",
-                           (unsigned long long)(SNAPSHOT_HEADER + 4 * wild));
-    *out = info;
-    return ST_OK;
+    TRY(snapshot_scan_begin(&s, data, len));
+    snapshot_scan_add(&s, data + SNAPSHOT_HEADER, len - SNAPSHOT_HEADER);
+    TRY(snapshot_scan_end(&s));
+    *out = s.info;
 fail:
     return st;
 }

@@ -104,9 +104,9 @@ expect_file(reading *r, const char *expected)
     assert_int_equal(n, 1);
 }
 
-/* All of it is read, and there. */
+/* All of it is read. */
 static void
-finish(reading *r)
+send_all(reading *r)
 {
     uint8_t *snapshot = service_rig_snapshot(&r->s, 5, 0.5F);
     uint8_t sum[HASH_BYTES];
@@ -114,9 +114,16 @@ finish(reading *r)
     service_rig_hash(snapshot, service_rig_snapshot_bytes(&r->s), sum);
     service_rig_send_snapshot(&r->s, &r->begin, snapshot, sum);
     service_rig_world_finish(&r->s, &r->begin);
+    mem_free(snapshot);
+}
+
+/* And there. */
+static void
+finish(reading *r)
+{
+    send_all(r);
     service_rig_hear_kind(&r->s, CLIENT_DONE);
     assert_int_equal(service_rig_documents(&r->s), 1);
-    mem_free(snapshot);
     service_rig_fini(&r->s);
 }
 
@@ -224,6 +231,24 @@ unreadable(void **state)
     (void)state;
     two_checkpoints(&r, "feed.check:1:eio");
     expect_damage(&r);
+    finish(&r);
+}
+
+/* What a world sent at the end cannot be read back: that is the end of the
+ * job, not of the daemon. */
+static void
+the_document_is_unreadable(void **state)
+{
+    reading r;
+
+    (void)state;
+    begin(&r, "intake.read:2:eio");
+    send_all(&r);
+    service_rig_hear_refused(&r.s, "io");
+    assert_int_equal(service_rig_documents(&r.s), 0);
+    join_again(&r);
+    service_rig_add(&r.s, "d", r.ids, r.n);
+    r.begin = service_rig_take_begin(&r.s);
     finish(&r);
 }
 
@@ -358,6 +383,7 @@ main(void)
         cmocka_unit_test(no_memory_for_its_row),
         cmocka_unit_test(short_when_it_is_read),
         cmocka_unit_test(unreadable),
+        cmocka_unit_test(the_document_is_unreadable),
         cmocka_unit_test(damaged_ones_are_never_loaded),
     };
 

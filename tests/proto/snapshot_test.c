@@ -113,11 +113,74 @@ numbers_are_finite(void **state)
     mem_free(data);
 }
 
+/* In pieces of `piece` bytes behind its header. */
+static status
+scan(float norm[N_LAYER], const uint8_t *data, size_t len, size_t piece)
+{
+    snapshot_scan s;
+    status st;
+
+    TRY(snapshot_scan_begin(&s, data, len));
+    assert_int_equal(s.info.n_layer, N_LAYER);
+    s.norm = norm;
+    for (size_t at = SNAPSHOT_HEADER; at < len; at += piece)
+        snapshot_scan_add(&s, data + at, len - at < piece ? len - at : piece);
+    TRY(snapshot_scan_end(&s));
+fail:
+    return st;
+}
+
+static void
+reseal(uint8_t *data, size_t len)
+{
+    const snapshot_info info = {.n_layer = N_LAYER,
+                                .state_bytes = len - SNAPSHOT_HEADER};
+
+    EXPECT_OK(snapshot_seal(data, len, &info));
+}
+
+/* Damage is found in whichever piece it is, and a piece that is missing. */
+static void
+pieces_are_as_good_as_the_whole(void **state)
+{
+    const float bad = NAN;
+    float norm[N_LAYER];
+    size_t len;
+    uint8_t *data = a_snapshot(&len);
+
+    (void)state;
+    for (size_t at = SNAPSHOT_HEADER; at < len; at++) {
+        data[at] ^= 1;
+        EXPECT_ST(scan(norm, data, len, 8), ST_WIRE);
+        data[at] ^= 1;
+    }
+    for (size_t at = SNAPSHOT_HEADER; at < len; at += 4) {
+        uint8_t good[4];
+
+        memcpy(good, data + at, 4);
+        memcpy(data + at, &bad, 4);
+        reseal(data, len);
+        EXPECT_ST(scan(norm, data, len, 8), ST_WIRE);
+        memcpy(data + at, good, 4);
+    }
+    reseal(data, len);
+    EXPECT_OK(scan(norm, data, len, 8));
+    {
+        snapshot_scan s;
+
+        EXPECT_OK(snapshot_scan_begin(&s, data, len));
+        snapshot_scan_add(&s, data + SNAPSHOT_HEADER,
+                          len - SNAPSHOT_HEADER - 4);
+        EXPECT_ST(snapshot_scan_end(&s), ST_WIRE);
+        EXPECT_ST(snapshot_scan_begin(&s, data, len - 1), ST_WIRE);
+    }
+    mem_free(data);
+}
+
 static void
 norms_are_of_layers(void **state)
 {
     const float big = 3e38F;
-    snapshot_info info;
     float norm[N_LAYER];
     double sum[N_LAYER] = {0};
     size_t len;
@@ -126,15 +189,17 @@ norms_are_of_layers(void **state)
     (void)state;
     for (int i = 0; i < N_LAYER * N_FLOAT; i++)
         sum[i / N_FLOAT] += (i - 0.5) * (i - 0.5);
-    EXPECT_OK(snapshot_check(&info, data, len));
-    snapshot_norms(norm, data, &info);
-    for (int l = 0; l < N_LAYER; l++)
-        assert_true(fabs((double)norm[l] - sqrt(sum[l])) < 1e-6);
+    for (size_t piece = 4; piece < len; piece += 4) {
+        EXPECT_OK(scan(norm, data, len, piece));
+        for (int l = 0; l < N_LAYER; l++)
+            assert_true(fabs((double)norm[l] - sqrt(sum[l])) < 1e-6);
+    }
 
     /* The largest numbers have a finite norm too. */
     for (int i = 0; i < N_FLOAT; i++)
         memcpy(data + SNAPSHOT_HEADER + 4 * i, &big, sizeof(big));
-    snapshot_norms(norm, data, &info);
+    reseal(data, len);
+    EXPECT_OK(scan(norm, data, len, len));
     assert_true(isfinite(norm[0]) && norm[0] >= big);
     mem_free(data);
 }
@@ -164,6 +229,7 @@ main(void)
         cmocka_unit_test(every_cut_is_found),
         cmocka_unit_test(versions_are_told),
         cmocka_unit_test(numbers_are_finite),
+        cmocka_unit_test(pieces_are_as_good_as_the_whole),
         cmocka_unit_test(norms_are_of_layers),
         cmocka_unit_test(sizes_are_checked),
     };
