@@ -68,42 +68,33 @@ readings_go_on_from_their_last_checkpoint(void **state)
     harness_fini(h);
 }
 
+static harness_wrong
+part(uint64_t segment, uint32_t layer, uint64_t offset, uint64_t total,
+     size_t len)
+{
+    harness_wrong w = {.m = {.kind = WORLD_CHECKPOINT}, .len = len};
+
+    w.m.u.checkpoint.segment = segment;
+    w.m.u.checkpoint.layer = layer;
+    w.m.u.checkpoint.offset = offset;
+    w.m.u.checkpoint.total = total;
+    return w;
+}
+
 static void
 wrong_checkpoints_end_the_job(void **state)
 {
-    const struct {
-        uint64_t segment, offset, total;
-        uint32_t layer;
-        size_t len;
-    } row[] = {
-        {0, 0, 32, 0, 32},  /* the start */
-        {13, 0, 32, 0, 32}, /* beyond what is written */
-        {4, 0, 31, 0, 31},  /* another size */
-        {4, 0, 32, 2, 32},  /* another layer */
-        {4, 4, 32, 0, 29},  /* beyond its end */
-        {4, 0, 32, 0, 0},   /* nothing */
+    const harness_wrong row[] = {
+        part(0, 0, 0, 32, 32),  /* the start */
+        part(13, 0, 0, 32, 32), /* beyond what is written */
+        part(4, 0, 0, 31, 31),  /* another size */
+        part(4, 2, 0, 32, 32),  /* another layer */
+        part(4, 0, 4, 32, 29),  /* beyond its end */
+        part(4, 0, 0, 32, 0),   /* nothing */
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof(row) / sizeof(*row); i++) {
-        harness box;
-        harness *h = &box;
-        const harness_action *begin;
-        world_message m;
-
-        harness_init(h, 8);
-        begin = harness_running_add(h, 2);
-        m = harness_reply(WORLD_CHECKPOINT, begin);
-        m.u.checkpoint.segment = row[i].segment;
-        m.u.checkpoint.offset = row[i].offset;
-        m.u.checkpoint.total = row[i].total;
-        m.u.checkpoint.layer = row[i].layer;
-        harness_world_raw(h, 10, m, row[i].len);
-        (void)EXPECT_WORLD(WORLD_CANCEL);
-        (void)harness_end(h, 1, CLIENT_FAILED);
-        EXPECT_REFUSED("wire");
-        harness_fini(h);
-    }
+    harness_wrong_each(harness_running_add, row, sizeof(row) / sizeof(*row));
 }
 
 int

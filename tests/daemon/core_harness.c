@@ -414,6 +414,25 @@ harness_running_add(harness *h, uint32_t streams)
 }
 
 void
+harness_wrong_each(harness_start *start, const harness_wrong *row, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        harness box;
+        harness *h = &box;
+        world_message m;
+
+        harness_init(h, 8);
+        m = harness_reply(row[i].m.kind, start(h, 2));
+        m.u = row[i].m.u;
+        harness_world_raw(h, 10, m, row[i].len);
+        (void)EXPECT_WORLD(WORLD_CANCEL);
+        (void)harness_end(h, 1, CLIENT_FAILED);
+        EXPECT_REFUSED("wire");
+        harness_fini(h);
+    }
+}
+
+void
 harness_prepared(harness *h, uint64_t id, uint64_t tokens)
 {
     assert_int_equal(EXPECT_ACTION(CORE_PREPARE)->job, id);

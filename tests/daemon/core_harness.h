@@ -76,8 +76,20 @@ void harness_world_done(harness *h, uint8_t world, const harness_action *begin,
 void harness_snapshot(harness *h, uint8_t world, const harness_action *begin);
 /* World `number` joins; its incarnation. */
 uint64_t harness_join(harness *h, uint8_t number, uint32_t streams);
-/* A document of 100 ids, job 1, runs on world 10; its BEGIN. */
-const harness_action *harness_running_add(harness *h, uint32_t streams);
+/* Job 1 runs on world 10; its BEGIN. */
+typedef const harness_action *harness_start(harness *h, uint32_t streams);
+/* A document of 100 ids. */
+harness_start harness_running_add;
+/* What no world may say of its job: kind and `u`, and the bytes of its raw
+ * frame. */
+typedef struct harness_wrong {
+    world_message m;
+    size_t len;
+} harness_wrong;
+/* For each row on its own: `start` begins job 1 on world 10, which says that,
+ * and the job ends. */
+void harness_wrong_each(harness_start *start, const harness_wrong *row,
+                        size_t n);
 /* Job `id` gets all its input, is durable and acknowledged, and has `tokens`
  * ids. */
 void harness_input(harness *h, uint64_t id, uint64_t tokens);

@@ -151,12 +151,12 @@ the_launched_world_ends_with_its_process(void **state)
 }
 
 static const harness_action *
-running_ask(harness *h)
+running_ask(harness *h, uint32_t streams)
 {
     const harness_action *begin;
 
     (void)harness_document(h, "d", 20);
-    (void)harness_join(h, 10, 2);
+    (void)harness_join(h, 10, streams);
     harness_client(h, 1, harness_ask("d", 4));
     harness_input(h, 1, 5);
     begin = EXPECT_WORLD(WORLD_BEGIN);
@@ -174,7 +174,7 @@ a_second_attempt_repeats_in_silence(void **state)
 
     (void)state;
     harness_init(h, 8);
-    begin = running_ask(h);
+    begin = running_ask(h, 2);
     harness_token(h, 10, begin, 0, 42);
     harness_kept(h, 1, 1);
     (void)EXPECT_CLIENT(CLIENT_TOKEN);
@@ -193,64 +193,54 @@ a_second_attempt_repeats_in_silence(void **state)
     harness_fini(h);
 }
 
+static harness_wrong
+token(uint32_t at, int32_t id)
+{
+    harness_wrong w = {.m = {.kind = WORLD_TOKEN}};
+
+    w.m.u.token.index = at;
+    w.m.u.token.id = id;
+    return w;
+}
+
 static void
 wrong_tokens_end_the_job(void **state)
 {
-    const struct {
-        uint32_t index;
-        int32_t id;
-    } row[] = {{1, 5}, {0, -1}, {0, 100}, {4, 5}};
+    const harness_wrong row[] = {
+        token(1, 5),   /* a gap */
+        token(0, -1),  /* no id */
+        token(0, 100), /* beyond the vocabulary */
+        token(4, 5),   /* beyond what was asked for */
+    };
 
     (void)state;
-    for (size_t i = 0; i < sizeof(row) / sizeof(*row); i++) {
-        harness box;
-        harness *h = &box;
-        const harness_action *begin;
+    harness_wrong_each(running_ask, row, sizeof(row) / sizeof(*row));
+}
 
-        harness_init(h, 8);
-        begin = running_ask(h);
-        harness_token(h, 10, begin, row[i].index, row[i].id);
-        (void)EXPECT_WORLD(WORLD_CANCEL);
-        (void)harness_end(h, 1, CLIENT_FAILED);
-        EXPECT_REFUSED("wire");
-        harness_fini(h);
-    }
+static harness_wrong
+part(uint64_t offset, uint64_t total, bool last, size_t len)
+{
+    harness_wrong w = {.m = {.kind = WORLD_SNAPSHOT}, .len = len};
+
+    w.m.u.snapshot.offset = offset;
+    w.m.u.snapshot.total = total;
+    w.m.u.snapshot.last = last;
+    return w;
 }
 
 static void
 wrong_snapshots_end_the_job(void **state)
 {
-    const struct {
-        uint64_t offset, total;
-        bool last;
-        size_t len;
-    } row[] = {
-        {4, HARNESS_SNAPSHOT, false, 8},                /* a gap */
-        {0, HARNESS_SNAPSHOT, true, 8},                 /* ends early */
-        {0, HARNESS_SNAPSHOT, false, HARNESS_SNAPSHOT}, /* does not end */
-        {0, HARNESS_SNAPSHOT + 1, false, 8},            /* another size */
-        {0, HARNESS_SNAPSHOT, false, 0},                /* nothing */
+    const harness_wrong row[] = {
+        part(4, HARNESS_SNAPSHOT, false, 8),                /* a gap */
+        part(0, HARNESS_SNAPSHOT, true, 8),                 /* ends early */
+        part(0, HARNESS_SNAPSHOT, false, HARNESS_SNAPSHOT), /* does not end */
+        part(0, HARNESS_SNAPSHOT + 1, false, 8),            /* another size */
+        part(0, HARNESS_SNAPSHOT, false, 0),                /* nothing */
     };
 
     (void)state;
-    for (size_t i = 0; i < sizeof(row) / sizeof(*row); i++) {
-        harness box;
-        harness *h = &box;
-        const harness_action *begin;
-        world_message m;
-
-        harness_init(h, 8);
-        begin = harness_running_add(h, 2);
-        m = harness_reply(WORLD_SNAPSHOT, begin);
-        m.u.snapshot.offset = row[i].offset;
-        m.u.snapshot.total = row[i].total;
-        m.u.snapshot.last = row[i].last;
-        harness_world_raw(h, 10, m, row[i].len);
-        (void)EXPECT_WORLD(WORLD_CANCEL);
-        (void)harness_end(h, 1, CLIENT_FAILED);
-        EXPECT_REFUSED("wire");
-        harness_fini(h);
-    }
+    harness_wrong_each(harness_running_add, row, sizeof(row) / sizeof(*row));
 }
 
 static void
