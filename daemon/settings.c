@@ -2,8 +2,8 @@
 /* The table of longwaved's flags and the defaults that depend on the user. */
 #include "daemon/settings.h"
 
+#include <stddef.h>
 #include <stdio.h>
-#include <string.h>
 
 #include "base/file.h"
 #include "base/mem.h"
@@ -22,141 +22,124 @@ static const char FOOTER[] =
     "TCP endpoint needs --key and --authorized; without them loopback needs\n"
     "--allow-local-users, and any other address is refused (exit status 78).";
 
-enum { N_LIMIT = 7, N_DURABILITY = 8, N_OWN = 19, N_GIVEN = 5 };
+#define AT(field) offsetof(settings, field)
 
-static void
-limits(settings *s, option_entry out[N_LIMIT])
-{
-    const option_entry entry[N_LIMIT] = {
-        {"Limits", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
-        {"max-question", OPTION_U64, &s->max_question, "TOKENS",
-         "longest question (default 65536)", 1, 1e9},
-        {"max-input", OPTION_U64, &s->max_input, "BYTES",
-         "longest document (default 17179869184)", 1, 1e15},
-        {"max-queue", OPTION_U64, &s->max_queue, "JOBS",
-         "jobs that are not finished (default 4096)", 1, 1e6},
-        {"max-queued-bytes", OPTION_U64, &s->max_queued_bytes, "BYTES",
-         "input of jobs that are not finished (default 68719476736)", 1, 1e15},
-        {"max-tokens", OPTION_U64, &s->max_tokens, "TOKENS",
-         "tokens of one job; 0: any number", 0, 1e15},
-        {"key-share", OPTION_U64, &s->key_share, "PERCENT",
-         "of queue, queued bytes and documents that one client's key may fill "
-         "(default 50)",
-         1, 100},
-    };
-
-    memcpy(out, entry, sizeof(entry));
-}
-
-static void
-durability(settings *s, option_entry out[N_DURABILITY])
-{
-    const option_entry entry[N_DURABILITY] = {
-        {"Durability", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
-        {"keep", OPTION_U64, &s->keep, "DAYS",
-         "running time for which results and keys are kept (default 7)", 0,
-         36500},
-        {"checkpoint-segments", OPTION_U64, &s->checkpoint_segments, "N",
-         "segments between two checkpoints of a document that is read, at "
-         "least (default 64); 0: none",
-         0, 1e9},
-        {"checkpoint-seconds", OPTION_F64, &s->checkpoint_seconds, "SECONDS",
-         "time between two checkpoints, at least (default 5)", 0, 86400},
-        {"hang-seconds", OPTION_F64, &s->hang_seconds, "SECONDS",
-         "time after which a world that makes no step is ended (default 10, "
-         "and 20 times its slowest step)",
-         0.1, 86400},
-        {"start-seconds", OPTION_F64, &s->start_seconds, "SECONDS",
-         "time in which a world must have loaded and joined (default 120)", 0.1,
-         86400},
-        {"drain-seconds", OPTION_F64, &s->drain_seconds, "SECONDS",
-         "time for running work to be put away at the end (default 30)", 0,
-         86400},
-        {"exit-without-world", OPTION_FLAG, &s->exit_without_world, NULL,
-         "exit with status 1 when the world cannot be kept up (5 ends in "
-         "10 minutes without progress)",
-         0, 0},
-    };
-
-    memcpy(out, entry, sizeof(entry));
-}
-
-static void
-given(settings *s, option_entry out[N_GIVEN])
-{
-    const option_entry entry[N_GIVEN] = {
-        {"In place of config.json, for the worlds too", OPTION_HEAD, NULL, NULL,
-         NULL, 0, 0},
-        {"segment", OPTION_U64, &s->given.segment_size, "TOKENS",
-         "of a segment", 1, 1 << 20},
-        {"key-norm", OPTION_TEXT, &s->given.key_norm, "HOW", "none or l2", 0,
-         0},
-        {"lora-alpha", OPTION_F64, &s->given.lora_alpha, "X", "of LoRA parts",
-         0, 1e6},
-        {"state-type", OPTION_TEXT, &s->given.state_type, "TYPE",
-         "of an associative memory between segments: f32 or bf16", 0, 0},
-    };
-
-    memcpy(out, entry, sizeof(entry));
-}
+/* As option_entry; a value's place in the settings stands for the value. */
+static const struct {
+    const char *name;
+    option_kind kind;
+    size_t at;
+    const char *argument, *help;
+    double min, max;
+} FLAG[] = {
+    {"model", OPTION_TEXT, AT(model), "DIR",
+     "model directory: config.json, *.safetensors, tokenizer.json", 0, 0},
+    {"workers", OPTION_U64, AT(workers), "N",
+     "start and watch a local world of N ranks with mpirun", 0, 4096},
+    {"launch", OPTION_TEXT, AT(launch), "COMMAND",
+     "start and watch a world with this shell command", 0, 0},
+    {"data", OPTION_TEXT, AT(data), "DIR",
+     "where documents live (default ~/.local/state/longwave)", 0, 0},
+    {"template", OPTION_TEXT, AT(template), "HOW",
+     "around documents and questions: plain, auto (the model's chat "
+     "template) or a file",
+     0, 0},
+    {"Endpoints", OPTION_HEAD, 0, NULL, NULL, 0, 0},
+    {"listen", OPTION_TEXT, AT(listen), "ENDPOINT",
+     "for clients (default ipc://... in the runtime directory)", 0, 0},
+    {"listen-worlds", OPTION_TEXT, AT(listen_worlds), "ENDPOINT",
+     "for worlds (default ipc://... in the runtime directory)", 0, 0},
+    {"allow-local-users", OPTION_FLAG, AT(allow_local_users), NULL,
+     "allow tcp://127.0.0.1:... for every user of this machine", 0, 0},
+    {"key", OPTION_TEXT, AT(key), "FILE",
+     "the daemon's own key, made by 'longwave keygen'; TCP endpoints then "
+     "let in only holders of keys on the list",
+     0, 0},
+    {"authorized", OPTION_TEXT, AT(authorized), "FILE",
+     "list of the keys that may come in, kept by 'longwave authorize'", 0, 0},
+    {"Passed on to the local world", OPTION_HEAD, 0, NULL, NULL, 0, 0},
+    {"device", OPTION_TEXT, AT(device), "NAME", "auto, cpu or cuda", 0, 0},
+    {"placement", OPTION_TEXT, AT(placement), "NAME",
+     "auto, layers or segments", 0, 0},
+    {"threads", OPTION_U64, AT(threads), "N", "threads of each rank", 0, 4096},
+    {"weights", OPTION_TEXT, AT(weights), "HOW",
+     "stored, or int8 (the CPU alone: half the memory of bf16)", 0, 0},
+    {"max-context", OPTION_U64, AT(max_context), "TOKENS",
+     "of a job in all, drawn ones too, for which room is kept where the "
+     "model keeps every token",
+     0, 1 << 30},
+    {"Output", OPTION_HEAD, 0, NULL, NULL, 0, 0},
+    {"json", OPTION_FLAG, AT(json), NULL,
+     "one JSON object with the endpoints on stdout when ready", 0, 0},
+    {"verbose", OPTION_FLAG, AT(verbose), NULL, "say more on stderr", 0, 0},
+    {"In place of config.json, for the worlds too", OPTION_HEAD, 0, NULL, NULL,
+     0, 0},
+    {"segment", OPTION_U64, AT(given.segment_size), "TOKENS", "of a segment", 1,
+     1 << 20},
+    {"key-norm", OPTION_TEXT, AT(given.key_norm), "HOW", "none or l2", 0, 0},
+    {"lora-alpha", OPTION_F64, AT(given.lora_alpha), "X", "of LoRA parts", 0,
+     1e6},
+    {"state-type", OPTION_TEXT, AT(given.state_type), "TYPE",
+     "of an associative memory between segments: f32 or bf16", 0, 0},
+    {"Limits", OPTION_HEAD, 0, NULL, NULL, 0, 0},
+    {"max-question", OPTION_U64, AT(max_question), "TOKENS",
+     "longest question (default 65536)", 1, 1e9},
+    {"max-input", OPTION_U64, AT(max_input), "BYTES",
+     "longest document (default 17179869184)", 1, 1e15},
+    {"max-queue", OPTION_U64, AT(max_queue), "JOBS",
+     "jobs that are not finished (default 4096)", 1, 1e6},
+    {"max-queued-bytes", OPTION_U64, AT(max_queued_bytes), "BYTES",
+     "input of jobs that are not finished (default 68719476736)", 1, 1e15},
+    {"max-tokens", OPTION_U64, AT(max_tokens), "TOKENS",
+     "tokens of one job; 0: any number", 0, 1e15},
+    {"key-share", OPTION_U64, AT(key_share), "PERCENT",
+     "of queue, queued bytes and documents that one client's key may fill "
+     "(default 50)",
+     1, 100},
+    {"Durability", OPTION_HEAD, 0, NULL, NULL, 0, 0},
+    {"keep", OPTION_U64, AT(keep), "DAYS",
+     "running time for which results and keys are kept (default 7)", 0, 36500},
+    {"checkpoint-segments", OPTION_U64, AT(checkpoint_segments), "N",
+     "segments between two checkpoints of a document that is read, at "
+     "least (default 64); 0: none",
+     0, 1e9},
+    {"checkpoint-seconds", OPTION_F64, AT(checkpoint_seconds), "SECONDS",
+     "time between two checkpoints, at least (default 5)", 0, 86400},
+    {"hang-seconds", OPTION_F64, AT(hang_seconds), "SECONDS",
+     "time after which a world that makes no step is ended (default 10, "
+     "and 20 times its slowest step)",
+     0.1, 86400},
+    {"start-seconds", OPTION_F64, AT(start_seconds), "SECONDS",
+     "time in which a world must have loaded and joined (default 120)", 0.1,
+     86400},
+    {"drain-seconds", OPTION_F64, AT(drain_seconds), "SECONDS",
+     "time for running work to be put away at the end (default 30)", 0, 86400},
+    {"exit-without-world", OPTION_FLAG, AT(exit_without_world), NULL,
+     "exit with status 1 when the world cannot be kept up (5 ends in "
+     "10 minutes without progress)",
+     0, 0},
+};
+enum { N_FLAG = sizeof(FLAG) / sizeof(*FLAG) };
 
 static status
 parse(settings *s, int argc, char **argv, bool *done)
 {
-    option_entry entry[N_OWN + N_GIVEN + N_LIMIT + N_DURABILITY] = {
-        {"model", OPTION_TEXT, &s->model, "DIR",
-         "model directory: config.json, *.safetensors, tokenizer.json", 0, 0},
-        {"workers", OPTION_U64, &s->workers, "N",
-         "start and watch a local world of N ranks with mpirun", 0, 4096},
-        {"launch", OPTION_TEXT, &s->launch, "COMMAND",
-         "start and watch a world with this shell command", 0, 0},
-        {"data", OPTION_TEXT, &s->data, "DIR",
-         "where documents live (default ~/.local/state/longwave)", 0, 0},
-        {"template", OPTION_TEXT, &s->template, "HOW",
-         "around documents and questions: plain, auto (the model's chat "
-         "template) or a file",
-         0, 0},
-        {"Endpoints", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
-        {"listen", OPTION_TEXT, &s->listen, "ENDPOINT",
-         "for clients (default ipc://... in the runtime directory)", 0, 0},
-        {"listen-worlds", OPTION_TEXT, &s->listen_worlds, "ENDPOINT",
-         "for worlds (default ipc://... in the runtime directory)", 0, 0},
-        {"allow-local-users", OPTION_FLAG, &s->allow_local_users, NULL,
-         "allow tcp://127.0.0.1:... for every user of this machine", 0, 0},
-        {"key", OPTION_TEXT, &s->key, "FILE",
-         "the daemon's own key, made by 'longwave keygen'; TCP endpoints then "
-         "let in only holders of keys on the list",
-         0, 0},
-        {"authorized", OPTION_TEXT, &s->authorized, "FILE",
-         "list of the keys that may come in, kept by 'longwave authorize'", 0,
-         0},
-        {"Passed on to the local world", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
-        {"device", OPTION_TEXT, &s->device, "NAME", "auto, cpu or cuda", 0, 0},
-        {"placement", OPTION_TEXT, &s->placement, "NAME",
-         "auto, layers or segments", 0, 0},
-        {"threads", OPTION_U64, &s->threads, "N", "threads of each rank", 0,
-         4096},
-        {"weights", OPTION_TEXT, &s->weights, "HOW",
-         "stored, or int8 (the CPU alone: half the memory of bf16)", 0, 0},
-        {"max-context", OPTION_U64, &s->max_context, "TOKENS",
-         "of a job in all, drawn ones too, for which room is kept where the "
-         "model keeps every token",
-         0, 1 << 30},
-        {"Output", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
-        {"json", OPTION_FLAG, &s->json, NULL,
-         "one JSON object with the endpoints on stdout when ready", 0, 0},
-        {"verbose", OPTION_FLAG, &s->verbose, NULL, "say more on stderr", 0, 0},
-    };
+    option_entry entry[N_FLAG];
     const option_set set = {.program = "longwaved",
                             .summary = SUMMARY,
                             .footer = FOOTER,
                             .entry = entry,
-                            .n_entry = sizeof(entry) / sizeof(*entry)};
+                            .n_entry = N_FLAG};
     size_t n_argument = 0;
 
-    given(s, entry + N_OWN);
-    limits(s, entry + N_OWN + N_GIVEN);
-    durability(s, entry + N_OWN + N_GIVEN + N_LIMIT);
+    for (size_t i = 0; i < N_FLAG; i++)
+        entry[i] = (option_entry){.name = FLAG[i].name,
+                                  .kind = FLAG[i].kind,
+                                  .value = (char *)s + FLAG[i].at,
+                                  .argument = FLAG[i].argument,
+                                  .help = FLAG[i].help,
+                                  .min = FLAG[i].min,
+                                  .max = FLAG[i].max};
     return option_parse(&set, argc, argv, NULL, &n_argument, done);
 }
 
