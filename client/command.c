@@ -115,5 +115,8 @@ command_close(command *c)
 status
 command_print(jsonout *j)
 {
-    return jsonout_print(j, stdout);
+    status st = jsonout_print(j, stdout);
+
+    jsonout_fini(j);
+    return st;
 }

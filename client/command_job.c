@@ -105,7 +105,6 @@ static status
 print_add_json(const client_message *m)
 {
     jsonout j;
-    status st;
 
     jsonout_init(&j);
     jsonout_object(&j, NULL);
@@ -118,9 +117,7 @@ print_add_json(const client_message *m)
     jsonout_u64(&j, "snapshot_bytes", m->u.done.snapshot_bytes);
     json_warning(&j, m);
     jsonout_close_object(&j);
-    st = command_print(&j);
-    jsonout_fini(&j);
-    return st;
+    return command_print(&j);
 }
 
 static status
@@ -234,7 +231,6 @@ print_ask_json(const display *d, const client_message *m)
     size_t len;
     const char *text = answer_of(d, m, &len);
     jsonout j;
-    status st;
 
     jsonout_init(&j);
     jsonout_object(&j, NULL);
@@ -254,9 +250,7 @@ print_ask_json(const display *d, const client_message *m)
     jsonout_u64(&j, "skipped_tokens", m->u.done.skipped_tokens);
     json_warning(&j, m);
     jsonout_close_object(&j);
-    st = command_print(&j);
-    jsonout_fini(&j);
-    return st;
+    return command_print(&j);
 }
 
 /* What the stream did not bring; ids alone where there is no tokenizer. */

@@ -32,7 +32,6 @@ static status
 print_key(const char *key, const char *file, bool json)
 {
     jsonout j;
-    status st;
 
     if (!json) {
         printf("%s\n", key);
@@ -43,9 +42,7 @@ print_key(const char *key, const char *file, bool json)
     jsonout_text(&j, "public_key", key);
     jsonout_text(&j, "file", file);
     jsonout_close_object(&j);
-    st = command_print(&j);
-    jsonout_fini(&j);
-    return st;
+    return command_print(&j);
 }
 
 status

@@ -6,40 +6,25 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/command.h"
 #include "client/screen.h"
 
-typedef struct usage {
-    const char *program, *summary;
-    size_t n_argument;
-} usage;
+typedef status ask_fn(client *c, client_message *answer);
+typedef status print_fn(const client_message *m, bool json);
 
-typedef status action_fn(command *c);
-
-/* Parses, connects, acts. */
+/* Asks, and prints what is answered. */
 static status
-run(const usage *u, action_fn *act, int argc, char **argv)
+told(command *c, ask_fn *ask, print_fn *print)
 {
-    command c;
-    option_entry entry[COMMAND_N_ENTRY];
-    const option_set set = {.program = u->program,
-                            .summary = u->summary,
-                            .entry = entry,
-                            .n_entry = COMMAND_N_ENTRY,
-                            .max_argument = u->n_argument};
-    bool done = false;
+    client_message m = {.request = 0};
     status st;
 
-    command_init(&c);
-    command_entries(&c, entry);
-    TRY(command_parse(&c, &set, u->n_argument, argc, argv, &done));
-    if (done)
-        return ST_OK;
-    TRY(command_open(&c));
-    TRY(act(&c));
+    TRY(ask(c->c, &m));
+    TRY(print(&m, c->json));
 fail:
-    command_close(&c);
+    client_message_fini(&m);
     return st;
 }
 
@@ -93,7 +78,6 @@ print_list(const client_message *m, bool json)
     char tokens[SCREEN_NUMBER], segments[SCREEN_NUMBER], bytes[SCREEN_NUMBER],
         moment[SCREEN_NUMBER];
     jsonout j;
-    status st;
 
     if (!json) {
         printf("%15s %10s %10s  %-16s  %s\n", "TOKENS", "SEGMENTS", "SNAPSHOT",
@@ -117,22 +101,13 @@ print_list(const client_message *m, bool json)
         json_document(&j, &m->u.documents.item[i]);
     jsonout_close_array(&j);
     jsonout_close_object(&j);
-    st = command_print(&j);
-    jsonout_fini(&j);
-    return st;
+    return command_print(&j);
 }
 
 static status
 list(command *c)
 {
-    client_message m = {.request = 0};
-    status st;
-
-    TRY(client_list(c->c, &m));
-    TRY(print_list(&m, c->json));
-fail:
-    client_message_fini(&m);
-    return st;
+    return told(c, client_list, print_list);
 }
 
 static status
@@ -140,14 +115,11 @@ print_show(const client_document *d, bool json)
 {
     char tokens[SCREEN_NUMBER], bytes[SCREEN_NUMBER], moment[SCREEN_NUMBER];
     jsonout j;
-    status st;
 
     if (json) {
         jsonout_init(&j);
         json_document(&j, d);
-        st = command_print(&j);
-        jsonout_fini(&j);
-        return st;
+        return command_print(&j);
     }
     printf("document  ");
     screen_text(stdout, d->name);
@@ -181,7 +153,6 @@ static status
 print_text(const command *c, const char *key, const char *text)
 {
     jsonout j;
-    status st;
 
     if (!c->json)
         return ST_OK;
@@ -189,9 +160,7 @@ print_text(const command *c, const char *key, const char *text)
     jsonout_object(&j, NULL);
     jsonout_text(&j, key, text);
     jsonout_close_object(&j);
-    st = command_print(&j);
-    jsonout_fini(&j);
-    return st;
+    return command_print(&j);
 }
 
 static status
@@ -248,7 +217,6 @@ static status
 print_jobs(const client_message *m, bool json)
 {
     jsonout j;
-    status st;
 
     if (!json) {
         printf("%6s %-4s %-9s %13s  %-16s  %s\n", "JOB", "KIND", "STATE",
@@ -264,22 +232,13 @@ print_jobs(const client_message *m, bool json)
         json_job(&j, &m->u.jobs.item[i]);
     jsonout_close_array(&j);
     jsonout_close_object(&j);
-    st = command_print(&j);
-    jsonout_fini(&j);
-    return st;
+    return command_print(&j);
 }
 
 static status
 jobs(command *c)
 {
-    client_message m = {.request = 0};
-    status st;
-
-    TRY(client_jobs(c->c, &m));
-    TRY(print_jobs(&m, c->json));
-fail:
-    client_message_fini(&m);
-    return st;
+    return told(c, client_jobs, print_jobs);
 }
 
 static status
@@ -331,7 +290,6 @@ static status
 print_status_json(const client_message *m)
 {
     jsonout j;
-    status st;
 
     jsonout_init(&j);
     jsonout_object(&j, NULL);
@@ -347,9 +305,7 @@ print_status_json(const client_message *m)
     jsonout_close_array(&j);
     jsonout_text(&j, "last_error", m->u.status.last_error);
     jsonout_close_object(&j);
-    st = command_print(&j);
-    jsonout_fini(&j);
-    return st;
+    return command_print(&j);
 }
 
 /* What the ranks measured, and why they are placed as they are. */
@@ -431,14 +387,7 @@ print_status(const client_message *m, bool json)
 static status
 show_status(command *c)
 {
-    client_message m = {.request = 0};
-    status st;
-
-    TRY(client_status(c->c, &m));
-    TRY(print_status(&m, c->json));
-fail:
-    client_message_fini(&m);
-    return st;
+    return told(c, client_status, print_status);
 }
 
 static status
@@ -452,75 +401,75 @@ fail:
     return st;
 }
 
-status
-command_list(int argc, char **argv)
-{
-    const usage u = {.program = "longwave list",
-                     .summary = "Usage: longwave list\n"
-                                "Shows the documents that were read."};
+typedef struct order {
+    const char *program, *summary;
+    size_t n_argument;
+    status (*act)(command *c);
+} order;
 
-    return run(&u, list, argc, argv);
+static const order ORDER[] = {
+    {"longwave list",
+     "Usage: longwave list\n"
+     "Shows the documents that were read.",
+     0, list},
+    {"longwave show",
+     "Usage: longwave show NAME\n"
+     "Shows one document.",
+     1, show},
+    {"longwave rm",
+     "Usage: longwave rm NAME\n"
+     "Forgets a document.",
+     1, rm},
+    {"longwave jobs",
+     "Usage: longwave jobs\n"
+     "Shows jobs, those that ended too.",
+     0, jobs},
+    {"longwave cancel",
+     "Usage: longwave cancel JOB\n"
+     "Cancels a job.",
+     1, cancel},
+    {"longwave status",
+     "Usage: longwave status\n"
+     "Shows the daemon and its worlds.",
+     0, show_status},
+    {"longwave shutdown",
+     "Usage: longwave shutdown\n"
+     "Stops the daemon.",
+     0, shut_down},
+};
+
+static const order *
+find(const char *name)
+{
+    for (size_t i = 0; i < sizeof(ORDER) / sizeof(*ORDER); i++)
+        if (strcmp(ORDER[i].program + strlen("longwave "), name) == 0)
+            return &ORDER[i];
+    return NULL;
 }
 
+/* Parses, connects, acts. */
 status
-command_show(int argc, char **argv)
+command_order(int argc, char **argv)
 {
-    const usage u = {.program = "longwave show",
-                     .summary = "Usage: longwave show NAME\n"
-                                "Shows one document.",
-                     .n_argument = 1};
+    const order *o = find(argv[0]);
+    command c;
+    option_entry entry[COMMAND_N_ENTRY];
+    option_set set = {.entry = entry, .n_entry = COMMAND_N_ENTRY};
+    bool done = false;
+    status st;
 
-    return run(&u, show, argc, argv);
-}
-
-status
-command_rm(int argc, char **argv)
-{
-    const usage u = {.program = "longwave rm",
-                     .summary = "Usage: longwave rm NAME\n"
-                                "Forgets a document.",
-                     .n_argument = 1};
-
-    return run(&u, rm, argc, argv);
-}
-
-status
-command_jobs(int argc, char **argv)
-{
-    const usage u = {.program = "longwave jobs",
-                     .summary = "Usage: longwave jobs\n"
-                                "Shows jobs, those that ended too."};
-
-    return run(&u, jobs, argc, argv);
-}
-
-status
-command_cancel(int argc, char **argv)
-{
-    const usage u = {.program = "longwave cancel",
-                     .summary = "Usage: longwave cancel JOB\n"
-                                "Cancels a job.",
-                     .n_argument = 1};
-
-    return run(&u, cancel, argc, argv);
-}
-
-status
-command_status(int argc, char **argv)
-{
-    const usage u = {.program = "longwave status",
-                     .summary = "Usage: longwave status\n"
-                                "Shows the daemon and its worlds."};
-
-    return run(&u, show_status, argc, argv);
-}
-
-status
-command_shutdown(int argc, char **argv)
-{
-    const usage u = {.program = "longwave shutdown",
-                     .summary = "Usage: longwave shutdown\n"
-                                "Stops the daemon."};
-
-    return run(&u, shut_down, argc, argv);
+    ASSERT(o != NULL);
+    set.program = o->program;
+    set.summary = o->summary;
+    set.max_argument = o->n_argument;
+    command_init(&c);
+    command_entries(&c, entry);
+    TRY(command_parse(&c, &set, o->n_argument, argc, argv, &done));
+    if (done)
+        return ST_OK;
+    TRY(command_open(&c));
+    TRY(o->act(&c));
+fail:
+    command_close(&c);
+    return st;
 }
