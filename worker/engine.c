@@ -461,18 +461,18 @@ engine_release(engine *e, uint32_t id, uint64_t local_seg)
 
 /* ------------------------------------------------------------- groups --- */
 
-/* Whether single rows pass all layers in one launch: nobody has a part in
- * them, and nobody looks at what is between. */
+/* Whether single rows pass all layers in one launch: all are here, and nobody
+ * looks at what is between. */
 bool
 engine_may_climb(const engine *e)
 {
-    return e->part->embed && e->part->head && !e->remote_state &&
-           e->sink.rows == NULL;
+    return e->part->embed && e->part->head && e->sink.rows == NULL;
 }
 
-/* The rows of answers among the cells of the group, up to the last layer.  The
- * queue keeps the order, so a cell counts as done once it is enqueued, and
- * rows that are at one layer stay together. */
+/* The rows of answers among the cells of the group, up to the last layer, or to
+ * one whose state is still on its way from another rank.  The queue keeps the
+ * order, so a cell counts as done once it is enqueued, and rows that are at one
+ * layer stay together. */
 static status
 climb(engine *e)
 {

@@ -191,9 +191,9 @@ void engine_state_arrived(engine *e, uint32_t id, uint32_t layer);
 
 /* Enqueues the next group of every cell that can run; *n_cell = 0: nothing can.
  * Where this rank has all layers, a frozen segment of one row passes all that
- * are left to it, in groups of their own behind that one; they count as one
- * group here.  One group at a time.  A CPU device computes inside, running the
- * queue's hook.
+ * are left to it and have their states, in groups of their own behind that one;
+ * they count as one group here.  One group at a time.  A CPU device computes
+ * inside, running the queue's hook.
  *
  * Behind a group that is one step of one answer, of the likeliest token, other
  * devices are given the row of the token that it draws at once, and the launch

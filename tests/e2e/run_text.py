@@ -206,6 +206,25 @@ def check_eos(args):
     expect(ignored == whole, "--ignore-eos")
 
 
+def check_ranks(args):
+    """Answers run where the weights are: with segments on one rank, which has
+    the states once the prompt is read, with layers row by row down the chain.
+    What one token more moves is told by two lengths."""
+    def moved(ranks, placement, n):
+        done = answer(args, ["--generate", str(n), "--ignore-eos",
+                             "--placement", placement], ranks)
+        expect(done["generated_ids"] == alone[:n], f"{placement}, {ranks}")
+        return done["bytes_moved"]
+
+    alone = answer(args, ["--ignore-eos"])["generated_ids"]
+    for ranks in (2, 3):
+        expect(moved(ranks, "segments", 1) == moved(ranks, "segments", 24),
+               f"states of an answer moved on {ranks} ranks")
+        row = 32 * 4
+        expect(moved(ranks, "layers", 24) - moved(ranks, "layers", 1) ==
+               23 * (ranks - 1) * row, f"rows of an answer on {ranks} ranks")
+
+
 def check_stdout(args):
     """Without --json: the answer alone on stdout, the rest on stderr."""
     flags = ["--model", args.model, "--input", args.input, "--generate", "24"]
@@ -235,6 +254,7 @@ def main():
     check_logprobs(args)
     check_stop(args)
     check_eos(args)
+    check_ranks(args)
     check_stdout(args)
 
 

@@ -164,7 +164,8 @@ test_rows_hop(void **state)
     }
 }
 
-/* A frozen run needs its states once, and no message for later steps. */
+/* A frozen run needs its states once, and no message for later steps, which so
+ * pass all layers in one launch, as on a rank alone. */
 static void
 test_frozen_states_stay(void **state)
 {
@@ -189,7 +190,32 @@ test_frozen_states_stay(void **state)
     assert_int_equal(n_cell, 2 * shape.n_layer);
     s.pos = 6;
     EXPECT_OK(engine_feed(r.e, 0, &s, engine_rig_ids[0] + 6));
-    assert_int_equal(engine_rig_turn(&r, &done), 1);
+    assert_int_equal(engine_rig_turn(&r, &done), shape.n_layer);
+    rig_close(&r);
+}
+
+/* A prompt of one row goes as far as its states have come. */
+static void
+test_a_row_waits_for_states(void **state)
+{
+    const model_config shape = rig_shape();
+    const engine_segment s = {.seg = 1, .n_token = 1, .frozen = 1};
+    const engine_done *done = NULL;
+    rig r;
+    (void)state;
+    seed = 25;
+    engine_rig_random(&seed);
+    open_rank(&r, &shape, PLACE_SEGMENTS, 1);
+    EXPECT_OK(engine_feed(r.e, 0, &s, engine_rig_ids[0]));
+    assert_int_equal(engine_rig_turn(&r, &done), 0);
+    engine_state_arrived(r.e, 0, 0);
+    engine_state_arrived(r.e, 0, 1);
+    assert_int_equal(engine_rig_turn(&r, &done), 2);
+    assert_int_equal(done[1].layer, 1);
+    assert_int_equal(engine_rig_turn(&r, &done), 0);
+    for (uint32_t layer = 2; layer < shape.n_layer; layer++)
+        engine_state_arrived(r.e, 0, layer);
+    assert_int_equal(engine_rig_turn(&r, &done), shape.n_layer - 2);
     rig_close(&r);
 }
 
@@ -252,6 +278,7 @@ run(void)
         cmocka_unit_test(test_states_hop),
         cmocka_unit_test(test_rows_hop),
         cmocka_unit_test(test_frozen_states_stay),
+        cmocka_unit_test(test_a_row_waits_for_states),
         cmocka_unit_test(test_states_alone),
     };
 
