@@ -181,8 +181,9 @@ void core_launch_event(core *c, core_launch state, uint64_t token,
 
 /* So many bytes of input are in place; after the last one, durably. */
 void core_input_written(core *c, uint64_t job, uint64_t bytes);
-/* `row` is the job with the key, when `st` is ST_OK; ST_NOTFOUND: none. */
-void core_looked_up(core *c, uint64_t job, status st, const store_job *row,
+/* `r` is the job with the key, its row and its stop strings, when `st` is
+ * ST_OK; ST_NOTFOUND: none. */
+void core_looked_up(core *c, uint64_t job, status st, const store_record *r,
                     const char *text);
 void core_submitted(core *c, uint64_t job, status st, const char *text);
 /* So far tokenized; `done` when all is, and *tokens is final. */

@@ -210,12 +210,22 @@ same_sampling(const client_sampling *a, const client_sampling *b)
 }
 
 static bool
-is_same(const job *j, const store_job *row)
+same_stops(const job *j, const store_record *r)
 {
+    return j->stops_len == r->stops_len &&
+           (j->stops_len == 0 || memcmp(j->stops, r->stops, j->stops_len) == 0);
+}
+
+static bool
+is_same(const job *j, const store_record *r)
+{
+    const store_job *row = &r->row;
+
     return j->kind == row->kind && j->input == row->input &&
            j->bytes == row->bytes && strcmp(j->document, row->document) == 0 &&
            memcmp(j->hash, row->hash, sizeof(j->hash)) == 0 &&
-           (j->kind == JOB_ADD || same_sampling(&j->sampling, &row->sampling));
+           (j->kind == JOB_ADD ||
+            (same_sampling(&j->sampling, &row->sampling) && same_stops(j, r)));
 }
 
 /* One with the same key was looked up before and goes into the journal now. */
@@ -264,15 +274,16 @@ join(core *c, job *j, const store_job *row)
 }
 
 void
-core_looked_up(core *c, uint64_t id, status st, const store_job *row,
+core_looked_up(core *c, uint64_t id, status st, const store_record *r,
                const char *text)
 {
     job *j = job_table_find(c->jobs, id);
 
     if (!j || !job_is_open(j) || !j->looking)
         return;
-    if (st == ST_OK && (row->damaged || is_same(j, row))) {
-        join(c, j, row); /* who has the key is told what became of the job */
+    if (st == ST_OK && (r->row.damaged || is_same(j, r))) {
+        join(c, j,
+             &r->row); /* who has the key is told what became of the job */
     } else if (st == ST_OK) {
         turn_away(c, j,
                   status_fail(ST_ARG, "the key belongs to another job with "

@@ -159,7 +159,7 @@ run_find(helper_task *task)
     work *w = (work *)task;
     store_job asked = w->record.row;
 
-    return store_find_key(w->owner->s, &w->record.row, asked.owner, asked.key);
+    return store_find_key(w->owner->s, &w->record, asked.owner, asked.key);
 }
 
 static status

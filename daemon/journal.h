@@ -27,7 +27,7 @@ typedef enum journal_kind {
     JOURNAL_CHECKPOINT, /* of job `id` after `number` segments */
     JOURNAL_DROPPED,
     JOURNAL_INPUT,   /* [data, len; record: the hash]; data NULL: in a file */
-    JOURNAL_FOUND,   /* [record: the row alone] */
+    JOURNAL_FOUND,   /* [record: the row and its stop strings] */
     JOURNAL_FETCHED, /* [record, watcher] */
     JOURNAL_NOTE
 } journal_kind;

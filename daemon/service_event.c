@@ -196,7 +196,7 @@ service_on_journal(void *ctx, const journal_report *r)
         service_job_loaded(v, r);
         break;
     case JOURNAL_FOUND:
-        core_looked_up(v->core, r->id, r->st, &r->record->row, r->text);
+        core_looked_up(v->core, r->id, r->st, r->record, r->text);
         break;
     case JOURNAL_FETCHED:
         core_fetched(v->core, &r->watcher, r->st, r->record, r->text);

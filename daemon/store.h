@@ -89,8 +89,8 @@ status store_read_input(store *s, uint64_t job, uint8_t hash[CLIENT_HASH],
 /* The document, and with it the end of the job that read it. */
 status store_end_document(store *s, const document *doc,
                           const store_job *j) MUST_USE;
-/* ST_NOTFOUND */
-status store_find_key(store *s, store_job *out, const char *owner,
+/* Row and stop strings; ST_NOTFOUND. */
+status store_find_key(store *s, store_record *out, const char *owner,
                       const char *key) MUST_USE;
 status store_get_job(store *s, store_record *out, uint64_t id) MUST_USE;
 

@@ -352,21 +352,25 @@ fail:
 }
 
 status
-store_find_key(store *s, store_job *out, const char *owner, const char *key)
+store_find_key(store *s, store_record *out, const char *owner, const char *key)
 {
     sql_query *q = NULL;
+    store_record r = {.n_id = 0};
     bool row;
     status st;
 
     TRY(sql_start(s->db, &q,
-                  "SELECT " JOB_ROW " FROM job WHERE owner=? AND key=? "
+                  "SELECT " JOB_ROW ", stops FROM job WHERE owner=? AND key=? "
                   "AND key <> ''"));
     sql_put_text(q, 1, owner);
     sql_put_text(q, 2, key);
     TRY(sql_next(q, &row));
     if (!row)
         TRY(status_fail(ST_NOTFOUND, "no job has this key"));
-    read_job(q, out);
+    read_job(q, &r.row);
+    if (!r.row.damaged)
+        TRY(sql_copy(q, STOPS, &r.stops, &r.stops_len));
+    *out = r;
 fail:
     sql_stop(q);
     return st;

@@ -20,7 +20,7 @@ a_key_makes_one_job(void **state)
 {
     harness *h = *state;
     const harness_action *a;
-    store_job row;
+    store_record r = {.n_id = 0};
 
     harness_client(h, 1, keyed("k", 7));
     (void)EXPECT_ACTION(CORE_INPUT_OPEN);
@@ -34,16 +34,16 @@ a_key_makes_one_job(void **state)
     core_submitted(h->c, 1, ST_OK, "");
     (void)EXPECT_CLIENT(CLIENT_ACCEPTED);
     (void)EXPECT_ACTION(CORE_PREPARE);
-    row = (store_job){.id = 1,
-                      .kind = JOB_ADD,
-                      .input = CLIENT_IDS,
-                      .bytes = 32,
-                      .document = "d",
-                      .key = "k"};
-    memset(row.hash, 7, sizeof(row.hash));
+    r.row = (store_job){.id = 1,
+                        .kind = JOB_ADD,
+                        .input = CLIENT_IDS,
+                        .bytes = 32,
+                        .document = "d",
+                        .key = "k"};
+    memset(r.row.hash, 7, sizeof(r.row.hash));
     harness_client(h, 2, keyed("k", 7));
     harness_skip(h);
-    core_looked_up(h->c, 2, ST_OK, &row, "");
+    core_looked_up(h->c, 2, ST_OK, &r, "");
     (void)EXPECT_ACTION(CORE_JOB_DROP);
     a = EXPECT_CLIENT(CLIENT_ACCEPTED);
     assert_int_equal(a->job, 1);
@@ -52,7 +52,7 @@ a_key_makes_one_job(void **state)
     assert_null(job_table_find(core_jobs(h->c), 2));
     harness_client(h, 2, keyed("k", 8));
     harness_skip(h);
-    core_looked_up(h->c, 3, ST_OK, &row, "");
+    core_looked_up(h->c, 3, ST_OK, &r, "");
     EXPECT_REFUSED("arg");
     (void)EXPECT_ACTION(CORE_JOB_DROP);
     EXPECT_NOTHING();
@@ -117,17 +117,17 @@ whole_submissions_join_the_first(void **state)
 {
     harness *h = *state;
     const harness_action *a;
-    store_job row = {.id = 1,
-                     .kind = JOB_ADD,
-                     .input = CLIENT_IDS,
-                     .bytes = 32,
-                     .document = "d",
-                     .key = "k"};
+    store_record r = {.row = {.id = 1,
+                              .kind = JOB_ADD,
+                              .input = CLIENT_IDS,
+                              .bytes = 32,
+                              .document = "d",
+                              .key = "k"}};
 
     whole(h, 1);
     whole(h, 2);
-    memcpy(row.hash, job_table_find(core_jobs(h->c), 1)->hash,
-           sizeof(row.hash));
+    memcpy(r.row.hash, job_table_find(core_jobs(h->c), 1)->hash,
+           sizeof(r.row.hash));
     core_looked_up(h->c, 1, ST_NOTFOUND, NULL, "none");
     assert_int_equal(EXPECT_ACTION(CORE_SUBMIT)->job, 1);
     core_looked_up(h->c, 2, ST_NOTFOUND, NULL, "none");
@@ -135,7 +135,7 @@ whole_submissions_join_the_first(void **state)
     core_submitted(h->c, 1, ST_OK, "");
     assert_int_equal(EXPECT_CLIENT(CLIENT_ACCEPTED)->job, 1);
     (void)EXPECT_ACTION(CORE_PREPARE);
-    core_looked_up(h->c, 2, ST_OK, &row, "");
+    core_looked_up(h->c, 2, ST_OK, &r, "");
     (void)EXPECT_ACTION(CORE_JOB_DROP);
     a = EXPECT_CLIENT(CLIENT_ACCEPTED);
     assert_int_equal(a->job, 1);

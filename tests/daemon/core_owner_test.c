@@ -191,23 +191,23 @@ static void
 t34_keys_are_their_owners(void **state)
 {
     harness *h = start();
-    store_job row = {.id = 500,
-                     .kind = JOB_ADD,
-                     .owner = ANN,
-                     .key = "k",
-                     .state = CLIENT_STATE_DONE,
-                     .input = CLIENT_IDS,
-                     .bytes = 12,
-                     .document = "private",
-                     .text = "secret"};
+    store_record r = {.row = {.id = 500,
+                              .kind = JOB_ADD,
+                              .owner = ANN,
+                              .key = "k",
+                              .state = CLIENT_STATE_DONE,
+                              .input = CLIENT_IDS,
+                              .bytes = 12,
+                              .document = "private",
+                              .text = "secret"}};
     const harness_action *a;
 
     (void)state;
-    memset(row.hash, 1, sizeof(row.hash));
+    memset(r.row.hash, 1, sizeof(r.row.hash));
     harness_client(h, 1, keyed("private", 2)); /* her key, other contents */
     (void)EXPECT_ACTION(CORE_INPUT_OPEN);
     (void)EXPECT_ACTION(CORE_LOOKUP);
-    core_looked_up(h->c, 1, ST_OK, &row, "");
+    core_looked_up(h->c, 1, ST_OK, &r, "");
     while ((a = &h->action[h->read++])->kind != CORE_TELL_CLIENT)
         assert_true(h->read < h->n);
     assert_int_equal(a->message, CLIENT_REFUSED);

@@ -217,24 +217,30 @@ keyed(const client_sampling *s)
     return m;
 }
 
-/* T34: the same key with one more penalty is another content. */
+/* T34: the same key with one more penalty, or with stop strings, is another
+ * content. */
 static void
 another_sampling_is_another_content(void **state)
 {
+    enum { N_OTHER = 9 };
     const client_sampling s = some_sampling();
-    client_sampling other[8];
+    client_sampling other[N_OTHER];
     harness box;
     harness *h = &box;
-    store_job row = {.id = 77,
-                     .kind = JOB_ASK,
-                     .input = CLIENT_IDS,
-                     .bytes = 4,
-                     .document = "d",
-                     .key = "k",
-                     .sampling = s};
+    store_record r = {.row = {.id = 77,
+                              .kind = JOB_ASK,
+                              .input = CLIENT_IDS,
+                              .bytes = 4,
+                              .document = "d",
+                              .key = "k",
+                              .sampling = s}};
+    store_record stopped = r;
+    char stop[] = "end";
 
     (void)state;
-    for (size_t i = 0; i < 8; i++)
+    stopped.stops = stop;
+    stopped.stops_len = sizeof(stop);
+    for (size_t i = 0; i < N_OTHER; i++)
         other[i] = s;
     other[0].max_tokens++;
     other[1].temperature += 0.5F;
@@ -244,18 +250,19 @@ another_sampling_is_another_content(void **state)
     other[5].penalty += 0.125F;
     other[6].seed++;
     other[7].logprobs = false;
+    other[8].ignore_eos = !s.ignore_eos;
     harness_init(h, 20);
     (void)harness_document(h, "d", 20);
-    for (uint64_t i = 0; i < 8; i++) {
-        harness_client(h, 1, keyed(&other[i]));
+    for (uint64_t i = 0; i <= N_OTHER; i++) {
+        harness_client(h, 1, keyed(i < N_OTHER ? &other[i] : &s));
         harness_skip(h);
-        core_looked_up(h->c, i + 1, ST_OK, &row, "");
+        core_looked_up(h->c, i + 1, ST_OK, i < N_OTHER ? &r : &stopped, "");
         EXPECT_REFUSED("arg");
         harness_skip(h);
     }
     harness_client(h, 1, keyed(&s));
     harness_skip(h);
-    core_looked_up(h->c, 9, ST_OK, &row, "");
+    core_looked_up(h->c, N_OTHER + 2, ST_OK, &r, "");
     (void)EXPECT_ACTION(CORE_JOB_DROP);
     assert_int_equal(EXPECT_CLIENT(CLIENT_ACCEPTED)->job, 77);
     harness_fini(h);

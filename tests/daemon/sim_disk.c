@@ -97,7 +97,9 @@ look_up(sim *s, const sim_work *w)
 {
     for (uint64_t id = 1; id <= MAX_JOB; id++)
         if (s->disk[id].there && strcmp(s->disk[id].job.key, w->row.key) == 0) {
-            core_looked_up(s->c, w->job, ST_OK, &s->disk[id].job, "");
+            const store_record found = {.row = s->disk[id].job};
+
+            core_looked_up(s->c, w->job, ST_OK, &found, "");
             return;
         }
     core_looked_up(s->c, w->job, ST_NOTFOUND, NULL, "none");

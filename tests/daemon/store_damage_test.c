@@ -226,13 +226,14 @@ a_rotten_row_keeps_its_key(void **state)
 {
     place *p = *state;
     store_job j = a_job(7, CLIENT_QUEUED);
-    store_job row;
+    store_record found = {.n_id = 0};
 
     put_job(p->s, &j);
     harm(p, "UPDATE job SET bytes=bytes+1");
-    EXPECT_OK(store_find_key(p->s, &row, "local", "the-key"));
-    expect_failed(&row, 7);
-    assert_string_equal(row.document, "book");
+    EXPECT_OK(store_find_key(p->s, &found, "local", "the-key"));
+    expect_failed(&found.row, 7);
+    assert_string_equal(found.row.document, "book");
+    store_record_fini(&found);
 }
 
 /* Nor does a change of it make it look whole again. */

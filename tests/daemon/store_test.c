@@ -251,7 +251,7 @@ a_key_belongs_to_one_job_of_an_owner(void **state)
     scratch box;
     store *s;
     store_job j = a_job(7, CLIENT_QUEUED);
-    store_job found;
+    store_record found = {.n_id = 0};
 
     (void)state;
     scratch_init(&box);
@@ -261,16 +261,21 @@ a_key_belongs_to_one_job_of_an_owner(void **state)
     EXPECT_ST(store_find_key(s, &found, "local", ""), ST_NOTFOUND);
     j.id = 8;
     (void)snprintf(j.key, sizeof(j.key), "k");
-    EXPECT_OK(store_insert_job(s, &j, "", 0, "x", 1));
+    EXPECT_OK(store_insert_job(s, &j, "a\0b", 4, "x", 1));
     j.id = 9;
     EXPECT_ST(store_insert_job(s, &j, "", 0, "x", 1), ST_IO);
     (void)snprintf(j.owner, sizeof(j.owner), "other");
     EXPECT_OK(store_insert_job(s, &j, "", 0, "x", 1));
     EXPECT_OK(store_commit(s));
     EXPECT_OK(store_find_key(s, &found, "local", "k"));
-    assert_int_equal(found.id, 8);
+    assert_int_equal(found.row.id, 8);
+    assert_int_equal(found.stops_len, 4); /* they are of its content */
+    assert_memory_equal(found.stops, "a\0b", 4);
+    store_record_fini(&found);
     EXPECT_OK(store_find_key(s, &found, "other", "k"));
-    assert_int_equal(found.id, 9);
+    assert_int_equal(found.row.id, 9);
+    assert_int_equal(found.stops_len, 0);
+    store_record_fini(&found);
     EXPECT_ST(store_find_key(s, &found, "nobody", "k"), ST_NOTFOUND);
     store_close(s);
     scratch_fini(&box);

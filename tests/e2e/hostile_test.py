@@ -521,6 +521,29 @@ class Words(Place):
                 code(tokens + wire.number(field[name], 2**32 - 1)),
                 "notfound", name)
 
+    def test_t34_a_key_with_another_content(self):
+        """What an answer depends on is content: its stop strings, too."""
+        done = self.client("add", "-", "--name", "t34", input=b"some words")
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+        def ask(question=b"why", stop=("end",)):
+            sampling = wire.number(1, 4) + b"".join(
+                wire.text(stops, word) for word in stop)
+            return self.say("ask", wire.text(1, "t34") + wire.number(
+                3, len(question)) + wire.text(4, sampling) + wire.text(
+                    5, "t34-key"), question)
+
+        stops = next(n for _, name, n in wire.CLIENT.message["Sampling"]
+                     if name == "stop")
+        kind, first = ask()
+        self.assertEqual(kind, "accepted")
+        self.assertEqual(ask()[1][1], first[1])
+        for other in ({"stop": ()}, {"stop": ("ends",)},
+                      {"stop": ("end", "end")}, {"question": b"who"}):
+            kind, found = ask(**other)
+            self.assertEqual((kind, found[1]), ("refused", b"arg"), other)
+        self.cancel_all()
+
     def test_t21_tokens_and_bytes_have_limits(self):
         for data, says in ((b"", "empty"), (b"x" * 1001, "1000"),
                            (b"x" * (MIB + 1), "limit")):
