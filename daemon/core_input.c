@@ -282,8 +282,8 @@ core_looked_up(core *c, uint64_t id, status st, const store_record *r,
     if (!j || !job_is_open(j) || !j->looking)
         return;
     if (st == ST_OK && (r->row.damaged || is_same(j, r))) {
-        join(c, j,
-             &r->row); /* who has the key is told what became of the job */
+        /* Who has the key is told what became of the job. */
+        join(c, j, &r->row);
     } else if (st == ST_OK) {
         turn_away(c, j,
                   status_fail(ST_ARG, "the key belongs to another job with "

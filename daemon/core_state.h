@@ -19,7 +19,8 @@ enum {
     CORE_LOOKS = 16, /* ticks until it has looked at all, if it tells little */
     CORE_TELL = 32,  /* waiting jobs whose progress a tick tells */
     CORE_AHEAD = 64, /* queued jobs of a kind that are tokenized */
-    CORE_AGAIN_MS = 1000 /* after the journal did not take something */
+    CORE_AGAIN_MS = 1000,  /* after the journal did not take something */
+    CORE_STRANGE_MS = 1000 /* between notes of worlds that are none */
 };
 
 /* One stream of a world.  After a cancel it stays taken until the world says
@@ -83,7 +84,8 @@ struct core {
     core_world *world[CORE_MAX_WORLD];
     size_t n_world;
     uint64_t last_incarnation;
-    bool has_fingerprint; /* of the first world's model */
+    uint64_t strange, strange_ns; /* whose message was noted last, and when */
+    bool has_fingerprint;         /* of the first world's model */
     uint8_t fingerprint[32];
     core_launch launch;
     uint64_t launch_token;

@@ -288,14 +288,16 @@ hello(core *c, const zsocket_peer *peer, const world_hello *h)
 
 /* ------------------------------------------------------------- its jobs --- */
 
-static void
+static bool
 release_slot(core_world *w, uint64_t id, uint32_t attempt)
 {
     for (uint32_t i = 0; i < w->n_slot; i++)
         if (w->slot[i].job == id && w->slot[i].attempt == attempt) {
             w->slot[i] = (core_slot){0};
             w->n_busy--;
+            return true;
         }
+    return false;
 }
 
 static void
@@ -515,16 +517,40 @@ is_current(const job *j, const world_message *m)
            j->attempt == m->attempt && j->incarnation == m->incarnation;
 }
 
+static void
+note_stale(core *c, const world_message *m)
+{
+    const job of = {.id = m->job};
+
+    core_incident(
+        c, &of,
+        "a message of attempt %u in world %llu was dropped: it is "
+        "not the current one",
+        m->attempt,
+        (unsigned long long)(m->incarnation &
+                             ((UINT64_C(1) << CLIENT_WORLD_BITS) - 1)));
+}
+
 /* What belongs to nothing that runs is dropped, and noted once a world. */
 static void
 stale(core *c, core_world *w, const world_message *m)
 {
-    if (w->n_stale++ > 0)
+    if (w->n_stale++ == 0)
+        note_stale(c, m);
+}
+
+/* The same of a world that is none any more, or was another daemon's: once
+ * each, and not so often that a peer could fill the journal. */
+static void
+strange(core *c, const world_message *m)
+{
+    if (m->job == 0 || m->incarnation == c->strange ||
+        (c->strange_ns != 0 &&
+         c->time.now_ns - c->strange_ns < (uint64_t)CORE_STRANGE_MS * 1000000))
         return;
-    core_incident(c, NULL,
-                  "a message of job %llu, attempt %u, was dropped: it is not "
-                  "the current one",
-                  (unsigned long long)m->job, m->attempt);
+    c->strange = m->incarnation;
+    c->strange_ns = c->time.now_ns;
+    note_stale(c, m);
 }
 
 void
@@ -533,27 +559,29 @@ core_world_event(core *c, const zsocket_peer *peer, const world_message *m,
 {
     core_world *w;
     job *j;
-    bool over;
+    bool over, due;
 
     if (m->kind == WORLD_HELLO) {
         hello(c, peer, &m->u.hello);
         return;
     }
     w = of_peer(c, peer);
-    if (!w || m->incarnation != w->incarnation)
+    if (!w || m->incarnation != w->incarnation) {
+        strange(c, m);
         return;
+    }
     w->heard_ns = c->time.now_ns;
     if (m->kind == WORLD_HEARTBEAT) {
         heartbeat(c, w, m);
         return;
     }
+    /* After a cancel a world ends the job, and may have given credit. */
     over = m->kind == WORLD_JOB_DONE || m->kind == WORLD_JOB_FAILED;
-    if (over)
-        release_slot(w, m->job, m->attempt);
+    due = over ? release_slot(w, m->job, m->attempt) : m->kind == WORLD_CREDIT;
     j = job_table_find(c->jobs, m->job);
     if (is_current(j, m))
         job_event(c, j, m, raw);
-    else if (!over && m->kind != WORLD_CREDIT)
+    else if (!due)
         stale(c, w, m);
     if (over) {
         core_dispatch(c);

@@ -85,6 +85,11 @@ act(void *ctx, const core_action *a)
     harness *h = ctx;
     harness_action *to = &h->action[h->n];
 
+    if (a->kind == CORE_INCIDENT) {
+        h->n_incident++;
+        h->incident_job = a->number;
+        (void)snprintf(h->incident, sizeof(h->incident), "%s", a->text);
+    }
     if (a->kind == CORE_RECORD || a->kind == CORE_INCIDENT)
         return; /* nobody waits for them */
     assert_true(h->n < HARNESS_MAX);

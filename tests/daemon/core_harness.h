@@ -36,6 +36,9 @@ typedef struct harness {
     core_time time;
     harness_action action[HARNESS_MAX];
     size_t n, read;
+    size_t n_incident;
+    uint64_t incident_job; /* of the last one */
+    char incident[512];
     const char *owner; /* who speaks; NULL: the user himself, an admin */
     bool admin;
 } harness;

@@ -52,6 +52,78 @@ stale_messages_are_dropped(void **state)
 }
 
 static void
+expect_noted(const harness *h, size_t n, uint64_t id)
+{
+    assert_int_equal(h->n_incident, n);
+    assert_int_equal(h->incident_job, id);
+    assert_non_null(strstr(h->incident, "dropped"));
+}
+
+/* Once a world; of those that are none once each, and not at any pace. */
+static void
+what_is_dropped_is_noted(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *begin;
+    world_message m, done;
+
+    (void)state;
+    harness_init(h, 8);
+    begin = harness_running_add(h, 2);
+    assert_int_equal(h->n_incident, 0);
+    done = harness_reply(WORLD_JOB_DONE, begin);
+    done.u.job_done.finish = (char *)(uintptr_t) "";
+    m = done;
+    m.attempt = 2;
+    harness_world(h, 10, m);
+    expect_noted(h, 1, 1);
+    harness_world(h, 10, m);
+    expect_noted(h, 1, 1);
+    m = done;
+    m.incarnation--; /* of an earlier life */
+    harness_world(h, 10, m);
+    expect_noted(h, 2, 1);
+    harness_world(h, 11, m); /* from wherever it comes */
+    m.incarnation--;
+    harness_world(h, 11, m); /* too soon */
+    expect_noted(h, 2, 1);
+    harness_time(h, 1000);
+    m.job = 5;
+    harness_world(h, 11, m);
+    expect_noted(h, 3, 5);
+    harness_time(h, 1000);
+    m = (world_message){.kind = WORLD_HEARTBEAT, .incarnation = 1};
+    harness_world(h, 11, m); /* says nothing of a job */
+    expect_noted(h, 3, 5);
+    EXPECT_NOTHING();
+    harness_fini(h);
+}
+
+/* The last word of a world on a job that was canceled is due. */
+static void
+an_end_after_a_cancel_is_no_incident(void **state)
+{
+    harness box;
+    harness *h = &box;
+    const harness_action *begin;
+    world_message m;
+
+    (void)state;
+    harness_init(h, 8);
+    begin = harness_running_add(h, 2);
+    harness_client(h, 2, harness_job(CLIENT_CANCEL, 1));
+    m = harness_reply(WORLD_CREDIT, begin);
+    m.u.credit.segments = 1;
+    harness_world(h, 10, m);
+    harness_world_done(h, 10, begin, "");
+    assert_int_equal(h->n_incident, 0);
+    harness_world_done(h, 10, begin, ""); /* once is enough */
+    expect_noted(h, 1, 1);
+    harness_fini(h);
+}
+
+static void
 a_world_that_restarts_is_another_one(void **state)
 {
     harness box;
@@ -358,6 +430,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(other_models_are_turned_away),
         cmocka_unit_test(stale_messages_are_dropped),
+        cmocka_unit_test(what_is_dropped_is_noted),
+        cmocka_unit_test(an_end_after_a_cancel_is_no_incident),
         cmocka_unit_test(a_world_that_restarts_is_another_one),
         cmocka_unit_test(a_poisonous_job_costs_three_worlds),
         cmocka_unit_test(the_launched_world_ends_with_its_process),
