@@ -7,7 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-enum { SWEEP_MS = 1000 };
+enum { SWEEP_MS = 1000, ENDLESS_MS = 50 };
 
 /* What comes in is looked at before it waits: some of it must not. */
 static status
@@ -75,6 +75,17 @@ sweep(void *ctx)
                  n == 1 ? "" : "s", (double)p->limits->silent_ms / 1e3);
 }
 
+static void
+sweep_endless(void *ctx)
+{
+    const port *p = ctx;
+    size_t n = zsocket_hang_up_endless(p->socket);
+
+    if (n > 0)
+        log_warn("%zu connection%s whose message had no end: hung up", n,
+                 n == 1 ? "" : "s");
+}
+
 status
 port_init(port *p, zcontext *z, loop *l, const char *endpoint,
           const zsocket_guard *guard, const port_limits *limits)
@@ -99,6 +110,8 @@ port_fini(port *p, int timeout_ms)
 {
     if (p->timing)
         loop_remove_timer(p->l, p->timer);
+    if (p->counting)
+        loop_remove_timer(p->l, p->count_timer);
     outbox_free(p->out);
     inbox_free(p->in);
     zsocket_message_fini(&p->frame);
@@ -120,6 +133,10 @@ port_listen(port *p, port_frame_fn *fn, port_at_once_fn *at_once, void *ctx)
     TRY(loop_add_socket(p->l, p->socket, readable, p));
     TRY(loop_add_timer(p->l, SWEEP_MS, sweep, p, &p->timer));
     p->timing = true;
+    if (!zsocket_counts(p->socket))
+        return ST_OK;
+    TRY(loop_add_timer(p->l, ENDLESS_MS, sweep_endless, p, &p->count_timer));
+    p->counting = true;
 fail:
     return st;
 }

@@ -41,8 +41,8 @@ typedef struct port {
     const port_limits *limits;
     zsocket_message frame; /* that there was no memory to keep */
     bool has_frame;
-    int timer;
-    bool timing;
+    int timer, count_timer;
+    bool timing, counting;
     port_frame_fn *fn;
     port_at_once_fn *at_once;
     void *ctx;

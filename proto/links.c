@@ -2,12 +2,15 @@
 /* Connections by descriptor. */
 #include "proto/links.h"
 
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 
 #include "base/mem.h"
 
-enum { MAX_FD = 1 << 20 };
+enum { MAX_FD = 1 << 20, MAX_LOOK = 256 };
 
 void
 links_fini(links *l)
@@ -56,11 +59,14 @@ is_of(const links_one *one, const zsocket_peer *peer)
 }
 
 bool
-links_is(const links *l, int fd, const zsocket_peer *peer)
+links_hear(links *l, int fd, const zsocket_peer *peer)
 {
-    const links_one *one = find(l, fd);
+    links_one *one = find(l, fd);
 
-    return one && is_of(one, peer);
+    if (!one || !is_of(one, peer))
+        return false;
+    one->heard = true;
+    return true;
 }
 
 void
@@ -68,8 +74,10 @@ links_speak(links *l, int fd, const zsocket_peer *peer)
 {
     links_one *one = find(l, fd);
 
-    if (one)
-        one->peer = *peer;
+    if (!one)
+        return;
+    one->peer = *peer;
+    one->heard = true;
 }
 
 /* It is closed by who owns it, once that has noticed. */
@@ -101,6 +109,53 @@ links_hang_up_silent(links *l, uint64_t before_ns)
 
         if (one->since_ns == 0 || one->since_ns > before_ns ||
             one->peer.len > 0)
+            continue;
+        hang_up(l, fd);
+        n++;
+    }
+    return n;
+}
+
+/* What ZeroMQ has read of a connection; false: the kernel does not count it. */
+static bool
+bytes_read(uint64_t *out, int fd)
+{
+    struct tcp_info info = {.tcpi_bytes_received = 0};
+    socklen_t len = sizeof(info);
+    int unread = 0;
+
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
+        ioctl(fd, FIONREAD, &unread) != 0 || unread < 0 ||
+        info.tcpi_bytes_received < (uint64_t)unread)
+        return false;
+    *out = info.tcpi_bytes_received - (uint64_t)unread;
+    return true;
+}
+
+static bool
+is_endless(links_one *one, int fd, uint64_t max)
+{
+    uint64_t n;
+
+    if (one->since_ns == 0 || !bytes_read(&n, fd))
+        return false;
+    if (!one->heard)
+        return n > one->read && n - one->read > max;
+    one->heard = false;
+    one->read = n;
+    return false;
+}
+
+size_t
+links_hang_up_endless(links *l, uint64_t max)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < l->n && i < MAX_LOOK; i++) {
+        size_t fd = l->next < l->n ? l->next : 0;
+
+        l->next = fd + 1;
+        if (!is_endless(&l->at[fd], (int)fd, max))
             continue;
         hang_up(l, fd);
         n++;

@@ -19,11 +19,13 @@
 typedef struct links_one {
     uint64_t since_ns; /* 0: no connection, or hung up on */
     zsocket_peer peer; /* len 0: has not spoken */
+    uint64_t read;     /* bytes, when its last message was known to be whole */
+    bool heard;        /* a whole message of it came since then */
 } links_one;
 
 typedef struct links {
-    links_one *at; /* [n], by descriptor */
-    size_t n;
+    links_one *at;  /* [n], by descriptor */
+    size_t n, next; /* who is looked at next for having no end */
 } links;
 
 /* Zeroed is empty. */
@@ -31,11 +33,16 @@ void links_fini(links *l);
 /* Where memory runs out a connection is not known, and so never hung up on. */
 void links_come(links *l, int fd, uint64_t now_ns);
 void links_go(links *l, int fd);
-bool links_is(const links *l, int fd, const zsocket_peer *peer);
+/* A whole message of this peer came; false: the connection is not known as
+ * its. */
+bool links_hear(links *l, int fd, const zsocket_peer *peer);
 void links_speak(links *l, int fd, const zsocket_peer *peer);
 /* False: no connection of this peer is known. */
 bool links_hang_up(links *l, const zsocket_peer *peer);
 /* Those that came at `before_ns` or earlier and have not spoken; how many. */
 size_t links_hang_up_silent(links *l, uint64_t before_ns);
+/* Those by TCP of which more than `max` bytes were read since their last whole
+ * message; how many.  Looks at some connections in each call. */
+size_t links_hang_up_endless(links *l, uint64_t max);
 
 #endif

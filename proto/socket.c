@@ -20,7 +20,6 @@ enum {
      * largest one, in bytes; credits keep honest peers far below. */
     QUEUE_MAX = 64,
     QUEUE_MIN = 8,
-    QUEUE_BYTES = 32 << 20,
     HANDSHAKE_MS = 3000,
     HEARTBEAT_MS = 5000,
     HEARTBEAT_TTL_MS = 15000,
@@ -89,7 +88,7 @@ set(zsocket *s, const setting *table, size_t n)
 static int
 queue_of(size_t max_message)
 {
-    size_t n = QUEUE_BYTES / (max_message > 0 ? max_message : 1);
+    size_t n = ZSOCKET_QUEUE_BYTES / (max_message > 0 ? max_message : 1);
 
     return n < QUEUE_MIN ? QUEUE_MIN : n > QUEUE_MAX ? QUEUE_MAX : (int)n;
 }

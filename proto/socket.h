@@ -67,6 +67,13 @@ bool zsocket_hang_up(zsocket *s, const zsocket_peer *peer);
 /* The same for all that came `max_ms` ago or earlier and have not sent a
  * message; how many that were. */
 size_t zsocket_hang_up_silent(zsocket *s, uint32_t max_ms);
+/* ZeroMQ bounds each frame and how many messages wait, but not how many frames
+ * one message has, and it keeps them until the last one comes.  The same for
+ * peers of which much more was read since their last whole message than may
+ * wait; how many.  To be called often.  Only where zsocket_counts(): the kernel
+ * counts what came by TCP, not by ipc, where none but this user is. */
+size_t zsocket_hang_up_endless(zsocket *s);
+bool zsocket_counts(const zsocket *s);
 /* Where it is bound, with the port that was given. */
 const char *zsocket_endpoint(const zsocket *s);
 

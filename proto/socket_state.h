@@ -9,7 +9,14 @@
 #include "proto/links.h"
 #include "proto/socket.h"
 
-enum { ZSOCKET_MAX_PART = 3 /* a peer's name, control, raw */ };
+enum {
+    ZSOCKET_MAX_PART = 3, /* a peer's name, control, raw */
+    /* What a peer may have waiting, in bytes. */
+    ZSOCKET_QUEUE_BYTES = 32 << 20,
+    /* Of a connection since its last whole message: what waits, a message that
+     * is not whole yet, and some weeks of heartbeats. */
+    ZSOCKET_MAX_AHEAD = 2 * ZSOCKET_QUEUE_BYTES
+};
 
 struct zsocket {
     void *zmq;

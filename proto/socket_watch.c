@@ -70,13 +70,26 @@ zsocket_hang_up_silent(zsocket *s, uint32_t max_ms)
     return now < max ? 0 : links_hang_up_silent(&s->links, now - max);
 }
 
+bool
+zsocket_counts(const zsocket *s)
+{
+    return strncmp(s->endpoint, "tcp://", strlen("tcp://")) == 0;
+}
+
+size_t
+zsocket_hang_up_endless(zsocket *s)
+{
+    hear_events(s);
+    return links_hang_up_endless(&s->links, ZSOCKET_MAX_AHEAD);
+}
+
 /* That the connection came was told before its first message. */
 void
 zsocket_note_peer(zsocket *s, const zsocket_message *m, const zmq_msg_t *part)
 {
     int fd = zmq_msg_get(part, ZMQ_SRCFD);
 
-    if (fd < 0 || links_is(&s->links, fd, &m->peer))
+    if (fd < 0 || links_hear(&s->links, fd, &m->peer))
         return;
     hear_events(s);
     links_speak(&s->links, fd, &m->peer);

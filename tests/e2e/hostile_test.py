@@ -6,6 +6,7 @@ import math
 import os
 import select
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -113,6 +114,35 @@ class Memory(Place):
                     peak = memory(self.daemon.pid, "VmHWM") - idle
                     self.assertLess(peak, 8 * MIB, i)
         self.answers_within(1)
+
+
+@unittest.skipIf(os.environ.get("LONGWAVE_SANITIZED"),
+                 "sanitizers keep what is freed")
+class Endless(Memory):
+    """By TCP: who never comes to the end of a message is hung up on."""
+
+    @classmethod
+    def setUpClass(cls):
+        Place.setUpClass.__func__(cls)
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            cls.endpoint = f"tcp://127.0.0.1:{s.getsockname()[1]}"
+        cls.daemon = cls.start("--allow-local-users")
+        cls.status()
+
+    def test_t22_a_message_without_an_end(self):
+        before = memory(self.daemon.pid)
+        for spoke_before in (False, True):
+            with wire.Peer(self.endpoint) as peer:
+                if spoke_before:
+                    peer.send(wire.client_message("list", b""))
+                    peer.reply(1)
+                with self.assertRaises(OSError):
+                    for _ in range(2048):
+                        peer.part(bytes(MIB))
+            self.answers_within(1)
+        # 64 MiB, and what comes until that is seen.
+        self.assertLess(memory(self.daemon.pid, "VmHWM") - before, 512 * MIB)
 
 
 @unittest.skipIf(os.environ.get("LONGWAVE_SANITIZED"),

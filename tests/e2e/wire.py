@@ -173,6 +173,10 @@ class Peer:
             out += bytes([2 | more]) + struct.pack(">Q", len(data)) + data
         self.socket.sendall(out)
 
+    def part(self, data):
+        """A frame of a message that goes on."""
+        self.socket.sendall(b"\x03" + struct.pack(">Q", len(data)) + data)
+
     def announce(self, size):
         """The head of a frame of which nothing follows."""
         self.socket.sendall(b"\x02" + struct.pack(">Q", size))

@@ -97,28 +97,35 @@ socket_rig_sender(zsocket *s)
     return peer;
 }
 
-int
-socket_rig_greet(const char *path, const uint8_t *frame, size_t len)
+void
+socket_rig_greet_on(int fd, const uint8_t *frame, size_t len)
 {
     static const uint8_t greeting[64] = {0xFF, 0,    0, 0, 0,   0,   0,   0,
                                          1,    0x7F, 3, 0, 'N', 'U', 'L', 'L'};
     static const uint8_t ready[] = "\x04\x1C\x05READY\x0BSocket-Type\0\0\0"
                                    "\x06"
                                    "DEALER";
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
     struct timeval patience = {.tv_sec = SOCKET_RIG_MS / 1000};
     uint8_t theirs[64];
-    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
 
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)),
-                     0);
     setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
     assert_int_equal(send(fd, greeting, sizeof(greeting), 0), 64);
     assert_int_equal(recv(fd, theirs, sizeof(theirs), MSG_WAITALL), 64);
     assert_int_equal(send(fd, ready, sizeof(ready) - 1, 0), sizeof(ready) - 1);
     assert_true(recv(fd, theirs, sizeof(theirs), 0) > 0);
     assert_int_equal(send(fd, frame, len, 0), len);
+}
+
+int
+socket_rig_greet(const char *path, const uint8_t *frame, size_t len)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+    assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)),
+                     0);
+    socket_rig_greet_on(fd, frame, len);
     return fd;
 }
 

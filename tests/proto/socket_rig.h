@@ -37,6 +37,8 @@ zsocket_peer socket_rig_sender(zsocket *s);
 /* A descriptor that greeted at an ipc path as a DEALER without security and
  * then sent `len` bytes of frames; close(). */
 int socket_rig_greet(const char *path, const uint8_t *frame, size_t len);
+/* The same on a connection that is there. */
+void socket_rig_greet_on(int fd, const uint8_t *frame, size_t len);
 /* It greeted and said "hi". */
 int socket_rig_greet_hi(const char *path);
 /* True when the other side hangs up within a few seconds; what it says before

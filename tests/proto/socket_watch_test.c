@@ -3,7 +3,9 @@
  * leave. */
 #include "tests/proto/socket_rig.h"
 
+#include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -90,6 +92,73 @@ one_peer_is_hung_up_on(void **state)
     }
 }
 
+static int
+come_by_tcp(const zsocket *router)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    const char *port = strrchr(zsocket_endpoint(router), ':') + 1;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    to.sin_port = htons((uint16_t)strtoul(port, NULL, 10));
+    assert_int_equal(connect(fd, (struct sockaddr *)&to, sizeof(to)), 0);
+    return fd;
+}
+
+/* A frame of 1 MiB, after which more follow, or not. */
+static void
+say_mega(int fd, bool more)
+{
+    static uint8_t frame[9 + SOCKET_RIG_MAX];
+    size_t done = 0;
+    ssize_t n = 1;
+
+    memset(frame, 0, 9);
+    frame[0] = more ? 3 : 2;
+    frame[6] = SOCKET_RIG_MAX >> 16;
+    for (; done < sizeof(frame) && n > 0; done += (size_t)n)
+        n = send(fd, frame + done, sizeof(frame) - done, MSG_NOSIGNAL);
+}
+
+/* T22: one message of frames without end would be kept until it ends; many
+ * messages that end are none of that. */
+static void
+who_never_ends_is_hung_up_on(void **state)
+{
+    enum { MAX_MIB = 64 + 16 /* that may be read, and be on the way */ };
+    static const uint8_t hi[] = {0x00, 2, 'h', 'i'};
+    socket_rig *r = *state;
+    zsocket *router = socket_rig_router(r, "tcp://127.0.0.1:*", SOCKET_RIG_MAX);
+    zsocket_peer peer;
+    size_t n = 0, gone = 0;
+    int good = come_by_tcp(router), bad = come_by_tcp(router);
+
+    assert_true(zsocket_counts(router));
+    socket_rig_greet_on(good, hi, sizeof(hi));
+    peer = socket_rig_sender(router);
+    for (int i = 0; i < 2 * MAX_MIB; i++) {
+        say_mega(good, false);
+        (void)socket_rig_sender(router);
+        assert_int_equal(zsocket_hang_up_endless(router), 0);
+    }
+    socket_rig_greet_on(bad, hi, sizeof(hi));
+    (void)socket_rig_sender(router);
+    for (; n < MAX_MIB && gone == 0; n++) {
+        say_mega(bad, true);
+        gone = zsocket_hang_up_endless(router);
+    }
+    assert_true(n > 60); /* as much as may wait is taken */
+    for (int i = 0; i < 500 && gone == 0; i++) {
+        clock_sleep_us(10000);
+        gone = zsocket_hang_up_endless(router);
+    }
+    assert_int_equal(gone, 1);
+    assert_true(socket_rig_hung_up(bad));
+    expect_reachable(router, &peer, good);
+    close(good);
+    close(bad);
+}
+
 /* ZeroMQ tells of them to whoever watches: were the watch closed first, its
  * thread would wait for ever, or lose the memory of what it could not tell. */
 static void
@@ -141,6 +210,7 @@ main(void)
         SOCKET_RIG_TEST(a_crowd_at_the_door_blocks_nobody),
         SOCKET_RIG_TEST(silent_peers_are_hung_up_on),
         SOCKET_RIG_TEST(one_peer_is_hung_up_on),
+        SOCKET_RIG_TEST(who_never_ends_is_hung_up_on),
         SOCKET_RIG_TEST(closing_while_peers_leave),
         SOCKET_RIG_TEST(lost_peers_are_told),
     };
