@@ -116,10 +116,9 @@ core_refuse(core *c, const job_watcher *to, status st)
     (void)snprintf(text, sizeof(text), "%s", status_text());
     m.u.refused.code = code;
     m.u.refused.text = text;
-    if (st == ST_LIMIT &&
-        (c->n_active >= c->cfg.max_queue || c->disk_full || c->share_full ||
-         (c->cfg.max_bytes && c->bytes >= c->cfg.max_bytes / 2)))
+    if (st == ST_LIMIT && c->later)
         m.u.refused.retry_after_s = retry_after(c);
+    c->later = false;
     core_tell(c, to, &m);
 }
 

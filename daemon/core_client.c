@@ -20,19 +20,20 @@ check_share(core *c, const job_watcher *from, uint64_t bytes)
 
     if (from->admin || share == 0)
         return ST_OK;
-    bytes += part.bytes;
-    c->share_full = (part.jobs + 1) * 100 > c->cfg.max_queue * share;
-    if (c->share_full)
-        return status_fail(ST_LIMIT,
-                           "your share of the queue is full: %u "
-                           "percent of %u jobs",
-                           c->cfg.share, c->cfg.max_queue);
-    c->share_full = c->cfg.max_bytes && bytes / share > c->cfg.max_bytes / 100;
-    if (c->share_full)
+    c->later = bytes * 100 <= c->cfg.max_bytes * share;
+    if (c->cfg.max_bytes &&
+        (part.bytes + bytes) * 100 > c->cfg.max_bytes * share)
         return status_fail(ST_LIMIT,
                            "your share of the queue is full: %u "
                            "percent of %llu bytes of input",
                            c->cfg.share, (unsigned long long)c->cfg.max_bytes);
+    c->later = true;
+    if ((part.jobs + 1) * 100 > c->cfg.max_queue * share)
+        return status_fail(ST_LIMIT,
+                           "your share of the queue is full: %u "
+                           "percent of %u jobs",
+                           c->cfg.share, c->cfg.max_queue);
+    c->later = false;
     return ST_OK;
 }
 
@@ -52,14 +53,13 @@ check_documents(const core *c, const job_watcher *who)
     return ST_OK;
 }
 
+/* c->later: what is refused now may fit when others have ended. */
 static status
 check_open(core *c, const job_watcher *from, uint64_t bytes)
 {
     if (c->stopping)
         return status_fail(ST_STATE, "the daemon is shutting down");
-    if (c->n_active >= c->cfg.max_queue)
-        return status_fail(ST_LIMIT, "the queue is full: %u jobs",
-                           c->cfg.max_queue);
+    c->later = bytes <= c->cfg.max_bytes;
     if (c->cfg.max_bytes &&
         (bytes > c->cfg.max_bytes || c->bytes > c->cfg.max_bytes - bytes))
         return status_fail(ST_LIMIT,
@@ -67,9 +67,14 @@ check_open(core *c, const job_watcher *from, uint64_t bytes)
                            "limit is %llu",
                            (unsigned long long)c->bytes,
                            (unsigned long long)c->cfg.max_bytes);
+    c->later = true;
+    if (c->n_active >= c->cfg.max_queue)
+        return status_fail(ST_LIMIT, "the queue is full: %u jobs",
+                           c->cfg.max_queue);
     if (c->disk_full)
         return status_fail(ST_LIMIT, "the disk of the data directory is "
                                      "nearly full");
+    c->later = false;
     return check_share(c, from, bytes);
 }
 
@@ -198,8 +203,8 @@ add(core *c, const job_watcher *from, const client_message *m,
     job *j;
     status st;
 
-    TRY(check_open(c, from, m->u.add.bytes));
     TRY(check_input(c, m->u.add.input, m->u.add.bytes, "document"));
+    TRY(check_open(c, from, m->u.add.bytes));
     TRY(check_key(&m->u.add.key, m->u.add.bytes, raw));
     TRY(check_model(c, m->u.add.model));
     TRY(core_job_add(c, &j, JOB_ADD));
@@ -268,8 +273,8 @@ ask(core *c, const job_watcher *from, const client_message *m,
     job *j = NULL;
     status st;
 
-    TRY(check_open(c, from, m->u.ask.bytes));
     TRY(check_input(c, m->u.ask.input, m->u.ask.bytes, "question"));
+    TRY(check_open(c, from, m->u.ask.bytes));
     TRY(check_key(&m->u.ask.key, m->u.ask.bytes, raw));
     TRY(check_sampling(c, &m->u.ask.sampling));
     TRY(core_job_add(c, &j, JOB_ASK));
@@ -333,7 +338,8 @@ remove_document(core *c, const job_watcher *from, const char *name)
     if (doc->users > 0)
         return status_fail(ST_STATE, "'%s' is being asked by %u jobs", name,
                            doc->users);
-    if (c->n_removal == CORE_MAX_REMOVAL)
+    c->later = c->n_removal == CORE_MAX_REMOVAL;
+    if (c->later)
         return status_fail(ST_LIMIT, "too many documents are being removed");
     c->removal[c->n_removal++] =
         (core_removal){.document = doc->id, .client = *from};
@@ -497,7 +503,7 @@ core_client_event(core *c, const core_caller *caller, const client_message *m,
 
     (void)snprintf(from.owner, sizeof(from.owner), "%s", caller->owner);
     c->owner = caller->owner;
-    c->share_full = false;
+    c->later = false;
     if (m->kind == CLIENT_CHUNK) {
         core_input_chunk(c, &from, m, raw);
         return;

@@ -68,7 +68,7 @@ struct core {
     core_action_fn *fn;
     void *ctx;
     core_time time;
-    bool share_full;   /* the request that is handled is one too many */
+    bool later;        /* the request that is handled may be sent again */
     const char *owner; /* of the client whose event is handled */
     uint64_t started_ns, ticked_ns;
     catalog *docs;

@@ -57,21 +57,30 @@ a_name_is_taken_while_it_is_added(void **state)
 }
 
 static void
+expect_limit(harness *h, client_message m, bool later)
+{
+    const harness_action *a;
+
+    harness_client(h, 1, m);
+    a = EXPECT_CLIENT(CLIENT_REFUSED);
+    assert_string_equal(a->code, "limit");
+    assert_int_equal(a->retry_after_s > 0, later);
+    EXPECT_NOTHING();
+}
+
+static void
 a_full_queue_says_when_to_come_back(void **state)
 {
     harness box;
     harness *h = &box;
-    const harness_action *a;
 
     (void)state;
     harness_init(h, 2);
     harness_client(h, 1, harness_add("a", 32));
     harness_client(h, 1, harness_add("b", 32));
     harness_skip(h);
-    harness_client(h, 1, harness_add("c", 32));
-    a = EXPECT_CLIENT(CLIENT_REFUSED);
-    assert_string_equal(a->code, "limit");
-    assert_true(a->retry_after_s > 0);
+    expect_limit(h, harness_add("c", 32), true);
+    expect_limit(h, harness_add("c", 4004), false);
     harness_fini(h);
 }
 
@@ -161,23 +170,21 @@ static void
 limits_are_told_before_acknowledgement(void **state)
 {
     harness *h = *state;
-    const harness_action *a;
 
     /* Eight jobs may wait, with 10,000 bytes of input. */
     harness_client(h, 1, harness_add("a", 4000));
     harness_client(h, 1, harness_add("b", 4000));
     harness_skip(h);
-    harness_client(h, 1, harness_add("c", 4000));
-    a = EXPECT_CLIENT(CLIENT_REFUSED);
-    assert_string_equal(a->code, "limit");
-    assert_true(a->retry_after_s > 0);
+    expect_limit(h, harness_add("c", 4000), true);
     harness_canceled(h, 1);
     harness_client(h, 1, harness_add("c", 4000)); /* room again */
     (void)EXPECT_ACTION(CORE_INPUT_OPEN);
     (void)EXPECT_CLIENT(CLIENT_MORE_INPUT);
+    /* It would not fit at any time. */
+    expect_limit(h, harness_add("d", 4004), false);
     core_disk_full(h->c, true);
-    harness_client(h, 1, harness_add("e", 4));
-    EXPECT_REFUSED("limit");
+    expect_limit(h, harness_add("e", 4), true);
+    expect_limit(h, harness_add("d", 4004), false);
     core_disk_full(h->c, false);
     harness_client(h, 1, harness_add("e", 4));
     (void)EXPECT_ACTION(CORE_INPUT_OPEN);

@@ -262,6 +262,7 @@ shares_are_kept_to(void **state)
     harness_client(h, 1, harness_ask("more", 2501)); /* of 10,000 bytes */
     a = EXPECT_CLIENT(CLIENT_REFUSED);
     assert_string_equal(a->code, "limit");
+    assert_int_equal(a->retry_after_s, 0); /* never */
     h->admin = true;
     harness_client(h, 1, harness_add("even more", 8));
     (void)EXPECT_ACTION(CORE_INPUT_OPEN);
