@@ -2,8 +2,11 @@
 /* Flags and connection of a subcommand. */
 #include "client/command.h"
 
+#include <ctype.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -110,6 +113,20 @@ command_close(command *c)
 {
     client_close(c->c);
     keyfile_wipe(&c->keys);
+}
+
+status
+command_job_number(uint64_t *out, const char *text)
+{
+    uint64_t id;
+    char *end;
+
+    errno = 0;
+    id = strtoull(text, &end, 10);
+    if (!isdigit((unsigned char)*text) || *end || errno || id == 0)
+        return status_fail(ST_ARG, "'%s' is not the number of a job", text);
+    *out = id;
+    return ST_OK;
 }
 
 status

@@ -31,11 +31,13 @@ status command_parse(command *c, const option_set *set, size_t min, int argc,
 /* Connects; SIGINT and SIGTERM then cancel what runs, once. */
 status command_open(command *c) MUST_USE;
 void command_close(command *c);
+/* The number of a job as it is typed; ST_ARG. */
+status command_job_number(uint64_t *out, const char *text) MUST_USE;
 /* Prints a line of JSON and ends `j`.  ST_IO when stdout does not take it. */
 status command_print(jsonout *j) MUST_USE;
 
 typedef status command_fn(int argc, char **argv);
-command_fn command_add, command_ask;
+command_fn command_add, command_ask, command_watch;
 /* Those that have one answer: list, show, rm, jobs, cancel, status, shutdown;
  * argv[0] says which. */
 command_fn command_order;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* `longwave add` and `longwave ask`. */
+/* `longwave add`, `longwave ask` and `longwave watch`. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -380,6 +380,61 @@ command_ask(int argc, char **argv)
     TRY(parse_ask(&c, &q, argc, argv, &done));
     if (!done)
         TRY(run_ask(&c, &q));
+fail:
+    command_close(&c);
+    return st;
+}
+
+/* What an answer ends with, a reading has not. */
+static status
+watch(command *c, uint64_t id)
+{
+    char title[32];
+    client_message m = {.request = 0};
+    client_events events;
+    display d = {.quiet = false};
+    status st;
+
+    (void)snprintf(title, sizeof(title), "job %" PRIu64, id);
+    events = display_init(&d, c, title);
+    st = client_watch(c->c, &m, id, &events);
+    bar_clear(&d.bar);
+    if (st != ST_OK && d.n_text > 0)
+        putchar('\n');
+    TRY(st);
+    TRY(m.u.done.finish && *m.u.done.finish ? print_answer(&d, &m, c->json)
+                                            : print_add(&m, c->json));
+fail:
+    display_fini(&d);
+    client_message_fini(&m);
+    return st;
+}
+
+status
+command_watch(int argc, char **argv)
+{
+    command c;
+    option_entry entry[COMMAND_N_ENTRY];
+    const option_set set = {
+        .program = "longwave watch",
+        .summary = "Usage: longwave watch JOB\n"
+                   "Waits for a job, or fetches the result of one that has "
+                   "ended.  The job runs on\nwhen this is interrupted.",
+        .entry = entry,
+        .n_entry = COMMAND_N_ENTRY,
+        .max_argument = 1};
+    bool done = false;
+    uint64_t id;
+    status st;
+
+    command_init(&c);
+    command_entries(&c, entry);
+    TRY(command_parse(&c, &set, 1, argc, argv, &done));
+    if (done)
+        return ST_OK;
+    TRY(command_job_number(&id, c.argument[0]));
+    TRY(command_open(&c));
+    TRY(watch(&c, id));
 fail:
     command_close(&c);
     return st;

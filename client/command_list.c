@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The subcommands that have one answer: list, show, rm, jobs, cancel, status,
  * shutdown. */
-#include <ctype.h>
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "client/command.h"
@@ -244,17 +241,12 @@ jobs(command *c)
 static status
 cancel(command *c)
 {
-    const char *text = c->argument[0];
     uint64_t job;
-    char *end;
     status st;
 
-    errno = 0;
-    job = strtoull(text, &end, 10);
-    if (!isdigit((unsigned char)*text) || *end || errno || job == 0)
-        TRY(status_fail(ST_ARG, "'%s' is not the number of a job", text));
+    TRY(command_job_number(&job, c->argument[0]));
     TRY(client_cancel(c->c, job));
-    TRY(print_text(c, "canceled", text));
+    TRY(print_text(c, "canceled", c->argument[0]));
 fail:
     return st;
 }

@@ -203,7 +203,7 @@ check_pong(connection *c, const client_message *m)
     c->restarted = true;
     return status_fail(ST_STATE,
                        "the daemon was restarted meanwhile: 'longwave jobs' "
-                       "shows what became of the job");
+                       "and 'longwave watch' show what became of the job");
 }
 
 /* One message that is already here or comes within `ms`. */

@@ -15,6 +15,8 @@ static const struct {
     {"add", command_add, "add FILE|- --name NAME", "read a document in"},
     {"ask", command_ask, "ask NAME TEXT|--ids FILE",
      "ask a document a question"},
+    {"watch", command_watch, "watch JOB",
+     "wait for a job, or fetch its result"},
     {"list", command_order, "list", "show the documents"},
     {"show", command_order, "show NAME", "show one document"},
     {"rm", command_order, "rm NAME", "forget a document"},

@@ -157,6 +157,34 @@ class Jobs(Place):
         process.communicate(timeout=WAIT)
         self.assertEqual(len(self.ask_small("after")["generated_ids"]), 8)
 
+    def test_results_are_fetched_by_number(self):
+        """Of jobs that have ended, and that run; whoever asked."""
+        self.add("told", text_of(100))
+        done = self.ask("told", "who saw land")
+        again = self.call("watch", done["job"])
+        for name in ("job", "document", "generated_ids", "text", "finish",
+                     "tokens"):
+            self.assertEqual(again[name], done[name], name)
+        process, job = self.slow_add("watched", 300)
+        process.kill()
+        process.communicate(timeout=WAIT)
+        read = self.call("watch", job)
+        self.assertEqual((read["job"], read["document"], read["tokens"]),
+                         (job, "watched", (300 << 10) + 1))
+        self.assertEqual(self.call("watch", job)["tokens"], read["tokens"])
+        process, job = self.slow_add("left")
+        watcher = self.start_client("watch", job)
+        time.sleep(0.2)
+        watcher.send_signal(signal.SIGINT)
+        _, err = watcher.communicate(timeout=WAIT)
+        self.assertEqual(watcher.returncode, 1, err)
+        self.assertEqual(self.job_of("left"), job)  # it runs on
+        self.call("cancel", job)
+        process.communicate(timeout=WAIT)
+        self.refused("watch", job, code=1, says="canceled")
+        self.refused("watch", 999999, says="no job")
+        self.refused("watch", "seven", says="not the number")
+
     def test_an_answer_nobody_waits_for(self):
         self.add("asked", text_of(100))
         process = self.start_client("ask", "asked", "who", "--generate",
