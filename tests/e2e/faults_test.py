@@ -71,7 +71,8 @@ class Killed(Faulty):
               "dispatch.before:2", "dispatch.after:2", "checkpoint.file:1",
               "checkpoint.row:1", "result.heard:1", "result.row:1",
               "result.sent:1"]
-    LEAD = ["lead.begin:2", "lead.state:2", "lead.done:2", "world.group:90"]
+    LEAD = ["world.start:1", "lead.begin:2", "lead.state:2", "lead.done:2",
+            "world.group:90"]
 
     def submit(self, acked, n, prefix):
         """A client that asks once and never again; what it was promised."""
@@ -120,6 +121,18 @@ class Killed(Faulty):
         documents = {d["document"] for d in self.call("list")["documents"]}
         self.assertEqual(documents, set(by_name), point)
         self.down(daemon)
+
+    def test_every_point_has_a_test(self):
+        """Some test of the tree names it."""
+        root = wire.ROOT
+        points = re.findall(r'X\(\w+, "([a-z.]+)"\)',
+                            (root / "base/fault.h").read_text())
+        self.assertGreater(len(points), 25)
+        texts = [p.read_text() for kind in ("py", "c")
+                 for p in (root / "tests").rglob(f"*.{kind}")]
+        self.assertEqual([p for p in points if not any(
+            re.search(f'"{re.escape(p)}[":]', text) or
+            re.search(f"[ ,]{re.escape(p)}:", text) for text in texts)], [])
 
     def test_t02_the_daemon(self):
         for point in self.POINTS:
