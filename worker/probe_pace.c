@@ -10,14 +10,14 @@ enum {
 
 static const double PINGS = 0.02;  /* seconds of all pings, the first apart */
 static const double QUICK = 0.005; /* seconds: what is shorter goes twice */
-static const double LONG = 0.03;   /* seconds of a message that tells enough */
+static const double LONG = 0.01;   /* seconds of a message that tells enough */
 
-enum { STEP_FIRST = 0, STEP_PING, STEP_GROW, STEP_REST, STEP_END };
+enum { STEP_FIRST = 0, STEP_PING, STEP_GROW, STEP_SAME, STEP_REST, STEP_END };
 
 void
 probe_pace_init(probe_pace *p, double budget)
 {
-    *p = (probe_pace){.budget = budget, .quick = true};
+    *p = (probe_pace){.budget = budget};
 }
 
 /* More pings, where they are short. */
@@ -36,14 +36,18 @@ grow(const probe_pace *p)
         return PEEK;
     if (p->len == PEEK)
         return p->spent + FIRST / PEEK * p->last > p->budget ? 0 : FIRST;
-    /* What a shaper lets through at once, or finds memory fresh, tells too
-     * little: a length counts when the message before it was slow, too. */
-    if (p->n_same == 1 && p->quick)
-        return p->spent + p->last > p->budget ? 0 : p->len;
     if (p->last >= LONG || p->len >= PROBE_PACE_LONGEST ||
         p->spent + 4 * p->last > p->budget)
         return 0;
     return 2 * p->len;
+}
+
+/* The last length once more; 0: it has been measured. */
+static uint64_t
+same(const probe_pace *p)
+{
+    bool soon = p->spent + 2 * p->last <= p->budget;
+    return p->n_same < PROBE_PACE_SAME && soon ? p->len : 0;
 }
 
 /* The last length, or shorter, where that is all that there is time for. */
@@ -75,6 +79,12 @@ probe_pace_next(probe_pace *p, probe_round *out)
         *out = (probe_round){.n = 1, .len = grow(p)};
         if (out->len > 0)
             return true;
+        p->step = STEP_SAME;
+        /* fall through */
+    case STEP_SAME:
+        *out = (probe_round){.n = 1, .len = same(p)};
+        if (out->len > 0)
+            return true;
         p->step = STEP_REST;
         /* fall through */
     case STEP_REST:
@@ -84,24 +94,22 @@ probe_pace_next(probe_pace *p, probe_round *out)
     }
 }
 
-/* Bandwidth is the slope between the two longest lengths, so that what a link
- * lets through at once does not count; where it is steeper than the longer
- * one's own time, the shorter one was let through. */
+/* The middle one of those of a length counts, where there are any: the first
+ * one of it may have found memory fresh, or been let through at once. */
 static void
 tell_long(probe_pace *p, uint64_t len, double last)
 {
-    if (len != p->len) {
-        p->before = p->last;
-        p->n_same = 0;
+    if (p->step == STEP_SAME) {
+        uint32_t i = p->n_same++;
+        for (; i > 0 && p->same[i - 1] > last; i--)
+            p->same[i] = p->same[i - 1];
+        p->same[i] = last;
+        last = p->same[(p->n_same - 1) / 2];
     }
-    p->quick = p->len == 0 || p->last < QUICK;
     p->len = len;
-    p->n_same++;
     p->last = last;
     double own = last - 2 * p->latency;
-    if (len > FIRST && last > p->before && last < 2 * p->before)
-        p->link.bytes_per_s = (double)(len / 2) / (last - p->before);
-    else if (own > 0)
+    if (own > 0)
         p->link.bytes_per_s = (double)len / own;
 }
 
@@ -114,7 +122,7 @@ probe_pace_tell(probe_pace *p, const probe_round *r, const probe_times *t,
         if (p->step == STEP_FIRST || t->least / 2 < p->latency)
             p->latency = t->least / 2;
         p->step++;
-    } else if (p->step == STEP_GROW) {
+    } else if (p->step <= STEP_SAME) {
         tell_long(p, r->len, t->last);
     } else {
         p->link.send_s = t->send_s / (double)r->len;

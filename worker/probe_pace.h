@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Which messages measure a link, so that it takes little time on any.
  *
- * Small ones for the latency, then longer and longer ones for the bandwidth,
- * and long ones between which both ends sleep.  Nothing is begun that would end
- * behind `budget` if a message of twice the length takes twice as long; what is
- * longer than that is one message whose predecessors a shaper had let through
- * at once.  Pure: the clock is the caller's. */
+ * Small ones for the latency, then longer and longer ones until one tells
+ * enough, some more of its length for the bandwidth, and long ones between
+ * which both ends sleep.  Of the length that is repeated the middle time
+ * counts: a core that something else has for a moment makes one message late,
+ * and a shaper lets the next one through sooner for it.  Nothing is begun that
+ * would end behind `budget` if a message of twice the length takes twice as
+ * long; what is longer than that is one message whose predecessors a shaper had
+ * let through at once.  Pure: the clock is the caller's. */
 #ifndef WORKER_PROBE_PACE_H
 #define WORKER_PROBE_PACE_H
 
@@ -17,7 +20,8 @@
 enum {
     PROBE_PACE_SMALL = 64,        /* bytes */
     PROBE_PACE_LONGEST = 4 << 20, /* bytes */
-    PROBE_PACE_MOST = 13          /* messages of a round */
+    PROBE_PACE_MOST = 13,         /* messages of a round */
+    PROBE_PACE_SAME = 5           /* of the length that is repeated */
 };
 
 /* `n` messages of `len` bytes, each answered by a small one. */
@@ -36,11 +40,10 @@ typedef struct probe_pace {
     double budget, spent;
     uint32_t step;
     double latency;
-    uint64_t len;    /* of the last long message, 0: none */
-    uint32_t n_same; /* of that length */
-    double before;   /* seconds of the last one of half that length */
-    double last;     /* of the last one */
-    bool quick;      /* the one before that was */
+    uint64_t len; /* of the last long message, 0: none */
+    double last;  /* its seconds; the middle ones of those repeated */
+    double same[PROBE_PACE_SAME]; /* of those repeated, from the least on */
+    uint32_t n_same;
     cost_link link;
 } probe_pace;
 
