@@ -2,9 +2,13 @@
 /* Every rank's measurement, gathered at the lead. */
 #include "worker/probe.h"
 
+#include <unistd.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "worker/world_wire.h"
+
+static const double SECONDS = 0.92; /* of cells and links */
 
 enum { TAG_PROBE = TAG_TOTALS + 4, REST_US = 100 };
 
@@ -44,6 +48,17 @@ fail:
     return st;
 }
 
+/* Whether the host has a core for each thread of its ranks. */
+static bool
+has_own_core(const comm *c, const kernel_device *dev)
+{
+    kernel_info info;
+
+    kernel_info_get(dev, &info);
+    return (long)comm_local_size(c) * info.n_thread <=
+           sysconf(_SC_NPROCESSORS_ONLN);
+}
+
 status
 probe_world(probe_rank *all, comm *c, kernel_device *dev,
             const model_config *cfg, double bytes)
@@ -53,11 +68,11 @@ probe_world(probe_rank *all, comm *c, kernel_device *dev,
 
     TRY(comm_agree(c, ST_OK)); /* all begin together */
     double start = clock_seconds();
-    st = probe_cells(&mine.rank, dev, cfg);
+    st = probe_cells(&mine.rank, dev, cfg, has_own_core(c, dev));
     if (st != ST_OK)
         log_debug("rank %u is not measured: %s", comm_rank(c), status_text());
     TRY(comm_agree(c, ST_OK));
-    TRY(probe_links(&mine.link, c));
+    TRY(probe_links(&mine.link, c, start + SECONDS));
     mine.seconds = clock_seconds() - start;
     TRY(gather(all, c, &mine));
 fail:

@@ -3,8 +3,9 @@
  * sched/cost.h for this model on these devices and links.
  *
  * All ranks measure at the same time, so that what they share (memory, cores,
- * a network card) is shared while it is measured.  A rank takes about a second
- * at most, 0.6 s for cells and 0.36 s for links of 10 Mbit/s or more: cells of
+ * a network card) is shared while it is measured.  A rank takes less than a
+ * second, 0.55 s for cells and 0.36 s for links of 10 Mbit/s or more, and on a
+ * core that others have, too, it measures less and not longer: cells of
  * the model's own shape are run where one of them is done in time, and shorter
  * segments otherwise, from which full ones follow by their FLOPs. What cannot
  * be measured is left zero, which cost_rank_is_sane() and cost_link_is_sane()
@@ -24,13 +25,15 @@ typedef struct probe_rank {
 } probe_rank;
 
 /* Up to 8 layers with weights of their own on the device: flops, half_rows,
- * last_times and kind; memory stays as it is.  Blocks. */
-status probe_cells(cost_rank *out, kernel_device *dev,
-                   const model_config *cfg) MUST_USE;
+ * last_times and kind; memory stays as it is.  `own_core`: as probe_rig_open().
+ * Blocks. */
+status probe_cells(cost_rank *out, kernel_device *dev, const model_config *cfg,
+                   bool own_core) MUST_USE;
 
 /* Latency and bandwidth of each rank's link to its successor, and what a byte
- * takes of either rank's CPU time: out is this rank's.  Collective. */
-status probe_links(cost_link *out, comm *c) MUST_USE;
+ * takes of either rank's CPU time: out is this rank's.  All of them shall take
+ * no longer than until `end` (clock_seconds()).  Collective. */
+status probe_links(cost_link *out, comm *c, double end) MUST_USE;
 
 /* Both, gathered: all[size] is filled on rank 0 alone.  `bytes`: of memory that
  * this rank may use.  Collective; fails only where messages do. */

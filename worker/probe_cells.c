@@ -2,7 +2,6 @@
 /* What cells take on this rank: groups of one cell and of several. */
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/crc.h"
 #include "model/memory.h"
 #include "worker/probe.h"
@@ -13,14 +12,12 @@ enum {
     WIDE = 256  /* at most, of the rows whose attention is timed */
 };
 
-/* Seconds of the measurement after the first look, as planned. */
-static const double BUDGET = 0.3;
+/* Seconds of all of it, and of groups of the longest segments that are run
+ * more than once. */
+static const double SECONDS = 0.55, BUDGET = 0.3;
 /* Groups are run again for so long: a machine that does other things, too, is
  * not equally fast from one moment to the next. */
 static const double ENOUGH = 0.1, GLANCE = 0.03;
-/* A full cell that is done by then is timed, be it one alone: what is told from
- * shorter ones is a quarter off at times. */
-static const double ONCE = 0.6;
 
 static config_cell
 cell_of(const probe_rig *p, uint32_t n_token)
@@ -99,12 +96,13 @@ affordable(const probe_rig *p, double t)
     double n_cell = p->n_cell > 1 ? 1.0 + p->n_cell : 1;
     double n_run = 2 * n_cell * p->n_layer;
     double rate = flops_of(p, SHORT) / t;
+    double left = probe_rig_left(p), most = left < BUDGET ? left : BUDGET;
     uint32_t n = p->cfg->segment_size;
 
-    if (n_run * flops_of(p, n) / rate <= BUDGET)
+    if (n_run * flops_of(p, n) / rate <= most)
         return n;
     for (n = SHORT; 2 * n < p->cfg->segment_size; n *= 2)
-        if (n_run * flops_of(p, 2 * n) / rate > BUDGET)
+        if (n_run * flops_of(p, 2 * n) / rate > most)
             break;
     return n;
 }
@@ -116,10 +114,12 @@ guess(const probe_rig *p, uint32_t n_token, double t)
     return t * flops_of(p, p->cfg->segment_size) / flops_of(p, n_token);
 }
 
+/* A full cell that is done in time is timed, be it one alone: what is told from
+ * shorter ones is a quarter off at times. */
 static bool
 is_soon(const probe_rig *p, double seconds)
 {
-    return clock_seconds() - p->start + seconds <= ONCE;
+    return seconds <= probe_rig_left(p);
 }
 
 /* Seconds of a full cell, from `t` of one of n_token tokens. */
@@ -160,12 +160,12 @@ fail:
     return st;
 }
 
-/* What a FLOP of a model's last layer takes, beside one of another; 0: not
- * known. */
+/* What a FLOP of a model's last layer takes, beside one of another, in segments
+ * of n_token; 0: not known. */
 static double
-last_times(const probe_rig *p, const probe_rig_times *t)
+last_times(const probe_rig *p, uint32_t n_token, const probe_rig_times *t)
 {
-    const config_cell full = cell_of(p, p->cfg->segment_size);
+    const config_cell full = cell_of(p, n_token);
     config_cell last = full;
 
     last.n_skip = full.n_row - full.n_mem;
@@ -193,15 +193,15 @@ measure(probe_rig *p, cost_rank *out)
     if (p->n_cell > 1)
         cost_fit(&r, (double[]){rows, n * rows}, (double[]){flops, n * flops},
                  (double[]){full_t, full_t * many.group / t.group});
-    if (one.n_token == full)
-        r.last_times = last_times(p, &t);
+    r.last_times = last_times(p, one.n_token, &t);
     *out = r;
 fail:
     return st;
 }
 
 status
-probe_cells(cost_rank *out, kernel_device *dev, const model_config *cfg)
+probe_cells(cost_rank *out, kernel_device *dev, const model_config *cfg,
+            bool own_core)
 {
     cost_rank r = {.memory = out->memory};
     probe_rig p = {0};
@@ -212,7 +212,7 @@ probe_cells(cost_rank *out, kernel_device *dev, const model_config *cfg)
     r.n_cell = info.n_thread;
     r.all_rows = info.n_thread == 0;
     r.kind = crc_add(0, info.name, strnlen(info.name, sizeof info.name)) | 1;
-    TRY(probe_rig_open(&p, dev, cfg));
+    TRY(probe_rig_open(&p, dev, cfg, own_core, SECONDS));
     TRY(measure(&p, &r));
     *out = r;
 fail:

@@ -15,6 +15,7 @@ enum {
 };
 
 static const double BUDGET = 0.36; /* seconds of all links */
+static const double LEAST = 0.03;  /* of one, come what may */
 static const double PATIENCE = 20; /* seconds without a word */
 
 /* The world's own tags begin to be used later. */
@@ -182,8 +183,18 @@ turn_of(uint32_t link, uint32_t size)
     return size % 2 == 1 && link + 1 == size ? 2 : link % 2;
 }
 
+/* Seconds of this turn, one of n_turn that are left. */
+static double
+turn_seconds(double end, uint32_t n_turn)
+{
+    double left = end - clock_seconds();
+
+    left = (left < BUDGET ? left : BUDGET) / n_turn;
+    return left > LEAST ? left : LEAST;
+}
+
 status
-probe_links(cost_link *out, comm *c)
+probe_links(cost_link *out, comm *c, double end)
 {
     uint32_t size = comm_size(c), rank = comm_rank(c);
     uint32_t next = (rank + 1) % size, last = (rank + size - 1) % size;
@@ -195,7 +206,7 @@ probe_links(cost_link *out, comm *c)
     TRY(comm_agree(c, mem_new(&p.data, PROBE_PACE_LONGEST, 1)));
     for (uint32_t turn = 0; size > 1 && turn < n_turn; turn++) {
         if (turn_of(rank, size) == turn)
-            st = measure(&p, next, BUDGET / n_turn, &l);
+            st = measure(&p, next, turn_seconds(end, n_turn - turn), &l);
         else if (turn_of(last, size) == turn)
             st = answer(&p, last);
         TRY(comm_agree(c, st));

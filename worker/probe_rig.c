@@ -20,6 +20,22 @@ enum {
     ROWS_BYTES = 256 << 20   /* of hidden rows and keys of all cells */
 };
 
+static const double LEAST = 0.3; /* seconds behind opening */
+
+/* --------------------------------------------------------------- clock --- */
+
+static double
+tick(const probe_rig *p)
+{
+    return p->own_core ? clock_thread_seconds() : clock_seconds();
+}
+
+double
+probe_rig_left(const probe_rig *p)
+{
+    return probe_budget_left(&p->budget, clock_seconds(), tick(p));
+}
+
 /* -------------------------------------------------------------- set-up --- */
 
 /* A layer with a memory where there is one: most layers have. */
@@ -178,14 +194,14 @@ run_groups(probe_rig *p, uint32_t n_cell, const engine_segment *one,
 
     for (uint32_t id = 0; id < n_cell; id++)
         TRY(feed(p, id, one));
-    double start = clock_seconds();
+    double start = tick(p);
     for (uint32_t i = 0; i < n_usual; i++)
         TRY(run_group(p, n_cell));
-    double end = clock_seconds();
+    double end = tick(p);
     for (uint32_t i = n_usual; i < p->n_layer; i++)
         TRY(run_group(p, n_cell));
     out->group = (end - start) / n_usual;
-    out->last = p->n_layer > 1 ? clock_seconds() - end : 0;
+    out->last = p->n_layer > 1 ? tick(p) - end : 0;
     for (uint32_t id = 0; id < n_cell; id++)
         engine_release(p->e, id, p->n_fed[id] - 1);
 fail:
@@ -211,7 +227,7 @@ probe_rig_time(probe_rig *p, uint32_t n_cell, const engine_segment *one,
                double enough, probe_rig_times *out)
 {
     double group[MAX_REPEAT] = {0}, last[MAX_REPEAT] = {0};
-    double start = clock_seconds(), now = start;
+    double start = tick(p), before = start, now = start;
     probe_rig_times t = {0};
     uint32_t n = 0;
     status st = ST_OK;
@@ -221,8 +237,9 @@ probe_rig_time(probe_rig *p, uint32_t n_cell, const engine_segment *one,
         TRY(run_groups(p, n_cell, one, &t));
         group[n] = t.group;
         last[n++] = t.last;
-        now = clock_seconds();
-        if (now - p->start > PROBE_RIG_MOST)
+        before = now;
+        now = tick(p);
+        if (now - before > probe_rig_left(p))
             break;
     }
     *out =
@@ -235,17 +252,17 @@ status
 probe_rig_time_once(probe_rig *p, double *seconds)
 {
     const engine_segment full = {.n_token = p->cfg->segment_size};
-    double t[MAX_LAYER] = {0}, before = clock_seconds();
+    double t[MAX_LAYER] = {0}, before = tick(p);
     uint32_t n = 0, n_usual = p->n_layer > 1 ? p->n_layer - 1 : 1;
     status st = ST_OK;
 
     TRY(feed(p, 0, &full));
     while (n < n_usual) {
         TRY(run_group(p, 1));
-        double now = clock_seconds();
+        double now = tick(p);
         t[n++] = now - before;
         before = now;
-        if (now + t[n - 1] - p->start > PROBE_RIG_MOST)
+        if (t[n - 1] > probe_rig_left(p))
             break;
     }
     /* The first one finds its scratch in fresh memory. */
@@ -255,16 +272,18 @@ fail:
 }
 
 status
-probe_rig_open(probe_rig *p, kernel_device *dev, const model_config *cfg)
+probe_rig_open(probe_rig *p, kernel_device *dev, const model_config *cfg,
+               bool own_core, double seconds)
 {
     kernel_info info;
-
     engine_segment one = {.n_token = WARM};
     probe_rig_times t = {0};
     status st = ST_OK;
 
     *p = (probe_rig){.dev = dev, .cfg = cfg, .layer = usual_layer(cfg)};
     kernel_info_get(dev, &info);
+    p->own_core = own_core && info.n_thread == 1;
+    probe_budget_init(&p->budget, clock_seconds(), tick(p), seconds);
     p->n_layer = layers_of(p);
     p->n_cell = cells_of(&info, cfg, p->n_layer);
     p->ends[0] = p->layer;
@@ -273,7 +292,8 @@ probe_rig_open(probe_rig *p, kernel_device *dev, const model_config *cfg)
     if (one.n_token > cfg->segment_size)
         one.n_token = cfg->segment_size;
     TRY(open_engine(p));
-    p->start = clock_seconds();
+    if (p->budget.until < clock_seconds() + LEAST)
+        p->budget.until = clock_seconds() + LEAST;
     /* The first segments find their memory fresh. */
     TRY(run_groups(p, p->n_cell, &one, &t));
 fail:
