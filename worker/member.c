@@ -178,6 +178,13 @@ member_hop_ns(const member *m, uint64_t *total, uint64_t *hidden)
     *hidden = times.hidden;
 }
 
+void
+member_work(const member *m, double *seconds, double *cpu_seconds)
+{
+    *seconds = m->work_s;
+    *cpu_seconds = m->work_cpu_s;
+}
+
 /* ------------------------------------------------------------ commands --- */
 
 static status
@@ -349,6 +356,22 @@ fail:
 }
 
 static status
+compute(member *m, const engine_done **done, uint32_t *n)
+{
+    double start = clock_seconds(), cpu = clock_thread_seconds();
+    status st = ST_OK;
+
+    TRY(engine_launch(m->e, n));
+    if (*n == 0)
+        return ST_OK;
+    TRY(engine_collect(m->e, done, n));
+    m->work_s += clock_seconds() - start;
+    m->work_cpu_s += clock_thread_seconds() - cpu;
+fail:
+    return st;
+}
+
+static status
 run_group(member *m, bool *busy)
 {
     status st = ST_OK;
@@ -357,9 +380,7 @@ run_group(member *m, bool *busy)
 
     if (m->hop != NULL)
         hop_group(m->hop, true);
-    TRY(engine_launch(m->e, &n));
-    if (n > 0)
-        TRY(engine_collect(m->e, &done, &n));
+    TRY(compute(m, &done, &n));
     if (m->hop != NULL)
         hop_group(m->hop, false);
     if (n == 0)

@@ -30,6 +30,9 @@ uint64_t member_moved(const member *m);
 /* Nanoseconds in which what came from the predecessor was on its way, and of
  * these the ones in which a group computed (hop_times). */
 void member_hop_ns(const member *m, uint64_t *total, uint64_t *hidden);
+/* Seconds in which groups ran, and the CPU time of these that this thread had:
+ * what is missing others have taken, or a device computed. */
+void member_work(const member *m, double *seconds, double *cpu_seconds);
 
 /* Bytes of the largest hop. */
 size_t member_max_hop(const engine *e);

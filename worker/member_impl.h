@@ -32,11 +32,12 @@ struct member {
     status failed;   /* of a report inside the sink */
     uint64_t n_byte; /* payload that has been handed to the successor */
     member_stream *stream;
-    bool *leaving;       /* [n_stream, n_layer] the state is on its way out */
-    uint8_t *state;      /* one layer's state in host memory */
-    hop *hop;            /* NULL: there are no neighbours */
-    uint64_t touched_ns; /* when the hook last drove MPI */
-    uint64_t told_ns;    /* when a step was told last */
+    bool *leaving;  /* [n_stream, n_layer] the state is on its way out */
+    uint8_t *state; /* one layer's state in host memory */
+    hop *hop;       /* NULL: there are no neighbours */
+    double work_s, work_cpu_s; /* of groups: see member_work() */
+    uint64_t touched_ns;       /* when the hook last drove MPI */
+    uint64_t told_ns;          /* when a step was told last */
 };
 
 /* hop_sent_fn; ctx is the member. */

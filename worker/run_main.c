@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/jsonout.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "worker/inspect.h"
 #include "worker/run_pass.h"
 #include "worker/setup.h"
@@ -19,7 +20,7 @@ typedef struct run {
     run_files logits;
     run_answer answer;
     double seconds, read_seconds, first_token_seconds;
-    world_totals totals;
+    world_totals totals, *each; /* each[ranks] */
 } run;
 
 static status
@@ -167,6 +168,23 @@ rate(const run *r)
     return read > 0 ? (double)r->in.n_id / read : 0;
 }
 
+/* What each rank did, and how fast. */
+static void
+add_work(jsonout *j, const run *r)
+{
+    jsonout_array(j, "work");
+    for (uint32_t i = 0; i < comm_size(r->setup.comm); i++) {
+        const world_totals *t = &r->each[i];
+        jsonout_object(j, NULL);
+        jsonout_u64(j, "cells", t->n_cell);
+        jsonout_f64(j, "flops", t->flops);
+        jsonout_f64(j, "seconds", t->work_seconds);
+        jsonout_f64(j, "cpu_seconds", t->work_cpu_seconds);
+        jsonout_close_object(j);
+    }
+    jsonout_close_array(j);
+}
+
 static status
 print_json(const run *r)
 {
@@ -197,6 +215,7 @@ print_json(const run *r)
     jsonout_text(&j, "device_name", s->info.name);
     jsonout_u64(&j, "threads", s->info.n_thread);
     jsonout_u64(&j, "cores", s->info.n_core);
+    add_work(&j, r);
     choice_add_json(&s->choice, &j);
     if (r->opt.generate > 0)
         add_answer(&j, r);
@@ -256,7 +275,10 @@ work(run *r)
     if (st != ST_OK)
         setup_abort(s, st);
     TRY(setup_agree(s, result));
-    TRY(world_totals_get(s->world, &r->totals));
+    if (setup_is_lead(s))
+        st = mem_new(&r->each, comm_size(s->comm), sizeof *r->each);
+    TRY(setup_agree(s, st));
+    TRY(world_totals_get(s->world, &r->totals, r->each));
     if (setup_is_lead(s) && !r->opt.json)
         print_people(r);
     TRY(setup_agree(s,
@@ -304,6 +326,7 @@ main(int argc, char **argv)
     status st = setup_open(&r.setup, "longwave-run", &argc, &argv);
     if (st == ST_OK)
         st = all(&r, argc, argv);
+    mem_free(r.each);
     run_answer_fini(&r.answer);
     run_files_close(&r.logits);
     run_input_fini(&r.in);

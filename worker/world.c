@@ -256,10 +256,12 @@ own_totals(const world *w, world_totals *out)
         engine_counts_get(w->e, &counts);
     getrusage(RUSAGE_SELF, &usage);
     uint64_t n_byte = 0, total_ns = 0, hidden_ns = 0;
+    double work = 0, work_cpu = 0;
     const member *m = w->lead != NULL ? lead_member(w->lead) : w->member;
     if (m != NULL) {
         n_byte = member_moved(m);
         member_hop_ns(m, &total_ns, &hidden_ns);
+        member_work(m, &work, &work_cpu);
     }
     *out = (world_totals){.n_group = counts.n_group,
                           .n_group_most = counts.n_group,
@@ -269,6 +271,8 @@ own_totals(const world *w, world_totals *out)
                           .peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024,
                           .hop_seconds = (double)total_ns * 1e-9,
                           .hop_hidden_seconds = (double)hidden_ns * 1e-9,
+                          .work_seconds = work,
+                          .work_cpu_seconds = work_cpu,
                           .flops = counts.flops};
 }
 
@@ -281,6 +285,8 @@ add_totals(world_totals *sum, const world_totals *one)
     sum->flops += one->flops;
     sum->hop_seconds += one->hop_seconds;
     sum->hop_hidden_seconds += one->hop_hidden_seconds;
+    sum->work_seconds += one->work_seconds;
+    sum->work_cpu_seconds += one->work_cpu_seconds;
     if (one->n_group > sum->n_group_most)
         sum->n_group_most = one->n_group;
     if (one->peak_rss_bytes > sum->peak_rss_bytes)
@@ -288,13 +294,15 @@ add_totals(world_totals *sum, const world_totals *one)
 }
 
 status
-world_totals_get(world *w, world_totals *out)
+world_totals_get(world *w, world_totals *out, world_totals *each)
 {
     status st = ST_OK;
     comm_request req = {0};
     world_totals sum;
 
     own_totals(w, &sum);
+    if (each != NULL)
+        each[0] = sum;
     if (comm_rank(w->c) != 0) {
         TRY(comm_isend(w->c, &req, 0, TAG_TOTALS, &sum, sizeof sum, false));
         TRY(wait_for(w->c, &req));
@@ -304,6 +312,8 @@ world_totals_get(world *w, world_totals *out)
         TRY(comm_irecv(w->c, &req, rank, TAG_TOTALS, &one, sizeof one));
         TRY(wait_for(w->c, &req));
         add_totals(&sum, &one);
+        if (each != NULL)
+            each[rank] = one;
     }
     *out = sum;
 fail:

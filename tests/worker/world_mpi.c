@@ -18,7 +18,7 @@
 #include "worker/draw.h"
 #include "worker/idle.h"
 
-enum { N_CASE = 150, LIMIT_S = 100, LIMIT_SPLIT_S = 1500 };
+enum { N_CASE = 150, MAX_RANK = 16, LIMIT_S = 100, LIMIT_SPLIT_S = 1500 };
 
 typedef enum progress { PHASE_WAITING = 0, PHASE_OPEN, PHASE_CLOSED } progress;
 
@@ -359,6 +359,24 @@ fail:
     return st;
 }
 
+/* Ranks one by one are what is summed up, and those with cells took time for
+ * them. */
+static status
+check_each(const world_totals *sum, const world_totals *each, uint32_t size)
+{
+    uint64_t n_cell = 0;
+    for (uint32_t i = 0; i < size; i++) {
+        n_cell += each[i].n_cell;
+        if (each[i].n_cell > 0 && each[i].work_seconds <= 0)
+            return status_fail(ST_STATE, "rank %u took no time", i);
+    }
+    if (n_cell != sum->n_cell)
+        return status_fail(ST_STATE, "%llu cells of ranks, %llu in all",
+                           (unsigned long long)n_cell,
+                           (unsigned long long)sum->n_cell);
+    return ST_OK;
+}
+
 static status
 check_totals(const world_case *t, const world_totals *sum)
 {
@@ -384,7 +402,7 @@ run_case(comm *c, uint64_t number)
     status result = ST_OK;
     world_case *t = NULL;
     world_case_rank r = {0};
-    world_totals sum = {0};
+    world_totals sum = {0}, each[MAX_RANK] = {{0}};
     driver d = {0};
 
     TRY(world_case_new(&t, number, comm_rank(c), comm_size(c)));
@@ -407,9 +425,12 @@ run_case(comm *c, uint64_t number)
     } else {
         TRY(world_serve(d.w));
     }
-    TRY(world_totals_get(d.w, &sum));
+    ASSERT(comm_size(c) <= MAX_RANK);
+    TRY(world_totals_get(d.w, &sum, comm_rank(c) == 0 ? each : NULL));
     if (comm_rank(c) == 0 && result == ST_OK)
         result = check_totals(t, &sum);
+    if (comm_rank(c) == 0 && result == ST_OK)
+        result = check_each(&sum, each, comm_size(c));
     st = comm_agree(c, result);
 fail:
     for (uint32_t i = 0; i < WORLD_CASE_MAX_JOB; i++)
