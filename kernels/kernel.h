@@ -70,8 +70,9 @@ typedef struct kernel_info {
     uint32_t n_core;      /* distinct cores that they are pinned to */
     uint64_t memory_free; /* bytes, now */
     uint32_t n_share;     /* ranks of this host on this device, 1 or more */
-    uint32_t max_head;    /* numbers of a head that kernel_attention() takes */
-    uint32_t max_feature; /* and kernel_dpfp(); 0: any number */
+    /* Numbers of a head that kernel_attention() and kernel_rope() take, those
+     * that kernel_dpfp() does, tokens for kernel_sample(); 0: any number. */
+    uint32_t max_head, max_feature, max_vocab;
     /* A GPU that has no launches made for it, in this type: kernels for any
      * shape run, right and slow. */
     bool any_shape;

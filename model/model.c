@@ -78,14 +78,17 @@ model_supported(const model_config *cfg, const kernel_info *info)
 
     if (info->max_head > 0 && cfg->d_head > info->max_head)
         return status_fail(ST_UNSUPPORTED,
-                           "attention heads of %u numbers run on the CPU "
-                           "alone: %s takes up to %u",
+                           "attention heads of %u numbers: %s takes up to %u",
                            cfg->d_head, info->device, info->max_head);
     if (info->max_feature > 0 && feature > info->max_feature)
         return status_fail(ST_UNSUPPORTED,
-                           "an associative memory with d_mem %u a head runs on "
-                           "the CPU alone: %s takes up to %u",
+                           "an associative memory with d_mem %u a head: %s "
+                           "takes up to %u",
                            feature, info->device, info->max_feature);
+    if (info->max_vocab > 0 && cfg->n_vocab > info->max_vocab)
+        return status_fail(ST_UNSUPPORTED,
+                           "a vocabulary of %u tokens: %s takes up to %u",
+                           cfg->n_vocab, info->device, info->max_vocab);
     return ST_OK;
 }
 

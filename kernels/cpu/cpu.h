@@ -55,6 +55,14 @@ struct cpu_buf {
 /* Bytes of working memory that a thread has for the item it runs. */
 enum { CPU_WORK_BYTES = 512 << 10 };
 
+/* What fits into it: the angles of a head; twice the numbers that the DPFP map
+ * is of, and some.  And into its panels: a bit for each token. */
+enum {
+    CPU_MAX_HEAD = CPU_WORK_BYTES / 4,
+    CPU_MAX_FEATURE = CPU_MAX_HEAD / 2 - 2,
+    CPU_MAX_VOCAB = 1 << 20
+};
+
 /* One item of an operation on one cell. */
 typedef struct cpu_item {
     const device_op *op;

@@ -63,7 +63,10 @@ cpu_info(const kernel_device *dev, kernel_info *out)
     *out = (kernel_info){.compute = KERNEL_F32,
                          .n_thread = n_thread,
                          .n_core = parallel_cores(cpu->threads),
-                         .n_share = cpu->n_share};
+                         .n_share = cpu->n_share,
+                         .max_head = CPU_MAX_HEAD,
+                         .max_feature = CPU_MAX_FEATURE,
+                         .max_vocab = CPU_MAX_VOCAB};
     (void)snprintf(out->device, sizeof(out->device), "%s",
                    dev->table == &cpu_async_table ? "cpu-async" : "cpu");
     (void)snprintf(out->name, sizeof(out->name), "%s, %s, %u thread%s",

@@ -220,6 +220,35 @@ limits_are_named(void **state)
     EXPECT_OK(model_supported(&c, &gpu));
 }
 
+/* What config.json may say and no working memory of a CPU holds. */
+static void
+a_cpu_has_limits_too(void **state)
+{
+    const kernel_config cfg = {.device = "cpu", .n_thread = 1};
+    kernel_device *dev = NULL;
+    kernel_info info;
+    model_config c;
+
+    (void)state;
+    EXPECT_OK(kernel_open(&dev, &cfg));
+    kernel_info_get(dev, &info);
+    kernel_close(dev);
+    EXPECT_OK(config_preset(&c, "tiny"));
+    c.d_head = 1 << 17;
+    c.d_mem = (1 << 16) - 2;
+    c.n_mem_head = 1;
+    c.n_vocab = 1 << 20;
+    EXPECT_OK(model_supported(&c, &info));
+    c.d_head++;
+    EXPECT_ST(model_supported(&c, &info), ST_UNSUPPORTED);
+    c.d_head--;
+    c.d_mem++;
+    EXPECT_ST(model_supported(&c, &info), ST_UNSUPPORTED);
+    c.d_mem--;
+    c.n_vocab++;
+    EXPECT_ST(model_supported(&c, &info), ST_UNSUPPORTED);
+}
+
 int
 main(void)
 {
@@ -228,6 +257,7 @@ main(void)
         cmocka_unit_test(groups),
         cmocka_unit_test(frozen),
         cmocka_unit_test(limits_are_named),
+        cmocka_unit_test(a_cpu_has_limits_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
