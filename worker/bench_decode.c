@@ -125,11 +125,13 @@ static status
 time_runs(answers *a, bench_decode_result *r)
 {
     double seconds[BENCH_RUN_MAX_REPEAT] = {0}, start = clock_seconds();
+    engine_counts before, after;
     status st = ST_OK;
 
     TRY(run_once(a, &seconds[0]));
     r->warm = clock_seconds() - start;
     uint64_t sum = a->sum;
+    engine_counts_get(a->e, &before);
     for (uint32_t i = 0; i < a->args->n_repeat; i++) {
         TRY(run_once(a, &seconds[i]));
         if (a->sum != sum)
@@ -137,6 +139,8 @@ time_runs(answers *a, bench_decode_result *r)
     }
     r->seconds = bench_run_median(seconds, a->args->n_repeat);
     r->n_step = a->args->n_token;
+    engine_counts_get(a->e, &after);
+    r->n_ahead = (after.n_ahead - before.n_ahead) / a->args->n_repeat;
 fail:
     return st;
 }

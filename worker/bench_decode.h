@@ -21,7 +21,8 @@ typedef struct bench_decode_result {
     double seconds; /* median of the runs, from the first token to the last */
     double warm;    /* seconds of the first run: prompts too, and capture */
     uint64_t n_step;
-    double bytes; /* of a step: bench_decode_bytes() */
+    uint64_t n_ahead; /* of these, enqueued before they were fed */
+    double bytes;     /* of a step: bench_decode_bytes() */
     size_t device_bytes;
 } bench_decode_result;
 

@@ -91,6 +91,7 @@ add_answer(jsonout *j, const bench *b)
     jsonout_object(j, "decode");
     jsonout_u64(j, "jobs", b->jobs);
     jsonout_u64(j, "steps", b->answer.n_step);
+    jsonout_u64(j, "steps_ahead", b->answer.n_ahead);
     jsonout_f64(j, "seconds", b->answer.seconds);
     jsonout_f64(j, "warm_seconds", b->answer.warm);
     jsonout_f64(j, "tokens_per_second", tokens_of(b));

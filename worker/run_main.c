@@ -199,6 +199,7 @@ print_json(const run *r)
     jsonout_u64(&j, "groups_most", r->totals.n_group_most);
     jsonout_u64(&j, "groups_all", r->totals.n_group_all);
     jsonout_u64(&j, "cells", r->totals.n_cell);
+    jsonout_u64(&j, "steps_ahead", r->totals.n_ahead);
     jsonout_u64(&j, "bytes_moved", r->totals.n_byte);
     jsonout_f64(&j, "hop_seconds", r->totals.hop_seconds);
     jsonout_f64(&j, "hop_hidden_seconds", r->totals.hop_hidden_seconds);

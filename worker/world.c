@@ -267,6 +267,7 @@ own_totals(const world *w, world_totals *out)
                           .n_group_most = counts.n_group,
                           .n_group_all = counts.n_group,
                           .n_cell = counts.n_cell,
+                          .n_ahead = counts.n_ahead,
                           .n_byte = n_byte,
                           .peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024,
                           .hop_seconds = (double)total_ns * 1e-9,
@@ -281,6 +282,7 @@ add_totals(world_totals *sum, const world_totals *one)
 {
     sum->n_group_all += one->n_group;
     sum->n_cell += one->n_cell;
+    sum->n_ahead += one->n_ahead;
     sum->n_byte += one->n_byte;
     sum->flops += one->flops;
     sum->hop_seconds += one->hop_seconds;

@@ -128,14 +128,15 @@ status world_stop(world *w) MUST_USE;
 status world_serve(world *w) MUST_USE;
 
 /* Sums over all ranks, on the lead after world_stop(): groups of the lead's
- * own, of the rank with the most and of all; cells, useful FLOPs and bytes of
- * hops (without headers) of all; the largest peak RSS; seconds of all ranks in
- * which hops were on their way, and of these the ones behind a group; seconds
- * and CPU seconds of groups (member_work()).
+ * own, of the rank with the most and of all; cells, steps of answers that were
+ * enqueued before they were fed, useful FLOPs and bytes of hops (without
+ * headers) of all; the largest peak RSS; seconds of all ranks in which hops
+ * were on their way, and of these the ones behind a group; seconds and CPU
+ * seconds of groups (member_work()).
  * each[size]: on the lead, of every rank alone; elsewhere, or where nobody
  * wants them, NULL.  Collective. */
 typedef struct world_totals {
-    uint64_t n_group, n_group_most, n_group_all, n_cell, n_byte;
+    uint64_t n_group, n_group_most, n_group_all, n_cell, n_ahead, n_byte;
     uint64_t peak_rss_bytes;
     double hop_seconds, hop_hidden_seconds;
     double work_seconds, work_cpu_seconds;

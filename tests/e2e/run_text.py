@@ -225,6 +225,18 @@ def check_ranks(args):
                23 * (ranks - 1) * row, f"rows of an answer on {ranks} ranks")
 
 
+def check_ahead(args):
+    """Steps that a device computes on its own are enqueued before they are
+    fed, where the likeliest token is taken; the answer is the same."""
+    there = ["--ignore-eos", "--device", "cpu-async"]
+    plain = answer(args, there[:-2] + ["--device", "cpu"])
+    ahead = answer(args, there)
+    drawn = answer(args, there + ["--temperature", "1", "--seed", "5"])
+    expect(ahead["generated_ids"] == plain["generated_ids"], "ids ahead")
+    expect(0 < ahead["steps_ahead"] < 24, f"{ahead['steps_ahead']} ahead")
+    expect(plain["steps_ahead"] == drawn["steps_ahead"] == 0, "none ahead")
+
+
 def check_stdout(args):
     """Without --json: the answer alone on stdout, the rest on stderr."""
     flags = ["--model", args.model, "--input", args.input, "--generate", "24"]
@@ -255,6 +267,7 @@ def main():
     check_stop(args)
     check_eos(args)
     check_ranks(args)
+    check_ahead(args)
     check_stdout(args)
 
 
