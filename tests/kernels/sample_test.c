@@ -240,6 +240,34 @@ bad_logits_give_some_token(void **state)
     }
 }
 
+static void
+count_call(void *ctx)
+{
+    ++*(uint32_t *)ctx;
+}
+
+/* A border takes a pass for each bit of a float, between which the hook is
+ * called: of all the tokens of a large model a pass takes a millisecond. */
+static void
+hook_is_called_between_passes(void **state)
+{
+    const kernel_sample_args top_k = {.temperature = 1, .top_p = 1, .top_k = 6};
+    const kernel_sample_args top_p = {.temperature = 1, .top_p = 0.5F};
+    uint32_t n_call = 0;
+    drawer d;
+
+    (void)state;
+    drawer_init(&d, &rig_ways[0], logits);
+    kernel_queue_hook(d.r.q, count_call, &n_call);
+    (void)draw(&d, &top_k);
+    assert_true(n_call > 31);
+    n_call = 0;
+    (void)draw(&d, &top_p);
+    assert_true(n_call > 23); /* the bits below an exponent's are all tried */
+    kernel_queue_hook(d.r.q, NULL, NULL);
+    drawer_fini(&d);
+}
+
 int
 main(void)
 {
@@ -251,6 +279,7 @@ main(void)
         cmocka_unit_test(top_k_then_top_p),
         cmocka_unit_test(min_p_drops_the_unlikely),
         cmocka_unit_test(bad_logits_give_some_token),
+        cmocka_unit_test(hook_is_called_between_passes),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
