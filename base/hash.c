@@ -34,6 +34,22 @@ hash_end(hash *h, uint8_t out[HASH_BYTES])
 }
 
 void
+hash_of(uint8_t out[HASH_BYTES], const void *data, size_t len)
+{
+    hash h;
+
+    hash_init(&h);
+    hash_add(&h, data, len);
+    hash_end(&h, out);
+}
+
+bool
+hash_is_zero(const uint8_t in[HASH_BYTES])
+{
+    return sodium_is_zero(in, HASH_BYTES);
+}
+
+void
 hash_hex(char out[2 * HASH_BYTES + 1], const uint8_t in[HASH_BYTES])
 {
     (void)sodium_bin2hex(out, 2 * HASH_BYTES + 1, in, HASH_BYTES);

@@ -4,6 +4,7 @@
 #ifndef BASE_HASH_H
 #define BASE_HASH_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,8 @@ typedef struct hash {
 void hash_init(hash *h);
 void hash_add(hash *h, const void *data, size_t len);
 void hash_end(hash *h, uint8_t out[HASH_BYTES]);
+void hash_of(uint8_t out[HASH_BYTES], const void *data, size_t len);
+bool hash_is_zero(const uint8_t in[HASH_BYTES]); /* what stands for none */
 /* 64 hex digits and NUL. */
 void hash_hex(char out[2 * HASH_BYTES + 1], const uint8_t in[HASH_BYTES]);
 /* SipHash-2-4: who does not know the key cannot make data that fall together.

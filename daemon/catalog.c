@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/table.h"
 
@@ -19,25 +20,16 @@ struct catalog {
     table by_id;
 };
 
-static bool
-is_set(const uint8_t *bytes, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (bytes[i])
-            return true;
-    return false;
-}
-
 bool
 document_has_model(const document *doc)
 {
-    return is_set(doc->fingerprint, sizeof(doc->fingerprint));
+    return !hash_is_zero(doc->fingerprint);
 }
 
 bool
 document_has_template(const document *doc)
 {
-    return is_set(doc->template, sizeof(doc->template));
+    return !hash_is_zero(doc->template);
 }
 
 status

@@ -22,6 +22,8 @@ typedef struct document {
     char owner[CATALOG_MAX_OWNER + 1]; /* each has names of his own */
     uint8_t fingerprint[32]; /* of the model that read it; zeros: none yet */
     uint8_t template[32]; /* around its text, of the ids; zeros: none known */
+    uint8_t hash[32];     /* of its snapshot; zeros: none, or not known yet */
+    uint8_t ids_hash[32]; /* of its last ids; likewise */
     uint64_t tokens;
     uint64_t segments;            /* with the pending one */
     uint64_t snapshot_bytes;      /* 0: one segment, all of it pending */

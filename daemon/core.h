@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/hash.h"
 #include "base/status.h"
 #include "daemon/catalog.h"
 #include "daemon/job_table.h"
@@ -197,9 +198,12 @@ void core_checkpoint_damaged(core *c, uint64_t job, uint32_t attempt,
                              const char *text);
 void core_checkpointed(core *c, uint64_t job, uint32_t attempt,
                        const job_checkpoint *k, status st, const char *text);
-/* `measured`: norms of the document's states, or NULL. */
+/* `measured`: norms of the document's states and hashes of its files, or NULL.
+ */
 void core_stored(core *c, uint64_t job, status st, const char *text,
                  const document *measured);
+/* The hash of a snapshot that was stored without one. */
+void core_hashed(core *c, uint64_t document, const uint8_t sum[HASH_BYTES]);
 void core_ended(core *c, uint64_t job, status st, const char *text);
 void core_fetched(core *c, const job_watcher *to, status st,
                   const store_record *r, const char *text);

@@ -554,8 +554,11 @@ core_stored(core *c, uint64_t id, status st, const char *text,
     if (st == ST_OK) {
         doc = document_of(c, j);
         doc.n_norm = measured ? measured->n_norm : 0;
-        if (measured)
+        if (measured) {
             memcpy(doc.norm, measured->norm, sizeof(doc.norm));
+            memcpy(doc.hash, measured->hash, sizeof(doc.hash));
+            memcpy(doc.ids_hash, measured->ids_hash, sizeof(doc.ids_hash));
+        }
         st = catalog_add(c->docs, &doc);
         text = status_text();
     }
@@ -572,4 +575,13 @@ core_stored(core *c, uint64_t id, status st, const char *text,
         finish(c, j);
     }
     core_dispatch(c);
+}
+
+void
+core_hashed(core *c, uint64_t id, const uint8_t sum[HASH_BYTES])
+{
+    document *doc = catalog_by_id(c->docs, id);
+
+    if (doc)
+        memcpy(doc->hash, sum, sizeof(doc->hash));
 }

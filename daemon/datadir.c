@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/log.h"
 #include "base/mem.h"
 
@@ -187,7 +188,7 @@ datadir_checkpoint_path(const datadir *d, char **out, uint64_t id,
 }
 
 status
-datadir_write_ids(datadir *d, const document *doc, const spool *ids)
+datadir_write_ids(datadir *d, document *doc, const spool *ids)
 {
     int32_t *pending = NULL;
     char *path = NULL;
@@ -197,9 +198,26 @@ datadir_write_ids(datadir *d, const document *doc, const spool *ids)
     TRY(spool_read(ids, pending, doc->tokens - doc->pending, doc->pending));
     TRY(datadir_ids_path(d, &path, doc->id));
     TRY(file_write(path, pending, doc->pending * sizeof(*pending)));
+    hash_of(doc->ids_hash, pending, doc->pending * sizeof(*pending));
 fail:
     mem_free(path);
     mem_free(pending);
+    return st;
+}
+
+status
+datadir_hash_ids(const datadir *d, document *doc)
+{
+    char *path = NULL, *data = NULL;
+    size_t len;
+    status st;
+
+    TRY(datadir_ids_path(d, &path, doc->id));
+    TRY(file_read(&data, &len, path, doc->pending * sizeof(int32_t)));
+    hash_of(doc->ids_hash, data, len);
+fail:
+    mem_free(data);
+    mem_free(path);
     return st;
 }
 

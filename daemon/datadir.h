@@ -40,9 +40,11 @@ status datadir_input_path(const datadir *d, char **out, uint64_t job) MUST_USE;
 status datadir_checkpoint_path(const datadir *d, char **out, uint64_t job,
                                uint64_t segment) MUST_USE;
 
-/* Writes the ids of the last segment (the end of `ids`). */
-status datadir_write_ids(datadir *d, const document *doc,
-                         const spool *ids) MUST_USE;
+/* Writes the ids of the last segment (the end of `ids`), and sets their hash.
+ */
+status datadir_write_ids(datadir *d, document *doc, const spool *ids) MUST_USE;
+/* Of the file that is there. */
+status datadir_hash_ids(const datadir *d, document *doc) MUST_USE;
 status datadir_remove_document(datadir *d, uint64_t id) MUST_USE;
 
 /* Deletes files that nobody knows.  `kind` is "snap" or "ids" of a document,

@@ -66,16 +66,6 @@ take(disk_checkpoint *k, const disk_work *w)
     return ST_OK;
 }
 
-static void
-digest(uint8_t out[HASH_BYTES], const uint8_t *data, size_t len)
-{
-    hash h;
-
-    hash_init(&h);
-    hash_add(&h, data, len);
-    hash_end(&h, out);
-}
-
 /* All layers of one place are in: what is written is checked to be finite
  * numbers, too. */
 static status
@@ -94,7 +84,7 @@ finish(disk_checkpoint *k, disk_work *w)
     FAULT_POINT(CHECKPOINT_FILE);
     k->row.bytes = k->len;
     k->row.n_layer = k->info.n_layer;
-    digest(k->row.hash, k->data, k->len);
+    hash_of(k->row.hash, k->data, k->len);
     for (uint32_t layer = 0; layer < k->info.n_layer; layer++)
         w->crcs[layer] = k->shard[layer].crc;
     w->report.checkpoint = k->row;

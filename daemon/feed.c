@@ -39,6 +39,8 @@ struct feed {
     size_t part_len; /* 0: none has been read */
     uint64_t offset; /* of the part */
     hash sum;
+    uint8_t digest[HASH_BYTES]; /* of the whole, with its last part */
+    snapshot_scan scan;         /* of one whose hash is not known */
 
     uint64_t block_segments;
     block block[2];
@@ -48,8 +50,58 @@ struct feed {
     uint64_t allowed;
 };
 
+static bool
+has_hash(const feed *f)
+{
+    return !hash_is_zero(f->setup.hash);
+}
+
 /* ------------------------------------------------------ the helper's side ---
  */
+
+/* All of it was read. */
+static status
+check_whole(feed *f)
+{
+    const snapshot_info *info = &f->scan.info;
+    status st = ST_OK;
+
+    hash_end(&f->sum, f->digest);
+    if (has_hash(f)) {
+        if (memcmp(f->digest, f->setup.hash, sizeof(f->digest)) != 0)
+            TRY(status_fail(ST_IO, "the snapshot is not what the journal has "
+                                   "noted"));
+        return ST_OK;
+    }
+    TRY(snapshot_scan_end(&f->scan));
+    if (info->n_segment != f->setup.first_segment ||
+        memcmp(info->fingerprint, f->setup.fingerprint,
+               sizeof(info->fingerprint)) != 0)
+        TRY(status_fail(ST_IO, "the snapshot is of another model or place"));
+fail:
+    return st;
+}
+
+static status
+check_part(feed *f)
+{
+    size_t head = f->offset == 0 ? SNAPSHOT_HEADER : 0;
+    status st = ST_OK;
+
+    hash_add(&f->sum, f->part, f->part_len);
+    if (!has_hash(f)) {
+        if (f->part_len < head)
+            TRY(status_fail(ST_IO, "this is not a snapshot"));
+        if (head > 0)
+            TRY(snapshot_scan_begin(&f->scan, f->part,
+                                    f->setup.snapshot_bytes));
+        snapshot_scan_add(&f->scan, f->part + head, f->part_len - head);
+    }
+    if (f->offset + f->part_len == f->setup.snapshot_bytes)
+        TRY(check_whole(f));
+fail:
+    return st;
+}
 
 static status
 read_part(feed *f)
@@ -71,9 +123,8 @@ read_part(feed *f)
                                n < 0 ? strerror(errno) : "it is too short");
         got += (size_t)n;
     }
-    hash_add(&f->sum, f->part, got);
     f->part_len = got;
-    return ST_OK;
+    return check_part(f);
 }
 
 static status
@@ -94,16 +145,6 @@ fail:
     return st == ST_NOMEM ? st : ST_IO;
 }
 
-static void
-digest(uint8_t out[HASH_BYTES], const void *data, size_t len)
-{
-    hash h;
-
-    hash_init(&h);
-    hash_add(&h, data, len);
-    hash_end(&h, out);
-}
-
 /* Read and not mapped: an error of the disk is one of this file, not the end
  * of the daemon. */
 static status
@@ -122,7 +163,7 @@ run_check(helper_task *task)
     if (len != f->setup.snapshot_bytes)
         TRY(status_fail(ST_IO, "it has %zu bytes, not %llu", len,
                         (unsigned long long)f->setup.snapshot_bytes));
-    digest(sum, data, len);
+    hash_of(sum, data, len);
     if (memcmp(sum, f->setup.hash, sizeof(sum)) != 0)
         TRY(status_fail(ST_IO, "it is not what the journal has noted"));
     TRY(snapshot_check(&info, (const uint8_t *)data, len));
@@ -198,8 +239,8 @@ fail(feed *f, status st, const char *text)
 {
     feed_failure failure = {.job = f->setup.job,
                             .attempt = f->setup.attempt,
-                            .damaged =
-                                f->setup.check && !f->checked && st != ST_NOMEM,
+                            .damaged = f->setup.check && st != ST_NOMEM &&
+                                       f->offset < f->setup.snapshot_bytes,
                             .st = st,
                             .text = text};
 
@@ -234,7 +275,7 @@ send_part(feed *f)
     m.u.snapshot.total = f->setup.snapshot_bytes;
     m.u.snapshot.last = end == f->setup.snapshot_bytes;
     if (m.u.snapshot.last)
-        hash_end(&f->sum, m.u.snapshot.hash);
+        memcpy(m.u.snapshot.hash, f->digest, sizeof(m.u.snapshot.hash));
     send_message(f, &m, f->part, f->part_len);
     f->offset = end;
     f->part_len = 0;
@@ -318,6 +359,9 @@ done(helper_task *task, status st, const char *text)
     }
     if (f->task.run == run_check)
         f->checked = true;
+    if (f->task.run == run_snapshot && !has_hash(f) &&
+        f->offset + f->part_len == f->setup.snapshot_bytes)
+        f->setup.hashed(f->ctx, f->setup.job, f->digest);
     if (f->task.run == run_ids)
         f->next_read = f->block[1 - f->now].end;
     feed_pump(f);

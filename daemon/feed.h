@@ -18,6 +18,10 @@
 
 typedef struct feed feed;
 
+/* The snapshot of a job was whole, and has this hash. */
+typedef void feed_hashed_fn(void *ctx, uint64_t job,
+                            const uint8_t sum[HASH_BYTES]);
+
 typedef struct feed_setup {
     uint64_t job, incarnation;
     uint32_t attempt;
@@ -31,13 +35,17 @@ typedef struct feed_setup {
     const char *snapshot; /* path, or NULL */
     uint64_t snapshot_bytes;
     bool check; /* the snapshot is a checkpoint: looked at as a whole first */
-    uint8_t hash[HASH_BYTES]; /* which it must have then */
+    uint8_t hash[HASH_BYTES]; /* which the snapshot must have; zeros: not known,
+                                 it must be whole in itself then, of this model
+                                 and of `first_segment` segments */
+    uint8_t fingerprint[32];
+    feed_hashed_fn *hashed; /* of one whose hash is not known */
     helper *reader;
     outbox *out;
 } feed_setup;
 
-/* Something could not be read: the attempt is over.  `damaged`: the
- * checkpoint is not what it should be. */
+/* Something could not be read, or is not what it should be: the attempt is
+ * over.  `damaged`: that is the checkpoint. */
 typedef struct feed_failure {
     uint64_t job;
     uint32_t attempt;
@@ -47,6 +55,7 @@ typedef struct feed_failure {
 } feed_failure;
 typedef void feed_failed_fn(void *ctx, const feed_failure *f);
 
+/* `fn` and `setup->hashed` are called with `ctx`. */
 status feed_new(feed **out, const feed_setup *setup, feed_failed_fn *fn,
                 void *ctx) MUST_USE;
 void feed_free(feed *f);

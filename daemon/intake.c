@@ -14,6 +14,7 @@ enum { PIECE = 1 << 16 };
 struct intake {
     file_writer writer;
     hash sum;
+    uint8_t hash[HASH_BYTES]; /* of the whole, once it was compared */
     uint64_t len;
 };
 
@@ -54,10 +55,8 @@ intake_add(intake *in, const void *part, size_t len)
 status
 intake_check(intake *in, const uint8_t expected[HASH_BYTES])
 {
-    uint8_t sum[HASH_BYTES];
-
-    hash_end(&in->sum, sum);
-    if (memcmp(sum, expected, sizeof(sum)) != 0)
+    hash_end(&in->sum, in->hash);
+    if (memcmp(in->hash, expected, sizeof(in->hash)) != 0)
         return status_fail(ST_WIRE, "the snapshot was damaged on its way");
     return ST_OK;
 }
@@ -123,6 +122,7 @@ intake_finish(intake *in, document *doc)
 
     TRY(check(in, doc));
     TRY(file_writer_finish(&in->writer, true));
+    memcpy(doc->hash, in->hash, sizeof(doc->hash));
 fail:
     return st;
 }

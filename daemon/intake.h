@@ -21,9 +21,9 @@ void intake_free(intake *in); /* deletes what was not finished */
 status intake_add(intake *in, const void *part, size_t len) MUST_USE;
 /* What the world said of the whole.  ST_WIRE: another hash. */
 status intake_check(intake *in, const uint8_t hash[HASH_BYTES]) MUST_USE;
-/* Checks the snapshot itself, measures the norms of a document that wants
- * n_norm of them, and makes it durable.  ST_WIRE: damaged, or not of the
- * document's model, after all of its segments but the last. */
+/* Checks the snapshot itself, sets the document's hash, measures the norms of
+ * one that wants n_norm of them, and makes it durable.  ST_WIRE: damaged, or
+ * not of the document's model, after all of its segments but the last. */
 status intake_finish(intake *in, document *doc) MUST_USE;
 
 #endif

@@ -128,6 +128,14 @@ run_remove(helper_task *task)
 }
 
 static status
+run_hashes(helper_task *task)
+{
+    work *w = (work *)task;
+
+    return store_note_hashes(w->owner->s, &w->doc);
+}
+
+static status
 run_checkpoint(helper_task *task)
 {
     work *w = (work *)task;
@@ -441,6 +449,20 @@ journal_store(journal *j, const document *doc, const job *of)
     w->doc = *doc;
     journal_row(&w->record.row, of);
     push(w, run_store);
+fail:
+    return st;
+}
+
+status
+journal_hashes(journal *j, const document *doc)
+{
+    work *w;
+    status st;
+
+    TRY(work_new(&w, j, JOURNAL_NOTE, doc->id));
+    w->doc = *doc;
+    w->task.run = run_hashes;
+    helper_push_later(j->thread, &w->task);
 fail:
     return st;
 }

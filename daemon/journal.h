@@ -66,6 +66,8 @@ void journal_flush(journal *j);
 status journal_tokens(journal *j, const job *of) MUST_USE;
 status journal_end(journal *j, const job *of) MUST_USE;
 status journal_store(journal *j, const document *doc, const job *of) MUST_USE;
+/* Of a document that is there already; nobody waits, as with a record. */
+status journal_hashes(journal *j, const document *doc) MUST_USE;
 status journal_remove(journal *j, uint64_t document) MUST_USE;
 /* Takes *crcs. */
 status journal_checkpoint(journal *j, const store_checkpoint *k,

@@ -223,6 +223,7 @@ prepare(service *v, holding *h, const core_action *a)
     if (h->ask) {
         TRY(datadir_ids_path(v->dir, &h->pending, a->document->id));
         h->n_pending = a->document->pending;
+        memcpy(h->pending_hash, a->document->ids_hash, sizeof(h->pending_hash));
     }
     st = journal_input(v->journal, h->job);
     if (st != ST_OK && again_after(&h->again, st))
@@ -260,6 +261,7 @@ start_tokens(service *v, holding *h, const journal_report *r)
     status st;
 
     memcpy(setup.hash, r->record->row.hash, sizeof(setup.hash));
+    memcpy(setup.pending_hash, h->pending_hash, sizeof(setup.pending_hash));
     if (!*r->data)
         TRY(datadir_input_path(v->dir, &path, h->job));
     setup.path = path;
@@ -325,14 +327,35 @@ feed_failed(void *ctx, const feed_failure *f)
     h->damaged = f->damaged;
 }
 
-static status
-snapshot_path(service *v, char **out, feed_setup *setup, const job *j)
+/* A document of an earlier version has its hash from now on. */
+static void
+snapshot_hashed(void *ctx, uint64_t id, const uint8_t sum[HASH_BYTES])
 {
+    service *v = ctx;
+    const job *j = job_table_find(core_jobs(v->core), id);
+    const document *doc =
+        j ? catalog_by_id(core_catalog(v->core), j->document_id) : NULL;
+
+    if (!doc)
+        return;
+    core_hashed(v->core, doc->id, sum);
+    service_note(journal_hashes(v->journal, doc), "a document's hash");
+}
+
+static status
+snapshot_path(service *v, char **out, feed_setup *setup, const core_action *a)
+{
+    const job *j = a->job;
     status st = ST_OK;
 
     if (j->kind == JOB_ASK && j->snapshot_bytes > 0) {
         TRY(datadir_snapshot_path(v->dir, out, j->document_id));
         setup->snapshot_bytes = j->snapshot_bytes;
+        if (a->document) {
+            memcpy(setup->hash, a->document->hash, sizeof(setup->hash));
+            memcpy(setup->fingerprint, a->document->fingerprint,
+                   sizeof(setup->fingerprint));
+        }
     } else if (j->base > 0) {
         const job_checkpoint *k = &j->checkpoint[j->n_checkpoint - 1];
 
@@ -363,12 +386,13 @@ open_feed(service *v, holding *h, const core_action *a)
         .first_segment = j->first_segment,
         .segment_size = v->model.segment_size,
         .prompt = j->kind == JOB_ASK,
+        .hashed = snapshot_hashed,
         .reader = v->reader,
         .out = worlds_outbox(v->worlds),
     };
     status st = ST_OK;
 
-    TRY(snapshot_path(v, &snapshot, &setup, j));
+    TRY(snapshot_path(v, &snapshot, &setup, a));
     TRY(feed_new(&h->feed, &setup, feed_failed, v));
     feed_allow(h->feed, j->allowed);
 fail:
@@ -502,6 +526,8 @@ service_job_files_stored(service *v, const disk_report *r)
     if (st == ST_OK) {
         h->doc.n_norm = r->doc->n_norm;
         memcpy(h->doc.norm, r->doc->norm, sizeof(h->doc.norm));
+        memcpy(h->doc.hash, r->doc->hash, sizeof(h->doc.hash));
+        memcpy(h->doc.ids_hash, r->doc->ids_hash, sizeof(h->doc.ids_hash));
         st = journal_store(v->journal, &h->doc, j);
         text = status_text();
     }

@@ -90,6 +90,32 @@ restore_document(void *ctx, const document *doc)
     return core_restore_document(v->core, &copy);
 }
 
+/* Last ids of a document from before they had a hash are believed as they are.
+ */
+static status
+hash_ids(service *v)
+{
+    const catalog *docs = core_catalog(v->core);
+    store *s = datadir_store(v->dir);
+    status st;
+
+    TRY(store_begin(s));
+    for (size_t i = 0; i < catalog_count(docs); i++) {
+        document *doc = catalog_at(docs, i);
+
+        if (doc->damaged || !hash_is_zero(doc->ids_hash))
+            continue;
+        if (datadir_hash_ids(v->dir, doc) == ST_OK)
+            TRY(store_note_hashes(s, doc));
+        else
+            log_error("the last ids of document '%s': %s", doc->name,
+                      status_text());
+    }
+    TRY(store_commit(s));
+fail:
+    return st;
+}
+
 /* Once: its row stays as it is, and at the next start it is no news. */
 static status
 tell_damage(service *v, const store_job *row)
@@ -207,6 +233,7 @@ restore(service *v)
     status st;
 
     TRY(store_each_document(s, restore_document, v));
+    TRY(hash_ids(v));
     /* Ids rise: what ended lies before and between what did not. */
     TRY(store_each_finished(s, JOB_TABLE_KEEP, restore_finished, v));
     TRY(store_each_unfinished(s, restore_unfinished, v));

@@ -44,6 +44,7 @@ typedef struct holding {
     uint8_t hash[HASH_BYTES];
     char *pending; /* path of the document's last ids, while preparing */
     uint32_t n_pending;
+    uint8_t pending_hash[HASH_BYTES];
     bool text, ask;
     uint64_t bytes;
     again again;         /* to ask the journal for the input */

@@ -6,11 +6,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "daemon/store_impl.h"
 
-enum { SCHEMA_VERSION = 9, MAX_INCIDENT = 1000 };
+enum { SCHEMA_VERSION = 10, MAX_INCIDENT = 1000 };
+
+/* Of a document's row in versions 8 and 9. */
+#define DOCUMENT_CRC_8                                                         \
+    "row_crc(id, name, fingerprint, tokens, segments, snapshot_bytes, "        \
+    "pending, created_ms, owner, norms, template)"
 
 /* A value that is not bound is NULL, and no column but the answer takes it. */
 static const char *const SCHEMA[SCHEMA_VERSION] = {
@@ -82,13 +88,19 @@ static const char *const SCHEMA[SCHEMA_VERSION] = {
     "ALTER TABLE document ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;"
     "UPDATE job SET crc = " STORE_JOB_CRC ";"
     "UPDATE token SET crc = " STORE_TOKEN_CRC ";"
-    "UPDATE document SET crc = " STORE_DOCUMENT_CRC ";"
+    "UPDATE document SET crc = " DOCUMENT_CRC_8 ";"
     "PRAGMA user_version = 8;",
     "ALTER TABLE checkpoint ADD COLUMN crc INTEGER NOT NULL DEFAULT 0;"
     "UPDATE checkpoint SET crc = " STORE_CHECKPOINT_CRC ";"
     "CREATE TABLE rotten (job INTEGER PRIMARY KEY, age INTEGER NOT NULL)"
     "  STRICT;"
     "PRAGMA user_version = 9;",
+    /* None: not known yet.  A row that has rotted does not become whole. */
+    "ALTER TABLE document ADD COLUMN hash BLOB NOT NULL DEFAULT x'';"
+    "ALTER TABLE document ADD COLUMN ids_hash BLOB NOT NULL DEFAULT x'';"
+    "UPDATE document SET crc = " STORE_DOCUMENT_CRC
+    " WHERE crc = " DOCUMENT_CRC_8 ";"
+    "PRAGMA user_version = 10;",
 };
 
 /* --------------------------------------------------------------- opening ---
@@ -180,6 +192,12 @@ store_next_job(store *s, uint64_t *out)
 /* ------------------------------------------------------------- documents ---
  */
 
+static void
+put_hash(sql_query *q, int i, const uint8_t sum[HASH_BYTES])
+{
+    sql_put_bytes(q, i, sum, hash_is_zero(sum) ? 0 : HASH_BYTES);
+}
+
 status
 store_add_document(store *s, const document *doc)
 {
@@ -188,8 +206,8 @@ store_add_document(store *s, const document *doc)
 
     TRY(sql_start(s->db, &q,
                   "INSERT INTO document (" STORE_DOCUMENT_COLUMNS ", crc) "
-                  "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,"
-                  "row_crc(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11))"));
+                  "VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,row_crc("
+                  "?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13))"));
     sql_put_number(q, 1, doc->id);
     sql_put_text(q, 2, doc->name);
     sql_put_bytes(q, 3, doc->fingerprint, sizeof(doc->fingerprint));
@@ -202,6 +220,28 @@ store_add_document(store *s, const document *doc)
     sql_put_bytes(q, 10, doc->norm, doc->n_norm * sizeof(float));
     sql_put_bytes(q, 11, doc->template,
                   document_has_template(doc) ? sizeof(doc->template) : 0);
+    put_hash(q, 12, doc->hash);
+    put_hash(q, 13, doc->ids_hash);
+    TRY(sql_run(q));
+fail:
+    return st;
+}
+
+/* A row that is not what was written must not look whole again. */
+status
+store_note_hashes(store *s, const document *doc)
+{
+    sql_query *q;
+    status st;
+
+    TRY(sql_start(s->db, &q,
+                  "UPDATE document SET hash=?2, ids_hash=?3, crc=row_crc(id, "
+                  "name, fingerprint, tokens, segments, snapshot_bytes, "
+                  "pending, created_ms, owner, norms, template, ?2, ?3) "
+                  "WHERE id=?1 AND crc=" STORE_DOCUMENT_CRC));
+    sql_put_number(q, 1, doc->id);
+    put_hash(q, 2, doc->hash);
+    put_hash(q, 3, doc->ids_hash);
     TRY(sql_run(q));
 fail:
     return st;
@@ -276,8 +316,10 @@ read_document(const sql_query *q, document *doc)
     sql_text(q, 8, doc->owner, sizeof(doc->owner));
     sql_bytes(q, 2, doc->fingerprint, sizeof(doc->fingerprint));
     sql_bytes(q, 10, doc->template, sizeof(doc->template));
+    sql_bytes(q, 11, doc->hash, sizeof(doc->hash));
+    sql_bytes(q, 12, doc->ids_hash, sizeof(doc->ids_hash));
     TRY(read_norms(q, doc));
-    if (doc->damaged || sql_number(q, 11) != 1 || doc->pending == 0 ||
+    if (doc->damaged || sql_number(q, 13) != 1 || doc->pending == 0 ||
         doc->pending > doc->tokens || doc->segments == 0 ||
         (doc->segments > 1) != (doc->snapshot_bytes > 0))
         spoil_document(doc);

@@ -112,6 +112,9 @@ status store_next_job(store *s, uint64_t *out) MUST_USE;
 
 /* ---- documents ---- */
 status store_add_document(store *s, const document *doc) MUST_USE;
+/* Both hashes, of a document that is there already; nothing where its row is
+ * gone or damaged. */
+status store_note_hashes(store *s, const document *doc) MUST_USE;
 status store_remove_document(store *s, uint64_t id) MUST_USE;
 typedef status store_document_fn(void *ctx, const document *doc);
 /* One whose row is damaged is so itself. */

@@ -18,7 +18,7 @@
 #define STORE_TOKEN_CRC "row_crc(job, place, id, logprob)"
 #define STORE_DOCUMENT_COLUMNS                                                 \
     "id, name, fingerprint, tokens, segments, snapshot_bytes, pending, "       \
-    "created_ms, owner, norms, template"
+    "created_ms, owner, norms, template, hash, ids_hash"
 #define STORE_DOCUMENT_CRC "row_crc(" STORE_DOCUMENT_COLUMNS ")"
 
 #define STORE_CHECKPOINT_CRC                                                   \

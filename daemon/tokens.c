@@ -37,6 +37,7 @@ struct tokens_input {
     bool text, begin, question;
     char *pending, *path;
     uint32_t n_pending;
+    uint8_t pending_hash[HASH_BYTES];
     uint64_t bytes;
     uint8_t expected[HASH_BYTES];
 
@@ -97,13 +98,16 @@ static status
 put_pending(const tokens_input *in, spool *to)
 {
     size_t expected = in->n_pending * sizeof(int32_t);
+    uint8_t sum[HASH_BYTES];
     char *data = NULL;
     int32_t *ids = NULL;
     size_t len = 0;
     status st;
 
     TRY(file_read(&data, &len, in->pending, expected));
-    if (len != expected)
+    hash_of(sum, data, len);
+    if (len != expected || (!hash_is_zero(in->pending_hash) &&
+                            memcmp(sum, in->pending_hash, sizeof(sum)) != 0))
         TRY(status_fail(ST_IO, "%s is damaged", in->pending));
     TRY(mem_new(&ids, in->n_pending, sizeof(*ids)));
     memcpy(ids, data, len);
@@ -473,6 +477,7 @@ tokens_input_new(tokens_input **out, tokens *t, const tokens_setup *setup)
     in->question = setup->question;
     in->max_tokens = setup->max_tokens;
     in->n_pending = setup->n_pending;
+    memcpy(in->pending_hash, setup->pending_hash, sizeof(in->pending_hash));
     in->bytes = setup->bytes;
     hash_init(&in->sum);
     memcpy(in->expected, setup->hash, sizeof(in->expected));

@@ -54,6 +54,7 @@ typedef struct tokens_setup {
     uint8_t hash[HASH_BYTES]; /* of the input: another one is damage */
     const char *pending; /* file of ids that come before the input, or NULL */
     uint32_t n_pending;  /* in that file */
+    uint8_t pending_hash[HASH_BYTES]; /* of that file; zeros: not known */
     uint64_t max_tokens; /* of the input alone, not of what is around it */
 } tokens_setup;
 

@@ -58,6 +58,23 @@ pieces_do_not_matter(void **unused)
 }
 
 static void
+of_one_piece(void **unused)
+{
+    char hex[2 * HASH_BYTES + 1];
+    uint8_t out[HASH_BYTES] = {0};
+
+    (void)unused;
+    assert_true(hash_is_zero(out));
+    hash_of(out, known[2].text, strlen(known[2].text));
+    hash_hex(hex, out);
+    assert_string_equal(hex, known[2].hex);
+    assert_false(hash_is_zero(out));
+    memset(out, 0, sizeof(out));
+    out[HASH_BYTES - 1] = 1;
+    assert_false(hash_is_zero(out));
+}
+
+static void
 hex_digits_are_lower_case(void **unused)
 {
     uint8_t in[HASH_BYTES] = {0x00, 0x0f, 0xf0, 0xab};
@@ -87,6 +104,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(digests_are_those_of_blake2b),
         cmocka_unit_test(pieces_do_not_matter),
+        cmocka_unit_test(of_one_piece),
         cmocka_unit_test(hex_digits_are_lower_case),
         cmocka_unit_test(random_bytes_differ),
     };

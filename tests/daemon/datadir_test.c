@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/mem.h"
 #include "tests/daemon/scratch.h"
 
@@ -62,6 +63,7 @@ the_last_ids_are_kept(void **state)
     char *data;
     size_t len;
     const int32_t expected[] = {6, 7, 8, 9};
+    uint8_t sum[HASH_BYTES];
 
     (void)state;
     scratch_init(&box);
@@ -77,6 +79,11 @@ the_last_ids_are_kept(void **state)
     assert_int_equal(len, sizeof(expected));
     assert_memory_equal(data, expected, len);
     mem_free(data);
+    hash_of(sum, expected, sizeof(expected));
+    assert_memory_equal(doc.ids_hash, sum, sizeof(sum));
+    memset(doc.ids_hash, 0, sizeof(doc.ids_hash));
+    EXPECT_OK(datadir_hash_ids(d, &doc));
+    assert_memory_equal(doc.ids_hash, sum, sizeof(sum));
     EXPECT_OK(datadir_remove_document(d, 3));
     assert_false(file_exists(path));
     mem_free(path);

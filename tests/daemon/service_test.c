@@ -5,8 +5,10 @@
 
 #include <time.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/sql.h"
 #include "tests/daemon/shortage.h"
 
 /* A document of `n` ids is added; *snapshot is what the world sent. */
@@ -125,6 +127,131 @@ documents_are_read_kept_and_asked(void **state)
     service_rig_fini(&s);
 }
 
+/* The question is given to the world, and withdrawn without what it rests on:
+ * the whole snapshot, or its ids. */
+static void
+expect_unusable(service_rig *s, const int32_t *ids)
+{
+    service_rig_ask(s, "d", ids, s->model.segment_size);
+    service_rig_hear_refused(s, "io");
+}
+
+/* What the world had before WELCOME was of questions that came to nothing. */
+static void
+join_again(service_rig *s)
+{
+    world_message m = {0};
+
+    s->incarnation = 0;
+    service_rig_world_say(s, service_rig_hello(s), NULL, 0);
+    do {
+        zsocket_message_fini(&s->frame);
+        EXPECT_OK(zsocket_recv(s->world, &s->frame, SERVICE_RIG_MS));
+        EXPECT_OK(
+            world_message_decode(&m, s->frame.control, s->frame.control_len));
+        assert_int_not_equal(m.kind, WORLD_SNAPSHOT);
+    } while (m.kind != WORLD_WELCOME);
+    s->incarnation = m.u.welcome.incarnation;
+    zsocket_message_fini(&s->frame);
+    world_message_fini(&m);
+}
+
+static void
+put_file(service_rig *s, const char *name, const void *data, size_t len)
+{
+    EXPECT_OK(file_write(scratch_path(&s->box, name), data, len));
+}
+
+/* Files that are whole in themselves and fit, but are not what was written:
+ * nothing of them is loaded. */
+static void
+other_files_are_not_loaded(void **state)
+{
+    service_rig s;
+    int32_t ids[SERVICE_RIG_IDS], others[1] = {1};
+    uint8_t *snapshot, *other;
+    size_t n, len;
+
+    (void)state;
+    service_rig_init(&s);
+    service_rig_join(&s);
+    n = 5 * s.model.segment_size + 1;
+    len = service_rig_snapshot_bytes(&s);
+    service_rig_fill(ids, n, &s);
+    add_document(&s, ids, n, &snapshot);
+    other = service_rig_snapshot(&s, 5, 0.25F);
+    put_file(&s, "data/documents/1.snap", other, len);
+    expect_unusable(&s, ids);
+    put_file(&s, "data/documents/1.snap", snapshot, len);
+    others[0] = ids[n - 1] + 1;
+    put_file(&s, "data/documents/1.ids", others, sizeof(others));
+    expect_unusable(&s, ids);
+    put_file(&s, "data/documents/1.ids", ids + n - 1, sizeof(*ids));
+    join_again(&s);
+    ask_document(&s, ids, n, snapshot);
+    mem_free(other);
+    mem_free(snapshot);
+    service_rig_fini(&s);
+}
+
+/* As an earlier version left the journal. */
+static void
+forget_hashes(service_rig *s)
+{
+    sql *db;
+
+    EXPECT_OK(sql_open(&db, scratch_path(&s->box, "data/longwave.db")));
+    EXPECT_OK(sql_execute(
+        db, "UPDATE document SET hash=x'', ids_hash=x'', crc=row_crc(id, name, "
+            "fingerprint, tokens, segments, snapshot_bytes, pending, "
+            "created_ms, owner, norms, template, x'', x'')"));
+    sql_close(db);
+}
+
+/* A document without hashes is used as it was before, and has them from then
+ * on: of its ids at a start, of its snapshot when it was loaded; over a start,
+ * too. */
+static void
+hashes_come_with_use(void **state)
+{
+    service_rig s;
+    int32_t ids[SERVICE_RIG_IDS];
+    uint8_t *snapshot, *other;
+    size_t n, len;
+
+    (void)state;
+    service_rig_init(&s);
+    service_rig_join(&s);
+    n = 5 * s.model.segment_size + 1;
+    len = service_rig_snapshot_bytes(&s);
+    service_rig_fill(ids, n, &s);
+    add_document(&s, ids, n, &snapshot);
+    service_rig_stop(&s);
+    forget_hashes(&s);
+    service_rig_start(&s);
+    service_rig_join(&s);
+    snapshot[len - 1] ^= 1; /* not whole: that is seen without a hash, too */
+    put_file(&s, "data/documents/1.snap", snapshot, len);
+    expect_unusable(&s, ids);
+    snapshot[len - 1] ^= 1;
+    put_file(&s, "data/documents/1.snap", snapshot, len);
+    join_again(&s);
+    ask_document(&s, ids, n, snapshot);
+    other = service_rig_snapshot(&s, 5, 0.25F);
+    put_file(&s, "data/documents/1.snap", other, len);
+    expect_unusable(&s, ids);
+    service_rig_stop(&s);
+    service_rig_start(&s);
+    service_rig_join(&s);
+    expect_unusable(&s, ids);
+    put_file(&s, "data/documents/1.snap", snapshot, len);
+    join_again(&s);
+    ask_document(&s, ids, n, snapshot);
+    mem_free(other);
+    mem_free(snapshot);
+    service_rig_fini(&s);
+}
+
 static void
 ids_and_lengths_are_checked(void **state)
 {
@@ -220,6 +347,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(documents_are_read_kept_and_asked),
+        cmocka_unit_test(other_files_are_not_loaded),
+        cmocka_unit_test(hashes_come_with_use),
         cmocka_unit_test(ids_and_lengths_are_checked),
         cmocka_unit_test(a_shortage_costs_no_job),
         cmocka_unit_test(malformed_messages_are_answered),

@@ -3,6 +3,7 @@
  */
 #include "daemon/store.h"
 
+#include "base/hash.h"
 #include "base/mem.h"
 #include "daemon/sql.h"
 #include "tests/daemon/scratch.h"
@@ -307,6 +308,9 @@ static const char *const HARM_DOCUMENT[] = {
     "UPDATE document SET norms=x'0000c07f'",
     "UPDATE document SET norms=x'00'",
     "UPDATE document SET template=zeroblob(32)",
+    "UPDATE document SET hash=zeroblob(32)",
+    "UPDATE document SET hash=x''",
+    "UPDATE document SET ids_hash=x''",
     "UPDATE document SET crc=crc+1",
 };
 
@@ -318,6 +322,8 @@ a_rotten_document_can_be_removed(void **state)
                           .owner = "local",
                           .fingerprint = {1},
                           .template = {1},
+                          .hash = {1},
+                          .ids_hash = {1},
                           .tokens = 20,
                           .segments = 3,
                           .snapshot_bytes = 100,
@@ -342,6 +348,10 @@ a_rotten_document_can_be_removed(void **state)
         assert_true(got.doc.damaged);
         assert_int_equal(got.doc.id, 5);
         assert_true(strlen(got.doc.name) > 0);
+        EXPECT_OK(store_note_hashes(p->s, &doc)); /* which makes it no better */
+        got.n = 0;
+        EXPECT_OK(store_each_document(p->s, see_document, &got));
+        assert_true(got.doc.damaged);
         EXPECT_OK(store_remove_document(p->s, 5));
         got.n = 0;
         EXPECT_OK(store_each_document(p->s, see_document, &got));
@@ -366,6 +376,8 @@ version_7_gets_checksums(void **state)
     harm(p, "ALTER TABLE job DROP COLUMN crc;"
             "ALTER TABLE token DROP COLUMN crc;"
             "ALTER TABLE document DROP COLUMN crc;"
+            "ALTER TABLE document DROP COLUMN hash;"
+            "ALTER TABLE document DROP COLUMN ids_hash;"
             "ALTER TABLE checkpoint DROP COLUMN crc;"
             "DROP TABLE rotten;"
             "PRAGMA user_version = 7;");
@@ -387,6 +399,37 @@ version_7_gets_checksums(void **state)
     got.n = 0;
     EXPECT_OK(store_each_document(p->s, see_document, &got));
     assert_true(got.doc.damaged);
+}
+
+/* Version 9 knew no hashes of documents' files: none is made up, and what had
+ * rotted then is no better for it. */
+static void
+version_9_has_no_hashes(void **state)
+{
+    static const char FROM_9[] =
+        "ALTER TABLE document DROP COLUMN hash;"
+        "ALTER TABLE document DROP COLUMN ids_hash;"
+        "UPDATE document SET crc = row_crc(id, name, fingerprint, tokens, "
+        "segments, snapshot_bytes, pending, created_ms, owner, norms, "
+        "template) + (id = 6);"
+        "PRAGMA user_version = 9;";
+    place *p = *state;
+    document doc = {
+        .id = 5, .name = "b", .tokens = 1, .segments = 1, .pending = 1};
+    seen got = {0};
+
+    EXPECT_OK(store_add_document(p->s, &doc));
+    doc.id = 6;
+    doc.name[0] = 'c';
+    EXPECT_OK(store_add_document(p->s, &doc));
+    harm(p, FROM_9);
+    EXPECT_OK(store_each_document(p->s, see_document, &got));
+    assert_int_equal(got.n, 2);
+    assert_int_equal(got.n_damaged, 1);
+    assert_int_equal(got.doc.id, 5);
+    assert_false(got.doc.damaged);
+    assert_true(hash_is_zero(got.doc.hash));
+    assert_true(hash_is_zero(got.doc.ids_hash));
 }
 
 /* How many rows there are of job 7, whole or not, in all tables. */
@@ -544,6 +587,7 @@ main(void)
                                         leave),
         cmocka_unit_test(a_rotten_document_can_be_removed),
         cmocka_unit_test_setup_teardown(version_7_gets_checksums, enter, leave),
+        cmocka_unit_test_setup_teardown(version_9_has_no_hashes, enter, leave),
         cmocka_unit_test(a_rotten_job_goes_in_its_time),
         cmocka_unit_test_setup_teardown(
             a_row_that_was_deleted_by_hand_is_forgotten, enter, leave),

@@ -12,6 +12,8 @@ a_document(uint64_t id, const char *name)
     document doc = {.id = id,
                     .fingerprint = {1, 2, 3},
                     .template = {0, 4},
+                    .hash = {5, 6},
+                    .ids_hash = {0, 7},
                     .tokens = 20,
                     .segments = 3,
                     .snapshot_bytes = 100,
@@ -112,6 +114,33 @@ documents_come_back(void **state)
     got.n = 0;
     EXPECT_OK(store_each_document(s, see_document, &got));
     assert_int_equal(got.n, 0);
+    store_close(s);
+    scratch_fini(&box);
+}
+
+/* Known later, and there from then on. */
+static void
+hashes_are_noted(void **state)
+{
+    scratch box;
+    store *s;
+    document doc = a_document(5, "book");
+    seen got = {0};
+
+    (void)state;
+    scratch_init(&box);
+    EXPECT_OK(store_open(&s, scratch_path(&box, "db")));
+    memset(doc.hash, 0, sizeof(doc.hash));
+    EXPECT_OK(store_add_document(s, &doc));
+    EXPECT_OK(store_each_document(s, see_document, &got));
+    assert_memory_equal(&got.doc[0], &doc, sizeof(doc));
+    doc.hash[31] = 1;
+    EXPECT_OK(store_note_hashes(s, &doc));
+    got.n = 0;
+    EXPECT_OK(store_each_document(s, see_document, &got));
+    assert_memory_equal(&got.doc[0], &doc, sizeof(doc));
+    doc.id = 6; /* nobody's */
+    EXPECT_OK(store_note_hashes(s, &doc));
     store_close(s);
     scratch_fini(&box);
 }
@@ -367,6 +396,8 @@ make_version_5(const char *path)
                               "ALTER TABLE checkpoint DROP COLUMN crc;"
                               "DROP TABLE rotten;"
                               "ALTER TABLE document DROP COLUMN template;"
+                              "ALTER TABLE document DROP COLUMN hash;"
+                              "ALTER TABLE document DROP COLUMN ids_hash;"
                               "ALTER TABLE job DROP COLUMN penalty;"
                               "ALTER TABLE job DROP COLUMN logprobs;"
                               "ALTER TABLE token DROP COLUMN logprob;"
@@ -435,6 +466,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(documents_come_back),
+        cmocka_unit_test(hashes_are_noted),
         cmocka_unit_test(a_name_is_unique),
         cmocka_unit_test(a_document_ends_its_job),
         cmocka_unit_test(unfinished_jobs_come_back),

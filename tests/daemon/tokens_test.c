@@ -337,6 +337,12 @@ pending_ids_come_first(void **state)
     setup.pending = scratch_path(&b.box, "ids");
     EXPECT_OK(file_write(setup.pending, pending, sizeof(pending)));
     expect_ids(feed(&b, &setup, "ab", 2, 2), all, 4);
+    sum(pending, sizeof(pending), setup.pending_hash);
+    expect_ids(feed(&b, &setup, "ab", 2, 2), all, 4);
+    setup.pending_hash[5] ^= 1; /* others of the same length */
+    assert_null(feed(&b, &setup, "ab", 2, 2));
+    assert_int_equal(b.last.st, ST_IO);
+    setup.pending_hash[5] ^= 1;
     setup.n_pending = 4;
     assert_null(feed(&b, &setup, "ab", 2, 2));
     assert_int_equal(b.last.st, ST_IO);
