@@ -48,7 +48,9 @@ void uplink_message_fini(uplink_message *m);
 
 /* Starts the thread; ST_ARG: not an endpoint that can be reached. */
 status uplink_open(uplink **out, const uplink_config *cfg) MUST_USE;
-/* Lets what was sent leave (a second at most) and ends the thread. */
+/* Lets what was sent leave (a second at most) and ends the thread.  Once the
+ * daemon is gone the thread waits for this as long as it was silent, and then
+ * kills the process: a world that hangs must not stay behind. */
 void uplink_close(uplink *u);
 
 /* ST_OK while connecting or joined, and when stopped; otherwise the reason:

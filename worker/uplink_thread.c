@@ -295,6 +295,29 @@ wait_for_work(const uplink *u)
         uplink_hush(u->wake_thread);
 }
 
+/* The main thread of a world whose daemon is gone may be deaf for ever, or wait
+ * for ranks that are, and nobody else looks after it. */
+static void
+see_it_end(uplink *u)
+{
+    uint64_t due = clock_ns() + u->cfg.gone_ms * MS;
+    struct pollfd fd = {.fd = u->wake_thread, .events = POLLIN};
+    bool closing = false, gone = true;
+
+    while (!closing && gone && clock_ns() < due) {
+        pthread_mutex_lock(&u->lock);
+        closing = u->closing;
+        gone = u->state == UPLINK_GONE;
+        pthread_mutex_unlock(&u->lock);
+        if (!closing && gone && poll(&fd, 1, POLL_MS) > 0)
+            uplink_hush(u->wake_thread);
+    }
+    if (closing || !gone)
+        return;
+    log_error("the daemon is gone, and this world does not end: it hangs");
+    raise(SIGKILL);
+}
+
 void *
 uplink_thread_run(void *ctx)
 {
@@ -321,5 +344,6 @@ uplink_thread_run(void *ctx)
     pthread_mutex_unlock(&u->lock);
     zsocket_flush_close(u->socket, heard ? CLOSE_MS : 0);
     u->socket = NULL;
+    see_it_end(u);
     return NULL;
 }

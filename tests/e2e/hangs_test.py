@@ -2,10 +2,11 @@
 """Ranks that stand still where the rest of their world does not show it."""
 import os
 import signal
+import time
 
 import wire
-from harness import BIN, MPIRUN, main, wait_for
-from reading import DONE, RUNNING, SOON, Reading
+from harness import BIN, MPIRUN, WAIT, main, wait_for
+from reading import DONE, RUNNING, SOON, Reading, crowd
 
 HANG = 2  # seconds without a step
 
@@ -57,6 +58,27 @@ class Hangs(Reading):
         text, client = self.read("d", 10)
         self.finish("d", text, client)
         self.assertEqual(self.down(daemon), 0)
+
+    def test_worlds_do_not_outlive_their_daemon(self):
+        """Who was not started by it ends by itself after 10 s, also where a
+        rank hangs: then it takes as long once more."""
+        daemon = self.start(data=self.data)
+        ends = []
+        for n in range(2):
+            known = set(self.ranks())
+            mpirun = self.start_world(2)
+            self.wait_worlds(n + 1)
+            ends.append((mpirun, sorted(set(self.ranks()) - known)))
+        os.kill(ends[1][1][1], signal.SIGSTOP)
+        daemon.kill()
+        start = time.monotonic()
+        for mpirun, _ in ends:
+            self.assertNotEqual(mpirun.wait(WAIT), 0)
+        took = time.monotonic() - start
+        self.assertTrue(15 < took < 20 + 5 * crowd(), took)
+        self.assertIn("is gone: silent for 10",
+                      (self.dir / "world.log").read_text())
+        self.assertEqual(self.ranks(), [])
 
 
 if __name__ == "__main__":

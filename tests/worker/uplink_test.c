@@ -2,8 +2,10 @@
 /* The line to the daemon, against a daemon played by the test. */
 #include "worker/uplink.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -402,6 +404,34 @@ test_gone(void **ctx)
     rig_close(&r);
 }
 
+/* Nor does a main thread that does not look outlive it for long. */
+static void
+test_gone_unseen(void **ctx)
+{
+    uint64_t limit = clock_ns() + WAIT_MS * UINT64_C(1000000);
+    int how = 0;
+    pid_t world = fork(), ended = 0;
+    rig r;
+    (void)ctx;
+    if (world == 0) {
+        rig_open(&r, 100, 300);
+        for (;;)
+            pause();
+    }
+    assert_true(world > 0);
+    while (ended == 0 && clock_ns() < limit) {
+        clock_sleep_us(10000);
+        ended = waitpid(world, &how, WNOHANG);
+    }
+    if (ended == 0)
+        kill(world, SIGTERM);
+    assert_int_equal(ended, world);
+    assert_true(WIFSIGNALED(how) && WTERMSIG(how) == SIGKILL);
+    char path[64];
+    snprintf(path, sizeof path, "/tmp/uplink-test-%d.sock", (int)world);
+    unlink(path);
+}
+
 /* A daemon that comes back welcomes the world as another incarnation. */
 static void
 test_rejoin(void **ctx)
@@ -500,7 +530,7 @@ main(void)
         cmocka_unit_test(test_nobody),      cmocka_unit_test(test_gone),
         cmocka_unit_test(test_rejoin),      cmocka_unit_test(test_full_out),
         cmocka_unit_test(test_full_in),     cmocka_unit_test(test_early_work),
-        cmocka_unit_test(test_worst_stall),
+        cmocka_unit_test(test_worst_stall), cmocka_unit_test(test_gone_unseen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
