@@ -49,9 +49,9 @@ put_text(jsonout *j, const char *text)
 }
 
 static void
-put_escape(jsonout *j, unsigned char c)
+put_escape(jsonout *j, uint32_t c)
 {
-    char text[8];
+    char text[16];
 
     switch (c) {
     case '"':
@@ -67,7 +67,7 @@ put_escape(jsonout *j, unsigned char c)
         put_text(j, "\\t");
         return;
     default:
-        (void)snprintf(text, sizeof(text), "\\u%04x", c);
+        (void)snprintf(text, sizeof(text), "\\u%04" PRIx32, c);
         put_text(j, text);
     }
 }
@@ -83,9 +83,10 @@ put_string(jsonout *j, const char *text, size_t len)
         if (utf8_next(text + i, len - i, &n) != UTF8_GOOD) {
             put_text(j, "\\ufffd");
             i++;
-        } else if (c < 0x20 || c == 0x7f || c == '"' || c == '\\') {
-            put_escape(j, c);
-            i++;
+        } else if (utf8_is_control(utf8_value(text + i, n)) || c == '"' ||
+                   c == '\\') { /* terminals show JSON, too */
+            put_escape(j, utf8_value(text + i, n));
+            i += n;
         } else {
             put(j, text + i, n);
             i += n;

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/utf8.h"
+
 /* Set once by main() before threads exist, read-only afterwards. */
 static char program_name[32] = "longwave";
 static log_level max_level = LOG_LEVEL_INFO;
@@ -24,20 +26,15 @@ log_enabled(log_level level)
     return level <= max_level;
 }
 
-/* Names and sentences come from outside too: no terminal codes, neither those
- * of ASCII nor U+0080 to U+009F, which are C2 80 to C2 9F. */
+/* Names and sentences come from outside too: no terminal codes, nothing that
+ * turns a line around, and no bytes that are no UTF-8. */
 static void
 defuse(char *text, size_t len)
 {
-    for (size_t i = 0; i < len; i++) {
-        unsigned char c = (unsigned char)text[i];
-        unsigned char next = (unsigned char)text[i + 1]; /* or the NUL */
-
-        if (c < 0x20 || c == 0x7f || (c == 0xc2 && next >= 0x80 && next < 0xa0))
-            text[i] = '?';
-        if (c == 0xc2 && next >= 0x80 && next < 0xa0)
-            text[i + 1] = '?';
-    }
+    for (size_t i = 0, n; i < len; i += n)
+        if (utf8_next(text + i, len - i, &n) != UTF8_GOOD ||
+            utf8_is_control(utf8_value(text + i, n)))
+            memset(text + i, '?', n);
 }
 
 static void

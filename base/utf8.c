@@ -2,7 +2,6 @@
 /* Characters, whole texts and cut-off ends. */
 #include "base/utf8.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 /* Bytes that a character beginning with `lead` has; 0: none begins so. */
@@ -60,6 +59,13 @@ utf8_value(const char *text, size_t n)
     for (size_t i = 1; i < n; i++)
         value = value << 6 | ((unsigned char)text[i] & 0x3f);
     return value;
+}
+
+bool
+utf8_is_control(uint32_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 ||
+           (c >= 0x202a && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
 }
 
 status

@@ -4,6 +4,7 @@
 #ifndef BASE_UTF8_H
 #define BASE_UTF8_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,6 +23,10 @@ utf8_kind utf8_next(const char *text, size_t len, size_t *n);
 
 /* The character of n = 1 to 4 bytes that utf8_next() called good. */
 uint32_t utf8_value(const char *text, size_t n);
+
+/* What no terminal may be told by others: C0, DEL and C1, the separators of
+ * lines, and what turns the direction of the text around it. */
+bool utf8_is_control(uint32_t c);
 
 /* ST_ARG with the offset of the first bad byte. */
 status utf8_check(const char *text, size_t len) MUST_USE;

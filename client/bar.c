@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/terminal.h"
 #include "client/screen.h"
 
 enum {
@@ -87,6 +88,7 @@ draw_cells(const bar *b, int cells)
 static void
 draw_terminal(bar *b)
 {
+    terminal safe = {.is = true};
     char text[LINE];
     int room;
 
@@ -96,7 +98,7 @@ draw_terminal(bar *b)
     room = width_of(b) - 1 - (int)strlen(text) - (int)strlen(b->title) - 6;
     fputs("\r\033[K", b->out);
     if (room >= 0)
-        fputs(b->title, b->out);
+        terminal_write(&safe, b->out, b->title, strlen(b->title));
     if (room >= MIN_CELLS && b->total > 0)
         draw_cells(b, room < MAX_CELLS ? room : MAX_CELLS);
     fprintf(b->out, "%s%.*s", room >= 0 ? "  " : "", width_of(b) - 1, text);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/terminal.h"
 #include "client/bar.h"
 #include "client/command.h"
 #include "client/screen.h"
@@ -13,8 +14,8 @@
 /* What is on the screen while a job runs. */
 typedef struct display {
     bar bar;
-    screen text; /* the answer, on stdout */
-    bool quiet;  /* --json: the answer is printed at the end */
+    terminal text; /* the answer, on stdout */
+    bool quiet;    /* --json: the answer is printed at the end */
     uint32_t n_token;
     char *answer;  /* what has come of it */
     size_t n_text; /* its bytes; printed, too, unless quiet */
@@ -62,7 +63,7 @@ on_token(void *ctx, const client_message *m)
     d->n_text += len;
     if (d->quiet)
         return;
-    screen_write(&d->text, stdout, m->u.token.text, len);
+    terminal_write(&d->text, stdout, m->u.token.text, len);
     fflush(stdout);
 }
 
@@ -71,7 +72,7 @@ display_init(display *d, const command *c, const char *title)
 {
     *d = (display){.quiet = c->json};
     bar_init(&d->bar, stderr, title);
-    screen_init(&d->text, stdout);
+    terminal_init(&d->text, stdout);
     return (client_events){.accepted = on_accepted,
                            .sent = on_sent,
                            .progress = on_progress,
@@ -128,7 +129,7 @@ print_add(const client_message *m, bool json)
 
     if (json)
         return print_add_json(m);
-    screen_text(stdout, m->u.done.document);
+    terminal_text(stdout, m->u.done.document);
     printf(": %s tokens in %s segment%s, %s, %s tokens/s, snapshot %s\n",
            screen_count(tokens, m->u.done.tokens),
            screen_count(segments, m->u.done.segments),
@@ -262,7 +263,7 @@ print_answer(display *d, const client_message *m, bool json)
 
     if (json)
         return print_ask_json(d, m);
-    screen_write(&d->text, stdout, text + d->n_text, len - d->n_text);
+    terminal_write(&d->text, stdout, text + d->n_text, len - d->n_text);
     for (size_t i = 0; len == 0 && i < m->u.done.n_id; i++)
         printf("%s%" PRId32, i ? " " : "", m->u.done.ids[i]);
     if (len == 0 || text[len - 1] != '\n')

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/terminal.h"
 #include "client/command.h"
 #include "client/screen.h"
 
@@ -64,7 +65,7 @@ print_norms(const client_document *d)
         puts("(norm of each layer)");
     if (d->warning && *d->warning) {
         fputs("warning   ", stdout);
-        screen_text(stdout, d->warning);
+        terminal_text(stdout, d->warning);
         putchar('\n');
     }
 }
@@ -86,7 +87,7 @@ print_list(const client_message *m, bool json)
                    screen_count(segments, d->segments),
                    screen_bytes(bytes, d->snapshot_bytes),
                    screen_moment(moment, d->created_ms));
-            screen_text(stdout, d->name);
+            terminal_text(stdout, d->name);
             putchar('\n');
         }
         return ST_OK;
@@ -119,14 +120,14 @@ print_show(const client_document *d, bool json)
         return command_print(&j);
     }
     printf("document  ");
-    screen_text(stdout, d->name);
+    terminal_text(stdout, d->name);
     printf("\ntokens    %s\nsegments  %" PRIu64
            ", the last one pending with %" PRIu32 " tokens\n"
            "snapshot  %s\nadded     %s\nmodel     ",
            screen_count(tokens, d->tokens), d->segments, d->pending_tokens,
            screen_bytes(bytes, d->snapshot_bytes),
            screen_moment(moment, d->created_ms));
-    screen_text(stdout, d->model);
+    terminal_text(stdout, d->model);
     putchar('\n');
     print_norms(d);
     return ST_OK;
@@ -181,10 +182,10 @@ print_job(const client_job *job)
     printf("%6" PRIu64 " %-4s %-9s %13s  %-16s  ", job->job, job->kind,
            client_state_name(job->state), segments,
            screen_moment(moment, job->created_ms));
-    screen_text(stdout, job->document);
+    terminal_text(stdout, job->document);
     if (*job->code) {
         fputs(": ", stdout);
-        screen_text(stdout, job->text);
+        terminal_text(stdout, job->text);
     }
     putchar('\n');
 }
@@ -327,14 +328,14 @@ print_world(const client_world *w)
 
     printf("world %-5" PRIu64 "  ",
            w->incarnation & ((UINT64_C(1) << CLIENT_WORLD_BITS) - 1));
-    screen_text(stdout, w->state);
+    terminal_text(stdout, w->state);
     fputs(", ", stdout);
-    screen_text(stdout, w->model);
+    terminal_text(stdout, w->model);
     if (w->ranks > 0) {
         printf(", %" PRIu32 " rank%s, ", w->ranks, w->ranks > 1 ? "s" : "");
-        screen_text(stdout, w->placement);
+        terminal_text(stdout, w->placement);
         fputs(", ", stdout);
-        screen_text(stdout, w->device);
+        terminal_text(stdout, w->device);
         printf(", %" PRIu32 " thread%s, %" PRIu32 " of %" PRIu32
                " streams busy, %s tokens/s",
                w->threads, w->threads > 1 ? "s" : "", w->streams_busy,
@@ -356,7 +357,7 @@ print_status(const client_message *m, bool json)
     if (json)
         return print_status_json(m);
     fputs("longwaved    ", stdout);
-    screen_text(stdout, m->u.status.version);
+    terminal_text(stdout, m->u.status.version);
     printf(", up %s\n"
            "jobs         %" PRIu32 " running, %" PRIu32 " queued\n"
            "documents    %" PRIu32 "\n"
@@ -370,7 +371,7 @@ print_status(const client_message *m, bool json)
         puts("world        none");
     if (*m->u.status.last_error) {
         fputs("last error   ", stdout);
-        screen_text(stdout, m->u.status.last_error);
+        terminal_text(stdout, m->u.status.last_error);
         putchar('\n');
     }
     return ST_OK;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/jsonout.h"
+#include "base/terminal.h"
 #include "model/checkpoint.h"
 #include "model/memory.h"
 #include "model/template.h"
@@ -156,6 +157,29 @@ print_memory(const facts *f)
            f->memory->chained ? "one for the document" : "layers keep apart");
 }
 
+/* These names are the files' own, and may be anything. */
+static void
+print_ignored(const facts *f)
+{
+    char name[101];
+
+    if (f->file.n_ignored > 0) {
+        (void)snprintf(name, sizeof(name), "%s", f->file.ignored);
+        printf("ignored    %zu tensors that are computed here, such as ",
+               f->file.n_ignored);
+        terminal_text(stdout, name);
+    } else {
+        printf("ignored    no tensors");
+    }
+    if (f->unread.n > 0) {
+        printf("\n           %zu fields of config.json: ", f->unread.n);
+        terminal_text(stdout, f->unread.list);
+        puts(f->unread.n > f->unread.n_listed ? " ..." : "");
+    } else {
+        printf("\n           no fields of config.json\n");
+    }
+}
+
 static void
 print_file(const facts *f)
 {
@@ -175,17 +199,7 @@ print_file(const facts *f)
                f->cfg->lora_alpha);
     else
         printf("LoRA       none\n");
-    if (f->file.n_ignored > 0)
-        printf("ignored    %zu tensors that are computed here, such as "
-               "%.100s\n",
-               f->file.n_ignored, f->file.ignored);
-    else
-        printf("ignored    no tensors\n");
-    if (f->unread.n > 0)
-        printf("           %zu fields of config.json: %s%s\n", f->unread.n,
-               f->unread.list, f->unread.n > f->unread.n_listed ? " ..." : "");
-    else
-        printf("           no fields of config.json\n");
+    print_ignored(f);
 }
 
 static void
@@ -197,8 +211,9 @@ print_people(const facts *f)
     printf("tokens     begin %d, end", f->cfg->bos);
     for (uint32_t i = 0; i < f->cfg->n_eos; i++)
         printf(" %d", f->cfg->eos[i]);
-    printf("%s\ntemplate   %s\n", f->cfg->n_eos > 0 ? "" : " none",
-           f->tokenizer);
+    printf("%s\ntemplate   ", f->cfg->n_eos > 0 ? "" : " none");
+    terminal_text(stdout, f->tokenizer);
+    putchar('\n');
     if (f->checked)
         printf("check      int8 against stored, %u rows after %u tokens: "
                "largest difference %.4g (largest logit %.4g), relative norm "

@@ -18,6 +18,8 @@ run_answer_init(run_answer *a, const run_options *o, const model_config *cfg,
                       .max_token = (uint32_t)o->generate,
                       .ignore_eos = o->ignore_eos,
                       .keep_logits = o->generated_logits != NULL};
+    if (live != NULL)
+        terminal_init(&a->screen, live);
     if (tok == NULL && o->stop.n > 0)
         TRY(status_fail(ST_ARG, "--stop needs tokenizer.json"));
     if (tok != NULL)
@@ -50,8 +52,10 @@ grow_text(run_answer *a, const char *text, size_t len)
     memcpy(a->text + a->text_len, text, len);
     a->text_len += len;
     a->text[a->text_len] = '\0';
-    if (a->live != NULL &&
-        (fwrite(text, 1, len, a->live) != len || fflush(a->live) != 0))
+    if (a->live == NULL)
+        return ST_OK;
+    terminal_write(&a->screen, a->live, text, len);
+    if (ferror(a->live) || fflush(a->live) != 0)
         TRY(status_fail(ST_IO, "the answer cannot be written"));
 fail:
     return st;

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "base/terminal.h"
 #include "model/config.h"
 #include "model/tokenizer.h"
 #include "worker/engine.h"
@@ -15,6 +16,7 @@ typedef struct run_answer {
     const tokenizer *tok; /* NULL: ids only */
     tokenizer_stream *stream;
     FILE *live; /* where text goes as it comes, or NULL */
+    terminal screen;
     uint32_t max_token;
     bool ignore_eos;
     int32_t *ids;         /* [n_id] */

@@ -63,6 +63,7 @@ text_is_escaped_and_made_utf8(void **unused)
     static const escape cases[] = {
         {"a\"b\\c", 5, "\"a\\\"b\\\\c\""},
         {"\n\t\r\x01\x7f", 5, "\"\\n\\t\\u000d\\u0001\\u007f\""},
+        {"\xC2\x9B\xE2\x80\xAE.", 6, "\"\\u009b\\u202e.\""},
         {"a\0b", 3, "\"a\\u0000b\""},
         {"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", 9,
          "\"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\""},

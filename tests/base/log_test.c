@@ -103,9 +103,11 @@ control_characters_do_not_reach_the_terminal(void **unused)
     capture();
     log_info("a\033[2Jb\nc\177 \303\244");
     log_info("\302\2332J \302\237 \302\240 \302");
+    log_info("\342\200\256 \342\201\246 \342\200\217 \233");
     captured(text, sizeof(text));
     assert_string_equal(text, "prog: a?[2Jb?c? \303\244\n"
-                              "prog: ??2J ?? \302\240 \302\n");
+                              "prog: ??2J ?? \302\240 ?\n"
+                              "prog: ??? ??? \342\200\217 ?\n");
 }
 
 int

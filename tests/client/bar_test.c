@@ -79,6 +79,21 @@ narrow_terminals_are_not_overrun(void **state)
 }
 
 static void
+titles_are_no_commands(void **state)
+{
+    scene s;
+
+    (void)state;
+    start(&s, true, 80);
+    s.b.title = "\033]0;x\007b\xC2\x9Bo\u202Ek";
+    progress(&s, 512, 2048);
+    assert_non_null(strstr(s.out, "]0;xbok"));
+    assert_null(strchr(s.out, '\007'));
+    assert_ptr_equal(strrchr(s.out, '\033'), strchr(s.out, '\033')); /* ours */
+    end(&s);
+}
+
+static void
 redraws_are_limited(void **state)
 {
     scene s;
@@ -135,6 +150,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_terminal_has_one_line),
         cmocka_unit_test(narrow_terminals_are_not_overrun),
+        cmocka_unit_test(titles_are_no_commands),
         cmocka_unit_test(redraws_are_limited),
         cmocka_unit_test(what_is_not_known_is_not_shown),
     };

@@ -1,54 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What reaches a terminal, and how numbers look. */
+/* How numbers look. */
 #include "client/screen.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "tests/expect.h"
-
-/* Writes `text` in pieces of `piece` bytes; free() the result. */
-static char *
-written(bool terminal, const char *text, size_t piece)
-{
-    screen s = {.terminal = terminal};
-    char *out = NULL;
-    size_t len = 0, n = strlen(text);
-    FILE *f = open_memstream(&out, &len);
-
-    assert_non_null(f);
-    for (size_t at = 0; at < n; at += piece)
-        screen_write(&s, f, text + at, n - at < piece ? n - at : piece);
-    fclose(f);
-    return out;
-}
-
-static void
-expect_written(const char *text, const char *expected)
-{
-    for (size_t piece = 1; piece < 5; piece++) {
-        char *out = written(true, text, piece);
-
-        assert_string_equal(out, expected);
-        free(out);
-        out = written(false, text, piece);
-        assert_string_equal(out, text);
-        free(out);
-    }
-}
-
-static void
-terminals_are_safe(void **state)
-{
-    (void)state;
-    expect_written("plain\ttext\n", "plain\ttext\n");
-    expect_written("\x1B[2J\x07\x08\r\x7F!", "[2J!");
-    expect_written("Größe € 😀 \xC2\xA0\xC2\xBF", "Größe € 😀 \xC2\xA0\xC2\xBF");
-    expect_written("a\xC2\x9B"
-                   "31mb",
-                   "a31mb");        /* CSI as a C1 character */
-    expect_written("a\x9Bz", "az"); /* and as a stray byte */
-}
 
 static void
 numbers_are_readable(void **state)
@@ -76,7 +32,6 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(terminals_are_safe),
         cmocka_unit_test(numbers_are_readable),
     };
 

@@ -185,6 +185,24 @@ class Jobs(Place):
         self.refused("watch", 999999, says="no job")
         self.refused("watch", "seven", says="not the number")
 
+    def test_names_are_no_commands(self):
+        """On a terminal; C0 and C1 are in no name, but this is."""
+        name = "re\u202etxt.exe"
+        self.add(name, text_of(30))
+        main_end, terminal = os.openpty()
+        done = subprocess.run(
+            [BIN / "longwave", "list", "--connect", self.endpoint],
+            stdout=terminal, stderr=subprocess.PIPE, timeout=WAIT)
+        os.close(terminal)
+        said = os.read(main_end, 1 << 16).decode()
+        os.close(main_end)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("retxt.exe", said)
+        self.assertNotIn("\u202e", said)
+        self.assertIn(rb"re\u202etxt.exe", self.client("show", name).stdout)
+        self.call("rm", name)
+        self.refused("show", name, says="re???txt.exe")
+
     def test_an_answer_nobody_waits_for(self):
         self.add("asked", text_of(100))
         process = self.start_client("ask", "asked", "who", "--generate",
