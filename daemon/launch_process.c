@@ -14,11 +14,28 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 enum { CLOSE_ON_EXEC = 4 /* CLOSE_RANGE_CLOEXEC */ };
+
+/* Closes descriptors from `first` on, now or on exec. */
+static void
+drop_descriptors(unsigned first, unsigned flags)
+{
+    struct rlimit most;
+
+    if (syscall(SYS_close_range, first, UINT_MAX, flags) == 0 ||
+        getrlimit(RLIMIT_NOFILE, &most) != 0)
+        return;
+    for (rlim_t fd = first; fd < most.rlim_cur; fd++) /* before Linux 5.11 */
+        if (flags == CLOSE_ON_EXEC)
+            (void)fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+        else
+            (void)close((int)fd);
+}
 
 /* Dies with `signal_number` when the parent does. */
 static void
@@ -43,7 +60,7 @@ command(const launch_argv *a, int failed, pid_t keeper)
     (void)signal(SIGPIPE, SIG_DFL);
     (void)dup2(null, STDIN_FILENO);
     (void)dup2(STDERR_FILENO, STDOUT_FILENO);
-    (void)syscall(SYS_close_range, 3, UINT_MAX, CLOSE_ON_EXEC);
+    drop_descriptors(3, CLOSE_ON_EXEC);
     (void)execvpe(argv[0], argv, launch_argv_environment(a));
     e = errno;
     if (write(failed, &e, sizeof(e)) < 0)
@@ -84,7 +101,7 @@ keeper(const launch_argv *a, int failed, pid_t parent)
     pid = fork();
     if (pid == 0)
         command(a, failed, me);
-    (void)syscall(SYS_close_range, 0, UINT_MAX, 0);
+    drop_descriptors(0, 0);
     if (pid < 0)
         _exit(127);
     while (waitpid(pid, &how, 0) < 0 && errno == EINTR)

@@ -2,7 +2,13 @@
 /* The local world's process: restarts, sentences, ends. */
 #include "daemon/launch.h"
 
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <stddef.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -269,12 +275,13 @@ a_stopped_world_is_not_restarted(void **state)
     launch_free(l);
 }
 
+/* Nor has the keeper any, which is the parent of the command. */
 static void
 descriptors_stay_here(void **state)
 {
     scratch box;
     record r = {0};
-    char command[512];
+    char command[1024];
     int fds[2];
     launch *l;
 
@@ -282,6 +289,9 @@ descriptors_stay_here(void **state)
     scratch_init(&box);
     assert_int_equal(pipe(fds), 0); /* not close-on-exec */
     (void)snprintf(command, sizeof(command),
+                   "for i in $(seq 100); do test -n \"$(ls /proc/$PPID/fd)\" "
+                   "|| break; sleep 0.05; done; "
+                   "test -z \"$(ls /proc/$PPID/fd)\" && "
                    "test ! -e /proc/self/fd/%d && test \"$LONGWAVE_DAEMON\" = "
                    "ipc:///x && test -n \"$LONGWAVE_LAUNCH_TOKEN\" && exit 42",
                    fds[0]);
@@ -292,6 +302,26 @@ descriptors_stay_here(void **state)
     (void)close(fds[0]);
     (void)close(fds[1]);
     scratch_fini(&box);
+}
+
+/* The same where the kernel has no close_range(2), which this process cannot
+ * undo: the last test. */
+static void
+descriptors_stay_here_on_old_kernels(void **state)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+    struct sock_fprog program = {.len = sizeof(filter) / sizeof(*filter),
+                                 .filter = filter};
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
+        skip();
+    assert_int_equal(syscall(SYS_close_range, 1000, 1000, 0), -1);
+    descriptors_stay_here(state);
 }
 
 static bool
@@ -357,6 +387,7 @@ main(void)
         cmocka_unit_test(a_stopped_world_is_not_restarted),
         cmocka_unit_test(descriptors_stay_here),
         cmocka_unit_test(mpirun_gets_its_flags),
+        cmocka_unit_test(descriptors_stay_here_on_old_kernels),
     };
 
     log_init("launch_test", LOG_LEVEL_ERROR);
