@@ -149,6 +149,38 @@ a_world_that_restarts_is_another_one(void **state)
     harness_fini(h);
 }
 
+/* P4: a job stays on one backend, or it is said that it moved. */
+static void
+a_move_to_another_device_is_noted(void **state)
+{
+    static char other[] = "cuda";
+    zsocket_peer peer = harness_peer(10);
+    harness box;
+    harness *h = &box;
+    world_message m = harness_hello(2, 0);
+
+    (void)state;
+    harness_init(h, 8);
+    (void)harness_running_add(h, 2);
+    for (int i = 0; i < 2; i++) { /* another world, and another device */
+        const size_t before = h->n_incident;
+
+        core_world_gone(h->c, &peer, "it went");
+        harness_skip(h);
+        assert_int_equal(h->n_incident, before + 1);
+        if (i == 1)
+            m.u.hello.device = m.u.hello.device_name = other;
+        harness_world(h, 10, m);
+        (void)EXPECT_WORLD(WORLD_WELCOME);
+        (void)EXPECT_WORLD(WORLD_BEGIN);
+        harness_skip(h);
+        assert_int_equal(h->n_incident, before + 1 + (i == 1));
+    }
+    assert_int_equal(h->incident_job, 1);
+    assert_non_null(strstr(h->incident, "moved from cpu to cuda"));
+    harness_fini(h);
+}
+
 /* T15: a job that ends every world that runs it costs three of them; the jobs
  * beside it are tried alone and live. */
 static void
@@ -433,6 +465,7 @@ main(void)
         cmocka_unit_test(what_is_dropped_is_noted),
         cmocka_unit_test(an_end_after_a_cancel_is_no_incident),
         cmocka_unit_test(a_world_that_restarts_is_another_one),
+        cmocka_unit_test(a_move_to_another_device_is_noted),
         cmocka_unit_test(a_poisonous_job_costs_three_worlds),
         cmocka_unit_test(the_launched_world_ends_with_its_process),
         cmocka_unit_test(a_second_attempt_repeats_in_silence),
