@@ -31,7 +31,7 @@ class Hangs(Reading):
         far longer.  Both readings are suspects then: one waits for the
         other."""
         daemon = self.up_replicas(2)
-        texts = [self.read(name, 400) for name in "ab"]
+        texts = [self.read(name, 600) for name in "ab"]
         for name in "ab":
             self.wait_checkpoint(name)
         old = self.ranks()
