@@ -5,6 +5,7 @@
 #include <jansson.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/mem.h"
 
 /* jansson has macros of these names; ours are functions. */
@@ -76,6 +77,20 @@ json_parse(json_doc **out, const char *text, size_t len, const char *what)
     return ST_OK;
 fail:
     json_free(doc);
+    return st;
+}
+
+status
+json_read(json_doc **out, const char *path, size_t limit, const char *what)
+{
+    char *text = NULL;
+    size_t len;
+    status st;
+
+    TRY(file_read(&text, &len, path, limit));
+    TRY(json_parse(out, text, len, what));
+fail:
+    mem_free(text);
     return st;
 }
 

@@ -19,6 +19,9 @@ typedef struct json json; /* a value inside a document */
  * ST_ARG: "`what`: line n: reason". */
 status json_parse(json_doc **out, const char *text, size_t len,
                   const char *what) MUST_USE;
+/* The same of a file; also as file_read(). */
+status json_read(json_doc **out, const char *path, size_t limit,
+                 const char *what) MUST_USE;
 void json_free(json_doc *doc);
 const json *json_root(const json_doc *doc);
 

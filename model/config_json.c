@@ -191,15 +191,12 @@ load_beside(model_config *cfg, const char *dir, const char *name,
 {
     config_reader r = {.what = name};
     char *path = NULL;
-    char *text = NULL;
     json_doc *doc = NULL;
-    size_t len;
     status st;
 
     TRY(file_join(&path, dir, name));
     if (file_exists(path)) {
-        TRY(file_read(&text, &len, path, MAX_BYTES));
-        TRY(json_parse(&doc, text, len, name));
+        TRY(json_read(&doc, path, MAX_BYTES, name));
         r.top = r.base = json_root(doc);
         TRY(json_is_object(r.top) ? read(&r, cfg)
                                   : config_bad(&r, "the file", "an object"));
@@ -208,7 +205,6 @@ load_beside(model_config *cfg, const char *dir, const char *name,
 
 fail:
     json_free(doc);
-    mem_free(text);
     mem_free(path);
     return st;
 }

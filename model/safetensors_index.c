@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "base/mem.h"
 #include "model/safetensors_header.h"
 
@@ -107,20 +106,16 @@ status
 safetensors_index_open(safetensors_index **out, const char *path)
 {
     reader r = {.path = path, .st = ST_OK};
-    char *text = NULL;
-    size_t len;
     status st;
 
     TRY(mem_new(&r.index, 1, sizeof(*r.index)));
-    TRY(file_read(&text, &len, path, SAFETENSORS_MAX_HEADER));
-    TRY(json_parse(&r.index->doc, text, len, path));
+    TRY(json_read(&r.index->doc, path, SAFETENSORS_MAX_HEADER, path));
     TRY(read_map(&r));
     *out = r.index;
     r.index = NULL;
 
 fail:
     mem_free(r.shard_of);
-    mem_free(text);
     safetensors_index_close(r.index);
     return st;
 }

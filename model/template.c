@@ -157,23 +157,20 @@ source_in(const json *root)
 static status
 recognise_config(texts *t, const char *dir, bool *found)
 {
-    char *path = NULL, *text = NULL;
+    char *path = NULL;
     json_doc *doc = NULL;
-    size_t len = 0;
     status st = ST_OK;
 
     TRY(file_join(&path, dir, "tokenizer_config.json"));
     if (!file_exists(path))
         goto fail; /* none is fine */
-    TRY(file_read(&text, &len, path, MAX_BYTES));
-    TRY(json_parse(&doc, text, len, "tokenizer_config.json"));
+    TRY(json_read(&doc, path, MAX_BYTES, "tokenizer_config.json"));
     const char *source = source_in(json_root(doc));
     *found = source != NULL;
     if (source != NULL)
         TRY(recognise(t, source));
 fail:
     json_free(doc);
-    mem_free(text);
     mem_free(path);
     return st;
 }

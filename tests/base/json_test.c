@@ -2,7 +2,9 @@
 /* Hostile and ordinary JSON through the typed access. */
 #include "base/json.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/mem.h"
 #include "tests/expect.h"
@@ -210,6 +212,31 @@ only_len_bytes_are_read(void **unused)
     json_free(doc);
 }
 
+static void
+a_file_is_read_up_to_a_limit(void **unused)
+{
+    static const char text[] = "{\"a\": 1}";
+    char path[] = "/tmp/longwave-test-XXXXXX";
+    int fd = mkstemp(path);
+    json_doc *doc = NULL;
+
+    (void)unused;
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+    EXPECT_ST(json_read(&doc, path, strlen(text) - 1, "test"), ST_LIMIT);
+    EXPECT_OK(json_read(&doc, path, strlen(text), "test"));
+    assert_int_equal(json_size(json_root(doc)), 1);
+    json_free(doc);
+    doc = NULL;
+    assert_int_equal(write(fd, "}", 1), 1);
+    EXPECT_ST(json_read(&doc, path, 100, "test.json"), ST_ARG);
+    assert_non_null(strstr(status_text(), "test.json: "));
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(unlink(path), 0);
+    EXPECT_ST(json_read(&doc, path, 100, "test"), ST_NOTFOUND);
+    assert_null(doc);
+}
+
 int
 main(void)
 {
@@ -224,6 +251,7 @@ main(void)
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(text_may_hold_nul),
         cmocka_unit_test(only_len_bytes_are_read),
+        cmocka_unit_test(a_file_is_read_up_to_a_limit),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
