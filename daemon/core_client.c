@@ -302,15 +302,31 @@ admit_ask(const core *c, job *j)
     j->first_segment = doc->segments - 1;
     j->snapshot_bytes = doc->snapshot_bytes;
     TRY(core_model_suits(c, j));
-    TRY(core_dispatch_possible(c, j));
 fail:
     return st;
+}
+
+/* How long ids are is known now: what would fail later is refused at once. */
+static status
+check_length(const core *c, const job *j)
+{
+    uint64_t n = j->pending + j->bytes / sizeof(int32_t);
+
+    if (j->input == CLIENT_IDS && c->cfg.max_tokens && n > c->cfg.max_tokens)
+        return status_fail(ST_LIMIT, "the input has more than %llu tokens",
+                           (unsigned long long)c->cfg.max_tokens);
+    return core_dispatch_possible(c, j);
 }
 
 status
 core_client_admit(core *c, job *j)
 {
-    return j->kind == JOB_ADD ? check_name(c, j) : admit_ask(c, j);
+    status st;
+
+    TRY(j->kind == JOB_ADD ? check_name(c, j) : admit_ask(c, j));
+    TRY(check_length(c, j));
+fail:
+    return st;
 }
 
 /* ------------------------------------------------------- small requests --- */

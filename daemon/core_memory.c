@@ -103,13 +103,21 @@ core_memory_layer(const core_memory *m, uint32_t layer)
     return p;
 }
 
+/* Ids are known before they are looked at; text is when it was counted. */
+static uint64_t
+own_tokens(const job *j)
+{
+    return j->input == CLIENT_IDS ? j->pending + j->bytes / sizeof(int32_t)
+                                  : j->tokens;
+}
+
 uint64_t
 core_memory_tokens(const core *c, const job *j)
 {
     uint64_t before = j->first_segment * c->cfg.segment_size;
     uint64_t drawn = j->kind == JOB_ASK ? j->sampling.max_tokens : 0;
 
-    return before + j->tokens + drawn;
+    return before + own_tokens(j) + drawn;
 }
 
 enum { SIZE_TEXT = 32 };

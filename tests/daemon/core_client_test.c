@@ -190,10 +190,33 @@ limits_are_told_before_acknowledgement(void **state)
     (void)EXPECT_ACTION(CORE_INPUT_OPEN);
 }
 
+/* Where no world is there it may yet come; where one is, it is known. */
+static void
+ids_that_no_world_has_room_for(void **state)
+{
+    harness *h = *state;
+    world_message hello = harness_hello(2, 0);
+
+    hello.u.hello.snapshot_bytes = 96;
+    hello.u.hello.token_bytes = 4;
+    hello.u.hello.max_context = 50;
+    harness_client(h, 1, harness_add("early", 204));
+    EXPECT_ACTION(CORE_INPUT_OPEN);
+    harness_skip(h);
+    harness_world(h, 10, hello);
+    EXPECT_WORLD(WORLD_WELCOME);
+    harness_skip(h);
+    harness_refused(h, harness_add("d", 204), "limit");
+    harness_client(h, 1, harness_add("d", 200));
+    EXPECT_ACTION(CORE_INPUT_OPEN);
+    harness_skip(h);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        HARNESS_TEST(ids_that_no_world_has_room_for),
         HARNESS_TEST(bad_requests_change_nothing),
         HARNESS_TEST(the_models_name_is_accepted),
         HARNESS_TEST(a_name_is_taken_while_it_is_added),

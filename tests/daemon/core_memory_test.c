@@ -106,6 +106,11 @@ a_job_fits_to_the_last_token(void **state)
     j.tokens = 51;
     EXPECT_ST(core_memory_suits(&c, &m, &j), ST_LIMIT);
     assert_int_equal(core_memory_snapshot(&m, 40), SNAPSHOT_HEADER + 240);
+    /* Ids need not be counted, here behind two that are pending. */
+    j = (job){.kind = JOB_ADD, .input = CLIENT_IDS, .pending = 2, .bytes = 192};
+    EXPECT_OK(core_memory_suits(&c, &m, &j));
+    j.bytes += 4;
+    EXPECT_ST(core_memory_suits(&c, &m, &j), ST_LIMIT);
     core_memory_fini(&m);
 }
 

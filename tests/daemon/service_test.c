@@ -297,6 +297,30 @@ a_shortage_costs_no_job(void **state)
     service_rig_fini(&s);
 }
 
+/* No byte of it has to come for that. */
+static void
+ids_have_a_known_length(void **state)
+{
+    client_message m = {.kind = CLIENT_ADD};
+    service_rig s;
+    int32_t ids[4];
+
+    (void)state;
+    service_rig_init(&s);
+    service_rig_stop(&s);
+    s.set.max_tokens = 4;
+    service_rig_start(&s);
+    service_rig_fill(ids, 4, &s);
+    m.u.add.name = (char *)(uintptr_t) "d";
+    m.u.add.input = CLIENT_IDS;
+    m.u.add.bytes = 5 * sizeof(*ids);
+    service_rig_request(&s, m);
+    service_rig_hear_refused(&s, "limit");
+    service_rig_add(&s, "d", ids, 4);
+    service_rig_hear_kind(&s, CLIENT_DONE);
+    service_rig_fini(&s);
+}
+
 static void
 malformed_messages_are_answered(void **state)
 {
@@ -350,6 +374,7 @@ main(void)
         cmocka_unit_test(other_files_are_not_loaded),
         cmocka_unit_test(hashes_come_with_use),
         cmocka_unit_test(ids_and_lengths_are_checked),
+        cmocka_unit_test(ids_have_a_known_length),
         cmocka_unit_test(a_shortage_costs_no_job),
         cmocka_unit_test(malformed_messages_are_answered),
         cmocka_unit_test(one_place_one_daemon),
