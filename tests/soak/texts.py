@@ -6,8 +6,7 @@ about, and `status` is answered within 50 ms all the time.
 
 usage: texts.py [--mib 16] [--lax] [--bin build/bin] [FAMILY ...]
 
-Families are those of tests/model/data; without names: llama3 (an expression
-that looks ahead), llama2 (a normalizer, one word), qwen2 (composes).  What the
+Families are those of tests/model/data, and without names all of them.  What the
 event loop computed between a question and its answer is held to 50 ms, too,
 and with --lax, for busy machines, that alone."""
 import argparse
@@ -22,7 +21,7 @@ import soak
 from session import Session, put
 
 DATA = soak.ROOT / "tests/model/data"
-FAMILIES = ("llama3", "llama2", "qwen2")
+FAMILIES = sorted(p.name.split(".")[0] for p in DATA.glob("*.ids.json"))
 KINDS = {"letter": "a", "marks": "e" + "\N{COMBINING ACUTE ACCENT}" * 511 +
          "\N{COMBINING CEDILLA}" * 512, "spaces": " ",
          "no space": "thewhaleandtheseaofgreymeninshipswhosawnoland"}
