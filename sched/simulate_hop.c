@@ -2,8 +2,10 @@
 /* Hops of a simulated world, on their way from a rank to the next. */
 #include "sched/simulate_impl.h"
 
-/* Bytes that MPI sends without being asked for them, over TCP. */
-static const double EAGER = 65536;
+/* Bytes of a hop from where on MPI moves it over TCP only when its receiver has
+ * asked for it (Open MPI's btl_tcp_min_rdma_pipeline_size).  Shorter ones that
+ * wait for a word leave the line to others meanwhile. */
+static const double ASKED_FOR = 196608;
 
 static simulate_hop *
 hop_at(simulate_rank *r, uint32_t i)
@@ -12,14 +14,14 @@ hop_at(simulate_rank *r, uint32_t i)
 }
 
 /* Two ranks that send to each other share one connection, and what one of them
- * says goes behind what it is sending.  A long hop is announced with its first
- * bytes, the others wait for the receiver's answer, and when they have left the
- * sender says so (MPI's rendezvous): of two hops that were granted together the
- * first one is there no sooner than the second. */
+ * says goes behind what it is sending.  A long hop is announced, its bytes wait
+ * for the receiver's answer, and when they have left the sender says so (MPI's
+ * rendezvous): of two hops that were granted together the first one is there no
+ * sooner than the second. */
 static bool
 is_asked_for(const simulate *s, const simulate_rank *r, const simulate_hop *hop)
 {
-    return s->ring && s->n_active == 2 && hop->bytes > EAGER &&
+    return s->ring && s->n_active == 2 && hop->bytes >= ASKED_FOR &&
            !cost_link_is_copy(r->link);
 }
 
@@ -37,7 +39,7 @@ static void
 announce(simulate *s, simulate_rank *r, const simulate_hop *hop)
 {
     r->debt += hop->bytes * r->link->send_s;
-    simulate_queue_push(&s->queue, &(simulate_event){.at = say(s, r, EAGER),
+    simulate_queue_push(&s->queue, &(simulate_event){.at = say(s, r, 0),
                                                      .kind = SIMULATE_ASKED,
                                                      .rank = r->next,
                                                      .hop = *hop});
@@ -59,7 +61,7 @@ simulate_hop_granted(simulate *s, uint32_t index, simulate_hop hop)
 {
     simulate_rank *r = &s->rank[index];
 
-    (void)say(s, r, hop.bytes - EAGER);
+    (void)say(s, r, hop.bytes);
     s->rank[r->next].n_flying++;
     simulate_queue_push(&s->queue, &(simulate_event){.at = r->line_free_at,
                                                      .kind = SIMULATE_LEFT,
