@@ -3,28 +3,21 @@
 part of a larger machine is slower by a third or more while its neighbour
 works, which nothing here tells but the time that work takes.
 
-A short fixed piece of work, one engine on each of two cores at once, is timed
-before and behind what is measured.  What ran while either was slow is run
-again.
+A short fixed piece of work, one engine on each of two cores at once.
 """
 import json
 import os
 import subprocess
-import time
-
-TRIES = 4   # of one run
-REST = 0.5  # seconds between looks
 
 
 class Steady:
     """`bench`: longwave-bench; `part`: what a look may be longer than the
-    quickest one; `patience`: seconds in all for waiting and running again."""
+    quickest one."""
 
-    def __init__(self, bench, part=0.1, patience=180):
-        self.bench, self.part, self.patience = bench, part, patience
+    def __init__(self, bench, part):
+        self.bench, self.part = bench, part
         self.cores = sorted(os.sched_getaffinity(0))[:2]
         self.best = None
-        self.n_run = self.n_again = self.n_doubtful = 0
         for _ in range(3):
             self.look()
 
@@ -41,32 +34,3 @@ class Steady:
         seconds = max(d["runs"][0]["seconds"] for d in done)
         self.best = min(seconds, self.best or seconds)
         return seconds, seconds <= (1 + self.part) * self.best
-
-    def wait(self):
-        """Until the cores are fast, while there is patience."""
-        start = time.monotonic()
-        while (not self.look()[1] and
-               time.monotonic() - start < self.patience):
-            time.sleep(REST)
-        self.patience -= time.monotonic() - start
-
-    def run(self, work):
-        """What work() returns, when the cores were fast before and behind it
-        or there is no patience left."""
-        self.n_run += 1
-        for _ in range(TRIES):
-            self.wait()
-            start = time.monotonic()
-            result = work()
-            if self.look()[1]:
-                return result
-            if self.patience <= 0:
-                break
-            self.patience -= time.monotonic() - start
-            self.n_again += 1
-        self.n_doubtful += 1
-        return result
-
-    def say(self):
-        return (f"{self.n_run} runs, {self.n_again} of them again because the "
-                f"cores were slow, {self.n_doubtful} kept nevertheless")
