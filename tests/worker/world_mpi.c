@@ -351,6 +351,7 @@ ask(driver *d)
         asked |= h.silent_ns > 0;
         idle_wait(&wait, true);
         TRY(world_turn(d->w, &busy));
+        asked |= busy; /* an answer, which came before it was missed */
     }
     if (asked != others)
         return status_fail(ST_STATE,
