@@ -138,14 +138,17 @@ def right(model, weights, state, owner, ids, target, device, silent):
     return torch.cat(got).cpu().numpy(), torch.cat(mute).cpu().numpy()
 
 
-def interval(hits, docs, rng):
-    """95 % interval of the mean, documents drawn with replacement."""
-    sums = np.bincount(docs, hits)
-    count = np.bincount(docs)
+def interval(hits, docs, groups, rng):
+    """95 % interval of the mean of the means of `groups` (masks), documents
+    drawn with replacement."""
+    n = docs.max() + 1
+    sums = np.stack([np.bincount(docs[g], hits[g], n) for g in groups])
+    count = np.stack([np.bincount(docs[g], minlength=n) for g in groups])
     means = []
     for _ in range(1000):
-        i = rng.integers(0, len(sums), len(sums))
-        means.append(sums[i].sum() / max(1, count[i].sum()))
+        i = rng.integers(0, n, n)
+        means.append(np.mean(sums[:, i].sum(1)
+                             / np.maximum(1, count[:, i].sum(1))))
     return [round(float(x), 3) for x in np.percentile(means, [2.5, 97.5])]
 
 
@@ -179,10 +182,11 @@ def cell(model, task, tokens, lang, prose, flags, device):
     values = np.array([str(q[1]) for q in questions])
     told = values != "None"
     often = max(np.mean(values == v) for v in set(values.tolist()))
+    groups = [told, ~told] if task == "silent" else [told]
     draw = np.random.default_rng(1)
     out = {"task": task, "tokens": n * S, "questions": len(questions),
            "docs": docs, "accuracy": round(float(hits.mean()), 3),
-           "interval": interval(hits, owner, draw),
+           "interval": interval(hits, owner, groups, draw),
            "off": round(float(off.mean()), 3),
            "last": round(float(np.mean([q[1] == q[2] for q in questions])), 3),
            "often": round(float(often), 3),

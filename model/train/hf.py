@@ -88,8 +88,11 @@ def load(path, amp=False):
               tied=b["tie_word_embeddings"], first=0)
     tensors = load_file(os.path.join(path, "model.safetensors"))
     strip = {k.removeprefix("armt."): v.float() for k, v in tensors.items()}
-    while not strip[f"{ROOT}model.layers.{s.first}.W_mv.weight"].any():
+    while s.first < s.layers and not strip[
+            f"{ROOT}model.layers.{s.first}.W_mv.weight"].any():
         s.first += 1
+    if s.first == s.layers:
+        raise ValueError(f"{path}: no layer has a memory")
     m = Model(s, amp)
     m.load_state_dict({ours: strip[theirs]
                        for ours, theirs in names(s).items()})

@@ -11,8 +11,8 @@ by then, and the rate falls with the time: the plan fits any machine.
 
 DIR of --data holds what prose.py made: tokenizer.json, train.bin, words.txt.
 A checkpoint is files of at most 16 MiB: w0.pt and w1.pt (weights, fp32),
-ema.pt (mean of the weights, bf16).  The moments of the optimiser are not
-kept: a resumed run warms up again."""
+ema.pt (mean of the weights, bf16), which all say their step.  The moments of
+the optimiser are not kept: a resumed run warms up again."""
 import argparse
 import json
 import math
@@ -246,8 +246,7 @@ class Trainer:
         if flags.compile:
             self.model.compile()
         self.step = 0
-        if flags.resume:
-            self.load(flags.resume)
+        mean = self.load(flags.resume) if flags.resume else None
         if flags.start is not None:
             self.step = flags.start
         self.place = self.step / plan["total"]  # in the plan, 0 to 1
@@ -269,6 +268,9 @@ class Trainer:
             lr=self.lr, betas=(0.9, 0.98), fused=self.on_gpu,
             capturable=self.on_gpu)
         self.ema = [p.detach().clone() for p in self.params]
+        if mean is not None:
+            for e, (n, _) in zip(self.ema, self.model.named_parameters()):
+                e.copy_(mean[n])
         self.guess = torch.randn(s.layers - s.first, s.d, device=device)
         self.state = self.model.empty(plan["lanes"])
         self.state = [a if a is None else a.clone() for a in self.state]
@@ -314,8 +316,9 @@ class Trainer:
         emptied.  `opened` [B, layers, n, M]."""
         size = torch.stack([a.square().sum((1, 2)).sqrt()
                             for a in now if a is not None])
-        self.norms.copy_(size.mean(1))
         wild = ~(size.amax(0) < LIMIT)
+        self.norms.copy_(torch.where(wild, 0.0, size).sum(1)
+                         / (~wild).sum().clamp_min(1))
         self.sums[2] += wild.sum()
         for old, new in zip(self.state, now):
             if old is not None:
@@ -358,7 +361,7 @@ class Trainer:
         to the documents is undone."""
         batch = [torch.from_numpy(a).to(self.device)
                  for a in shapes(self.plan, stage)]
-        kept = [t.clone() for t in self.tensors()]
+        kept = [t.clone() for t in self.tensors() + self.counts()]
         run = Program(lambda: self.forward_backward(stage, batch), self.graphs)
         self.passes[stage.n] = (batch, run)
         if self.update is None:
@@ -366,11 +369,12 @@ class Trainer:
             for state in self.opt.state.values():
                 for value in state.values():
                     value.zero_()
-        for t, k in zip(self.tensors(), kept):
+        for t, k in zip(self.tensors() + self.counts(), kept):
             with torch.no_grad():
                 t.copy_(k)
-        self.scores.count.zero_()
-        self.sums.zero_()
+
+    def counts(self):
+        return [self.scores.count, self.sums]
 
     def tensors(self):
         return ([p.detach() for p in self.params] + self.ema + [self.guess]
@@ -387,7 +391,8 @@ class Trainer:
         self.lr.fill_(self.rate())
         run.run()
         if self.many:
-            dist.all_reduce(self.flat, op=dist.ReduceOp.AVG)
+            dist.all_reduce(self.flat)      # gloo has no mean
+            self.flat.mul_(1 / dist.get_world_size())
         self.update.run()
         self.steps += 1
         self.place += 1 / self.plan["total"]
@@ -401,7 +406,7 @@ class Trainer:
             parts[size[0] > size[1]][n] = sd[n]
         head = {"step": round(self.place * self.plan["total"]),
                 "steps": self.steps, "shape": self.plan["shape"].as_dict()}
-        files = {"w0": {**head, "w": parts[0]}, "w1": {"w": parts[1]},
+        files = {"w0": {**head, "w": parts[0]}, "w1": {**head, "w": parts[1]},
                  "ema": {**head, "w": {
                      n: e.bfloat16().cpu() for (n, _), e in
                      zip(self.model.named_parameters(), self.ema)}}}
@@ -412,18 +417,26 @@ class Trainer:
 
     def load(self, path):
         """A checkpoint of `save` (its mean where w0 is missing), or a model
-        directory: its weights alone, at step 0 unless --from says more."""
+        directory: its weights alone, at step 0 unless --from says more.
+        Returns the mean of the weights where it is beside them."""
         def get(name):
             return torch.load(os.path.join(path, name + ".pt"),
                               weights_only=True)
         if os.path.exists(os.path.join(path, "model.safetensors")):
             self.model.load_state_dict(hf.load(path).state_dict())
-            return
-        whole = os.path.exists(os.path.join(path, "w0.pt"))
-        parts = [get("w0"), get("w1")] if whole else [get("ema")]
+            return None
+        mean = get("ema")
+        parts = [mean]
+        if os.path.exists(os.path.join(path, "w0.pt")):
+            parts = [get("w0"), get("w1")]
+        if len({p["step"] for p in parts + [mean]}) > 1:
+            raise SystemExit(f"{path}: weights of several steps, of a run that "
+                             "ended while it saved; without w0.pt the mean is "
+                             "gone on from")
         self.model.load_state_dict({n: v.float() for p in parts
                                     for n, v in p["w"].items()})
-        self.step = parts[0]["step"]
+        self.step = mean["step"]
+        return mean["w"]
 
 
 def report(t, stage, tokens, seconds, log):
@@ -495,6 +508,8 @@ def run(plan, flags, rank, device):
     plan = {**plan, "total": sum(s.steps for s in plan["stages"])}
     t = Trainer(plan, flags, device)
     stages = remaining(plan["stages"], t.step)
+    if not stages:
+        raise SystemExit(f"all {plan['total']} steps of the plan are done")
     flags.start = t.step
     feed = Feed(plan, flags, rank, stages, t.on_gpu)
     for stage in stages:
