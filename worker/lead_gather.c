@@ -102,8 +102,9 @@ lead_gather_take(void *ctx, const report *r, const void *data)
 {
     lead *w = ctx;
     bool of_none = r->kind == REPORT_STEP || r->kind == REPORT_HERE;
+    uint32_t n_rank = r->kind == REPORT_HERE ? w->place.size : w->n_active;
     if (r->stream >= w->n_stream || (!of_none && !w->stream[r->stream].open) ||
-        r->rank >= w->n_active || r->layer >= w->place.n_layer)
+        r->rank >= n_rank || r->layer >= w->place.n_layer)
         return status_fail(ST_WIRE, "rank %u reports of stream %u", r->rank,
                            r->stream);
     if (r->kind == REPORT_HERE)

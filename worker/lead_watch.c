@@ -3,9 +3,10 @@
  *
  * While a replica has work its reports are steps, of which each rank makes one
  * every now and then as it goes on (member.c).  While it has no stream at all,
- * its ranks are asked whether they are well; the answers are no steps, so that
- * they do not set the pace of work.  Between its streams' openings and their
- * work nobody is asked: answers come behind the states that are on their way.
+ * its ranks are asked whether they are well, those too that hold no layers, for
+ * which no work waits; the answers are no steps, so that they do not set the
+ * pace of work.  Between its streams' openings and their work nobody is asked:
+ * answers come behind the states that are on their way.
  */
 #include "base/clock.h"
 #include "worker/lead_impl.h"
@@ -24,10 +25,12 @@ is_due(const lead_stream *s)
 static status
 ask_all(lead *w, uint32_t replica)
 {
-    const command cmd = {.kind = COMMAND_ASK};
+    command cmd = {.kind = COMMAND_ASK};
     status st = ST_OK;
 
-    for (uint32_t rank = replica == 0; rank < w->n_active; rank++) {
+    for (uint32_t rank = replica == 0; rank < w->place.size; rank++) {
+        /* Who holds no layers does not know how the world numbers streams. */
+        cmd.stream = rank < w->n_active ? 0 : replica * w->n_each;
         TRY(order_send(w->order, replica * w->place.size + rank, &cmd, NULL));
         w->replica[replica].n_owed++;
     }

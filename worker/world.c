@@ -20,6 +20,7 @@ struct world {
     order_in *in;
     size_t report_bytes;
     uint32_t first_stream; /* of this rank, among those of the world */
+    uint32_t rank;         /* in its replica */
 };
 
 /* A report of this rank; logits in pieces of whole rows. */
@@ -63,6 +64,8 @@ join(world *w)
         w->report_bytes = lead_report_bytes(w->e);
         TRY(report_out_new(&w->out, w->c, w->report_bytes));
         TRY(member_new(&w->member, w->c, w->e, send_report, w));
+    } else {
+        TRY(report_out_new(&w->out, w->c, 0));
     }
     TRY(order_in_new(&w->in, w->c, max_data));
 fail:
@@ -80,6 +83,7 @@ world_new(world **out, comm *c, engine *e, const place *p)
     TRY(mem_new(&w, 1, sizeof *w));
     w->c = c;
     w->e = e;
+    w->rank = p->rank;
     ASSERT(rank == comm_rank(c) && place_replicas(p) * p->size == comm_size(c));
     ASSERT((e == NULL) == (p->rank >= place_active(p)));
     TRY(comm_same(c, "placement", shape, sizeof shape));
@@ -181,6 +185,18 @@ world_stop(world *w)
 
 /* ----------------------------------------------------- the other ranks --- */
 
+/* A rank that holds nothing says that it is well, and can nothing else. */
+static status
+obey_idle(world *w, const command *cmd)
+{
+    const report here = {
+        .kind = REPORT_HERE, .stream = cmd->stream, .rank = w->rank};
+
+    if (cmd->kind != COMMAND_ASK)
+        return status_fail(ST_WIRE, "a command to a rank that holds nothing");
+    return report_send(w->out, &here, NULL);
+}
+
 /* Obeys every command that has come. */
 static status
 obey(world *w, bool *busy, bool *stop)
@@ -197,9 +213,9 @@ obey(world *w, bool *busy, bool *stop)
         if (*stop)
             return ST_OK;
         if (w->member == NULL)
-            return status_fail(ST_WIRE, "a command to a rank that holds "
-                                        "nothing");
-        TRY(member_command(w->member, cmd, data));
+            TRY(obey_idle(w, cmd));
+        else
+            TRY(member_command(w->member, cmd, data));
         TRY(order_next(w->in));
     }
 fail:

@@ -102,8 +102,9 @@ void world_close(world *w, uint32_t id);
 uint32_t world_streams_open(const world *w);
 /* Whether the ranks go on, looked at between turns.  A replica of which a
  * stream has work is expected to make steps: groups, and messages between its
- * ranks. A rank of a replica without a stream is asked every `every_ns` whether
- * it is well; the answer is taken by world_turn() and is no step. */
+ * ranks. A rank of a replica without a stream, also one that has no layers, is
+ * asked every `every_ns` whether it is well; the answer is taken by
+ * world_turn() and is no step. */
 typedef struct world_health {
     uint64_t steps;    /* turns in which something happened */
     bool due;          /* somewhere steps are expected */

@@ -35,7 +35,8 @@ typedef enum command_kind {
     COMMAND_SEEN, /* data: ids that the stream's penalty counts from now on */
     COMMAND_SNAPSHOT, /* answered by REPORT_STATE for each layer; of `past` */
     COMMAND_CLOSE,    /* answered by REPORT_CLOSED */
-    COMMAND_ASK,      /* answered by REPORT_HERE; of no stream */
+    COMMAND_ASK,      /* answered by REPORT_HERE; of no stream, but a rank that
+                         holds nothing reports of the one that is named */
     COMMAND_STOP
 } command_kind;
 

@@ -6,7 +6,7 @@ import time
 
 import wire
 from harness import BIN, MPIRUN, WAIT, main, wait_for
-from reading import DONE, RUNNING, SOON, Reading, crowd
+from reading import DONE, LAYERS, RUNNING, SOON, Reading, crowd
 
 HANG = 2  # seconds without a step
 
@@ -47,17 +47,28 @@ class Hangs(Reading):
             self.assertGreater(self.finish(name, text, client)["attempts"], 1)
         self.assertEqual(self.down(daemon), 0)
 
-    def test_t13_a_rank_hangs_while_it_rests(self):
-        daemon = self.up(2, "--hang-seconds", str(HANG))
+    def hang_at_rest(self, placement):
+        daemon = self.up(2, "--hang-seconds", str(HANG), "--placement",
+                         placement)
         self.wait_worlds(1)
         old = self.ranks()
         os.kill(old[1], signal.SIGSTOP)
+        start = time.monotonic()
+        wait_for("blame", lambda: self.n_blamed("answer"))
+        took = time.monotonic() - start
+        self.assertLess(took, HANG + 1 + 5 * crowd())  # asked every second
         wait_for("another world", lambda: len(self.ranks()) == 2 and not
                  set(self.ranks()) & set(old))
-        self.assertTrue(self.n_blamed("answer"))
         text, client = self.read("d", 10)
         self.finish("d", text, client)
         self.assertEqual(self.down(daemon), 0)
+
+    def test_t13_a_rank_hangs_while_it_rests(self):
+        self.hang_at_rest("segments")
+
+    def test_t13_a_rank_hangs_that_holds_no_layers(self):
+        """It has nothing to do ever."""
+        self.hang_at_rest(f"layers:{LAYERS},0")
 
     def test_worlds_do_not_outlive_their_daemon(self):
         """Who was not started by it ends by itself after 10 s, also where a

@@ -338,7 +338,7 @@ static status
 ask(driver *d)
 {
     const place *p = &d->t->place;
-    bool others = place_replicas(p) * place_active(p) > 1, asked = false;
+    bool others = place_replicas(p) * p->size > 1, asked = false;
     idle wait = {0};
     world_health h = {.silent_ns = 1};
     status st = ST_OK;
