@@ -82,8 +82,8 @@ typedef enum core_action_kind {
     CORE_SNAPSHOT_PART,   /* of the document that is read [job, world, raw] */
     CORE_CHECKPOINT_PART, /* a shard [job, world, place, raw]; the last one is
                              answered by core_checkpointed() */
-    CORE_CHECKPOINT_DROP, /* the one after `number` segments is of no use any
-                             more [job, number] */
+    CORE_CHECKPOINT_DROP, /* that one of this attempt is of no use any more
+                             [job, checkpoint] */
     CORE_STORE,           /* keep the document, and with it the end of the job
                              [job, document]; answered by core_stored() */
     CORE_ATTEMPT_DROP,    /* feed and partial snapshots are void [job] */
@@ -123,6 +123,7 @@ typedef struct core_action {
     const client_message *client;
     const world_message *world;
     const job *job;
+    const job_checkpoint *checkpoint;
     const document *document;
     const job_watcher *watcher;
     const char *text;
@@ -196,8 +197,8 @@ void core_job_failed(core *c, uint64_t job, uint32_t attempt, status why,
 /* The checkpoint that `attempt` was to start from cannot be used. */
 void core_checkpoint_damaged(core *c, uint64_t job, uint32_t attempt,
                              const char *text);
-void core_checkpointed(core *c, uint64_t job, uint32_t attempt,
-                       const job_checkpoint *k, status st, const char *text);
+void core_checkpointed(core *c, uint64_t job, const job_checkpoint *k,
+                       status st, const char *text);
 /* `measured`: norms of the document's states and hashes of its files, or NULL.
  */
 void core_stored(core *c, uint64_t job, status st, const char *text,

@@ -8,9 +8,9 @@
 #include "daemon/core_state.h"
 
 static void
-drop(core *c, const job *j, uint64_t segment)
+drop(core *c, const job *j, const job_checkpoint *k)
 {
-    core_action a = {.kind = CORE_CHECKPOINT_DROP, .job = j, .number = segment};
+    core_action a = {.kind = CORE_CHECKPOINT_DROP, .job = j, .checkpoint = k};
 
     core_act(c, &a);
 }
@@ -18,12 +18,12 @@ drop(core *c, const job *j, uint64_t segment)
 static void
 forget(core *c, job *j, size_t i)
 {
-    uint64_t segment = j->checkpoint[i].segment;
+    const job_checkpoint gone = j->checkpoint[i];
 
     j->n_checkpoint--;
     memmove(j->checkpoint + i, j->checkpoint + i + 1,
             (j->n_checkpoint - i) * sizeof(*j->checkpoint));
-    drop(c, j, segment);
+    drop(c, j, &gone);
 }
 
 void
@@ -81,18 +81,18 @@ progress(core *c, job *j)
 }
 
 void
-core_checkpointed(core *c, uint64_t id, uint32_t attempt,
-                  const job_checkpoint *k, status st, const char *text)
+core_checkpointed(core *c, uint64_t id, const job_checkpoint *k, status st,
+                  const char *text)
 {
     job *j = job_table_find(c->jobs, id);
     core_world *w;
-    world_message m = {.kind = WORLD_KEPT, .job = id, .attempt = attempt};
+    world_message m = {.kind = WORLD_KEPT, .job = id, .attempt = k->attempt};
 
-    if (!j || !job_is_active(j) || j->ending || j->attempt != attempt) {
+    if (!j || !job_is_active(j) || j->ending || j->attempt != k->attempt) {
         if (st == ST_OK) { /* its job went on without it */
             const job gone = {.id = id};
 
-            drop(c, j ? j : &gone, k->segment);
+            drop(c, j ? j : &gone, k);
         }
         return;
     }
@@ -146,8 +146,10 @@ core_restore_checkpoint(core *c, const store_checkpoint *k, bool *known)
         memmove(j->checkpoint, j->checkpoint + 1,
                 j->n_checkpoint * sizeof(*j->checkpoint));
     }
-    j->checkpoint[j->n_checkpoint] =
-        (job_checkpoint){.segment = k->segment, .bytes = k->bytes};
+    j->checkpoint[j->n_checkpoint] = (job_checkpoint){
+        .segment = k->segment, .bytes = k->bytes, .attempt = k->attempt};
     memcpy(j->checkpoint[j->n_checkpoint++].hash, k->hash, sizeof(k->hash));
     j->segments_done = j->base = k->segment;
+    if (k->attempt > j->attempt) /* the job's own row did not get there */
+        j->attempt = k->attempt;
 }

@@ -178,13 +178,35 @@ datadir_input_path(const datadir *d, char **out, uint64_t id)
 
 status
 datadir_checkpoint_path(const datadir *d, char **out, uint64_t id,
-                        uint64_t segment)
+                        uint64_t segment, uint32_t attempt)
 {
     char name[64];
 
-    (void)snprintf(name, sizeof(name), "%" PRIu64 ".%" PRIu64 ".snap", id,
-                   segment);
+    (void)snprintf(name, sizeof(name),
+                   "%" PRIu64 ".%" PRIu64 ".%" PRIu32 ".snap", id, segment,
+                   attempt);
     return file_join(out, d->checkpoints, name);
+}
+
+/* Not synchronised: were it lost, the next start would do it again. */
+status
+datadir_name_checkpoint(const datadir *d, const store_checkpoint *k)
+{
+    char name[64];
+    char *from = NULL;
+    char *to = NULL;
+    status st;
+
+    (void)snprintf(name, sizeof(name), "%" PRIu64 ".%" PRIu64 ".snap", k->job,
+                   k->segment);
+    TRY(file_join(&from, d->checkpoints, name));
+    TRY(datadir_checkpoint_path(d, &to, k->job, k->segment, k->attempt));
+    if (rename(from, to) != 0 && errno != ENOENT)
+        TRY(file_failed("rename", from));
+fail:
+    mem_free(from);
+    mem_free(to);
+    return st;
 }
 
 status
@@ -289,7 +311,7 @@ knows_document(void *ctx, const char *name)
     return sscanf(name, "%" SCNu64 ".%7[a-z]%n", &id, kind, &end) == 2 &&
            name[end] == '\0' &&
            (!strcmp(kind, "snap") || !strcmp(kind, "ids")) &&
-           a->known(a->ctx, kind, id, 0);
+           a->known(a->ctx, kind, id, 0, 0);
 }
 
 static bool
@@ -300,7 +322,7 @@ knows_input(void *ctx, const char *name)
     int end = 0;
 
     return sscanf(name, "%" SCNu64 ".in%n", &id, &end) == 1 && end > 0 &&
-           name[end] == '\0' && a->known(a->ctx, "in", id, 0);
+           name[end] == '\0' && a->known(a->ctx, "in", id, 0, 0);
 }
 
 static bool
@@ -309,12 +331,13 @@ knows_checkpoint(void *ctx, const char *name)
     asking *a = ctx;
     uint64_t id;
     uint64_t segment;
+    uint32_t attempt;
     int end = 0;
 
-    return sscanf(name, "%" SCNu64 ".%" SCNu64 ".snap%n", &id, &segment,
-                  &end) == 2 &&
+    return sscanf(name, "%" SCNu64 ".%" SCNu64 ".%" SCNu32 ".snap%n", &id,
+                  &segment, &attempt, &end) == 3 &&
            end > 0 && name[end] == '\0' &&
-           a->known(a->ctx, "checkpoint", id, segment);
+           a->known(a->ctx, "checkpoint", id, segment, attempt);
 }
 
 status

@@ -7,7 +7,7 @@
  *   documents/N.snap the states after all but the last segment
  *   documents/N.ids  the tokens of the last segment, little-endian int32
  *   inputs/N.in      long inputs of unfinished jobs
- *   checkpoints/N.S.snap  states of job N after S segments
+ *   checkpoints/N.S.A.snap  states of job N after S segments, of attempt A
  *   tmp/             ids of running jobs, emptied at start
  *
  * A file is there when its row is: files without a row are what a crash left
@@ -37,8 +37,14 @@ status datadir_snapshot_path(const datadir *d, char **out,
 status datadir_ids_path(const datadir *d, char **out, uint64_t id) MUST_USE;
 
 status datadir_input_path(const datadir *d, char **out, uint64_t job) MUST_USE;
+/* Each attempt at a job has files of its own: what an earlier one still has on
+ * its way is never in a later one's place. */
 status datadir_checkpoint_path(const datadir *d, char **out, uint64_t job,
-                               uint64_t segment) MUST_USE;
+                               uint64_t segment, uint32_t attempt) MUST_USE;
+/* Gives a file from before its name had the attempt the name that it has now;
+ * nothing where there is none. */
+status datadir_name_checkpoint(const datadir *d,
+                               const store_checkpoint *k) MUST_USE;
 
 /* Writes the ids of the last segment (the end of `ids`), and sets their hash.
  */
@@ -48,9 +54,10 @@ status datadir_hash_ids(const datadir *d, document *doc) MUST_USE;
 status datadir_remove_document(datadir *d, uint64_t id) MUST_USE;
 
 /* Deletes files that nobody knows.  `kind` is "snap" or "ids" of a document,
- * "in" of an input, or "checkpoint", which alone has a segment. */
+ * "in" of an input, or "checkpoint", which alone has a segment and an attempt.
+ */
 typedef bool datadir_known_fn(void *ctx, const char *kind, uint64_t id,
-                              uint64_t segment);
+                              uint64_t segment, uint32_t attempt);
 status datadir_sweep(datadir *d, datadir_known_fn *known, void *ctx) MUST_USE;
 /* The document's files are there and have the right sizes. */
 status datadir_check_document(const datadir *d, const document *doc) MUST_USE;

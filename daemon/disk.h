@@ -93,6 +93,7 @@ status disk_checkpoint_add(disk_checkpoint *k, const disk_shard *at,
                            uint8_t **data, size_t len) MUST_USE;
 /* Lets go; it is finished if it is whole.  NULL is fine. */
 void disk_checkpoint_end(disk_checkpoint *k);
-status disk_checkpoint_remove(disk *d, uint64_t job, uint64_t segment) MUST_USE;
+status disk_checkpoint_remove(disk *d, uint64_t job,
+                              const job_checkpoint *k) MUST_USE;
 
 #endif

@@ -79,7 +79,7 @@ finish(disk_checkpoint *k, disk_work *w)
     TRY(snapshot_check(&info, k->data, k->len));
     TRY(mem_new(&w->crcs, k->info.n_layer, sizeof(*w->crcs)));
     TRY(datadir_checkpoint_path(k->owner->dir, &path, k->row.job,
-                                k->row.segment));
+                                k->row.segment, k->row.attempt));
     TRY(file_write(path, k->data, k->len));
     FAULT_POINT(CHECKPOINT_FILE);
     k->row.bytes = k->len;
@@ -199,7 +199,7 @@ run_remove(helper_task *task)
     status st;
 
     TRY(datadir_checkpoint_path(w->owner->dir, &path, w->report.id,
-                                w->report.number));
+                                w->report.number, w->report.attempt));
     TRY(file_remove(path));
 fail:
     mem_free(path);
@@ -207,13 +207,14 @@ fail:
 }
 
 status
-disk_checkpoint_remove(disk *d, uint64_t id, uint64_t segment)
+disk_checkpoint_remove(disk *d, uint64_t id, const job_checkpoint *k)
 {
     disk_work *w;
     status st;
 
     TRY(disk_work_new(&w, d, DISK_QUIET, id));
-    w->report.number = segment;
+    w->report.number = k->segment;
+    w->report.attempt = k->attempt;
     disk_work_push(w, run_remove);
 fail:
     return st;

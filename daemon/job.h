@@ -60,6 +60,7 @@ typedef enum job_stage {
 /* A durable state of a document that is being read. */
 typedef struct job_checkpoint {
     uint64_t segment, bytes;
+    uint32_t attempt;          /* that wrote it: another's is another file */
     uint8_t hash[CLIENT_HASH]; /* of the file */
 } job_checkpoint;
 

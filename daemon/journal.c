@@ -149,7 +149,8 @@ run_drop(helper_task *task)
 {
     work *w = (work *)task;
 
-    return store_drop_checkpoint(w->owner->s, w->report.id, w->report.number);
+    return store_drop_checkpoint(w->owner->s, w->report.id, w->report.number,
+                                 w->report.attempt);
 }
 
 static status
@@ -497,13 +498,14 @@ fail:
 }
 
 status
-journal_drop(journal *j, uint64_t id, uint64_t segment)
+journal_drop(journal *j, uint64_t id, const job_checkpoint *k)
 {
     work *w;
     status st;
 
     TRY(work_new(&w, j, JOURNAL_DROPPED, id));
-    w->report.number = segment;
+    w->report.number = k->segment;
+    w->report.attempt = k->attempt;
     push(w, run_drop);
 fail:
     return st;

@@ -72,7 +72,7 @@ status journal_remove(journal *j, uint64_t document) MUST_USE;
 /* Takes *crcs. */
 status journal_checkpoint(journal *j, const store_checkpoint *k,
                           uint32_t **crcs) MUST_USE;
-status journal_drop(journal *j, uint64_t job, uint64_t segment) MUST_USE;
+status journal_drop(journal *j, uint64_t job, const job_checkpoint *k) MUST_USE;
 status journal_input(journal *j, uint64_t job) MUST_USE;
 status journal_find(journal *j, const job *of) MUST_USE;
 status journal_fetch(journal *j, uint64_t job, const job_watcher *to) MUST_USE;

@@ -38,9 +38,9 @@ service_note(status st, const char *what)
 static void
 drop_checkpoint(service *v, const core_action *a)
 {
-    service_note(journal_drop(v->journal, a->job->id, a->number),
+    service_note(journal_drop(v->journal, a->job->id, a->checkpoint),
                  "a checkpoint's end");
-    service_note(disk_checkpoint_remove(v->writer, a->job->id, a->number),
+    service_note(disk_checkpoint_remove(v->writer, a->job->id, a->checkpoint),
                  "a checkpoint's end");
 }
 

@@ -85,14 +85,15 @@ service_checkpoint_add(service_checkpoint *k, service *v, const core_action *a)
 bool
 service_checkpoint_settle(service_checkpoint *k, service *v, uint64_t id)
 {
-    job_checkpoint row = {.segment = k->lost_segment};
+    job_checkpoint row = {.segment = k->lost_segment,
+                          .attempt = k->lost_attempt};
     char why[sizeof(k->why)];
 
     if (!k->untold)
         return false;
     k->untold = false;
     memcpy(why, k->why, sizeof(why)); /* the core may drop the job */
-    core_checkpointed(v->core, id, k->lost_attempt, &row, ST_NOMEM, why);
+    core_checkpointed(v->core, id, &row, ST_NOMEM, why);
     return true;
 }
 
@@ -107,7 +108,9 @@ note_row(service *v, const disk_report *r)
 void
 service_checkpoint_written(service *v, const disk_report *r)
 {
-    job_checkpoint k = {.segment = r->number, .bytes = r->checkpoint.bytes};
+    job_checkpoint k = {.segment = r->number,
+                        .bytes = r->checkpoint.bytes,
+                        .attempt = r->attempt};
     status st = r->st;
     const char *text = r->text;
 
@@ -117,8 +120,8 @@ service_checkpoint_written(service *v, const disk_report *r)
     }
     if (st == ST_OK)
         return;
-    core_checkpointed(v->core, r->id, r->attempt, &k, st, text);
+    core_checkpointed(v->core, r->id, &k, st, text);
     if (r->st == ST_OK) /* of a file without a row nobody knows */
-        service_note(disk_checkpoint_remove(v->writer, r->id, r->number),
+        service_note(disk_checkpoint_remove(v->writer, r->id, &k),
                      "a checkpoint's end");
 }

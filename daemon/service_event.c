@@ -133,15 +133,17 @@ service_on_drained(void *ctx, const zsocket_peer *world)
 static void
 checkpoint_kept(service *v, const journal_report *r)
 {
-    job_checkpoint k = {.segment = r->number, .bytes = r->checkpoint->bytes};
+    job_checkpoint k = {.segment = r->number,
+                        .bytes = r->checkpoint->bytes,
+                        .attempt = r->attempt};
 
     memcpy(k.hash, r->checkpoint->hash, sizeof(k.hash));
     FAULT_POINT(CHECKPOINT_ROW);
-    core_checkpointed(v->core, r->id, r->attempt, &k, r->st, r->text);
+    core_checkpointed(v->core, r->id, &k, r->st, r->text);
     if (r->st == ST_OK && v->launch)
         launch_progress(v->launch);
     if (r->st != ST_OK)
-        service_note(disk_checkpoint_remove(v->writer, r->id, r->number),
+        service_note(disk_checkpoint_remove(v->writer, r->id, &k),
                      "a checkpoint's end");
 }
 

@@ -359,7 +359,8 @@ snapshot_path(service *v, char **out, feed_setup *setup, const core_action *a)
     } else if (j->base > 0) {
         const job_checkpoint *k = &j->checkpoint[j->n_checkpoint - 1];
 
-        TRY(datadir_checkpoint_path(v->dir, out, j->id, j->base));
+        TRY(datadir_checkpoint_path(v->dir, out, j->id, k->segment,
+                                    k->attempt));
         setup->snapshot_bytes = k->bytes;
         memcpy(setup->hash, k->hash, sizeof(k->hash));
         setup->skip = j->base;

@@ -183,14 +183,19 @@ restore_checkpoint(void *ctx, const store_checkpoint *k)
 {
     service *v = ctx;
     bool known;
+    status st = ST_OK;
 
     core_restore_checkpoint(v->core, k, &known);
-    return ST_OK;
+    if (known)
+        TRY(datadir_name_checkpoint(v->dir, k));
+fail:
+    return st;
 }
 
 /* Whether a file belongs to something that is there. */
 static bool
-is_known(void *ctx, const char *kind, uint64_t id, uint64_t segment)
+is_known(void *ctx, const char *kind, uint64_t id, uint64_t segment,
+         uint32_t attempt)
 {
     service *v = ctx;
     const job *j = job_table_find(core_jobs(v->core), id);
@@ -202,7 +207,8 @@ is_known(void *ctx, const char *kind, uint64_t id, uint64_t segment)
     if (!j || !job_is_active(j))
         return false;
     for (size_t i = 0; i < j->n_checkpoint; i++)
-        if (j->checkpoint[i].segment == segment)
+        if (j->checkpoint[i].segment == segment &&
+            j->checkpoint[i].attempt == attempt)
             return true;
     return strcmp(kind, "in") == 0;
 }

@@ -11,7 +11,7 @@
 #include "base/utf8.h"
 #include "daemon/store_impl.h"
 
-enum { SCHEMA_VERSION = 10, MAX_INCIDENT = 1000 };
+enum { SCHEMA_VERSION = 11, MAX_INCIDENT = 1000 };
 
 /* Of a document's row in versions 8 and 9. */
 #define DOCUMENT_CRC_8                                                         \
@@ -101,6 +101,9 @@ static const char *const SCHEMA[SCHEMA_VERSION] = {
     "UPDATE document SET crc = " STORE_DOCUMENT_CRC
     " WHERE crc = " DOCUMENT_CRC_8 ";"
     "PRAGMA user_version = 10;",
+    /* The names of checkpoints' files have their attempt: an older program
+     * would take them for leftovers. */
+    "PRAGMA user_version = 11;",
 };
 
 /* --------------------------------------------------------------- opening ---
@@ -375,15 +378,17 @@ fail:
 }
 
 status
-store_drop_checkpoint(store *s, uint64_t id, uint64_t segment)
+store_drop_checkpoint(store *s, uint64_t id, uint64_t segment, uint32_t attempt)
 {
     sql_query *q;
     status st;
 
     TRY(sql_start(s->db, &q,
-                  "DELETE FROM checkpoint WHERE job = ? AND segment = ?"));
+                  "DELETE FROM checkpoint WHERE job = ? AND segment = ? AND "
+                  "attempt = ?"));
     sql_put_number(q, 1, id);
     sql_put_number(q, 2, segment);
+    sql_put_number(q, 3, attempt);
     TRY(sql_run(q));
 fail:
     return st;

@@ -120,7 +120,10 @@ typedef status store_document_fn(void *ctx, const document *doc);
 /* One whose row is damaged is so itself. */
 status store_each_document(store *s, store_document_fn *fn, void *ctx) MUST_USE;
 
-/* ---- checkpoints: states of a job after `segment` segments, in a file ---- */
+/* ---- checkpoints: states of a job after `segment` segments, in a file ----
+ *
+ * Of two attempts that got to one segment the later one's row takes the place
+ * of the other's; to drop one that is not there any more does nothing. */
 typedef struct store_checkpoint {
     uint64_t job, segment, bytes;
     uint32_t attempt, n_layer;
@@ -128,7 +131,8 @@ typedef struct store_checkpoint {
     const uint32_t *crcs; /* [n_layer] of the shards; NULL when read back */
 } store_checkpoint;
 status store_add_checkpoint(store *s, const store_checkpoint *c) MUST_USE;
-status store_drop_checkpoint(store *s, uint64_t job, uint64_t segment) MUST_USE;
+status store_drop_checkpoint(store *s, uint64_t job, uint64_t segment,
+                             uint32_t attempt) MUST_USE;
 /* Of one whose row is damaged nothing is believed: it is none.  *n: how many
  * there were. */
 status store_drop_damaged_checkpoints(store *s, size_t *n) MUST_USE;

@@ -16,9 +16,10 @@ shard(harness *h, uint8_t world, const harness_action *begin, uint64_t segment)
 static void
 checkpoint(harness *h, uint64_t segment, uint32_t attempt)
 {
-    job_checkpoint k = {.segment = segment, .bytes = HARNESS_SNAPSHOT};
+    job_checkpoint k = {
+        .segment = segment, .bytes = HARNESS_SNAPSHOT, .attempt = attempt};
 
-    core_checkpointed(h->c, 1, attempt, &k, ST_OK, "");
+    core_checkpointed(h->c, 1, &k, ST_OK, "");
 }
 
 /* The last two are kept; the next attempt starts from the last, or from the
@@ -68,6 +69,67 @@ readings_go_on_from_their_last_checkpoint(void **state)
     harness_fini(h);
 }
 
+/* Two attempts get to one segment, and the first one's checkpoint is durable
+ * late: that goes, and not the other's. */
+static void
+an_earlier_attempt_is_late(void **state)
+{
+    harness *h = *state;
+    const harness_action *begin;
+    const harness_action *drop;
+    zsocket_peer peer = harness_peer(10);
+    const job *j;
+
+    begin = harness_running_add(h, 2);
+    shard(h, 10, begin, 4);
+    core_world_gone(h->c, &peer, "killed");
+    (void)EXPECT_WORLD(WORLD_ABORT);
+    (void)EXPECT_ACTION(CORE_ATTEMPT_DROP);
+    (void)harness_join(h, 11, 2);
+    begin = EXPECT_WORLD(WORLD_BEGIN);
+    assert_int_equal(begin->first_segment, 0);
+    (void)EXPECT_ACTION(CORE_FEED_OPEN);
+    shard(h, 11, begin, 4);
+    checkpoint(h, 4, 1);
+    drop = EXPECT_ACTION(CORE_CHECKPOINT_DROP);
+    assert_int_equal(drop->number, 4);
+    assert_int_equal(drop->attempt, 1);
+    checkpoint(h, 4, 2);
+    assert_int_equal(EXPECT_WORLD(WORLD_KEPT)->n_segment, 4);
+    j = job_table_find(core_jobs(h->c), 1);
+    assert_int_equal(j->n_checkpoint, 1);
+    assert_int_equal(j->checkpoint[0].attempt, 2);
+    EXPECT_NOTHING();
+}
+
+/* Where the job's own row did not get to the journal its checkpoint's did. */
+static void
+no_number_is_given_to_two_attempts(void **state)
+{
+    harness *h = *state;
+    const store_record r = {.row = {.id = 1,
+                                    .kind = JOB_ADD,
+                                    .state = CLIENT_RUNNING,
+                                    .document = "d",
+                                    .owner = "local",
+                                    .input = CLIENT_IDS,
+                                    .bytes = 400,
+                                    .attempt = 1,
+                                    .fingerprint = {1}}};
+    const store_checkpoint k = {
+        .job = 1, .segment = 4, .bytes = HARNESS_SNAPSHOT, .attempt = 2};
+    bool known = false;
+
+    EXPECT_OK(core_restore_unfinished(h->c, &r));
+    core_restore_checkpoint(h->c, &k, &known);
+    assert_true(known);
+    (void)harness_join(h, 10, 2);
+    harness_prepared(h, 1, 100);
+    assert_int_equal(EXPECT_WORLD(WORLD_BEGIN)->first_segment, 4);
+    assert_int_equal(job_table_find(core_jobs(h->c), 1)->attempt, 3);
+    harness_skip(h);
+}
+
 static harness_wrong
 part(uint64_t segment, uint32_t layer, uint64_t offset, uint64_t total,
      size_t len)
@@ -102,6 +164,8 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(readings_go_on_from_their_last_checkpoint),
+        HARNESS_TEST(an_earlier_attempt_is_late),
+        HARNESS_TEST(no_number_is_given_to_two_attempts),
         cmocka_unit_test(wrong_checkpoints_end_the_job),
     };
 

@@ -105,6 +105,10 @@ act(void *ctx, const core_action *a)
         to->base = a->job->base;
     }
     to->number = a->number;
+    if (a->checkpoint) {
+        to->number = a->checkpoint->segment;
+        to->attempt = a->checkpoint->attempt;
+    }
     if (a->document)
         to->doc = *a->document;
     if (a->client)

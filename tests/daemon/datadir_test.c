@@ -92,34 +92,33 @@ the_last_ids_are_kept(void **state)
     scratch_fini(&box);
 }
 
-/* Document 3, the input of job 5 and its checkpoint after segment 64. */
+/* Document 3, the input of job 5 and its checkpoint after segment 64, which its
+ * second attempt wrote. */
 static bool
-is_known(void *ctx, const char *kind, uint64_t id, uint64_t segment)
+is_known(void *ctx, const char *kind, uint64_t id, uint64_t segment,
+         uint32_t attempt)
 {
     (void)ctx;
     if (strcmp(kind, "in") == 0)
         return id == 5;
     if (strcmp(kind, "checkpoint") == 0)
-        return id == 5 && segment == 64;
+        return id == 5 && segment == 64 && attempt == 2;
     return id == 3;
 }
 
 static void
 leftovers_of_a_crash_go(void **state)
 {
-    static const char *const left[] = {"data/documents/9.snap",
-                                       "data/documents/3.snap.77.tmp",
-                                       "data/documents/9.ids",
-                                       "data/documents/3.other",
-                                       "data/tmp/input.abcdef",
-                                       "data/inputs/3.in",
-                                       "data/inputs/5.in.7.tmp",
-                                       "data/checkpoints/5.65.snap",
-                                       "data/checkpoints/5.64.snap.7.tmp",
-                                       "data/checkpoints/5.snap"};
+    static const char *const left[] = {
+        "data/documents/9.snap",        "data/documents/3.snap.77.tmp",
+        "data/documents/9.ids",         "data/documents/3.other",
+        "data/tmp/input.abcdef",        "data/inputs/3.in",
+        "data/inputs/5.in.7.tmp",       "data/checkpoints/5.65.2.snap",
+        "data/checkpoints/5.64.1.snap", "data/checkpoints/5.64.2.snap.7.tmp",
+        "data/checkpoints/5.64.snap",   "data/checkpoints/5.snap"};
     static const char *const kept[] = {
         "data/documents/3.snap", "data/documents/3.ids", "data/inputs/5.in",
-        "data/checkpoints/5.64.snap"};
+        "data/checkpoints/5.64.2.snap"};
     scratch box;
     datadir *d;
 
@@ -137,6 +136,34 @@ leftovers_of_a_crash_go(void **state)
         assert_false(file_exists(scratch_path(&box, left[i])));
     for (size_t i = 0; i < sizeof(kept) / sizeof(*kept); i++)
         assert_true(file_exists(scratch_path(&box, kept[i])));
+    datadir_close(d);
+    scratch_fini(&box);
+}
+
+/* Readings that an older program began go on. */
+static void
+old_checkpoints_get_their_names(void **state)
+{
+    const store_checkpoint k = {.job = 5, .segment = 64, .attempt = 2};
+    char *path = NULL;
+    char *data = NULL;
+    size_t len;
+    scratch box;
+    datadir *d;
+
+    (void)state;
+    scratch_init(&box);
+    EXPECT_OK(datadir_open(&d, scratch_path(&box, "data")));
+    EXPECT_OK(
+        file_write(scratch_path(&box, "data/checkpoints/5.64.snap"), "x", 1));
+    EXPECT_OK(datadir_name_checkpoint(d, &k));
+    EXPECT_OK(datadir_name_checkpoint(d, &k)); /* it has it */
+    EXPECT_OK(datadir_sweep(d, is_known, NULL));
+    EXPECT_OK(datadir_checkpoint_path(d, &path, 5, 64, 2));
+    EXPECT_OK(file_read(&data, &len, path, 1));
+    assert_int_equal(len, 1);
+    mem_free(data);
+    mem_free(path);
     datadir_close(d);
     scratch_fini(&box);
 }
@@ -201,6 +228,7 @@ main(void)
         cmocka_unit_test(one_daemon_a_directory),
         cmocka_unit_test(the_last_ids_are_kept),
         cmocka_unit_test(leftovers_of_a_crash_go),
+        cmocka_unit_test(old_checkpoints_get_their_names),
         cmocka_unit_test(damaged_documents_are_noticed),
         cmocka_unit_test(spools_hold_what_was_put_in),
     };

@@ -4,12 +4,29 @@
 #include "tests/daemon/service_rig.h"
 
 #include <dirent.h>
+#include <stdatomic.h>
+#include <time.h>
 
 #include "base/crc.h"
 #include "base/fault.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "daemon/journal.h"
 #include "proto/snapshot.h"
+
+/* The daemon hears nothing of what its journal has done. */
+static atomic_bool is_deaf;
+
+void __real_journal_collect(journal *j);
+void __wrap_journal_collect(journal *j);
+
+void
+__wrap_journal_collect(journal *j)
+{
+    if (!atomic_load(&is_deaf))
+        __real_journal_collect(j);
+}
 
 typedef struct reading {
     service_rig s;
@@ -138,7 +155,7 @@ one_that_cannot_be_kept(const char *faults)
     hear_kept(&r, 0);
     send_checkpoint(&r, 3);
     hear_kept(&r, 3);
-    expect_file(&r, "1.3.snap");
+    expect_file(&r, "1.3.1.snap");
     finish(&r);
 }
 
@@ -252,6 +269,64 @@ the_document_is_unreadable(void **state)
     finish(&r);
 }
 
+/* ------------------------------------------------------ an attempt is late ---
+ */
+
+static void
+pass_a_moment(int *n)
+{
+    const struct timespec moment = {.tv_nsec = 1000000};
+
+    assert_true(++*n < SERVICE_RIG_MS);
+    (void)nanosleep(&moment, NULL);
+}
+
+/* The rows of `n` checkpoints have been asked for. */
+static void
+wait_for_rows(unsigned long n)
+{
+    for (int i = 0; fault_passed(FAULT_CHECKPOINT_NOTE) < n;)
+        pass_a_moment(&i);
+}
+
+static void
+wait_for_its_end(reading *r, const char *name)
+{
+    const char *path = scratch_path(&r->s.box, name);
+
+    for (int i = 0; file_exists(path);)
+        pass_a_moment(&i);
+}
+
+/* Two attempts write the checkpoint after 3 segments, and only then does the
+ * daemon hear that the first one's is durable.  That one goes; of the other
+ * file and row stay, and the next start goes on from there. */
+static void
+two_attempts_write_one_checkpoint(void **state)
+{
+    reading r;
+
+    (void)state;
+    begin(&r, "");
+    send_checkpoint(&r, 2);
+    hear_kept(&r, 2);
+    atomic_store(&is_deaf, true);
+    send_checkpoint(&r, 3);
+    wait_for_rows(2);
+    join_again(&r);
+    go_on(&r, 2);
+    send_checkpoint(&r, 3);
+    wait_for_rows(3);
+    atomic_store(&is_deaf, false);
+    hear_kept(&r, 3);
+    wait_for_its_end(&r, "data/checkpoints/1.3.1.snap");
+    service_rig_stop(&r.s);
+    service_rig_start(&r.s);
+    service_rig_join(&r.s);
+    go_on(&r, 3);
+    service_rig_fini(&r.s);
+}
+
 /* ------------------------------------------------- forty damaged ones (T10)
  * ---
  */
@@ -341,10 +416,14 @@ spoil(damage *d, const reading *r, size_t i)
 static void
 put(reading *r, const damage *d)
 {
-    const char *path = scratch_path(&r->s.box, "data/checkpoints/1.3.snap");
-    FILE *file = fopen(path, "wb");
+    char name[64];
+    FILE *file;
 
-    assert_non_null(file);
+    (void)snprintf(name, sizeof(name), "data/checkpoints/1.3.%u.snap",
+                   r->begin.attempt);
+    file = fopen(scratch_path(&r->s.box, name), "r+b");
+    assert_non_null(file); /* it is there */
+    assert_int_equal(ftruncate(fileno(file), 0), 0);
     assert_int_equal(fwrite(d->data, 1, d->len, file), d->len);
     assert_int_equal(fclose(file), 0);
 }
@@ -384,6 +463,7 @@ main(void)
         cmocka_unit_test(short_when_it_is_read),
         cmocka_unit_test(unreadable),
         cmocka_unit_test(the_document_is_unreadable),
+        cmocka_unit_test(two_attempts_write_one_checkpoint),
         cmocka_unit_test(damaged_ones_are_never_loaded),
     };
 

@@ -23,15 +23,55 @@ fill_row(store_job *r, const job *j)
 }
 
 static bool
-goes(const sim *s, uint64_t id, uint64_t segment)
+goes(const sim *s, uint64_t id, const store_checkpoint *k)
 {
     for (size_t i = 0; i < s->n_work; i++) {
         const sim_work *w = &s->queue[(s->head + i) % MAX_WORK];
 
-        if (w->kind == WORK_DROP && w->job == id && w->number == segment)
+        if (w->kind == WORK_DROP && w->job == id && w->number == k->segment &&
+            w->attempt == k->attempt)
             return true;
     }
     return false;
+}
+
+static bool
+is_durable(const sim_row *r, const job_checkpoint *k)
+{
+    for (size_t i = 0; i < r->n_checkpoint; i++)
+        if (r->checkpoint[i].segment == k->segment &&
+            r->checkpoint[i].attempt == k->attempt)
+            return true;
+    return false;
+}
+
+/* P3: from the last checkpoint that is durable, unless it is on its way out
+ * because the job had gone on without it; and what can be gone back to is. */
+static void
+check_start(sim *s, uint64_t id, uint64_t first)
+{
+    const job *j = job_table_find(core_jobs(s->c), id);
+    const sim_row *r = &s->disk[id];
+
+    for (size_t i = 0; i < r->n_checkpoint; i++)
+        SIM_CHECK(s, r->checkpoint[i].segment <= first ||
+                         goes(s, id, &r->checkpoint[i]));
+    for (size_t i = 0; i < j->n_checkpoint; i++)
+        SIM_CHECK(s, is_durable(r, &j->checkpoint[i]));
+}
+
+/* Of a part that comes twice the second is not taken. */
+static bool
+has_come(const sim *s, const core_action *a)
+{
+    const sim_work *w;
+
+    if (s->n_work == 0)
+        return false;
+    w = &s->queue[(s->head + s->n_work - 1) % MAX_WORK];
+    return w->kind == WORK_CHECKPOINT && w->job == a->job->id &&
+           w->attempt == a->job->attempt &&
+           w->number == a->world->u.checkpoint.segment;
 }
 
 static void
@@ -54,15 +94,10 @@ begin(sim *s, sim_machine *w, const core_action *a)
     SIM_CHECK(s, w->n_forced <= 16);
     if (a->raw.len > 0)
         memcpy(w->forced, *a->raw.data, a->raw.len);
-    if (!w->add) {
+    if (w->add)
+        check_start(s, m->job, w->first);
+    else
         w->done = w->n_segment;
-        return;
-    }
-    /* P3: from the last checkpoint that is durable, unless it is on its way out
-     * because the job had gone on without it. */
-    for (size_t i = 0; i < r->n_checkpoint; i++)
-        SIM_CHECK(s, r->checkpoint[i].segment <= w->first ||
-                         goes(s, m->job, r->checkpoint[i].segment));
 }
 
 static void
@@ -138,7 +173,8 @@ act_journal(sim *s, const core_action *a)
         break;
     case CORE_CHECKPOINT_DROP:
         w = sim_push(s, WORK_DROP, a->job->id);
-        w->number = a->number;
+        w->number = a->checkpoint->segment;
+        w->attempt = a->checkpoint->attempt;
         break;
     }
 }
@@ -163,7 +199,7 @@ sim_act(void *ctx, const core_action *a)
         (void)sim_push(s, WORK_PREPARE, a->job->id);
         break;
     case CORE_CHECKPOINT_PART:
-        if (a->world->u.checkpoint.layer != 1)
+        if (a->world->u.checkpoint.layer != 1 || has_come(s, a))
             break;
         w = sim_push(s, WORK_CHECKPOINT, a->job->id);
         w->number = a->world->u.checkpoint.segment;

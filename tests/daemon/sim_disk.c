@@ -10,13 +10,15 @@ tokens_of(uint64_t job)
     return 9 + job * 13 % 90;
 }
 
+/* Of this attempt; 0: of any. */
 static void
-drop_checkpoint(sim_row *r, uint64_t segment)
+drop_checkpoint(sim_row *r, uint64_t segment, uint32_t attempt)
 {
     size_t kept = 0;
 
     for (size_t i = 0; i < r->n_checkpoint; i++)
-        if (r->checkpoint[i].segment != segment)
+        if (r->checkpoint[i].segment != segment ||
+            (attempt != 0 && r->checkpoint[i].attempt != attempt))
             r->checkpoint[kept++] = r->checkpoint[i];
     r->n_checkpoint = kept;
 }
@@ -30,8 +32,10 @@ put_checkpoint(sim *s, sim_row *r, const sim_work *w)
     SIM_CHECK(s, i < 16);
     for (; i > 0 && r->checkpoint[i - 1].segment > w->number; i--)
         r->checkpoint[i] = r->checkpoint[i - 1];
-    r->checkpoint[i] = (store_checkpoint){
-        .job = w->job, .segment = w->number, .bytes = SNAPSHOT};
+    r->checkpoint[i] = (store_checkpoint){.job = w->job,
+                                          .segment = w->number,
+                                          .bytes = SNAPSHOT,
+                                          .attempt = w->attempt};
     r->n_checkpoint++;
 }
 
@@ -76,13 +80,13 @@ apply(sim *s, sim_work *w)
         s->doc[s->n_doc++] = w->doc;
         break;
     case WORK_CHECKPOINT:
-        drop_checkpoint(r, w->number);
+        drop_checkpoint(r, w->number, 0); /* a later one takes its place */
         if (r->job.state >= CLIENT_STATE_DONE)
             break;
         put_checkpoint(s, r, w);
         break;
     case WORK_DROP:
-        drop_checkpoint(r, w->number);
+        drop_checkpoint(r, w->number, w->attempt);
         break;
     case WORK_LOOKUP:
     case WORK_FETCH:
@@ -128,7 +132,8 @@ sim_work_once(sim *s)
     s->head = (s->head + 1) % MAX_WORK;
     s->n_work--;
     st = apply(s, &w);
-    k = (job_checkpoint){.segment = w.number, .bytes = SNAPSHOT};
+    k = (job_checkpoint){
+        .segment = w.number, .bytes = SNAPSHOT, .attempt = w.attempt};
     switch (w.kind) {
     case WORK_SUBMIT:
         core_submitted(s->c, w.job, st, "the disk is full");
@@ -152,7 +157,7 @@ sim_work_once(sim *s)
         core_tokenized(s->c, w.job, tokens_of(w.job), true);
         break;
     case WORK_CHECKPOINT:
-        core_checkpointed(s->c, w.job, w.attempt, &k, st, "");
+        core_checkpointed(s->c, w.job, &k, st, "");
         break;
     case WORK_RECORD:
     case WORK_DROP:

@@ -233,6 +233,53 @@ a_document_ends_its_job(void **state)
     scratch_fini(&box);
 }
 
+static status
+see_checkpoint(void *ctx, const store_checkpoint *k)
+{
+    store_checkpoint *last = ctx;
+
+    assert_int_equal(last->job, 0); /* there is one */
+    *last = *k;
+    return ST_OK;
+}
+
+/* One after segment 4, of this attempt. */
+static void
+add_checkpoint(store *s, uint32_t attempt)
+{
+    const store_checkpoint k = {.job = 5,
+                                .segment = 4,
+                                .attempt = attempt,
+                                .crcs = (uint32_t[]){1},
+                                .n_layer = 1};
+
+    EXPECT_OK(store_add_checkpoint(s, &k));
+}
+
+static void
+a_checkpoint_is_of_its_attempt(void **state)
+{
+    store_checkpoint got = {0};
+    scratch box;
+    store *s;
+
+    (void)state;
+    scratch_init(&box);
+    EXPECT_OK(store_open(&s, scratch_path(&box, "db")));
+    add_checkpoint(s, 1);
+    add_checkpoint(s, 2);
+    EXPECT_OK(store_drop_checkpoint(s, 5, 4, 1)); /* is not there any more */
+    EXPECT_OK(store_each_checkpoint(s, see_checkpoint, &got));
+    assert_int_equal(got.job, 5);
+    assert_int_equal(got.attempt, 2);
+    EXPECT_OK(store_drop_checkpoint(s, 5, 4, 2));
+    got.job = 0;
+    EXPECT_OK(store_each_checkpoint(s, see_checkpoint, &got));
+    assert_int_equal(got.job, 0);
+    store_close(s);
+    scratch_fini(&box);
+}
+
 /* n tokens of the answer that see_record() knows. */
 static status
 add_tokens(store *s, uint64_t job, uint32_t first, size_t n)
@@ -469,6 +516,7 @@ main(void)
         cmocka_unit_test(hashes_are_noted),
         cmocka_unit_test(a_name_is_unique),
         cmocka_unit_test(a_document_ends_its_job),
+        cmocka_unit_test(a_checkpoint_is_of_its_attempt),
         cmocka_unit_test(unfinished_jobs_come_back),
         cmocka_unit_test(a_key_belongs_to_one_job_of_an_owner),
         cmocka_unit_test(results_are_kept_for_running_time),

@@ -306,11 +306,11 @@ journal_flush(journal *j)
 }
 
 status
-journal_drop(journal *j, uint64_t id, uint64_t segment)
+journal_drop(journal *j, uint64_t id, const job_checkpoint *k)
 {
     (void)j;
     (void)id;
-    (void)segment;
+    (void)k;
     return ST_OK;
 }
 
