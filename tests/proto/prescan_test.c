@@ -253,6 +253,128 @@ what_is_not_known_is_bounded(void **state)
     mem_free(b.data);
 }
 
+/* ----------------------------------------------------- a newer peer's words
+ * ---
+ */
+
+typedef struct additions {
+    int top, body, inner; /* fields that nobody here knows, by their depth */
+} additions;
+
+/* `n` of them, of each wire type in turn.  Who looked into the longer ones
+ * would find a group and something cut off. */
+static void
+put_unknown(bytes *b, uint32_t number, int n)
+{
+    static const uint8_t inside[] = {0x0B, 0xFF, 0x0A, 0x7F};
+    static const uint32_t wire[] = {2, 0, 1, 5};
+
+    for (int i = 0; i < n; i++) {
+        uint32_t w = wire[i % 4];
+
+        put_tag(b, number, w);
+        if (w == 2)
+            put(b, sizeof(inside));
+        for (size_t k = 0; k < (w == 1 ? 8 : w == 0 ? 1 : 4); k++)
+            put(b, inside[k % 4] & (w == 0 ? 0x7F : 0xFF));
+    }
+}
+
+static void
+put_inner(bytes *b, uint32_t number, const bytes *inner)
+{
+    put_tag(b, number, 2);
+    put_varint(b, inner->len);
+    for (size_t i = 0; i < inner->len; i++)
+        put(b, inner->data[i]);
+}
+
+/* Body `number` of a document "d", 4 bytes, and { max_tokens: 4 }. */
+static void
+put_message(bytes *b, uint32_t number, uint32_t generate, const additions *more)
+{
+    const bool ask = number == CLIENT_ASK;
+    bytes inner = bytes_new(4096);
+    bytes body = bytes_new(8192);
+
+    put_unknown(&inner, 1000, more->inner);
+    put_tag(&inner, 1, 0);
+    put(&inner, 4);
+    put_unknown(&body, 1000, more->body);
+    put_tag(&body, 1, ask ? 2 : 0);
+    put(&body, 1);
+    if (ask)
+        put(&body, 'd');
+    put_tag(&body, 3, 0);
+    put(&body, 4);
+    put_inner(&body, generate, &inner);
+    start(b);
+    put_unknown(b, PRESCAN_FIRST_BODY - 1, more->top);
+    put_inner(b, number, &body);
+    mem_free(inner.data);
+    mem_free(body.data);
+}
+
+/* What is understood, as this program would say it. */
+static status
+said_again(uint8_t **out, size_t *len, bool client, const additions *more)
+{
+    bytes b = bytes_new(16384);
+    client_message c = {0};
+    world_message w = {0};
+    uint64_t request;
+    status st;
+
+    if (client) {
+        put_message(&b, CLIENT_ASK, 4, more);
+        st = client_message_decode(&c, &request, b.data, b.len);
+        if (st == ST_OK)
+            EXPECT_OK(client_message_encode(out, len, &c));
+        client_message_fini(&c);
+    } else {
+        put_message(&b, WORLD_BEGIN, 5, more);
+        st = world_message_decode(&w, b.data, b.len);
+        if (st == ST_OK)
+            EXPECT_OK(world_message_encode(out, len, &w));
+        world_message_fini(&w);
+    }
+    mem_free(b.data);
+    return st;
+}
+
+/* Up to the limit, at any depth, a newer peer's additions mean nothing here,
+ * whatever is in them; beyond it they are refused. */
+static void
+additions_are_passed_over(void **state)
+{
+    enum { MAX = PRESCAN_MAX_UNKNOWN };
+    const additions none = {0};
+    const additions some[] = {{1, 0, 0},   {0, 1, 0},      {0, 0, 1},
+                              {4, 4, 4},   {MAX, 0, 0},    {0, MAX, 0},
+                              {0, 0, MAX}, {MAX - 2, 1, 1}};
+    const additions many[] = {
+        {MAX + 1, 0, 0}, {0, MAX + 1, 0}, {0, 0, MAX + 1}, {MAX - 1, 1, 1}};
+
+    (void)state;
+    for (int client = 0; client <= 1; client++) {
+        uint8_t *plain = NULL;
+        uint8_t *data = NULL;
+        size_t plain_len = 0;
+        size_t len = 0;
+
+        EXPECT_OK(said_again(&plain, &plain_len, client, &none));
+        for (size_t i = 0; i < sizeof(some) / sizeof(*some); i++) {
+            EXPECT_OK(said_again(&data, &len, client, &some[i]));
+            assert_int_equal(len, plain_len);
+            assert_memory_equal(data, plain, len);
+            mem_free(data);
+        }
+        for (size_t i = 0; i < sizeof(many) / sizeof(*many); i++)
+            EXPECT_ST(said_again(&data, &len, client, &many[i]), ST_LIMIT);
+        mem_free(plain);
+    }
+}
+
 /* The limit itself, on a type that may nest: a descriptor that has itself as
  * its only field, as no protocol of ours has. */
 static void
@@ -442,6 +564,7 @@ main(void)
         cmocka_unit_test(long_lists_pass),
         cmocka_unit_test(nesting_is_bounded),
         cmocka_unit_test(what_is_not_known_is_bounded),
+        cmocka_unit_test(additions_are_passed_over),
         cmocka_unit_test(recursion_is_stopped),
         cmocka_unit_test(protocols_are_flat),
         cmocka_unit_test(broken_varints_are_refused),
