@@ -4,7 +4,7 @@
 # with warnings as errors (with Python's tokenizers, if pip can get them, to
 # compare with), the engine alone, the same tests
 # under AddressSanitizer and UndefinedBehaviorSanitizer, and each fuzz target
-# for 5 seconds, where clang is there or can be installed.
+# for 20 seconds, where clang is there or can be installed.
 #
 #   deploy/test.sh [--quick]     --quick: the release build only
 set -euo pipefail
@@ -66,7 +66,7 @@ ctest --test-dir build-asan --output-on-failure -LE lint
 
 step "fuzz targets"
 if deploy/dependencies.sh clang libclang-rt-dev; then
-    tests/fuzz/run.sh 5
+    tests/fuzz/run.sh 20
 else
     echo "test.sh: clang is not to be had; only the corpora were replayed" >&2
 fi
