@@ -206,6 +206,7 @@ service_free(service *v)
     tokens_free(v->tokens);
     helper_free(v->reader);
     disk_free(v->writer);
+    v->writer = NULL;
     journal_free(v->journal);
     worlds_close(v->worlds, FLUSH_MS);
     clients_close(v->clients, FLUSH_MS);

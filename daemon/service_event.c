@@ -172,6 +172,8 @@ service_on_journal(void *ctx, const journal_report *r)
 {
     service *v = ctx;
 
+    if (!v->writer) /* the end: the next start finds what is durable */
+        return;
     service_begin(v);
     switch (r->kind) {
     case JOURNAL_SUBMITTED:

@@ -327,6 +327,26 @@ two_attempts_write_one_checkpoint(void **state)
     service_rig_fini(&r.s);
 }
 
+/* The daemon ends before it has heard of a checkpoint that nobody wants any
+ * more. */
+static void
+the_end_comes_before_its_row(void **state)
+{
+    reading r;
+
+    (void)state;
+    begin(&r, "");
+    send_checkpoint(&r, 2);
+    hear_kept(&r, 2);
+    atomic_store(&is_deaf, true);
+    send_checkpoint(&r, 3);
+    wait_for_rows(2);
+    join_again(&r);
+    go_on(&r, 2);
+    service_rig_fini(&r.s);
+    atomic_store(&is_deaf, false);
+}
+
 /* ------------------------------------------------- forty damaged ones (T10)
  * ---
  */
@@ -464,6 +484,7 @@ main(void)
         cmocka_unit_test(unreadable),
         cmocka_unit_test(the_document_is_unreadable),
         cmocka_unit_test(two_attempts_write_one_checkpoint),
+        cmocka_unit_test(the_end_comes_before_its_row),
         cmocka_unit_test(damaged_ones_are_never_loaded),
     };
 
