@@ -298,6 +298,21 @@ wait_for_its_end(reading *r, const char *name)
         pass_a_moment(&i);
 }
 
+/* The first attempt's checkpoint after 3 segments is durable, of which the
+ * daemon has not heard, and the second attempt goes on from 2. */
+static void
+begin_twice(reading *r)
+{
+    begin(r, "");
+    send_checkpoint(r, 2);
+    hear_kept(r, 2);
+    atomic_store(&is_deaf, true);
+    send_checkpoint(r, 3);
+    wait_for_rows(2);
+    join_again(r);
+    go_on(r, 2);
+}
+
 /* Two attempts write the checkpoint after 3 segments, and only then does the
  * daemon hear that the first one's is durable.  That one goes; of the other
  * file and row stay, and the next start goes on from there. */
@@ -307,14 +322,7 @@ two_attempts_write_one_checkpoint(void **state)
     reading r;
 
     (void)state;
-    begin(&r, "");
-    send_checkpoint(&r, 2);
-    hear_kept(&r, 2);
-    atomic_store(&is_deaf, true);
-    send_checkpoint(&r, 3);
-    wait_for_rows(2);
-    join_again(&r);
-    go_on(&r, 2);
+    begin_twice(&r);
     send_checkpoint(&r, 3);
     wait_for_rows(3);
     atomic_store(&is_deaf, false);
@@ -335,14 +343,7 @@ the_end_comes_before_its_row(void **state)
     reading r;
 
     (void)state;
-    begin(&r, "");
-    send_checkpoint(&r, 2);
-    hear_kept(&r, 2);
-    atomic_store(&is_deaf, true);
-    send_checkpoint(&r, 3);
-    wait_for_rows(2);
-    join_again(&r);
-    go_on(&r, 2);
+    begin_twice(&r);
     service_rig_fini(&r.s);
     atomic_store(&is_deaf, false);
 }

@@ -98,6 +98,21 @@ refuse_to_ask(service_rig *s, const int32_t *ids)
     service_rig_hear_refused(s, "io");
 }
 
+/* A daemon, a world, and a document that it read: ids[n], five whole segments
+ * and a token; *snapshot is the caller's. */
+static size_t
+begin_with_document(service_rig *s, int32_t *ids, uint8_t **snapshot)
+{
+    size_t n;
+
+    service_rig_init(s);
+    service_rig_join(s);
+    n = 5 * s->model.segment_size + 1;
+    service_rig_fill(ids, n, s);
+    add_document(s, ids, n, snapshot);
+    return n;
+}
+
 static void
 documents_are_read_kept_and_asked(void **state)
 {
@@ -107,11 +122,7 @@ documents_are_read_kept_and_asked(void **state)
     size_t n;
 
     (void)state;
-    service_rig_init(&s);
-    service_rig_join(&s);
-    n = 5 * s.model.segment_size + 1;
-    service_rig_fill(ids, n, &s);
-    add_document(&s, ids, n, &snapshot);
+    n = begin_with_document(&s, ids, &snapshot);
     ask_document(&s, ids, n, snapshot);
     service_rig_stop(&s);
     service_rig_start(&s); /* and once more after a restart */
@@ -173,12 +184,8 @@ other_files_are_not_loaded(void **state)
     size_t n, len;
 
     (void)state;
-    service_rig_init(&s);
-    service_rig_join(&s);
-    n = 5 * s.model.segment_size + 1;
+    n = begin_with_document(&s, ids, &snapshot);
     len = service_rig_snapshot_bytes(&s);
-    service_rig_fill(ids, n, &s);
-    add_document(&s, ids, n, &snapshot);
     other = service_rig_snapshot(&s, 5, 0.25F);
     put_file(&s, "data/documents/1.snap", other, len);
     expect_unusable(&s, ids);
@@ -220,12 +227,8 @@ hashes_come_with_use(void **state)
     size_t n, len;
 
     (void)state;
-    service_rig_init(&s);
-    service_rig_join(&s);
-    n = 5 * s.model.segment_size + 1;
+    n = begin_with_document(&s, ids, &snapshot);
     len = service_rig_snapshot_bytes(&s);
-    service_rig_fill(ids, n, &s);
-    add_document(&s, ids, n, &snapshot);
     service_rig_stop(&s);
     forget_hashes(&s);
     service_rig_start(&s);
