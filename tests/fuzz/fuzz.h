@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 /* A property of the code under test that does not hold. */
 #define CHECK(cond)                                                            \
@@ -18,6 +19,16 @@
             abort();                                                           \
         }                                                                      \
     } while (0)
+
+/* What this thread has computed so far. */
+static inline long long
+fuzz_cpu_ms(void)
+{
+    struct timespec t;
+
+    CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0);
+    return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

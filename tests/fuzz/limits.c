@@ -2,8 +2,6 @@
 /* What an input may take, whoever gives it to the target: a second of the CPU,
  * whatever else runs, and, where a sanitizer counts it, 64 MiB of memory more
  * than there was before.  The linker puts it before the target (--wrap). */
-#include <time.h>
-
 #include "tests/fuzz/fuzz.h"
 
 #if defined(__has_feature)
@@ -71,24 +69,15 @@ enum { MAX_MS = 1000, MAX_BYTES = 64 << 20 };
 int __real_LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int __wrap_LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static long long
-cpu_ms(void)
-{
-    struct timespec t;
-
-    CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0);
-    return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 int
 __wrap_LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    long long start = cpu_ms();
+    long long start = fuzz_cpu_ms();
     int result;
 
     count_from_here();
     result = __real_LLVMFuzzerTestOneInput(data, size);
-    CHECK(cpu_ms() - start < MAX_MS);
+    CHECK(fuzz_cpu_ms() - start < MAX_MS);
     CHECK(most() <= MAX_BYTES);
     return result;
 }

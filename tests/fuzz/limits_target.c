@@ -3,30 +3,20 @@
  * "big" more than its memory, everything else somewhat less of both. */
 #include <stdbool.h>
 #include <string.h>
-#include <time.h>
 
 #include "tests/fuzz/fuzz.h"
-
-static long long
-cpu_ms(void)
-{
-    struct timespec t;
-
-    CHECK(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0);
-    return (long long)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const bool slow = size == 4 && memcmp(data, "slow", 4) == 0;
     const bool big = size == 3 && memcmp(data, "big", 3) == 0;
-    const long long start = cpu_ms();
+    const long long start = fuzz_cpu_ms();
     volatile uint8_t *taken = malloc((size_t)(big ? 65 : 60) << 20);
 
     CHECK(taken);
     taken[0] = 1;
-    while (cpu_ms() - start < (slow ? 1100 : 100))
+    while (fuzz_cpu_ms() - start < (slow ? 1100 : 100))
         taken[0]++;
     free((void *)(uintptr_t)taken);
     return 0;
