@@ -154,7 +154,7 @@ tick(void *ctx)
     }
     service_begin(v);
     look_at_disk(v);
-    service_job_again(v);
+    service_holding_again(v);
     core_tick(v->core);
     service_settle(v);
     journal_flush(v->journal);
@@ -201,7 +201,7 @@ service_free(service *v)
 {
     if (!v)
         return;
-    service_job_drop_all(v);
+    service_holding_drop_all(v);
     launch_free(v->launch);
     tokens_free(v->tokens);
     helper_free(v->reader);

@@ -116,14 +116,14 @@ static void
 submit(service *v, const core_action *a)
 {
     FAULT_POINT(SUBMIT_HEARD);
-    put_off(v, JOURNAL_SUBMITTED, a->job->id, service_job_submit(v, a));
+    put_off(v, JOURNAL_SUBMITTED, a->job->id, service_input_submit(v, a));
 }
 
 static void
 keep(service *v, const core_action *a)
 {
     FAULT_POINT(RESULT_HEARD);
-    put_off(v, JOURNAL_STORED, a->job->id, service_job_store(v, a));
+    put_off(v, JOURNAL_STORED, a->job->id, service_document_store(v, a));
 }
 
 static void
@@ -157,28 +157,28 @@ service_act(void *ctx, const core_action *a)
         tell_world(v, a);
         break;
     case CORE_INPUT_OPEN:
-        put_off(v, JOURNAL_INPUT, a->job->id, service_job_open(v, a));
+        put_off(v, JOURNAL_INPUT, a->job->id, service_input_open(v, a));
         break;
     case CORE_INPUT_DATA:
-        service_job_input(v, a);
+        service_input_add(v, a);
         break;
     case CORE_SUBMIT:
         submit(v, a);
         break;
     case CORE_PREPARE:
-        put_off(v, JOURNAL_INPUT, a->job->id, service_job_prepare(v, a));
+        put_off(v, JOURNAL_INPUT, a->job->id, service_input_prepare(v, a));
         break;
     case CORE_FEED_OPEN:
-        service_job_feed(v, a);
+        service_feed_open(v, a);
         break;
     case CORE_FEED_ALLOW:
-        service_job_allow(v, a);
+        service_feed_allow(v, a);
         break;
     case CORE_SNAPSHOT_PART:
-        service_job_part(v, a);
+        service_document_part(v, a);
         break;
     case CORE_CHECKPOINT_PART:
-        service_job_shard(v, a);
+        service_checkpoint_add(v, a);
         break;
     case CORE_CHECKPOINT_DROP:
         drop_checkpoint(v, a);
@@ -187,10 +187,10 @@ service_act(void *ctx, const core_action *a)
         keep(v, a);
         break;
     case CORE_ATTEMPT_DROP:
-        service_job_drop_attempt(v, a->job->id);
+        service_holding_drop_attempt(v, a->job->id);
         break;
     case CORE_JOB_DROP:
-        service_job_drop(v, a->job->id);
+        service_holding_drop(v, a->job->id);
         break;
     case CORE_WORLD_END:
     case CORE_WORLD_LEFT:

@@ -73,12 +73,14 @@ give_up(service_checkpoint *k, const core_action *a, const char *why)
 }
 
 void
-service_checkpoint_add(service_checkpoint *k, service *v, const core_action *a)
+service_checkpoint_add(service *v, const core_action *a)
 {
-    if (k->lost_segment == a->world->u.checkpoint.segment ||
-        add_part(k, v, a) == ST_OK)
+    holding *h = service_holding_find(v, a->job->id);
+
+    if (!h || h->checkpoint.lost_segment == a->world->u.checkpoint.segment ||
+        add_part(&h->checkpoint, v, a) == ST_OK)
         return;
-    give_up(k, a, status_text());
+    give_up(&h->checkpoint, a, status_text());
     v->has_failed = true;
 }
 

@@ -88,7 +88,7 @@ service_settle(service *v)
             log_debug("a world is gone: %s", why);
             core_world_gone(v->core, &peer, "the world left");
         }
-    } while (service_job_settle(v) || v->n_late > 0);
+    } while (service_holding_settle(v) || v->n_late > 0);
 }
 
 void
@@ -125,7 +125,7 @@ service_on_drained(void *ctx, const zsocket_peer *world)
 {
     service *v = ctx;
 
-    service_job_drained(v, world);
+    service_feed_drained(v, world);
     service_begin(v);
     service_settle(v);
 }
@@ -188,7 +188,7 @@ service_on_journal(void *ctx, const journal_report *r)
         break;
     case JOURNAL_STORED:
         ended(v, r);
-        service_job_stored(v, r);
+        service_document_stored(v, r);
         break;
     case JOURNAL_REMOVED:
         removed(v, r);
@@ -197,7 +197,7 @@ service_on_journal(void *ctx, const journal_report *r)
         checkpoint_kept(v, r);
         break;
     case JOURNAL_INPUT:
-        service_job_loaded(v, r);
+        service_input_loaded(v, r);
         break;
     case JOURNAL_FOUND:
         core_looked_up(v->core, r->id, r->st, r->record, r->text);
@@ -223,10 +223,10 @@ service_on_disk(void *ctx, const disk_report *r)
     service_begin(v);
     switch (r->kind) {
     case DISK_INPUT:
-        service_job_written(v, r);
+        service_input_written(v, r);
         break;
     case DISK_STORED:
-        service_job_files_stored(v, r);
+        service_document_written(v, r);
         break;
     case DISK_PART_FAILED:
         core_job_failed(v->core, r->id, r->attempt, r->st, r->text);

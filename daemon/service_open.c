@@ -363,7 +363,7 @@ open_threads(service *v)
     TRY(tokens_new(&v->tokens, v->tok, v->chat, v->model.n_vocab,
                    datadir_tmp(v->dir)));
     disk_on_report(v->writer, service_on_disk, v);
-    tokens_on_report(v->tokens, service_job_tokenized, v);
+    tokens_on_report(v->tokens, service_input_tokenized, v);
 fail:
     return st;
 }

@@ -102,35 +102,51 @@ struct service {
     uint64_t look_ns, age_ns;
 };
 
-/* ---- service_job.c: what an action asks to be done for a job ---- */
-status service_job_open(service *v, const core_action *a) MUST_USE;
-void service_job_input(service *v, const core_action *a);
-status service_job_submit(service *v, const core_action *a) MUST_USE;
-status service_job_prepare(service *v, const core_action *a) MUST_USE;
-void service_job_feed(service *v, const core_action *a);
-void service_job_allow(service *v, const core_action *a);
-void service_job_part(service *v, const core_action *a);
-void service_job_shard(service *v, const core_action *a);
-status service_job_store(service *v, const core_action *a) MUST_USE;
-void service_job_drop_attempt(service *v, uint64_t id);
-void service_job_drop(service *v, uint64_t id);
-void service_job_drop_all(service *v);
-/* ---- and what comes of it ---- */
-void service_job_written(service *v, const disk_report *r);
-void service_job_loaded(service *v, const journal_report *r);
-void service_job_tokenized(void *ctx, const tokens_report *r);
-void service_job_files_stored(service *v, const disk_report *r);
-void service_job_stored(service *v, const journal_report *r);
-void service_job_drained(service *v, const zsocket_peer *world);
+/* ---- service_holding.c ---- */
+/* NULL: nothing is held for the job. */
+holding *service_holding_find(service *v, uint64_t id);
+/* The one there is, else a new one. */
+status service_holding_keep(service *v, holding **out, uint64_t id) MUST_USE;
+/* Only the first failure counts until it is told. */
+void service_holding_fail(service *v, holding *h, uint32_t attempt, status st,
+                          const char *text);
+/* The current attempt is over; the input's ids stay for the next. */
+void service_holding_drop_attempt(service *v, uint64_t id);
+void service_holding_drop(service *v, uint64_t id);
+void service_holding_drop_all(service *v);
 /* What was short may be there again. */
-void service_job_again(service *v);
+void service_holding_again(service *v);
 /* Tells the core of failures that were put off.  True: there were some. */
-bool service_job_settle(service *v);
+bool service_holding_settle(service *v);
+
+/* ---- service_input.c: what actions ask to be done for an input ---- */
+status service_input_open(service *v, const core_action *a) MUST_USE;
+void service_input_add(service *v, const core_action *a);
+status service_input_submit(service *v, const core_action *a) MUST_USE;
+status service_input_prepare(service *v, const core_action *a) MUST_USE;
+/* ---- and what comes of it ---- */
+void service_input_written(service *v, const disk_report *r);
+void service_input_loaded(service *v, const journal_report *r);
+tokens_report_fn service_input_tokenized;
+/* Asks the journal for an input that it had no memory for. */
+void service_input_again(service *v, holding *h);
+
+/* ---- service_feed.c: likewise, for its ids on their way to a world ---- */
+void service_feed_open(service *v, const core_action *a);
+void service_feed_allow(service *v, const core_action *a);
+void service_feed_drained(service *v, const zsocket_peer *world);
+
+/* ---- service_document.c: likewise, for a document that was read ---- */
+void service_document_part(service *v, const core_action *a);
+status service_document_store(service *v, const core_action *a) MUST_USE;
+/* Its files are durable, or could not be made. */
+void service_document_written(service *v, const disk_report *r);
+/* And its row. */
+void service_document_stored(service *v, const journal_report *r);
 
 /* ---- service_checkpoint.c ---- */
 /* Takes in a part. */
-void service_checkpoint_add(service_checkpoint *k, service *v,
-                            const core_action *a);
+void service_checkpoint_add(service *v, const core_action *a);
 /* Its attempt is over. */
 void service_checkpoint_drop(service_checkpoint *k);
 /* Tells the core that one was given up.  False: it knows. */
