@@ -27,8 +27,24 @@
 #define STORE_RUNNING_TIME                                                     \
     "(SELECT coalesce((SELECT value FROM number WHERE name = 'age'), 0))"
 
+/* All that store_row_read() looks at. */
+#define STORE_ROW STORE_JOB_COLUMNS ", crc = " STORE_JOB_CRC
+
+enum {
+    STORE_N_JOB_COLUMN = 35,         /* of STORE_JOB_COLUMNS */
+    STORE_WHOLE = STORE_N_JOB_COLUMN /* of STORE_ROW: its checksum is right */
+};
+
 struct store {
     sql *db;
 };
+
+/* ---- store_row.c ---- */
+/* Into parameters 1 to STORE_N_JOB_COLUMN. */
+void store_row_put(sql_query *q, const store_job *j);
+/* `q` stands on a row of STORE_ROW, here and below. */
+void store_row_read(const sql_query *q, store_job *j);
+/* As one that is damaged. */
+void store_row_spoil(const sql_query *q, store_job *j);
 
 #endif
