@@ -65,28 +65,9 @@ supersede(core *c, const job *by)
             core_job_fail(c, j, ST_STATE, "the job was submitted once more");
 }
 
-void
-core_input_open(core *c, job *j, const job_watcher *from, const client_key *key)
-{
-    j->sender = *from;
-    job_table_index_sender(c->jobs, j);
-    ASSERT(job_table_watch(c->jobs, j, &from->client, from->request) == ST_OK);
-    j->has_hash = key->has_hash;
-    memcpy(j->hash, key->hash, sizeof(j->hash));
-    (void)snprintf(j->key, sizeof(j->key), "%s", key->key ? key->key : "");
-    if (j->key[0]) {
-        supersede(c, j);
-        job_table_index_key(c->jobs, j);
-        j->looking = true;
-        act(c, CORE_INPUT_OPEN, j);
-        act(c, CORE_LOOKUP, j);
-        return;
-    }
-    core_input_admit(c, j);
-}
-
-void
-core_input_admit(core *c, job *j)
+/* No job has its key. */
+static void
+admit(core *c, job *j)
 {
     bool had_key = j->looking;
     status st = core_client_admit(c, j);
@@ -112,6 +93,26 @@ core_input_admit(core *c, job *j)
     if (!had_key)
         act(c, CORE_INPUT_OPEN, j);
     submit_if_whole(c, j);
+}
+
+void
+core_input_open(core *c, job *j, const job_watcher *from, const client_key *key)
+{
+    j->sender = *from;
+    job_table_index_sender(c->jobs, j);
+    ASSERT(job_table_watch(c->jobs, j, &from->client, from->request) == ST_OK);
+    j->has_hash = key->has_hash;
+    memcpy(j->hash, key->hash, sizeof(j->hash));
+    (void)snprintf(j->key, sizeof(j->key), "%s", key->key ? key->key : "");
+    if (j->key[0]) {
+        supersede(c, j);
+        job_table_index_key(c->jobs, j);
+        j->looking = true;
+        act(c, CORE_INPUT_OPEN, j);
+        act(c, CORE_LOOKUP, j);
+        return;
+    }
+    admit(c, j);
 }
 
 /* ------------------------------------------------------------- the input ---
@@ -295,7 +296,7 @@ core_looked_up(core *c, uint64_t id, status st, const store_record *r,
     } else {
         uint64_t credit = c->cfg.input_window;
 
-        core_input_admit(c, j);
+        admit(c, j);
         j = job_table_find(c->jobs, id);
         if (j && j->received < j->bytes)
             grant(c, j, credit);

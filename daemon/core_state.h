@@ -111,7 +111,6 @@ bool core_sees(const job_watcher *who, const char *owner);
 /* ---- core_input.c: until a job is acknowledged ---- */
 void core_input_open(core *c, job *j, const job_watcher *from,
                      const client_key *key);
-void core_input_admit(core *c, job *j); /* no job has its key */
 void core_input_chunk(core *c, const job_watcher *from, const client_message *m,
                       const core_raw *raw);
 /* The whole input came with the request. */
