@@ -38,12 +38,6 @@ status_text(void)
     return last_text;
 }
 
-void
-status_clear(void)
-{
-    last_text[0] = '\0';
-}
-
 int
 status_exit_code(status st)
 {

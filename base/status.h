@@ -58,10 +58,8 @@ const char *status_name(status st);
 status status_fail(status st, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 /* The calling thread's last sentence; "" before the first.  Valid until the
- * thread's next status_fail() or status_clear(). */
+ * thread's next status_fail(). */
 const char *status_text(void);
-
-void status_clear(void);
 
 /* 0 for ST_OK, 2 for bad usage or bad input (ST_ARG, ST_UNSUPPORTED,
  * ST_NOTFOUND, ST_LIMIT), else 1: the exit status of every program. */

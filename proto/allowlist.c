@@ -134,12 +134,6 @@ drop_doubles(allowlist *l)
 }
 
 status
-allowlist_new(allowlist **out)
-{
-    return allowlist_parse(out, "", 0);
-}
-
-status
 allowlist_parse(allowlist **out, const char *text, size_t len)
 {
     const char *end = text + len;

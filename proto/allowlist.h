@@ -26,8 +26,6 @@ typedef struct allowlist allowlist;
 /* Roles from "client,world"; 0: not roles. */
 unsigned allowlist_roles(const char *text);
 
-/* An empty list.  */
-status allowlist_new(allowlist **out) MUST_USE;
 /* ST_DENIED: somebody else may write the file; as secret_read(). */
 status allowlist_read(allowlist **out, const char *path) MUST_USE;
 /* From the text of a file. */

@@ -91,14 +91,6 @@ loop_add_fd(loop *l, int fd, loop_fd_fn *fn, void *ctx)
     return add_source(l, (source){.fd = fd, .fd_fn = fn, .ctx = ctx});
 }
 
-void
-loop_remove_fd(loop *l, int fd)
-{
-    for (size_t i = 0; i < l->n_source; i++)
-        if (!l->source[i].socket && l->source[i].fd == fd)
-            l->source[i].removed = true;
-}
-
 status
 loop_add_timer(loop *l, uint32_t ms, loop_timer_fn *fn, void *ctx, int *id)
 {

@@ -28,7 +28,6 @@ status loop_add_socket(loop *l, zsocket *s, loop_socket_fn *fn,
                        void *ctx) MUST_USE;
 void loop_remove_socket(loop *l, zsocket *s);
 status loop_add_fd(loop *l, int fd, loop_fd_fn *fn, void *ctx) MUST_USE;
-void loop_remove_fd(loop *l, int fd);
 /* Calls fn every `ms`; *id is for loop_remove_timer(). */
 status loop_add_timer(loop *l, uint32_t ms, loop_timer_fn *fn, void *ctx,
                       int *id) MUST_USE;

@@ -29,12 +29,10 @@ static void
 a_failure_keeps_its_sentence(void **unused)
 {
     (void)unused;
-    status_clear();
-    assert_string_equal(status_text(), "");
     assert_int_equal(status_fail(ST_IO, "no %s on %d", "disk", 7), ST_IO);
     assert_string_equal(status_text(), "no disk on 7");
-    status_clear();
-    assert_string_equal(status_text(), "");
+    assert_int_equal(status_fail(ST_ARG, "no such %s", "flag"), ST_ARG);
+    assert_string_equal(status_text(), "no such flag");
 }
 
 static void
@@ -50,9 +48,9 @@ a_long_sentence_is_cut(void **unused)
 }
 
 static void *
-fail_elsewhere(void *unused)
+fail_elsewhere(void *was_empty)
 {
-    (void)unused;
+    *(bool *)was_empty = *status_text() == '\0';
     (void)status_fail(ST_ARG, "theirs");
     return NULL;
 }
@@ -60,12 +58,15 @@ fail_elsewhere(void *unused)
 static void
 a_sentence_belongs_to_its_thread(void **unused)
 {
+    bool was_empty = false;
     pthread_t thread;
 
     (void)unused;
     (void)status_fail(ST_ARG, "ours");
-    assert_int_equal(pthread_create(&thread, NULL, fail_elsewhere, NULL), 0);
+    assert_int_equal(pthread_create(&thread, NULL, fail_elsewhere, &was_empty),
+                     0);
     assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_true(was_empty);
     assert_string_equal(status_text(), "ours");
 }
 
