@@ -40,7 +40,9 @@ void file_map_expect(const void *data, size_t len);
  * come back when they are read again. */
 void file_map_forget(const void *data, size_t len);
 
-/* Writes beside `path`, fsyncs, renames, fsyncs the directory. */
+/* Writes beside `path`, fsyncs, renames, fsyncs the directory.  ST_IO:
+ * something is there that is not a regular file (a device, a link), and stays;
+ * or it could not be written. */
 status file_write(const char *path, const void *data, size_t len) MUST_USE;
 
 /* Streamed version of file_write: nothing is seen at `path` before finish. */

@@ -10,6 +10,7 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static atomic_bool sync_has_failed;
@@ -32,6 +33,20 @@ file_sync_fail(void)
     atomic_store(&sync_has_failed, true);
 }
 
+/* A rename would put a file in the place of a device, a pipe, or a link. */
+static status
+check_place(const char *path)
+{
+    struct stat there;
+
+    if (lstat(path, &there) == 0 && !S_ISREG(there.st_mode))
+        return status_fail(ST_IO,
+                           "cannot write %s: it is there and is not a "
+                           "regular file",
+                           path);
+    return ST_OK;
+}
+
 status
 file_writer_open(file_writer *w, const char *path)
 {
@@ -40,6 +55,7 @@ file_writer_open(file_writer *w, const char *path)
 
     memset(w, 0, sizeof(*w));
     w->fd = -1;
+    TRY(check_place(path));
     TRY(mem_strdup(&w->path, path));
     TRY(mem_new(&w->tmp, size, 1));
     /* Two processes that write one path must not share the unfinished file.
@@ -49,7 +65,7 @@ file_writer_open(file_writer *w, const char *path)
     (void)unlink(w->tmp);
     w->fd = open(w->tmp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (w->fd < 0 || FAULT_FAILS(FILE_OPEN))
-        TRY(write_failed(w->tmp));
+        TRY(write_failed(path));
     return ST_OK;
 fail:
     file_writer_close(w);

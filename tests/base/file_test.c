@@ -256,9 +256,38 @@ a_failed_write_leaves_nothing(void **unused)
     (void)unused;
     EXPECT_ST(file_writer_open(&w, "none/f"), ST_IO);
     file_writer_close(&w);
+    assert_string_equal(status_text(),
+                        "cannot write none/f: No such file or directory");
     assert_int_equal(mkdir("taken", 0700), 0);
     EXPECT_ST(file_write("taken", "x", 1), ST_IO);
     assert_int_equal(count_names(), 1);
+}
+
+static void
+expect_kept(const char *path, mode_t kind)
+{
+    struct stat s;
+
+    EXPECT_ST(file_write(path, "x", 1), ST_IO);
+    assert_non_null(strstr(status_text(), "is not a regular file"));
+    assert_int_equal(lstat(path, &s), 0);
+    assert_int_equal(s.st_mode & S_IFMT, kind);
+}
+
+/* Root who writes to /dev/null would have no /dev/null any more. */
+static void
+a_write_replaces_files_alone(void **unused)
+{
+    (void)unused;
+    put("victim", "precious");
+    assert_int_equal(symlink("victim", "link"), 0);
+    assert_int_equal(symlink("nowhere", "dangling"), 0);
+    assert_int_equal(mkfifo("pipe", 0600), 0);
+    expect_kept("link", S_IFLNK);
+    expect_kept("dangling", S_IFLNK);
+    expect_kept("pipe", S_IFIFO);
+    expect_content("victim", "precious");
+    assert_int_equal(count_names(), 4);
 }
 
 /* In a directory open to all, somebody may lay a link where the unfinished
@@ -417,6 +446,7 @@ main(void)
         IN_SCRATCH(nothing_is_seen_before_the_end),
         IN_SCRATCH(an_abandoned_write_leaves_nothing),
         IN_SCRATCH(a_failed_write_leaves_nothing),
+        IN_SCRATCH(a_write_replaces_files_alone),
         IN_SCRATCH(a_write_follows_no_link),
         IN_SCRATCH(descriptors_do_not_reach_children),
         IN_SCRATCH(removing_the_absent_is_fine),
