@@ -20,6 +20,13 @@ left_column(char *out, size_t cap, const option_entry *e)
                     e->argument != NULL ? e->argument : "VALUE");
 }
 
+/* What a flag would not take stands for "not said". */
+static bool
+is_taken(const option_entry *e, double value)
+{
+    return (e->min == 0 && e->max == 0) || (value >= e->min && value <= e->max);
+}
+
 /* " (default x)", or "" where the help says it or where it helps nobody. */
 static void
 default_text(char *out, size_t cap, const option_entry *e)
@@ -30,10 +37,10 @@ default_text(char *out, size_t cap, const option_entry *e)
     out[0] = '\0';
     if (strstr(e->help, "(default ") != NULL)
         return;
-    if (e->kind == OPTION_U64)
+    if (e->kind == OPTION_U64 && is_taken(e, (double)*(uint64_t *)e->value))
         (void)snprintf(out, cap, " (default %llu)",
                        (unsigned long long)*(const uint64_t *)e->value);
-    else if (e->kind == OPTION_F64)
+    else if (e->kind == OPTION_F64 && is_taken(e, *(const double *)e->value))
         (void)snprintf(out, cap, " (default %g)", *(const double *)e->value);
     else if (e->kind == OPTION_FLAG && *(const bool *)e->value)
         (void)snprintf(out, cap, " (default on)");

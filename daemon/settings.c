@@ -4,13 +4,15 @@
 
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/file.h"
 #include "base/mem.h"
 #include "base/option.h"
+#include "sched/place.h"
 
 static const char SUMMARY[] =
-    "usage: longwaved --model DIR [--workers N | --launch COMMAND] ...\n"
+    "Usage: longwaved --model DIR [--workers N | --launch COMMAND] ...\n"
     "\n"
     "The coordinator: takes documents and questions from clients (longwave),\n"
     "tokenizes them, and shares them out to worlds of workers\n"
@@ -58,15 +60,20 @@ static const struct {
     {"authorized", OPTION_TEXT, AT(authorized), "FILE",
      "list of the keys that may come in, kept by 'longwave authorize'", 0, 0},
     {"Passed on to the local world", OPTION_HEAD, 0, NULL, NULL, 0, 0},
-    {"device", OPTION_TEXT, AT(device), "NAME", "auto, cpu or cuda", 0, 0},
+    {"device", OPTION_TEXT, AT(device), "NAME",
+     "auto, cpu or cuda (default auto)", 0, 0},
     {"placement", OPTION_TEXT, AT(placement), "NAME",
-     "auto, layers or segments", 0, 0},
-    {"threads", OPTION_U64, AT(threads), "N", "threads of each rank", 0, 4096},
+     "auto, layers (layers:5,3: so many each) or segments (default auto)", 0,
+     0},
+    {"threads", OPTION_U64, AT(threads), "N",
+     "threads of each rank; 0: its share of the cores", 0, 1024},
     {"weights", OPTION_TEXT, AT(weights), "HOW",
-     "stored, or int8 (the CPU alone: half the memory of bf16)", 0, 0},
+     "stored, or int8 (the CPU alone: half the memory of bf16) (default "
+     "stored)",
+     0, 0},
     {"max-context", OPTION_U64, AT(max_context), "TOKENS",
      "of a job in all, drawn ones too, for which room is kept where the "
-     "model keeps every token",
+     "model keeps every token; 0: 8192",
      0, 1 << 30},
     {"Output", OPTION_HEAD, 0, NULL, NULL, 0, 0},
     {"json", OPTION_FLAG, AT(json), NULL,
@@ -77,8 +84,8 @@ static const struct {
     {"segment", OPTION_U64, AT(given.segment_size), "TOKENS", "of a segment", 1,
      1 << 20},
     {"key-norm", OPTION_TEXT, AT(given.key_norm), "HOW", "none or l2", 0, 0},
-    {"lora-alpha", OPTION_F64, AT(given.lora_alpha), "X", "of LoRA parts", 0,
-     1e6},
+    {"lora-alpha", OPTION_F64, AT(given.lora_alpha), "X",
+     "of LoRA parts; 0: as the files say", 0, 1e6},
     {"state-type", OPTION_TEXT, AT(given.state_type), "TYPE",
      "of an associative memory between segments: f32 or bf16", 0, 0},
     {"Limits", OPTION_HEAD, 0, NULL, NULL, 0, 0},
@@ -164,14 +171,37 @@ fail:
     return st;
 }
 
+static bool
+is(const char *value, const char *name)
+{
+    return strcmp(value, name) == 0;
+}
+
+/* What every world would refuse, start after start. */
+static status
+check_world(const settings *s)
+{
+    place any = {.n_layer = 1, .size = 1};
+    const place_state none = {0};
+
+    if (s->device && !is(s->device, "auto") && !is(s->device, "cpu") &&
+        !is(s->device, "cuda"))
+        return status_fail(ST_ARG, "--device is auto, cpu or cuda, not %s",
+                           s->device);
+    if (s->weights && !is(s->weights, "stored") && !is(s->weights, "int8"))
+        return status_fail(ST_ARG, "--weights is stored or int8, not %s",
+                           s->weights);
+    return s->placement ? place_parse(&any, s->placement, &none) : ST_OK;
+}
+
 static status
 check(const settings *s)
 {
-    if (!s->model)
+    if (!s->model || !*s->model)
         return status_fail(ST_ARG, "--model DIR is needed");
     if (s->workers > 0 && s->launch)
         return status_fail(ST_ARG, "--workers and --launch exclude each other");
-    return ST_OK;
+    return check_world(s);
 }
 
 status

@@ -351,6 +351,19 @@ help_shows_the_defaults_in_columns(void **unused)
 }
 
 static void
+what_a_flag_would_not_take_is_no_default(void **unused)
+{
+    values v = {.heat = 3, .model = "."};
+    char text[4096];
+
+    (void)unused;
+    EXPECT_OK(printed(text, sizeof(text), &v, "--help"));
+    assert_non_null(strstr(text, "how many\n"));
+    assert_non_null(strstr(text, "how hot\n"));
+    assert_non_null(strstr(text, "any number (default 0)\n"));
+}
+
+static void
 version_names_the_program(void **unused)
 {
     values v = {0};
@@ -385,6 +398,7 @@ main(void)
         cmocka_unit_test_teardown(variables_are_checked_under_their_name,
                                   clear_environment),
         cmocka_unit_test(help_shows_the_defaults_in_columns),
+        cmocka_unit_test(what_a_flag_would_not_take_is_no_default),
         cmocka_unit_test(version_names_the_program),
     };
 

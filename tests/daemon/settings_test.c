@@ -129,6 +129,7 @@ what_cannot_be_is_refused(void **state)
                                        "--launch=run"};
     static const char *const large[] = {"--model=m", "--workers=4097"};
     static const char *const soon[] = {"--model=m", "--hang-seconds=0"};
+    static const char *const empty[] = {"--model="};
     settings s;
 
     (void)state;
@@ -136,6 +137,31 @@ what_cannot_be_is_refused(void **state)
     EXPECT_ST(PARSE(&s, both), ST_ARG);
     EXPECT_ST(PARSE(&s, large), ST_ARG);
     EXPECT_ST(PARSE(&s, soon), ST_ARG);
+    EXPECT_ST(PARSE(&s, empty), ST_ARG);
+}
+
+/* A world would start, refuse it and end, again and again. */
+static void
+what_no_world_would_take_is_refused(void **state)
+{
+    static const char *const flag[] = {
+        "--device=tpu",   "--device=",         "--weights=int4",
+        "--weights=",     "--placement=rows",  "--placement=",
+        "--threads=1025", "--placement=layer", "--max-context=1073741825",
+    };
+    static const char *const fine[] = {
+        "--model=m", "--device=cuda", "--weights=stored",
+        "--placement=layers:3,1", "--threads=1024"};
+    settings s;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(flag) / sizeof(*flag); i++) {
+        const char *const one[] = {"--model=m", flag[i]};
+
+        EXPECT_ST(PARSE(&s, one), ST_ARG);
+    }
+    EXPECT_OK(PARSE(&s, fine));
+    settings_fini(&s);
 }
 
 /* The user's own directories stay untouched. */
@@ -164,6 +190,7 @@ main(void)
         cmocka_unit_test(every_flag_is_heard),
         cmocka_unit_test(what_is_not_said_is_there),
         cmocka_unit_test(what_cannot_be_is_refused),
+        cmocka_unit_test(what_no_world_would_take_is_refused),
     };
 
     return cmocka_run_group_tests(tests, enter, leave);
