@@ -272,7 +272,9 @@ print_answer(display *d, const client_message *m, bool json)
         log_warn("%" PRIu64 " tokens of the input were skipped",
                  m->u.done.skipped_tokens);
     print_warning(m);
-    return fflush(stdout) == 0 ? ST_OK : status_fail(ST_IO, "stdout is closed");
+    if (fflush(stdout) != 0)
+        return status_fail(ST_IO, "stdout does not take the answer");
+    return ST_OK;
 }
 
 static status

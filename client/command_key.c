@@ -61,7 +61,7 @@ command_keygen(int argc, char **argv)
         .program = "longwave keygen",
         .summary = "Usage: longwave keygen FILE [--server-key FILE.pub]\n"
                    "Makes a key: FILE, which is secret, and FILE.pub, which is "
-                   "for 'longwave authorize'.\nPrints the public key.",
+                   "for 'longwave\nauthorize'.  Prints the public key.",
         .entry = entry,
         .n_entry = sizeof(entry) / sizeof(*entry),
         .max_argument = 1};

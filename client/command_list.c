@@ -123,12 +123,16 @@ print_show(const client_document *d, bool json)
     terminal_text(stdout, d->name);
     printf("\ntokens    %s\nsegments  %" PRIu64
            ", the last one pending with %" PRIu32 " tokens\n"
-           "snapshot  %s\nadded     %s\nmodel     ",
+           "snapshot  %s\nadded     %s\n",
            screen_count(tokens, d->tokens), d->segments, d->pending_tokens,
            screen_bytes(bytes, d->snapshot_bytes),
            screen_moment(moment, d->created_ms));
-    terminal_text(stdout, d->model);
-    putchar('\n');
+    if (d->model &&
+        *d->model) { /* whose states it has; of one segment none are kept */
+        printf("model     ");
+        terminal_text(stdout, d->model);
+        putchar('\n');
+    }
     print_norms(d);
     return ST_OK;
 }

@@ -16,7 +16,7 @@ packages=(
     libzmq3-dev                             # sockets
     libprotobuf-c-dev protobuf-c-compiler   # messages
     libopenblas-dev                         # matrix products
-    libsqlite3-dev                          # the index of documents
+    libsqlite3-dev                          # the journal
     libjansson-dev libsodium-dev            # JSON, hashes
     libpcre2-dev libutf8proc-dev            # tokenizer patterns, normal forms
     libcmocka-dev clang-format iproute2     # tests
