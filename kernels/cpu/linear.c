@@ -43,6 +43,26 @@ count(const device_op *op, const kernel_cell *cell)
     return tiles.n_row * tiles.n_col;
 }
 
+/* The system gives pages as they are first written, and may take milliseconds
+ * for a large one.  A tile of wide rows has many: a turn behind each. */
+static void
+find_pages(const cpu_item *item, const product *p)
+{
+    enum { LARGE_PAGE = 2 << 20 };
+    uintptr_t before = 0;
+
+    for (size_t i = 0; item->hook != NULL && i < p->m; i++) {
+        volatile float *first = p->c + i * p->ldc;
+        uintptr_t page = (uintptr_t)first / LARGE_PAGE;
+
+        if (page == before)
+            continue;
+        before = page;
+        *first = *first;
+        cpu_progress(item);
+    }
+}
+
 static void
 add_bias(const product *p, const float *bias)
 {
@@ -82,6 +102,7 @@ run(const cpu_item *item)
 
     if (a->scale.buf != NULL)
         p.b_scale = cpu_item_at(&a->scale, item) + cols.first;
+    find_pages(item, &p);
     product_run(&p, item->panels);
     if (a->bias.buf != NULL)
         add_bias(&p, cpu_item_at(&a->bias, item) + cols.first);

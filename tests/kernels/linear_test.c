@@ -170,6 +170,48 @@ deep_product_is_right(void **state)
     rig_close(&r);
 }
 
+static void
+count_call(void *ctx)
+{
+    ++*(uint32_t *)ctx;
+}
+
+/* The rows of a tile that is written for the first time, each on a large page
+ * of its own: there is a turn for each, whatever the system takes to give
+ * them. */
+static void
+hook_is_called_for_each_page(void **state)
+{
+    enum { N_ROW = 12, WIDTH = 8, LD = (2 << 20) / sizeof(float) };
+    static const kernel_cell cell = {.n_row = N_ROW};
+    kernel_view out = {.type = KERNEL_F32, .by = KERNEL_BY_SLOT, .ld = LD};
+    rig_tensor x, w;
+    uint32_t n_call = 0;
+    rig r;
+
+    (void)state;
+    rig_open(&r, &rig_ways[0]);
+    r.cells = &cell;
+    r.n_cell = 1;
+    rig_tensor_init(&x, &r, KERNEL_BY_SLOT, N_ROW, WIDTH, 1);
+    rig_tensor_init(&w, &r, KERNEL_BY_LAYER, WIDTH, WIDTH, 2);
+    EXPECT_OK(kernel_buf_new(&out.buf, r.dev, KERNEL_KEEP, LD * sizeof(float),
+                             N_ROW));
+    kernel_queue_hook(r.q, count_call, &n_call);
+    rig_begin(&r);
+    EXPECT_OK(kernel_linear(
+        r.q,
+        &(kernel_linear_args){
+            .out = out, .x = x.view, .w = w.view, .n = WIDTH, .k = WIDTH}));
+    rig_end(&r);
+    assert_true(n_call >= N_ROW);
+    kernel_queue_hook(r.q, NULL, NULL);
+    kernel_buf_free(out.buf);
+    rig_tensor_fini(&w);
+    rig_tensor_fini(&x);
+    rig_close(&r);
+}
+
 int
 main(void)
 {
@@ -177,6 +219,7 @@ main(void)
         cmocka_unit_test(product_is_right),
         cmocka_unit_test(types_are_right),
         cmocka_unit_test(deep_product_is_right),
+        cmocka_unit_test(hook_is_called_for_each_page),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
