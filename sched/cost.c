@@ -167,7 +167,7 @@ cost_cluster_preset(cost_cluster *out, const char *name)
         }
     }
     return status_fail(ST_NOTFOUND,
-                       "no cluster named %.40s; there are 8xh200, 128xh200 and "
-                       "64xcpu",
+                       "no cluster named %.40s; there are 8xh200, 128xh200, "
+                       "64xcpu and here",
                        name);
 }

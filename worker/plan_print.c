@@ -26,6 +26,16 @@ percent(double part, const simulate_result *r)
     return part > 0 ? 100 * part / r->seconds : 0;
 }
 
+enum { NUMBER = 32 };
+
+/* Four digits, or all that stand before the point. */
+static const char *
+plain(char out[NUMBER], double x)
+{
+    (void)snprintf(out, NUMBER, x < 9999.5 ? "%.4g" : "%.0f", x);
+    return out;
+}
+
 static void
 print_plan(const plan_row *row, place_kind kind)
 {
@@ -33,15 +43,17 @@ print_plan(const plan_row *row, place_kind kind)
     const simulate_result *r = &p->result;
     const simulate_path *path = &r->path;
     const char *mark = plan_print_choice(row) == p ? "*" : "";
+    char seconds[NUMBER], moved[NUMBER];
 
     if (!row->ok[kind]) {
         printf("%6u  %-10s does not fit\n", row->n_rank, place_name(kind));
         return;
     }
-    printf("%6u  %-9s%1s%8u%10u%12.4g%11.1f%%%10.4g%9.2f  "
+    printf("%6u  %-9s%1s%8u%10u%12s%11.1f%%%10s%9.2f  "
            "%3.0f%% %3.0f%% %3.0f%% %3.0f%%\n",
            row->n_rank, place_name(kind), mark, p->n_world, p->n_rank,
-           r->seconds, 100 * r->efficiency, r->bytes * 1e-9, r->memory * 1e-9,
+           plain(seconds, r->seconds), 100 * r->efficiency,
+           plain(moved, r->bytes * 1e-9), r->memory * 1e-9,
            percent(path->compute, r), percent(path->transfer, r),
            percent(path->latency, r), percent(path->wait, r));
 }
@@ -95,7 +107,7 @@ add_plan(jsonout *j, const plan_row *row, place_kind kind)
         jsonout_f64(j, "compute", r->path.compute);
         jsonout_f64(j, "transfer", r->path.transfer);
         jsonout_f64(j, "latency", r->path.latency);
-        jsonout_f64(j, "wait", r->path.wait);
+        jsonout_f64(j, "wait", r->path.wait > 0 ? r->path.wait : 0);
         jsonout_close_object(j);
     }
     jsonout_close_object(j);

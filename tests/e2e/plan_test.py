@@ -66,9 +66,12 @@ class Plan(unittest.TestCase):
                          2 * 3 * (2 * 2 * 8 * 4) * (64000 - 6400))
 
     def test_the_path_is_the_time(self):
-        for row in plans("--ranks", "4", "--documents", "5")["plans"]:
+        for row in (*plans("--ranks", "4", "--documents", "5")["plans"],
+                    *plans("--preset", "armt-llama-8b", "--segment", "1024",
+                           "--type", "bf16", "--mem", "0")["plans"]):
             self.assertAlmostEqual(sum(row["path"].values()) / row["seconds"],
                                    1, places=6)
+            self.assertGreaterEqual(min(row["path"].values()), 0)
 
     def test_a_long_document_is_simulated_in_part(self):
         """Ten million segments: an answer comes, the groups are those of all
@@ -83,6 +86,15 @@ class Plan(unittest.TestCase):
             self.assertEqual(row["groups"], 10000000 + 4 - 1)
         short = plan("--json", "--tokens", "6400", "--ranks", "1")
         self.assertEqual(short.stderr, "")
+
+    def test_the_table_has_plain_numbers(self):
+        """Of a long reading, too."""
+        table = plan("--segment", "1", "--tokens", "100000000", "--ranks", "4",
+                     "--inner-gbs", "1e6", "--tflops", "0.01")
+        self.assertEqual(table.returncode, 0, table.stderr)
+        layers, segments = table.stdout.splitlines()[4:6]
+        self.assertEqual(layers.split()[7], "5222")
+        self.assertEqual(segments.split()[6], "157901")
 
     def test_auto_is_the_sooner(self):
         rows = plans("--sweep", "--tokens", "64000", "--documents",
@@ -129,8 +141,12 @@ class Plan(unittest.TestCase):
             self.assertEqual(len(circles), 22)
 
     def test_refusals_are_one_sentence(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        nowhere = os.path.join(folder.name, "nowhere")
         for flags, code, word in (
-                (["--cluster", "9xh200"], 2, "8xh200"),
+                (["--cluster", "9xh200"], 2, "8xh200, 128xh200, 64xcpu and "
+                 "here"),
                 (["--type", "int4"], 2, "int4"),
                 (["--ranks", "2000"], 2, "ranks"),
                 (["--memory-gb", "0.0001"], 2, "no number of ranks would do"),
@@ -138,8 +154,8 @@ class Plan(unittest.TestCase):
                  "2 ranks with layers would do"),
                 (["--segment", "1", "--tokens", "1000000000", "--documents",
                   "60000"], 2, "too many to simulate"),
-                (["--model", "/nonexistent"], 2, "nonexistent"),
-                (["--svg", "/nonexistent/p.svg"], 1, "nonexistent")):
+                (["--model", nowhere], 2, nowhere),
+                (["--svg", os.path.join(nowhere, "p.svg")], 1, nowhere)):
             done = plan(*flags)
             self.assertEqual(done.returncode, code, (flags, done.stderr))
             self.assertEqual(done.stdout, "")
