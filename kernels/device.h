@@ -114,6 +114,9 @@ struct device_table {
     void (*buf_free)(kernel_buf *buf);
     void *(*buf_host)(kernel_buf *buf, size_t offset);
     void *(*buf_device)(kernel_buf *buf, size_t offset); /* NULL: never */
+    /* NULL, both: any memory will do */
+    status (*host_new)(void **out, kernel_device *dev, size_t bytes);
+    void (*host_free)(kernel_device *dev, void *host);
 
     status (*queue_new)(kernel_queue **out, kernel_device *dev);
     void (*queue_free)(kernel_queue *q);

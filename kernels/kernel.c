@@ -4,6 +4,7 @@
 
 #include <string.h>
 
+#include "base/mem.h"
 #include "kernels/cpu/cpu.h"
 #ifdef LONGWAVE_CUDA
 #include "kernels/cuda/cuda.h"
@@ -127,6 +128,25 @@ kernel_buf_device(kernel_buf *buf, size_t offset)
     return table->buf_device != NULL ? table->buf_device(buf, offset) : NULL;
 }
 
+status
+kernel_host_new(void **out, kernel_device *dev, size_t bytes)
+{
+    if (dev->table->host_new != NULL)
+        return dev->table->host_new(out, dev, bytes);
+    return mem_new(out, bytes, 1);
+}
+
+void
+kernel_host_free(kernel_device *dev, void *host)
+{
+    if (host == NULL)
+        return;
+    if (dev->table->host_free != NULL)
+        dev->table->host_free(dev, host);
+    else
+        mem_free(host);
+}
+
 /* ------------------------------------------------------------- queues --- */
 
 status
@@ -147,6 +167,12 @@ kernel_queue_hook(kernel_queue *q, kernel_hook *hook, void *ctx)
 {
     q->hook = hook;
     q->hook_ctx = ctx;
+}
+
+kernel_device *
+kernel_queue_device(const kernel_queue *q)
+{
+    return q->dev;
 }
 
 static void

@@ -114,18 +114,27 @@ void *kernel_buf_host(kernel_buf *buf, size_t offset);
  */
 void *kernel_buf_device(kernel_buf *buf, size_t offset);
 
+/* `bytes` of zeroed host memory that the device reads and writes by itself
+ * (pinned, for a GPU): a copy between it and a buffer is made with no other in
+ * between, and enqueueing it never waits.  Freed by nobody while such a copy is
+ * under way.  ST_NOMEM says how much was asked. */
+status kernel_host_new(void **out, kernel_device *dev, size_t bytes) MUST_USE;
+void kernel_host_free(kernel_device *dev, void *host); /* NULL is fine */
+
 /* ------------------------------------------------------------- queues --- */
 
 /* Called on the thread that enqueues or waits, between pieces of CPU work, at
- * least about every millisecond where the device computes on that thread.  It
- * must not touch the device. */
+ * least about every millisecond where the device computes on that thread.  Of
+ * the device it may only ask events (kernel_event_query()). */
 typedef void kernel_hook(void *ctx);
 
 status kernel_queue_new(kernel_queue **out, kernel_device *dev) MUST_USE;
 void kernel_queue_free(kernel_queue *q); /* waits for what was enqueued */
 void kernel_queue_hook(kernel_queue *q, kernel_hook *hook, void *ctx);
+kernel_device *kernel_queue_device(const kernel_queue *q);
 
-/* Copies; offsets and sizes in bytes.  Only outside a group. */
+/* Copies; offsets and sizes in bytes.  Only outside a group.  Where the host's
+ * side is not of kernel_host_new(), a long one may wait for the queue. */
 status kernel_copy_in(kernel_queue *q, kernel_buf *dst, size_t dst_offset,
                       const void *src, size_t bytes) MUST_USE;
 status kernel_copy_out(kernel_queue *q, void *dst, const kernel_buf *src,

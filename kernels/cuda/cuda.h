@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The CUDA backend: its device table, and what its files share.
  *
- * Host code is C: opening, buffers and measuring (device.c), copies and events
- * (queue.c), recorded groups (group.c) and what of a group runs as one launch
- * (plan.c).  Device code is one .cu file an operation; each ends with the
- * functions below, which choose a kernel for the operands and launch it. */
+ * Host code is C: opening, buffers and measuring (device.c), memory of the host
+ * for copies (pinned.c), copies and events (queue.c), recorded groups (group.c)
+ * and what of a group runs as one launch (plan.c).  Device code is one .cu file
+ * an operation; each ends with the functions below, which choose a kernel for
+ * the operands and launch it. */
 #ifndef KERNELS_CUDA_CUDA_H
 #define KERNELS_CUDA_CUDA_H
 

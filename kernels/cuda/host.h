@@ -8,6 +8,7 @@
 #include "kernels/cuda/program.h"
 
 typedef struct cuda_blas cuda_blas;
+typedef struct cuda_pinned cuda_pinned;
 
 typedef struct cuda_device {
     kernel_device base;
@@ -19,11 +20,19 @@ typedef struct cuda_device {
     size_t max_shared;   /* bytes that a block may ask for */
     cuda_encode *encode; /* makes tensor maps; NULL: too old a driver */
     cuda_blas *blas;
+    cuda_pinned *pinned; /* list of what cuda_pinned_new() has made */
     char name[72];
 } cuda_device;
 
 /* Whether it has launches made for it; else kernels for any shape run. */
 bool cuda_device_is_fast(const cuda_device *dev);
+
+/* ----------------------------------------------------------- pinned.c --- */
+
+status cuda_pinned_new(void **out, kernel_device *dev, size_t bytes) MUST_USE;
+void cuda_pinned_free(kernel_device *dev, void *host);
+/* Whether these bytes of the host are such memory. */
+bool cuda_pinned_holds(const kernel_device *dev, const void *at, size_t bytes);
 
 /* ------------------------------------------------------------- blas.c --- */
 

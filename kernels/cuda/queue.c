@@ -3,7 +3,8 @@
  *
  * A copy between the device and ordinary host memory would wait for the stream.
  * So what is small goes through a pinned ring: in at once, out when somebody
- * learns that it has arrived. */
+ * learns that it has arrived.  What is pinned already (pinned.c) needs no ring,
+ * whatever its size. */
 #include <string.h>
 
 #include "base/mem.h"
@@ -145,6 +146,13 @@ at(const kernel_buf *buf, size_t offset)
     return ((const cuda_buf *)buf)->data + offset;
 }
 
+/* Whether a copy of these bytes of the host goes through the ring. */
+static bool
+in_ring(const cuda_queue *q, const void *host, size_t bytes)
+{
+    return bytes <= LARGEST && !cuda_pinned_holds(q->base.dev, host, bytes);
+}
+
 static status
 copy_in(cuda_queue *q, const device_copy *c)
 {
@@ -152,7 +160,7 @@ copy_in(cuda_queue *q, const device_copy *c)
     piece *p = NULL;
     status st = ST_OK;
 
-    if (c->bytes <= LARGEST) {
+    if (in_ring(q, c->host_src, c->bytes)) {
         st = ring_take(q, &p, c->bytes);
         if (st != ST_OK)
             return st;
@@ -184,7 +192,7 @@ copy_out(cuda_queue *q, const device_copy *c)
     piece *p = NULL;
     status st = ST_OK;
 
-    if (c->bytes <= LARGEST) {
+    if (in_ring(q, c->host_dst, c->bytes)) {
         st = ring_take(q, &p, c->bytes);
         if (st != ST_OK)
             return st;

@@ -52,6 +52,57 @@ copies_keep_their_order(void **state)
     rig_every_way(order_on_a_device);
 }
 
+/* Memory of the host that the device reads and writes by itself: copies of any
+ * size, both ways, with others in between, and of a part of it. */
+static void
+host_on_a_device(rig *r)
+{
+    enum { LONG = 5 << 20, SHORT = 100, AT = 4096 + 4 };
+    kernel_buf *a = NULL;
+    kernel_event *ev = NULL;
+    void *in = NULL, *out = NULL;
+    bool reached = false;
+
+    EXPECT_OK(kernel_buf_new(&a, r->dev, KERNEL_KEEP, LONG, 1));
+    EXPECT_OK(kernel_event_new(&ev, r->dev));
+    EXPECT_OK(kernel_host_new(&in, r->dev, LONG));
+    EXPECT_OK(kernel_host_new(&out, r->dev, LONG));
+    assert_ptr_equal(kernel_queue_device(r->q), r->dev);
+    uint8_t *from = in, *to = out;
+    for (size_t i = 0; i < LONG; i++) {
+        assert_true(from[i] == 0 && to[i] == 0);
+        from[i] = (uint8_t)(i * 7 + i / 1000);
+    }
+    EXPECT_OK(kernel_copy_in(r->q, a, 0, from, LONG));
+    EXPECT_OK(kernel_copy_out(r->q, to, a, 0, LONG));
+    EXPECT_OK(kernel_event_record(ev, r->q));
+    /* What comes behind a copy does not change it. */
+    EXPECT_OK(kernel_zero(r->q, a, 0, LONG));
+    EXPECT_OK(kernel_copy_in(r->q, a, AT, from + AT, SHORT));
+    while (!reached)
+        EXPECT_OK(kernel_event_query(ev, &reached));
+    assert_memory_equal(to, from, LONG);
+    EXPECT_OK(kernel_copy_out(r->q, to + 8, a, AT - 4, SHORT + 8));
+    EXPECT_OK(kernel_copy_out(r->q, to + LONG - 4, a, AT, 4));
+    EXPECT_OK(kernel_sync(r->q));
+    for (size_t i = 0; i < 4; i++)
+        assert_true(to[8 + i] == 0 && to[8 + 4 + SHORT + i] == 0);
+    assert_memory_equal(to + 12, from + AT, SHORT);
+    assert_memory_equal(to + LONG - 4, from + AT, 4);
+    kernel_host_free(r->dev, in);
+    kernel_host_free(r->dev, out);
+    kernel_host_free(r->dev, NULL);
+    kernel_event_free(ev);
+    kernel_buf_free(a);
+}
+
+static void
+host_memory_is_copied(void **state)
+{
+    (void)state;
+    rig_every_way(host_on_a_device);
+}
+
 static void
 events_on_a_device(rig *r)
 {
@@ -233,6 +284,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(copies_keep_their_order),
+        cmocka_unit_test(host_memory_is_copied),
         cmocka_unit_test(events_are_reached_in_order),
         cmocka_unit_test(hook_is_called),
         cmocka_unit_test(async_device_is_late),
