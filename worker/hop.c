@@ -12,21 +12,22 @@ out_init(hop *h)
     if (h->cfg.to < 0)
         return ST_OK;
     TRY(mem_new(&h->parcel, h->cfg.n_queue, sizeof *h->parcel));
-    for (uint32_t i = 0; h->cfg.staged && i < HOP_N_STAGE; i++)
-        TRY(mem_new(&h->out[i], h->cfg.max_payload, 1));
+    if (h->cfg.queue != NULL)
+        TRY(hop_stages_init(&h->out, h->cfg.queue, h->cfg.n_stage,
+                            h->cfg.max_payload));
 fail:
     return st;
 }
 
 status
-hop_new(hop **out, comm *c, engine *e, const hop_config *cfg)
+hop_new(hop **out, comm *c, const hop_config *cfg)
 {
     hop *h = NULL;
     status st = ST_OK;
 
+    ASSERT(cfg->queue == NULL || cfg->n_stage > 0);
     TRY(mem_new(&h, 1, sizeof *h));
     h->c = c;
-    h->e = e;
     h->cfg = *cfg;
     TRY(out_init(h));
     TRY(hop_in_init(h));
@@ -43,10 +44,16 @@ hop_free(hop *h)
     if (h == NULL)
         return;
     hop_in_fini(h);
-    for (uint32_t i = 0; i < HOP_N_STAGE; i++)
-        mem_free(h->out[i]);
+    hop_stages_fini(&h->out);
     mem_free(h->parcel);
     mem_free(h);
+}
+
+status
+hop_failed(const hop *h)
+{
+    return h->failed == ST_OK ? ST_OK
+                              : status_fail(h->failed, "%s", h->failure);
 }
 
 void *
@@ -75,45 +82,53 @@ hop_send(hop *h, const hop_header *head, const engine_place *from,
         p->from = *from;
 }
 
-static int
-free_stage(const hop *h)
-{
-    for (int i = 0; i < HOP_N_STAGE; i++) {
-        if (!h->out_used[i])
-            return i;
-    }
-    return -1;
-}
-
-/* Where MPI finds the payload of `p`; *data NULL: no stage is free. */
+/* Has the device copy payloads to stages, as far as there are some.  Their
+ * places are free at once (hop.h). */
 static status
-payload(hop *h, hop_parcel *p, const void **data)
+stage(hop *h, bool *busy)
 {
     status st = ST_OK;
-    *data = NULL;
-    if (!h->cfg.staged) {
-        *data = hop_address(h, &p->from);
-        return ST_OK;
+    for (; h->n_staged < h->n; h->n_staged++) {
+        hop_parcel *p = parcel_at(h, h->n_staged);
+        if (h->cfg.queue != NULL && p->head.len > 0) {
+            TRY(hop_stages_find(&h->out, &p->stage));
+            if (p->stage < 0)
+                break;
+            hop_stages_take(&h->out, p->stage);
+            TRY(hop_stages_fill(&h->out, p->stage, &p->from));
+            p->sent = true;
+            h->cfg.sent(h->cfg.ctx, &p->head, p->local_seg);
+        }
+        *busy = true;
     }
-    int i = free_stage(h);
-    if (i < 0)
-        return ST_OK;
-    TRY(engine_read(h->e, &p->from, h->out[i]));
-    h->out_used[i] = true;
-    p->stage = i;
-    h->cfg.sent(h->cfg.ctx, &p->head, p->local_seg);
-    *data = h->out[i];
 fail:
     return st;
 }
 
-/* Gives the next parcels to MPI. */
+/* Where MPI finds the payload of `p`; *data NULL: it is not there yet. */
 static status
-start(hop *h, bool *busy)
+payload(hop *h, const hop_parcel *p, const void **data)
+{
+    status st = ST_OK;
+    bool filled = false;
+    *data = NULL;
+    if (p->stage < 0) {
+        *data = hop_address(h, &p->from);
+        return ST_OK;
+    }
+    TRY(hop_stages_filled(&h->out, p->stage, &filled));
+    if (filled)
+        *data = hop_stages_data(&h->out, p->stage);
+fail:
+    return st;
+}
+
+status
+hop_start(hop *h, bool *busy)
 {
     status st = ST_OK;
     uint32_t to = (uint32_t)h->cfg.to;
-    while (h->n_started < h->n) {
+    while (h->n_started < h->n_staged) {
         hop_parcel *p = parcel_at(h, h->n_started);
         const void *data = NULL;
         if (p->head.len > 0) {
@@ -134,10 +149,33 @@ fail:
     return st;
 }
 
+/* A stage is free as soon as MPI is through with it, also behind a hop of
+ * another stream that nobody takes yet. */
+static status
+empty(hop *h, bool *busy)
+{
+    status st = ST_OK;
+    for (uint32_t i = 0; i < h->n_started; i++) {
+        hop_parcel *p = parcel_at(h, i);
+        bool done = false;
+        if (p->stage < 0)
+            continue;
+        TRY(comm_test(h->c, &p->data_req, &done));
+        if (!done)
+            continue;
+        hop_stages_give(&h->out, p->stage);
+        p->stage = -1;
+        *busy = true;
+    }
+fail:
+    return st;
+}
+
 static status
 finish(hop *h, bool *busy)
 {
     status st = ST_OK;
+    TRY(empty(h, busy));
     while (h->n_started > 0) {
         hop_parcel *p = parcel_at(h, 0);
         bool done = false;
@@ -146,12 +184,13 @@ finish(hop *h, bool *busy)
             TRY(comm_test(h->c, &p->data_req, &done));
         if (!done)
             break;
-        if (p->stage < 0)
+        if (p->stage >= 0)
+            hop_stages_give(&h->out, p->stage);
+        if (!p->sent)
             h->cfg.sent(h->cfg.ctx, &p->head, p->local_seg);
-        else
-            h->out_used[p->stage] = false;
         h->first = (h->first + 1) % h->cfg.n_queue;
         h->n--;
+        h->n_staged--;
         h->n_started--;
         *busy = true;
     }
@@ -163,10 +202,12 @@ status
 hop_push(hop *h, bool *busy)
 {
     status st = ST_OK;
+    TRY(hop_failed(h));
     if (h->n == 0)
         return ST_OK;
     TRY(finish(h, busy));
-    TRY(start(h, busy));
+    TRY(stage(h, busy));
+    TRY(hop_start(h, busy));
 fail:
     return st;
 }

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Inside hop: what its files share.  Not for anybody else.
  *
- *   hop.c     set-up, and what goes to the successor
- *   hop_in.c  what comes from the predecessor */
+ *   hop.c         set-up, and what goes to the successor
+ *   hop_in.c      what comes from the predecessor
+ *   hop_stages.c  host memory in between */
 #ifndef WORKER_HOP_IMPL_H
 #define WORKER_HOP_IMPL_H
 
 #include "worker/hop.h"
-
-/* Host copies of hops under way, each direction. */
-enum { HOP_N_STAGE = 4 };
+#include "worker/hop_stages.h"
 
 /* One hop on its way out. */
 typedef struct hop_parcel {
@@ -17,7 +16,8 @@ typedef struct hop_parcel {
     engine_place from;
     uint64_t local_seg;
     comm_request head_req, data_req;
-    int stage; /* host copy in use, -1: none */
+    int stage; /* in use, -1: none */
+    bool sent; /* the place has been given back */
 } hop_parcel;
 
 typedef enum hop_step {
@@ -34,28 +34,25 @@ typedef struct hop_arrival {
     hop_header head;
     engine_place to; /* no buffer: dropped, or without payload */
     comm_request head_req, data_req;
-    int stage; /* host copy in use, -1: none */
+    int stage; /* in use, -1: none */
 } hop_arrival;
 
 struct hop {
     comm *c;
-    engine *e;
     hop_config cfg;
 
-    /* Out: a ring; the first n_started of its n parcels are with MPI. */
+    /* Out: a ring; the first n_started of its n parcels are with MPI, the first
+     * n_staged are in a stage, are on their way there, or need none. */
     hop_parcel *parcel;
-    uint32_t first, n, n_started;
-    uint8_t *out[HOP_N_STAGE];
-    bool out_used[HOP_N_STAGE];
+    uint32_t first, n, n_staged, n_started;
+    hop_stages out; /* one direction's are never waited for by the other */
 
     /* In: a ring of n_queue, in the order of the headers. */
     hop_arrival *arrival;
     uint32_t first_in;
     hop_arrival *current; /* that hop_poll() gave out */
     /* For what is staged or dropped; of what is only dropped, one does. */
-    uint8_t *in[HOP_N_STAGE];
-    bool in_used[HOP_N_STAGE];
-    uint32_t n_in;
+    hop_stages in;
     uint64_t *held; /* [n_stream] pass in which a hop of it was left waiting */
     uint64_t pass;
 
@@ -71,6 +68,11 @@ struct hop {
 
 /* What MPI is given of a place, where nothing is staged. */
 void *hop_address(const hop *h, const engine_place *at);
+/* What failed in hop_touch(). */
+status hop_failed(const hop *h) MUST_USE;
+/* Gives to MPI, in order, the next parcels that it can have; in hop_touch(),
+ * too. */
+status hop_start(hop *h, bool *busy) MUST_USE;
 status hop_in_init(hop *h) MUST_USE;
 void hop_in_fini(hop *h);
 

@@ -24,9 +24,9 @@ hop_in_init(hop *h)
     status st = ST_OK;
     if (h->cfg.from < 0)
         return ST_OK;
-    h->n_in = h->cfg.staged ? HOP_N_STAGE : 1;
-    for (uint32_t i = 0; i < h->n_in; i++)
-        TRY(mem_new(&h->in[i], h->cfg.max_payload, 1));
+    TRY(hop_stages_init(&h->in, h->cfg.queue,
+                        h->cfg.queue != NULL ? h->cfg.n_stage : 1,
+                        h->cfg.max_payload));
     TRY(mem_new(&h->held, h->cfg.n_stream, sizeof *h->held));
     TRY(mem_new(&h->arrival, h->cfg.n_queue, sizeof *h->arrival));
     for (uint32_t i = 0; i < h->cfg.n_queue; i++)
@@ -44,8 +44,7 @@ hop_in_fini(hop *h)
     }
     mem_free(h->arrival);
     mem_free(h->held);
-    for (uint32_t i = 0; i < HOP_N_STAGE; i++)
-        mem_free(h->in[i]);
+    hop_stages_fini(&h->in);
 }
 
 /* ---------------------------------------------------------------- time --- */
@@ -96,17 +95,6 @@ hold(hop *h, const hop_arrival *a)
     h->held[a->head.stream] = h->pass;
 }
 
-/* A host copy for what is staged or dropped; -1: none is free. */
-static int
-free_stage(const hop *h)
-{
-    for (uint32_t i = 0; i < h->n_in; i++) {
-        if (!h->in_used[i])
-            return (int)i;
-    }
-    return -1;
-}
-
 /* Posts the receive of a payload, where it has a place. */
 static status
 receive(hop *h, hop_arrival *a)
@@ -115,10 +103,13 @@ receive(hop *h, hop_arrival *a)
     hop_verdict verdict = HOP_LATER;
     engine_place to = {0};
     size_t len = (size_t)a->head.len;
-    int stage = free_stage(h);
+    bool staged = h->cfg.queue != NULL;
+    int stage = -1;
 
+    if (len > 0)
+        TRY(hop_stages_find(&h->in, &stage));
     /* A place that was given is used. */
-    if (len > 0 && h->cfg.staged && stage < 0)
+    if (len > 0 && staged && stage < 0)
         return ST_OK;
     TRY(h->cfg.place(h->cfg.ctx, &a->head, &to, &verdict));
     if (verdict == HOP_LATER)
@@ -131,12 +122,12 @@ receive(hop *h, hop_arrival *a)
         return status_fail(ST_WIRE, "a hop of %zu bytes has no such place",
                            len);
     void *data = NULL;
-    if (!h->cfg.staged && verdict == HOP_TAKE) {
+    if (!staged && verdict == HOP_TAKE) {
         data = hop_address(h, &to);
     } else if (stage >= 0) {
-        h->in_used[stage] = true;
+        hop_stages_take(&h->in, stage);
         a->stage = stage;
-        data = h->in[stage];
+        data = hop_stages_data(&h->in, stage);
     } else {
         return ST_OK; /* dropped, later */
     }
@@ -225,17 +216,14 @@ hop_poll(hop *h, const hop_header **head, bool *busy)
     status st = ST_OK;
 
     *head = NULL;
+    TRY(hop_failed(h));
     if (h->cfg.from < 0)
         return ST_OK;
-    if (h->failed != ST_OK)
-        return status_fail(h->failed, "%s", h->failure);
     count(h, false);
     TRY(advance_all(h, busy));
     hop_arrival *a = find_arrived(h);
     if (a == NULL)
         return ST_OK;
-    if (a->stage >= 0 && a->to.buf != NULL)
-        TRY(engine_write(h->e, &a->to, h->in[a->stage]));
     h->current = a;
     *head = &a->head;
 fail:
@@ -249,7 +237,7 @@ hop_data(const hop *h)
     if (a->to.buf == NULL)
         return NULL;
     if (a->stage >= 0)
-        return h->in[a->stage];
+        return hop_stages_data(&h->in, a->stage);
     return h->cfg.direct ? NULL : hop_address(h, &a->to);
 }
 
@@ -260,8 +248,10 @@ hop_next(hop *h)
     hop_arrival *a = h->current;
 
     ASSERT(a != NULL && a->step == HOP_STEP_ARRIVED);
-    if (a->stage >= 0)
-        h->in_used[a->stage] = false;
+    if (a->stage >= 0 && a->to.buf != NULL)
+        TRY(hop_stages_drain(&h->in, a->stage, &a->to));
+    else if (a->stage >= 0)
+        hop_stages_give(&h->in, a->stage);
     a->step = HOP_STEP_USED;
     h->current = NULL;
     for (a = arrival_at(h, 0); a->step == HOP_STEP_USED; a = arrival_at(h, 0)) {
@@ -282,7 +272,8 @@ hop_touch(hop *h)
     count(h, h->grouped);
     if (h->n_flight > 0 || h->n_started > 0)
         comm_turn(h->c);
-    if (h->cfg.from >= 0)
+    h->failed = hop_start(h, &busy);
+    if (h->failed == ST_OK && h->cfg.from >= 0)
         h->failed = advance_all(h, &busy);
     if (h->failed != ST_OK)
         (void)snprintf(h->failure, sizeof h->failure, "%s", status_text());

@@ -14,6 +14,9 @@
 
 enum { TOUCH_NS = 200 * 1000, TELL_NS = 50 * 1000 * 1000 };
 
+/* Stages of hops, each way. */
+enum { STAGE_BYTES = 64 << 20, MIN_STAGE = 4, MAX_STAGE = 32 };
+
 size_t
 member_max_hop(const engine *e)
 {
@@ -72,6 +75,18 @@ on_hook(void *ctx)
     hop_touch(m->hop);
 }
 
+/* Enough for what a group leaves and what the one before it has left, where
+ * payloads are not so long that this would take much of the host's memory. */
+static uint32_t
+n_stage(const hop_config *hc)
+{
+    size_t n = STAGE_BYTES / hc->max_payload;
+
+    n = n > MIN_STAGE ? n : MIN_STAGE;
+    n = n < MAX_STAGE ? n : MAX_STAGE;
+    return n < hc->n_queue ? (uint32_t)n : hc->n_queue;
+}
+
 static status
 open_hop(member *m, comm *c)
 {
@@ -96,17 +111,18 @@ open_hop(member *m, comm *c)
         hc.to = (int)(first + (rank + 1) % n_active);
     m->has_from = hc.from >= 0;
     m->has_to = hc.to >= 0;
-    /* A staged hop gives its place back before it has left. */
     hc.n_stream = cfg->n_stream;
+    /* A staged hop gives its place back before it has left. */
     hc.n_queue = cfg->n_stream * (n_each + 1) + 8;
     hc.max_payload = member_max_hop(m->e);
     engine_state_place(m->e, 0, 0, &(memory_past){0}, &state);
     if (kernel_buf_host(state.buf, state.offset) == NULL) {
         hc.direct = comm_takes_device(c) &&
                     kernel_buf_device(state.buf, state.offset) != NULL;
-        hc.staged = !hc.direct;
+        hc.queue = hc.direct ? NULL : engine_queue(m->e);
     }
-    return hop_new(&m->hop, c, m->e, &hc);
+    hc.n_stage = n_stage(&hc);
+    return hop_new(&m->hop, c, &hc);
 }
 
 status
