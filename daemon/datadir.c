@@ -2,7 +2,6 @@
 /* Files of the data directory. */
 #include "daemon/datadir.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -14,8 +13,8 @@
 
 #include "base/file.h"
 #include "base/hash.h"
-#include "base/log.h"
 #include "base/mem.h"
+#include "daemon/leftovers.h"
 
 struct datadir {
     char *documents, *inputs, *checkpoints, *tmp;
@@ -45,34 +44,33 @@ fail:
     return st;
 }
 
-/* Everything in a directory of ours that `wanted` does not know. */
-typedef bool wanted_fn(void *ctx, const char *name);
-
-static status
-sweep(const char *dir, wanted_fn *wanted, void *ctx)
-{
-    DIR *list = opendir(dir);
-    struct dirent *entry;
-
-    if (!list)
-        return status_fail(ST_IO, "%s: %s", dir, strerror(errno));
-    while ((entry = readdir(list)) != NULL) {
-        if (entry->d_name[0] == '.' || wanted(ctx, entry->d_name))
-            continue;
-        log_info("'%s/%s' was left by an interrupted job: deleted", dir,
-                 entry->d_name);
-        (void)unlinkat(dirfd(list), entry->d_name, 0);
-    }
-    (void)closedir(list);
-    return ST_OK;
-}
-
 static bool
 wants_nothing(void *ctx, const char *name)
 {
     (void)ctx;
     (void)name;
     return false;
+}
+
+/* With a new journal all that is there would be taken for leftovers. */
+static status
+check_journal(const datadir *d, const char *dir, const char *path)
+{
+    bool documents = false, inputs = false;
+    status st = ST_OK;
+
+    if (file_exists(path))
+        return ST_OK;
+    TRY(leftovers_there(&documents, d->documents));
+    TRY(leftovers_there(&inputs, d->inputs));
+    if (documents || inputs)
+        TRY(status_fail(ST_STATE,
+                        "'%s' has documents or inputs, and the journal "
+                        "longwave.db is gone: put a backup in its place, or "
+                        "name another directory",
+                        dir));
+fail:
+    return st;
 }
 
 static status
@@ -82,6 +80,7 @@ open_index(datadir *d, const char *dir)
     status st;
 
     TRY(file_join(&path, dir, "longwave.db"));
+    TRY(check_journal(d, dir, path));
     TRY(store_open(&d->index, path));
     TRY(file_sync_entry(path)); /* SQLite does not look at the result */
 fail:
@@ -107,7 +106,7 @@ datadir_open(datadir **out, const char *dir)
     TRY(file_mkdir(d->inputs, true));
     TRY(file_mkdir(d->checkpoints, true));
     TRY(file_mkdir(d->tmp, true));
-    TRY(sweep(d->tmp, wants_nothing, NULL));
+    TRY(leftovers_sweep(d->tmp, leftovers_is_spool, wants_nothing, NULL));
     TRY(open_index(d, dir));
     *out = d;
     return ST_OK;
@@ -346,9 +345,10 @@ datadir_sweep(datadir *d, datadir_known_fn *known, void *ctx)
     asking a = {.known = known, .ctx = ctx};
     status st;
 
-    TRY(sweep(d->documents, knows_document, &a));
-    TRY(sweep(d->inputs, knows_input, &a));
-    TRY(sweep(d->checkpoints, knows_checkpoint, &a));
+    TRY(leftovers_sweep(d->documents, leftovers_is_file, knows_document, &a));
+    TRY(leftovers_sweep(d->inputs, leftovers_is_file, knows_input, &a));
+    TRY(leftovers_sweep(d->checkpoints, leftovers_is_file, knows_checkpoint,
+                        &a));
 fail:
     return st;
 }

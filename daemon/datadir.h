@@ -10,9 +10,9 @@
  *   checkpoints/N.S.A.snap  states of job N after S segments, of attempt A
  *   tmp/             ids of running jobs, emptied at start
  *
- * A file is there when its row is: files without a row are what a crash left
- * and are deleted at start.  After opening, one thread at a time;
- * everything blocks. */
+ * A file is there when its row is: files with such names and without a row are
+ * what a crash left and are deleted at start.  After opening, one thread at a
+ * time; everything blocks. */
 #ifndef DAEMON_DATADIR_H
 #define DAEMON_DATADIR_H
 
@@ -25,7 +25,8 @@
 typedef struct datadir datadir;
 
 /* Creates the directory (0700) if it is not there.  ST_STATE: in use by
- * another daemon. */
+ * another daemon, or its journal is gone and files of documents or inputs are
+ * there. */
 status datadir_open(datadir **out, const char *dir) MUST_USE;
 void datadir_close(datadir *d);
 
@@ -53,8 +54,9 @@ status datadir_write_ids(datadir *d, document *doc, const spool *ids) MUST_USE;
 status datadir_hash_ids(const datadir *d, document *doc) MUST_USE;
 status datadir_remove_document(datadir *d, uint64_t id) MUST_USE;
 
-/* Deletes files that nobody knows.  `kind` is "snap" or "ids" of a document,
- * "in" of an input, or "checkpoint", which alone has a segment and an attempt.
+/* Deletes files of a daemon that nobody knows.  `kind` is "snap" or "ids" of a
+ * document, "in" of an input, or "checkpoint", which alone has a segment and an
+ * attempt.
  */
 typedef bool datadir_known_fn(void *ctx, const char *kind, uint64_t id,
                               uint64_t segment, uint32_t attempt);

@@ -111,14 +111,20 @@ leftovers_of_a_crash_go(void **state)
 {
     static const char *const left[] = {
         "data/documents/9.snap",        "data/documents/3.snap.77.tmp",
-        "data/documents/9.ids",         "data/documents/3.other",
+        "data/documents/9.ids",         "data/documents/9.ids.1.tmp",
         "data/tmp/input.abcdef",        "data/inputs/3.in",
         "data/inputs/5.in.7.tmp",       "data/checkpoints/5.65.2.snap",
         "data/checkpoints/5.64.1.snap", "data/checkpoints/5.64.2.snap.7.tmp",
         "data/checkpoints/5.64.snap",   "data/checkpoints/5.snap"};
     static const char *const kept[] = {
         "data/documents/3.snap", "data/documents/3.ids", "data/inputs/5.in",
-        "data/checkpoints/5.64.2.snap"};
+        "data/checkpoints/5.64.2.snap",
+        /* of somebody else */
+        "data/documents/3.other", "data/documents/letter.snap",
+        "data/documents/3.snap.tmp", "data/documents/3.snapshot",
+        "data/documents/ids", "data/checkpoints/model-5.snap",
+        "data/checkpoints/5.64.2.snap.a.tmp", "data/tmp/input.txt",
+        "data/tmp/notes"};
     scratch box;
     datadir *d;
 
@@ -138,6 +144,32 @@ leftovers_of_a_crash_go(void **state)
         assert_true(file_exists(scratch_path(&box, kept[i])));
     datadir_close(d);
     scratch_fini(&box);
+}
+
+/* Started without it, all documents would be what a crash left. */
+static void
+documents_outlive_their_journal(void **state)
+{
+    static const char *const kept[] = {"data/documents/3.snap",
+                                       "data/inputs/5.in"};
+    scratch box;
+    datadir *d;
+
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        scratch_init(&box);
+        EXPECT_OK(datadir_open(&d, scratch_path(&box, "data")));
+        EXPECT_OK(file_write(scratch_path(&box, kept[i]), "x", 1));
+        datadir_close(d);
+        EXPECT_OK(datadir_open(&d, scratch_path(&box, "data")));
+        datadir_close(d);
+        EXPECT_OK(file_remove(scratch_path(&box, "data/longwave.db")));
+        EXPECT_ST(datadir_open(&d, scratch_path(&box, "data")), ST_STATE);
+        assert_non_null(strstr(status_text(), "longwave.db is gone"));
+        assert_true(file_exists(scratch_path(&box, kept[i])));
+        assert_false(file_exists(scratch_path(&box, "data/longwave.db")));
+        scratch_fini(&box);
+    }
 }
 
 /* Readings that an older program began go on. */
@@ -228,6 +260,7 @@ main(void)
         cmocka_unit_test(one_daemon_a_directory),
         cmocka_unit_test(the_last_ids_are_kept),
         cmocka_unit_test(leftovers_of_a_crash_go),
+        cmocka_unit_test(documents_outlive_their_journal),
         cmocka_unit_test(old_checkpoints_get_their_names),
         cmocka_unit_test(damaged_documents_are_noticed),
         cmocka_unit_test(spools_hold_what_was_put_in),
