@@ -23,9 +23,9 @@ typedef struct check {
     uint64_t n_seg;
     uint32_t row[N_SAMPLE]; /* tokens of a segment, rising */
     uint32_t n_row;
-    float *logits; /* [n_seg, N_SAMPLE, n_vocab] */
-    float *inner;  /* [n_seg, n_layer, 2, N_INNER, d] */
-    float *states; /* of all layers: A, then z */
+    float *logits;       /* [n_seg, N_SAMPLE, n_vocab] */
+    float *inner;        /* [n_seg, n_layer, 2, N_INNER, d] */
+    bench_run_left left; /* states of all layers: A, then z */
     sums sum[BENCH_CHECK_N], layer[BENCH_CHECK_N];
 } check;
 
@@ -166,7 +166,7 @@ see_state(void *ctx, uint32_t layer, const double *A, const double *z)
 {
     check *k = ctx;
     size_t key = config_d_key(k->args->cfg), n = key * k->args->cfg->d_model;
-    const float *got = k->states + layer * (n + key);
+    const float *got = k->left.states + layer * (n + key);
 
     compare(k, BENCH_CHECK_A, got, A, n);
     compare(k, BENCH_CHECK_Z, got + n, z, key);
@@ -196,7 +196,7 @@ run_engine(check *k, engine *e)
     const engine_sink outer = {.ctx = k, .logits = keep_logits};
     const engine_sink inner = {
         .ctx = k, .logits = keep_logits, .rows = keep_rows};
-    size_t bytes = 0;
+    const bench_run_end end = bench_run_end_of(e, k->args);
     double seconds;
     status st = ST_OK;
 
@@ -205,7 +205,7 @@ run_engine(check *k, engine *e)
     engine_close(e, 0);
     engine_sink_set(e, &outer); /* groups as in any run: these logits count */
     TRY(bench_run_once(e, k->args, &seconds));
-    TRY(bench_run_states(e, k->args, &k->states, &bytes));
+    TRY(bench_run_look(e, k->args, &end, &k->left));
 fail:
     return st;
 }
@@ -283,7 +283,7 @@ bench_check(bench_check_result *out, const bench_run_args *args,
 fail:
     mem_free(k.logits);
     mem_free(k.inner);
-    mem_free(k.states);
+    mem_free(k.left.states);
     engine_free(e);
     return st;
 }

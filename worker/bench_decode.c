@@ -12,6 +12,7 @@ typedef struct answers {
     engine *e;
     int32_t next[BENCH_DECODE_MAX_JOB]; /* drawn last */
     uint64_t sum;                       /* of all drawn, in some way */
+    bench_run_left left;                /* by the last job */
 } answers;
 
 double
@@ -104,6 +105,29 @@ fail:
     return st;
 }
 
+/* What every job has left: its states as it read them, and the last row. */
+static status
+look(answers *a)
+{
+    const bench_run_args of = {.cfg = a->args->cfg};
+    uint32_t size = a->args->cfg->segment_size;
+    status st = ST_OK;
+
+    for (uint32_t job = 0; job < a->args->n_job; job++) {
+        /* Local segments: what was read, the prompt, a step each. */
+        const bench_run_end end = {.stream = job,
+                                   .past = {.n_token = size, .n_last = size},
+                                   .local_seg = 1 + a->args->n_token,
+                                   .n_row = 1};
+
+        mem_free(a->left.states);
+        a->left.states = NULL;
+        TRY(bench_run_look(a->e, &of, &end, &a->left));
+    }
+fail:
+    return st;
+}
+
 static status
 run_once(answers *a, double *seconds)
 {
@@ -115,6 +139,7 @@ run_once(answers *a, double *seconds)
     for (uint32_t i = 0; i < a->args->n_token; i++)
         TRY(step(a, i));
     *seconds = clock_seconds() - start;
+    TRY(look(a));
     for (uint32_t job = 0; job < a->args->n_job; job++)
         engine_close(a->e, job);
 fail:
@@ -167,8 +192,11 @@ bench_decode(bench_decode_result *out, const bench_decode_args *args)
     TRY(time_runs(&a, &r));
     r.bytes = bench_decode_bytes(args->cfg, info.compute, args->n_job);
     r.device_bytes = engine_bytes(a.e);
+    r.states_norm = a.left.states_norm;
+    r.rows_norm = a.left.rows_norm;
     *out = r;
 fail:
+    mem_free(a.left.states);
     engine_free(a.e);
     return st;
 }

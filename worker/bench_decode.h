@@ -24,6 +24,7 @@ typedef struct bench_decode_result {
     uint64_t n_ahead; /* of these, enqueued before they were fed */
     double bytes;     /* of a step: bench_decode_bytes() */
     size_t device_bytes;
+    double states_norm, rows_norm; /* bench_run_left's, of the last job */
 } bench_decode_result;
 
 /* What a step must read, whoever does it: weights once (those of a write are
@@ -32,7 +33,8 @@ typedef struct bench_decode_result {
 double bench_decode_bytes(const model_config *cfg, kernel_type compute,
                           uint32_t n_job);
 
-/* ST_STATE: what was drawn is not what it was in the run before. */
+/* ST_STATE: what was drawn is not what it was in the run before, or what a run
+ * left is no result (bench_run()). */
 status bench_decode(bench_decode_result *out,
                     const bench_decode_args *args) MUST_USE;
 

@@ -43,7 +43,10 @@ static const char footer[] =
     "\"of product\" is their rate beside that of [r, d] x [d, f] by the same\n"
     "threads, the best of 5 hot runs before or after; on a GPU beside that of\n"
     "8192 x 8192 x 8192 for a second.  MB: device memory beside the "
-    "weights.\n\n"
+    "weights.\n"
+    "There is no result unless after each run A and z of every layer and the\n"
+    "last segment's rows behind the last layer are finite and not all zero;\n"
+    "their norms are printed.\n\n"
     "--decode: jobs that have read a segment answer a prompt of 16 tokens,\n"
     "greedily; a step reads the weights once (not those of a write, and of "
     "the\n"
@@ -326,8 +329,8 @@ same_states(const bench *b)
 {
     if (b->decode > 0 || b->check || !b->wanted[0] || !b->wanted[1])
         return true;
-    return memcmp(b->result[0].states, b->result[1].states,
-                  b->result[0].states_bytes) == 0;
+    return memcmp(b->result[0].left.states, b->result[1].left.states,
+                  b->result[0].left.states_bytes) == 0;
 }
 
 /* ----------------------------------------------------------------- all --- */
@@ -374,7 +377,7 @@ main(int argc, char **argv)
     if (st != ST_OK)
         log_error("%s", status_text());
     for (uint32_t i = 0; i < BENCH_N_SCHEDULE; i++)
-        mem_free(b.result[i].states);
+        mem_free(b.result[i].left.states);
     mem_free(b.ids);
     kernel_close(b.dev);
     return status_exit_code(st);

@@ -22,6 +22,23 @@ print_shape(const bench *b)
            b->reading ? ", only rows that a reading needs" : "");
 }
 
+/* Of what each schedule left: the kinds of tensors, and the last segment's rows
+ * behind the last layer. */
+static void
+print_norms(const bench *b)
+{
+    printf("\n");
+    for (uint32_t i = 0; i < BENCH_N_SCHEDULE; i++) {
+        const bench_run_left *left = &b->result[i].left;
+        if (!b->wanted[i])
+            continue;
+        printf("%s: norms of", bench_print_schedules[i]);
+        for (uint32_t k = 0; k < left->n_norm; k++)
+            printf(" %s %.6g,", left->norm_name[k], left->norm[k]);
+        printf(" rows %.6g\n", left->rows_norm);
+    }
+}
+
 static void
 print_table(const bench *b)
 {
@@ -40,9 +57,10 @@ print_table(const bench *b)
                bench_print_schedules[i], r->seconds, r->warm,
                (double)b->tokens / r->seconds, (unsigned long long)r->n_group,
                r->flops / r->seconds * 1e-9,
-               100 * r->flops / r->seconds / b->product, r->norm,
+               100 * r->flops / r->seconds / b->product, r->left.states_norm,
                (double)(r->taken > 0 ? r->taken : r->bytes) * 1e-6);
     }
+    print_norms(b);
 }
 
 static void
@@ -78,11 +96,13 @@ print_answer(const bench *b)
     printf("%s on %u cores; reads %.1f GB/s\n\n", b->info.name, b->info.n_core,
            b->read * 1e-9);
     printf("%llu jobs: %.1f tokens/s, %.4f ms a step of %.4f GB, %.1f GB/s: "
-           "%.1f%% of what the device reads; warm-up %.4f s\n",
+           "%.1f%% of what the device reads; warm-up %.4f s; norms of the "
+           "last job's states %.6g, its row %.6g\n",
            (unsigned long long)b->jobs, tokens_of(b),
            b->answer.seconds / (double)b->answer.n_step * 1e3,
            b->answer.bytes * 1e-9, bytes_of(b) * 1e-9,
-           100 * bytes_of(b) / b->read, b->answer.warm);
+           100 * bytes_of(b) / b->read, b->answer.warm, b->answer.states_norm,
+           b->answer.rows_norm);
 }
 
 static void
@@ -99,6 +119,8 @@ add_answer(jsonout *j, const bench *b)
     jsonout_f64(j, "bytes_per_second", bytes_of(b));
     jsonout_f64(j, "fraction_of_read", bytes_of(b) / b->read);
     jsonout_u64(j, "engine_bytes", b->answer.device_bytes);
+    jsonout_f64(j, "state_norm", b->answer.states_norm);
+    jsonout_f64(j, "row_norm", b->answer.rows_norm);
     jsonout_close_object(j);
 }
 
@@ -121,6 +143,17 @@ add_check(jsonout *j, const bench *b)
     jsonout_close_object(j);
 }
 
+/* Of a kind of tensor each, and of the rows that come out. */
+static void
+add_norms(jsonout *j, const bench_run_left *left)
+{
+    jsonout_object(j, "norms");
+    for (uint32_t i = 0; i < left->n_norm; i++)
+        jsonout_f64(j, left->norm_name[i], left->norm[i]);
+    jsonout_f64(j, "rows", left->rows_norm);
+    jsonout_close_object(j);
+}
+
 static void
 add_run(jsonout *j, const bench *b, uint32_t i)
 {
@@ -133,7 +166,8 @@ add_run(jsonout *j, const bench *b, uint32_t i)
     jsonout_f64(j, "flops", r->flops);
     jsonout_f64(j, "flops_per_second", r->flops / r->seconds);
     jsonout_f64(j, "fraction_of_product", r->flops / r->seconds / b->product);
-    jsonout_f64(j, "state_norm", r->norm);
+    jsonout_f64(j, "state_norm", r->left.states_norm);
+    add_norms(j, &r->left);
     jsonout_u64(j, "engine_bytes", r->bytes);
     jsonout_u64(j, "device_bytes", r->taken);
     jsonout_array(j, "launches");

@@ -107,51 +107,35 @@ bench_run_median(double *x, uint32_t n)
     return n % 2 == 1 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
 }
 
-static status
-time_runs(engine *e, const bench_run_args *a, bench_run_result *r)
-{
-    double seconds[BENCH_RUN_MAX_REPEAT] = {0};
-    engine_counts before, after;
-    status st = ST_OK;
+/* ---------------------------------------------------------- what is left ---
+ */
 
-    ASSERT(a->n_repeat > 0 && a->n_repeat <= BENCH_RUN_MAX_REPEAT);
-    TRY(bench_run_once(e, a, &r->warm));
-    engine_counts_get(e, &before);
-    for (uint32_t i = 0; i < a->n_repeat; i++) {
-        engine_close(e, 0);
-        TRY(bench_run_once(e, a, &seconds[i]));
-    }
-    engine_counts_get(e, &after);
-    r->seconds = bench_run_median(seconds, a->n_repeat);
-    r->n_group = (after.n_group - before.n_group) / a->n_repeat;
-    r->flops = (after.flops - before.flops) / a->n_repeat;
-fail:
-    return st;
+/* Adds the squares of x[n], which must be finite and not all zero; `what` they
+ * are, of which layer. */
+static status
+add_squares(double *sum, const float *x, size_t n, const char *what,
+            uint32_t layer)
+{
+    double own = 0;
+
+    for (size_t i = 0; i < n; i++)
+        own += (double)x[i] * (double)x[i];
+    *sum += own;
+    if (!isfinite(own) || own == 0)
+        return status_fail(ST_STATE, "%s of layer %u is %s: no result", what,
+                           layer, own == 0 ? "all zero" : "not finite");
+    return ST_OK;
 }
 
-/* Finite, not all zero, and not growing. */
 static status
-check_norm(double norm, size_t n)
+check_growth(double norm, size_t n)
 {
-    if (!isfinite(norm) || norm == 0)
-        return status_fail(ST_STATE, "the states are %s: no result",
-                           norm == 0 ? "all zero" : "not finite");
     if (norm > BENCH_RUN_MAX_RMS * sqrt((double)n))
         return status_fail(ST_STATE,
                            "the states' norm %g is that of numbers above %d, "
                            "they grow: no result",
                            norm, BENCH_RUN_MAX_RMS);
     return ST_OK;
-}
-
-static double
-norm_of(const float *x, size_t n)
-{
-    double sum = 0;
-
-    for (size_t i = 0; i < n; i++)
-        sum += (double)x[i] * (double)x[i];
-    return sqrt(sum);
 }
 
 static size_t
@@ -168,75 +152,207 @@ numbers_of(const memory_tensor *t)
     return memory_tensor_bytes(t) / kernel_type_size(t->type);
 }
 
-/* Numbers of a tensor in F32, whatever it is kept in. */
+/* n numbers in F32, whatever they are kept in. */
 static void
-widen(float *to, const uint8_t *state, const memory_tensor *t)
+widen(float *to, const uint8_t *from, kernel_type type, size_t n)
 {
-    size_t n = numbers_of(t);
-
-    state += t->offset;
-    if (t->type == KERNEL_F32) {
-        memcpy(to, state, n * sizeof *to);
+    if (type == KERNEL_F32) {
+        memcpy(to, from, n * sizeof *to);
         return;
     }
-    ASSERT(t->type == KERNEL_BF16);
+    ASSERT(type == KERNEL_BF16);
     for (size_t i = 0; i < n; i++) {
         uint16_t half;
 
-        memcpy(&half, state + i * sizeof half, sizeof half);
+        memcpy(&half, from + i * sizeof half, sizeof half);
         to[i] = bf16_to_float(half);
     }
 }
 
+/* A layer's states go to `to`, by way of `room`. */
 static status
-read_layer(engine *e, const bench_run_args *a, uint32_t layer, uint8_t *room,
-           float **to)
+read_layer(engine *e, const bench_run_args *a, const bench_run_end *end,
+           uint32_t layer, uint8_t *room, float *to)
 {
-    memory_past past = past_of(a, segment_count(a->n_id, a->cfg->segment_size));
     memory_tensor t[MEMORY_MAX_TENSOR];
-    size_t n = tensors_of(e, a, layer, &past, t);
+    size_t n = tensors_of(e, a, layer, &end->past, t);
     engine_place at;
     status st = ST_OK;
 
-    engine_state_place(e, 0, layer, &past, &at);
+    engine_state_place(e, end->stream, layer, &end->past, &at);
     TRY(engine_read(e, &at, room));
     for (size_t i = 0; i < n; i++) {
-        widen(*to, room, &t[i]);
-        *to += numbers_of(&t[i]);
+        widen(to, room + t[i].offset, t[i].type, numbers_of(&t[i]));
+        to += numbers_of(&t[i]);
     }
 fail:
     return st;
 }
 
-status
-bench_run_states(engine *e, const bench_run_args *a, float **states,
-                 size_t *bytes)
+/* Adds up the norms of a layer's states, and steps behind them. */
+static status
+look_at_layer(const float **x, const memory_tensor *t, uint32_t layer,
+              bench_run_left *left)
 {
-    memory_past past = past_of(a, segment_count(a->n_id, a->cfg->segment_size));
-    memory_tensor t[MEMORY_MAX_TENSOR];
-    uint8_t *room = NULL;
-    float *x = NULL, *to;
-    size_t n = 0;
     status st = ST_OK;
 
-    for (uint32_t layer = 0; layer < a->cfg->n_layer; layer++) {
-        size_t n_tensor = tensors_of(e, a, layer, &past, t);
-
-        for (size_t i = 0; i < n_tensor; i++)
-            n += numbers_of(&t[i]);
+    for (uint32_t i = 0; i < left->n_norm; i++) {
+        left->norm_name[i] = t[i].name;
+        TRY(add_squares(&left->norm[i], *x, numbers_of(&t[i]), t[i].name,
+                        layer));
+        *x += numbers_of(&t[i]);
     }
-    TRY(mem_new(&room, engine_state_room(e), 1));
+fail:
+    return st;
+}
+
+/* The rows that the last segment left behind the last layer. */
+static status
+look_at_rows(engine *e, const bench_run_args *a, const bench_run_end *end,
+             bench_run_left *left)
+{
+    kernel_type type = engine_compute(e);
+    size_t n = (size_t)end->n_row * a->cfg->d_model;
+    engine_place at;
+    uint8_t *room = NULL;
+    float *x = NULL;
+    status st = ST_OK;
+
+    engine_x_place(e, end->stream, end->local_seg, end->n_row, &at);
+    ASSERT(at.len == n * kernel_type_size(type));
+    TRY(mem_new(&room, at.len, 1));
     TRY(mem_new(&x, n, sizeof *x));
-    to = x;
+    TRY(engine_read(e, &at, room));
+    widen(x, room, type, n);
+    TRY(add_squares(&left->rows_norm, x, n, "what comes out",
+                    a->cfg->n_layer - 1));
+    left->rows_norm = sqrt(left->rows_norm);
+fail:
+    mem_free(room);
+    mem_free(x);
+    return st;
+}
+
+static size_t
+numbers_of_layer(const engine *e, const bench_run_args *a, uint32_t layer,
+                 const memory_past *past)
+{
+    memory_tensor t[MEMORY_MAX_TENSOR];
+    size_t n_tensor = tensors_of(e, a, layer, past, t), n = 0;
+
+    for (size_t i = 0; i < n_tensor; i++)
+        n += numbers_of(&t[i]);
+    return n;
+}
+
+/* All layers' states, one behind the other; mem_free(). */
+static status
+read_states(engine *e, const bench_run_args *a, const bench_run_end *end,
+            float **out, size_t *n)
+{
+    uint8_t *room = NULL;
+    float *x = NULL, *to;
+    status st = ST_OK;
+
+    *n = 0;
     for (uint32_t layer = 0; layer < a->cfg->n_layer; layer++)
-        TRY(read_layer(e, a, layer, room, &to));
-    TRY(check_norm(norm_of(x, n), n));
-    *states = x;
-    *bytes = n * sizeof *x;
+        *n += numbers_of_layer(e, a, layer, &end->past);
+    TRY(mem_new(&room, engine_state_room(e), 1));
+    TRY(mem_new(&x, *n, sizeof *x));
+    to = x;
+    for (uint32_t layer = 0; layer < a->cfg->n_layer; layer++) {
+        TRY(read_layer(e, a, end, layer, room, to));
+        to += numbers_of_layer(e, a, layer, &end->past);
+    }
+    *out = x;
     x = NULL; /* the caller's */
 fail:
     mem_free(room);
     mem_free(x);
+    return st;
+}
+
+static status
+look_at_states(engine *e, const bench_run_args *a, const bench_run_end *end,
+               size_t n, bench_run_left *left)
+{
+    const float *x = left->states;
+    memory_tensor t[MEMORY_MAX_TENSOR];
+    status st = ST_OK;
+
+    for (uint32_t layer = 0; layer < a->cfg->n_layer; layer++) {
+        left->n_norm = (uint32_t)tensors_of(e, a, layer, &end->past, t);
+        TRY(look_at_layer(&x, t, layer, left));
+    }
+    for (uint32_t i = 0; i < left->n_norm; i++) {
+        left->states_norm += left->norm[i];
+        left->norm[i] = sqrt(left->norm[i]);
+    }
+    left->states_norm = sqrt(left->states_norm);
+    TRY(check_growth(left->states_norm, n));
+fail:
+    return st;
+}
+
+status
+bench_run_look(engine *e, const bench_run_args *a, const bench_run_end *end,
+               bench_run_left *out)
+{
+    bench_run_left left = {0};
+    size_t n = 0;
+    status st = ST_OK;
+
+    TRY(read_states(e, a, end, &left.states, &n));
+    TRY(look_at_states(e, a, end, n, &left));
+    TRY(look_at_rows(e, a, end, &left));
+    left.states_bytes = n * sizeof *left.states;
+    *out = left;
+    left.states = NULL; /* the caller's */
+fail:
+    mem_free(left.states);
+    return st;
+}
+
+bench_run_end
+bench_run_end_of(const engine *e, const bench_run_args *a)
+{
+    uint64_t n = segment_count(a->n_id, a->cfg->segment_size);
+    const engine_segment last = {
+        .seg = n - 1,
+        .past = past_of(a, n - 1),
+        .n_token = segment_tokens(n - 1, a->n_id, a->cfg->segment_size)};
+
+    return (bench_run_end){.past = past_of(a, n),
+                           .local_seg = n - 1,
+                           .n_row = engine_rows(e, &last)};
+}
+
+/* --------------------------------------------------------------- all --- */
+
+/* Each run's result is looked at; the last one's is kept. */
+static status
+time_runs(engine *e, const bench_run_args *a, bench_run_result *r)
+{
+    const bench_run_end end = bench_run_end_of(e, a);
+    double seconds[BENCH_RUN_MAX_REPEAT] = {0};
+    engine_counts before, after;
+    status st = ST_OK;
+
+    ASSERT(a->n_repeat > 0 && a->n_repeat <= BENCH_RUN_MAX_REPEAT);
+    TRY(bench_run_once(e, a, &r->warm));
+    engine_counts_get(e, &before);
+    for (uint32_t i = 0; i < a->n_repeat; i++) {
+        engine_close(e, 0);
+        TRY(bench_run_once(e, a, &seconds[i]));
+        mem_free(r->left.states);
+        r->left.states = NULL;
+        TRY(bench_run_look(e, a, &end, &r->left));
+    }
+    engine_counts_get(e, &after);
+    r->seconds = bench_run_median(seconds, a->n_repeat);
+    r->n_group = (after.n_group - before.n_group) / a->n_repeat;
+    r->flops = (after.flops - before.flops) / a->n_repeat;
+fail:
     return st;
 }
 
@@ -269,13 +385,11 @@ bench_run(bench_run_result *out, const bench_run_args *args)
     if (before.n_thread == 0)
         r.taken = before.memory_free - after.memory_free - weights_of(args);
     r.n_ran = kernel_ran(engine_queue(e), r.ran, BENCH_RUN_MAX_RAN);
-    TRY(bench_run_states(e, args, &r.states, &r.states_bytes));
-    r.norm = norm_of(r.states, r.states_bytes / sizeof *r.states);
     r.bytes = engine_bytes(e);
     *out = r;
-    r.states = NULL; /* the caller's */
+    r.left.states = NULL; /* the caller's */
 fail:
-    mem_free(r.states);
+    mem_free(r.left.states);
     engine_free(e);
     return st;
 }
