@@ -260,7 +260,7 @@ is_it_right() {
     show kernels_exact units
     run golden 120 golden
     show golden 'largest error'
-    for program in engine engine_need engine_ranks lost bench_check; do
+    for program in engine engine_need engine_ranks ahead lost bench_check; do
         run "worker_$program" 120 in_tests "test_worker_$program"
     done
     run reading 60 in_tests test_worker_read

@@ -45,8 +45,8 @@ class Script(unittest.TestCase):
         self.put("build-gpu/bin/longwave-bench", BENCH)
         for name in KERNELS:
             self.put(f"build-gpu/tests/test_kernels_{name}", STUB)
-        for name in ("flat", "engine", "engine_need", "engine_ranks", "answer",
-                     "half", "read", "lost", "bench_check"):
+        for name in ("flat", "engine", "engine_need", "engine_ranks", "ahead",
+                     "answer", "half", "read", "lost", "bench_check"):
             self.put(f"build-gpu/tests/test_worker_{name}", STUB)
 
     def put(self, path, text):
@@ -75,9 +75,10 @@ class Script(unittest.TestCase):
         self.assertEqual(code, 77, out)
         self.assertEqual(steps.pop("build"), "ok", out)
         self.assertIn("there is no GPU here", steps.pop("gpu"), out)
-        for name in ("kernels_rows", "golden", "worker_engine_ranks", "check-1b",
-                     "refusal", "memcheck-exact", "1b-1024", "1b-decode",
-                     "1b-million", "peer", "rows"):
+        for name in ("kernels_rows", "golden", "worker_engine_ranks",
+                     "worker_ahead", "check-1b", "refusal",
+                     "memcheck-exact", "1b-1024", "1b-decode", "1b-million",
+                     "peer", "rows"):
             self.assertIn(name, steps, out)
         self.assertEqual(set(steps.values()), {"not run: there is no GPU"},
                          out)
