@@ -106,7 +106,7 @@ struct device_table {
     void (*close)(kernel_device *dev);
     void (*info)(const kernel_device *dev, kernel_info *out);
     status (*measure)(kernel_device *dev, size_t m, size_t n, size_t k,
-                      uint32_t n_run, double *flops);
+                      uint32_t n_run, kernel_rate *out);
     status (*measure_read)(kernel_device *dev, size_t bytes, double *rate);
 
     status (*buf_new)(kernel_buf **out, kernel_device *dev, kernel_use use,

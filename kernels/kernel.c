@@ -77,10 +77,10 @@ kernel_info_get(const kernel_device *dev, kernel_info *out)
 
 status
 kernel_measure_linear(kernel_device *dev, size_t m, size_t n, size_t k,
-                      uint32_t n_run, double *flops)
+                      uint32_t n_run, kernel_rate *out)
 {
     ASSERT(m > 0 && n > 0 && k > 0 && n_run > 0);
-    return dev->table->measure(dev, m, n, k, n_run, flops);
+    return dev->table->measure(dev, m, n, k, n_run, out);
 }
 
 status

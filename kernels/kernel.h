@@ -237,12 +237,21 @@ uint32_t kernel_ran(const kernel_queue *q, const char *names[], uint32_t max);
 
 /* ------------------------------------------------------------ measure --- */
 
-/* Multiply-add rate of the device at out[m, n] = x[m, k] w[n, k]^T: the best of
- * `n_run` hot runs of all threads at once, each on its own operands, in FLOP
- * per second (2 m n k a product).  On a CPU by its BLAS where there is one: a
- * yardstick from outside.  Blocks. */
+/* Multiply-add rates of the device at out[m, n] = x[m, k] w[n, k]^T, in FLOP
+ * per second (2 m n k a product). */
+typedef struct kernel_rate {
+    double flops; /* the higher one, of what `by` names */
+    double
+        library; /* of the BLAS, a yardstick from outside; 0: there is none */
+    char by[80]; /* "OpenBLAS SkylakeX", "own AVX-512", "cuBLAS" */
+} kernel_rate;
+
+/* The best of `n_run` hot runs of all threads at once, each on its own
+ * operands. On a CPU of its BLAS and of the engine's own products, in turn: a
+ * BLAS may have been told, or not know better than, to compute as an older CPU
+ * does, and what the engine can do by itself is a ceiling, too.  Blocks. */
 status kernel_measure_linear(kernel_device *dev, size_t m, size_t n, size_t k,
-                             uint32_t n_run, double *flops) MUST_USE;
+                             uint32_t n_run, kernel_rate *out) MUST_USE;
 
 /* Bytes a second that the device reads from its memory: the best of some runs
  * of all threads over `bytes` in all.  Blocks. */

@@ -42,10 +42,11 @@ print_norms(const bench *b)
 static void
 print_table(const bench *b)
 {
-    printf("%s on %u cores; bare product %.1f GFLOP/s (before %.1f, after "
-           "%.1f), reads %.1f GB/s\n\n",
-           b->info.name, b->info.n_core, b->product * 1e-9,
-           b->product_before * 1e-9, b->product_after * 1e-9, b->read * 1e-9);
+    printf("%s on %u cores; bare product %.1f GFLOP/s by %s (before %.1f, "
+           "after %.1f; the library's %.1f), reads %.1f GB/s\n\n",
+           b->info.name, b->info.n_core, b->product.flops * 1e-9, b->product.by,
+           b->product_before * 1e-9, b->product_after * 1e-9,
+           b->product.library * 1e-9, b->read * 1e-9);
     printf("%-12s%10s%10s%12s%8s%10s%12s%14s%10s\n", "schedule", "seconds",
            "warm-up", "tokens/s", "groups", "GFLOP/s", "of product",
            "state norm", "MB");
@@ -57,7 +58,8 @@ print_table(const bench *b)
                bench_print_schedules[i], r->seconds, r->warm,
                (double)b->tokens / r->seconds, (unsigned long long)r->n_group,
                r->flops / r->seconds * 1e-9,
-               100 * r->flops / r->seconds / b->product, r->left.states_norm,
+               100 * r->flops / r->seconds / b->product.flops,
+               r->left.states_norm,
                (double)(r->taken > 0 ? r->taken : r->bytes) * 1e-6);
     }
     print_norms(b);
@@ -165,7 +167,8 @@ add_run(jsonout *j, const bench *b, uint32_t i)
     jsonout_u64(j, "groups", r->n_group);
     jsonout_f64(j, "flops", r->flops);
     jsonout_f64(j, "flops_per_second", r->flops / r->seconds);
-    jsonout_f64(j, "fraction_of_product", r->flops / r->seconds / b->product);
+    jsonout_f64(j, "fraction_of_product",
+                r->flops / r->seconds / b->product.flops);
     jsonout_f64(j, "state_norm", r->left.states_norm);
     add_norms(j, &r->left);
     jsonout_u64(j, "engine_bytes", r->bytes);
@@ -198,7 +201,9 @@ bench_print_json(const bench *b)
     jsonout_text(&j, "device_name", b->info.name);
     jsonout_u64(&j, "threads", b->info.n_thread);
     jsonout_u64(&j, "cores", b->info.n_core);
-    jsonout_f64(&j, "product_flops_per_second", b->product);
+    jsonout_f64(&j, "product_flops_per_second", b->product.flops);
+    jsonout_text(&j, "product_by", b->product.by);
+    jsonout_f64(&j, "product_library", b->product.library);
     jsonout_f64(&j, "product_before", b->product_before);
     jsonout_f64(&j, "product_after", b->product_after);
     jsonout_f64(&j, "read_bytes_per_second", b->read);

@@ -22,7 +22,7 @@ typedef struct bench {
     kernel_info info;
     model_config cfg;
     int32_t *ids;
-    double product; /* FLOP/s of the bare product */
+    kernel_rate product; /* of the bare product */
     double product_before, product_after;
     double read; /* bytes/s read of the device's memory */
     bench_decode_result answer;

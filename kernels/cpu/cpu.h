@@ -22,7 +22,7 @@ status cpu_open(kernel_device **out, const device_table *table,
                 const kernel_config *cfg) MUST_USE;
 void cpu_close(kernel_device *dev);
 status cpu_measure(kernel_device *dev, size_t m, size_t n, size_t k,
-                   uint32_t n_run, double *flops) MUST_USE;
+                   uint32_t n_run, kernel_rate *out) MUST_USE;
 status cpu_measure_read(kernel_device *dev, size_t bytes,
                         double *rate) MUST_USE;
 void cpu_info(const kernel_device *dev, kernel_info *out);

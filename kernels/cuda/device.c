@@ -234,15 +234,18 @@ buf_device(kernel_buf *buf, size_t offset)
 
 static status
 device_measure(kernel_device *base, size_t m, size_t n, size_t k,
-               uint32_t n_run, double *flops)
+               uint32_t n_run, kernel_rate *out)
 {
     cuda_device *dev = (cuda_device *)base;
-    status st = cuda_enter(base);
+    double flops = 0.0;
+    status st;
 
-    if (st != ST_OK)
-        return st;
-    return cuda_blas_measure(dev->blas, dev->compute, (size_t[3]){m, n, k},
-                             n_run, flops);
+    TRY(cuda_enter(base));
+    TRY(cuda_blas_measure(dev->blas, dev->compute, (size_t[3]){m, n, k}, n_run,
+                          &flops));
+    *out = (kernel_rate){.flops = flops, .library = flops, .by = "cuBLAS"};
+fail:
+    return st;
 }
 
 /* Milliseconds of one reading of `bytes`. */

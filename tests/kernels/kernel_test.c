@@ -122,13 +122,17 @@ types_have_sizes(void **state)
 static void
 rate_is_measured(void **state)
 {
-    double flops = 0.0;
+    kernel_rate rate = {0};
     rig r;
 
     (void)state;
     rig_open(&r, &rig_ways[1]);
-    EXPECT_OK(kernel_measure_linear(r.dev, 33, 65, 17, 3, &flops));
-    assert_true(flops > 1e6 && flops < 1e15);
+    EXPECT_OK(kernel_measure_linear(r.dev, 33, 65, 17, 3, &rate));
+    assert_true(rate.flops > 1e6 && rate.flops < 1e15);
+    assert_true(rate.flops >= rate.library && rate.library >= 0.0);
+    /* It is the library's where it is named. */
+    if (strncmp(rate.by, "own ", 4) != 0)
+        assert_true(rate.by[0] != '\0' && rate.flops <= rate.library);
     rig_close(&r);
 }
 

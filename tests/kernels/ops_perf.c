@@ -48,7 +48,7 @@ one_shape(kernel_device *dev, const layer_shape *shape, uint32_t n_cell)
     kernel_cell cells[N_CELL_MAX] = {{0}};
     kernel_queue *q = NULL;
     kernel_info info;
-    double ceiling;
+    kernel_rate ceiling;
     layer l;
 
     layer_must(kernel_queue_new(&q, dev));
@@ -62,15 +62,17 @@ one_shape(kernel_device *dev, const layer_shape *shape, uint32_t n_cell)
     kernel_info_get(dev, &info);
     layer_must(kernel_measure_linear(dev, shape->n_row, shape->ffn, shape->d,
                                      10, &ceiling));
-    (void)printf("%s; %s: %u cells of %zu rows; plain product %.1f GFLOP/s\n",
-                 info.name, shape->name, n_cell, shape->n_row, ceiling * 1e-9);
+    (void)printf(
+        "%s; %s: %u cells of %zu rows; plain product %.1f GFLOP/s by %s\n",
+        info.name, shape->name, n_cell, shape->n_row, ceiling.flops * 1e-9,
+        ceiling.by);
     for (int i = 0; i < LAYER_N_ALL; i++) {
         double seconds = best_of(&l, (layer_part)i, cells);
         double rate = layer_flops(&l, (layer_part)i) * n_cell / seconds;
 
         (void)printf("  %-10s %9.1f us a cell %8.1f GFLOP/s %6.1f %%\n",
                      part_names[i], seconds * 1e6 / n_cell, rate * 1e-9,
-                     100.0 * rate / ceiling);
+                     100.0 * rate / ceiling.flops);
     }
     layer_fini(&l);
     kernel_queue_free(q);
