@@ -303,6 +303,8 @@ make_key(client *c, client_key *key, const upload *input)
         uint64_t left = input->bytes - at;
         size_t n = left < CHUNK ? (size_t)left : CHUNK;
 
+        if (connection_interrupted(&c->conn))
+            TRY(status_fail(ST_CANCELED, "interrupted"));
         TRY(upload_read(input, c->chunk, n, at));
         hash_add(&sum, c->chunk, n);
         at += n;

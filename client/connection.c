@@ -20,8 +20,8 @@ enum {
 static const uint64_t MS = 1000000;
 static const double UPTIME_SLACK_S = 0.5; /* it is as old as the loop's turn */
 
-static bool
-interrupted(const connection *c)
+bool
+connection_interrupted(const connection *c)
 {
     return !c->deaf && c->config.interrupted &&
            c->config.interrupted(c->config.ctx);
@@ -33,7 +33,8 @@ wait_for_listener(const connection *c)
     uint64_t deadline = clock_ns() + LISTEN_MS * MS;
     status st = zsocket_probe(c->endpoint);
 
-    while (st == ST_NOTFOUND && clock_ns() < deadline && !interrupted(c)) {
+    while (st == ST_NOTFOUND && clock_ns() < deadline &&
+           !connection_interrupted(c)) {
         clock_sleep_us(LISTEN_STEP_MS * 1000);
         st = zsocket_probe(c->endpoint);
     }
@@ -252,7 +253,7 @@ connection_receive(connection *c, client_message *out, uint32_t wait_ms)
         } else if (cut) {
             return hung_up(c);
         }
-        if (interrupted(c))
+        if (connection_interrupted(c))
             return status_fail(ST_CANCELED, "interrupted");
         cut = is_cut(c);
         if (cut)

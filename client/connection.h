@@ -50,6 +50,9 @@ status connection_try(connection *c, const client_message *m, const void *raw,
 status connection_receive(connection *c, client_message *out,
                           uint32_t wait_ms) MUST_USE;
 
+/* Whoever has the connection wants to stop.  Does not block. */
+bool connection_interrupted(const connection *c);
+
 /* The failure that a REFUSED tells. */
 status connection_refusal(const client_message *m);
 

@@ -374,6 +374,27 @@ an_interruption_cancels_the_job(void **state)
     assert_int_equal(atomic_load(&f.count[CLIENT_CANCEL]), 1);
 }
 
+/* To hash a large file takes a minute. */
+static void
+an_interruption_comes_before_the_job(void **state)
+{
+    fake f;
+    seen s = {.stop = true};
+    client_message done;
+    upload input;
+    client *c;
+
+    (void)state;
+    fake_start(&f, worker);
+    c = connect_to(&f, &s, 5000);
+    upload_init_text(&input, "text");
+    EXPECT_ST(client_add(c, &done, "book", &input, NULL), ST_CANCELED);
+    assert_string_equal(status_text(), "interrupted");
+    client_close(c);
+    fake_stop(&f);
+    assert_int_equal(atomic_load(&f.count[CLIENT_ADD]), 0);
+}
+
 static void
 a_daemon_that_vanished_is_noticed(void **state)
 {
@@ -568,6 +589,7 @@ main(void)
         cmocka_unit_test(refusals_are_told),
         cmocka_unit_test(small_calls_are_answered),
         cmocka_unit_test(an_interruption_cancels_the_job),
+        cmocka_unit_test(an_interruption_comes_before_the_job),
         cmocka_unit_test(a_daemon_that_vanished_is_noticed),
         cmocka_unit_test(a_job_is_followed_over_a_restart),
         cmocka_unit_test(who_was_hung_up_on_comes_back),
