@@ -254,9 +254,10 @@ print_ask_json(const display *d, const client_message *m)
     return command_print(&j);
 }
 
-/* What the stream did not bring; ids alone where there is no tokenizer. */
+/* What the stream did not bring.  Without a text, `ids` if there may be no
+ * tokenizer to make one. */
 static status
-print_answer(display *d, const client_message *m, bool json)
+print_answer(display *d, const client_message *m, bool json, bool ids)
 {
     size_t len;
     const char *text = answer_of(d, m, &len);
@@ -264,7 +265,7 @@ print_answer(display *d, const client_message *m, bool json)
     if (json)
         return print_ask_json(d, m);
     terminal_write(&d->text, stdout, text + d->n_text, len - d->n_text);
-    for (size_t i = 0; len == 0 && i < m->u.done.n_id; i++)
+    for (size_t i = 0; ids && len == 0 && i < m->u.done.n_id; i++)
         printf("%s%" PRId32, i ? " " : "", m->u.done.ids[i]);
     if (len == 0 || text[len - 1] != '\n')
         putchar('\n');
@@ -309,7 +310,7 @@ run_ask(command *c, const question *q)
     if (st != ST_OK && d.n_text > 0)
         putchar('\n');
     TRY(st);
-    TRY(print_answer(&d, &m, c->json));
+    TRY(print_answer(&d, &m, c->json, q->ids != NULL));
 fail:
     display_fini(&d);
     client_message_fini(&m);
@@ -405,8 +406,9 @@ watch(command *c, uint64_t id)
     if (st != ST_OK && d.n_text > 0)
         putchar('\n');
     TRY(st);
-    TRY(m.u.done.finish && *m.u.done.finish ? print_answer(&d, &m, c->json)
-                                            : print_add(&m, c->json));
+    TRY(m.u.done.finish && *m.u.done.finish
+            ? print_answer(&d, &m, c->json, true)
+            : print_add(&m, c->json));
 fail:
     display_fini(&d);
     client_message_fini(&m);

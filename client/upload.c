@@ -97,7 +97,8 @@ upload_open_file(upload *u, const char *path)
         TRY(io_failed(path));
     if (S_ISDIR(found.st_mode))
         TRY(status_fail(ST_ARG, "%s is a directory", path));
-    if (standard || !S_ISREG(found.st_mode)) {
+    /* Files of /proc have something, and a size of 0. */
+    if (standard || !S_ISREG(found.st_mode) || found.st_size == 0) {
         TRY(spool(&spooled, fd, path));
         if (!standard)
             close(fd);

@@ -10,6 +10,7 @@
 
 static char word[] = "b\x1B[1m\n";
 static bool long_answer; /* its text comes by tokens only */
+static bool mute_answer; /* an end token, and no text */
 
 static void
 send_token(fake *f, uint64_t request, uint32_t index, const char *text)
@@ -37,6 +38,8 @@ finish(fake *f, client_message *out)
     out->u.done.text = word;
     out->u.done.text_len = strlen(word);
     out->u.done.finish = "length";
+    if (mute_answer)
+        out->u.done.text_len = 0;
     if (!long_answer)
         return;
     send_token(f, out->request, 0, "first ");
@@ -52,7 +55,7 @@ answer(fake *f, const client_message *m, const uint8_t *raw, size_t len)
 
     switch ((int)m->kind) {
     case CLIENT_ADD:
-        long_answer = false;
+        long_answer = mute_answer = false;
         if (strcmp(m->u.add.name, "gone") == 0)
             fake_refuse(f, m->request, "limit", "the queue is full");
         else
@@ -65,6 +68,7 @@ answer(fake *f, const client_message *m, const uint8_t *raw, size_t len)
         break;
     case CLIENT_ASK:
         long_answer = strcmp(m->u.ask.document, "long") == 0;
+        mute_answer = strcmp(m->u.ask.document, "mute") == 0;
         assert_int_equal(m->u.ask.sampling.max_tokens, 2);
         assert_string_equal(m->u.ask.sampling.stop[1], "two");
         fake_accept(f, m, m->u.ask.bytes, m->u.ask.bytes);
@@ -123,6 +127,10 @@ results_are_printed(void **state)
     assert_non_null(strstr(out, "48.0 MiB"));
     assert_true(f.n_input > 10);
     f.n_input = 0;
+    assert_int_equal(
+        longwave(&f, "add /proc/version --name book", out, sizeof(out)), 0);
+    assert_true(f.n_input > 10); /* whose size is told as 0 */
+    f.n_input = 0;
     assert_int_equal(longwave(&f,
                               "ask book 'Who?' --generate 2 --stop one "
                               "--stop=two",
@@ -155,6 +163,23 @@ long_answers_come_by_tokens(void **state)
     snprintf(json, sizeof(json), "%s --json", ask);
     assert_int_equal(longwave(&f, json, out, sizeof(out)), 0);
     assert_non_null(strstr(out, "\"first last\""));
+    fake_stop(&f);
+}
+
+/* Who asks in words has a tokenizer: ids are no answer to him. */
+static void
+an_empty_answer_is_an_empty_line(void **state)
+{
+    char out[1024];
+    fake f;
+
+    (void)state;
+    fake_start(&f, answer);
+    assert_int_equal(longwave(&f,
+                              "ask mute x --generate 2 --stop one --stop two",
+                              out, sizeof(out)),
+                     0);
+    assert_string_equal(out, "\n");
     fake_stop(&f);
 }
 
@@ -301,6 +326,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(results_are_printed),
         cmocka_unit_test(long_answers_come_by_tokens),
+        cmocka_unit_test(an_empty_answer_is_an_empty_line),
         cmocka_unit_test(json_is_one_object),
         cmocka_unit_test(worlds_have_small_numbers),
         cmocka_unit_test(exit_codes_tell),
