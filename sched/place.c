@@ -141,6 +141,16 @@ place_deal(place *p, uint32_t n_replica, uint32_t n_rank, uint32_t rank)
 }
 
 uint32_t
+place_replicas_left(uint32_t n_replica, uint32_t n_rank)
+{
+    uint32_t n = n_replica < n_rank ? n_replica : n_rank;
+
+    while (n > 1 && n_rank % n != 0)
+        n--;
+    return n;
+}
+
+uint32_t
 place_replicas(const place *p)
 {
     return p->n_replica > 0 ? p->n_replica : 1;

@@ -67,6 +67,9 @@ status place_divide(uint32_t *ends, const place *p, const double *layer_s,
 status place_deal(place *p, uint32_t n_replica, uint32_t n_rank,
                   uint32_t rank) MUST_USE;
 uint32_t place_replicas(const place *p); /* 1 at least */
+/* The most replicas, n_replica at most and 1 at least, that n_rank ranks can be
+ * dealt out to evenly. */
+uint32_t place_replicas_left(uint32_t n_replica, uint32_t n_rank);
 
 /* Ranks of a replica that have work: with layers those that hold any, else
  * size. */

@@ -185,11 +185,19 @@ parse_schedule(wavefront_order *out, const char *name)
     return ST_OK;
 }
 
+static const char *
+placement_of(const setup *s)
+{
+    bool named = strchr(s->opt.placement, ':') != NULL;
+    return s->fewer && named ? "auto" : s->opt.placement;
+}
+
 /* What a rank can find out alone. */
 static status
 read_model(setup *s)
 {
     status st = ST_OK;
+    uint32_t n_replica = s->opt.replicas > 0 ? (uint32_t)s->opt.replicas : 1;
     uint32_t size = comm_size(s->comm), rank = comm_rank(s->comm);
 
     TRY(parse_schedule(&s->order, s->opt.schedule));
@@ -197,11 +205,11 @@ read_model(setup *s)
     TRY(config_load_given(&s->cfg, s->opt.model, &s->opt.given));
     const memory *mem = memory_of(&s->cfg);
     s->place = (place){.n_layer = s->cfg.n_layer};
-    TRY(place_deal(&s->place,
-                   s->opt.replicas > 0 ? (uint32_t)s->opt.replicas : 1, size,
-                   rank));
+    if (s->fewer)
+        n_replica = place_replicas_left(n_replica, size);
+    TRY(place_deal(&s->place, n_replica, size, rank));
     const place_state state = {.chained = mem->chained, .grows = mem->grows};
-    TRY(place_parse(&s->place, s->opt.placement, &state));
+    TRY(place_parse(&s->place, placement_of(s), &state));
 fail:
     return st;
 }
@@ -368,7 +376,7 @@ setup_start(setup *s, const setup_world *args)
                              .cfg = &s->cfg,
                              .dir = s->opt.model,
                              .want = s->want,
-                             .name = s->opt.placement,
+                             .name = placement_of(s),
                              .memory = s->opt.memory_gb * 1e9,
                              .measure = args->measure,
                              .replicas = s->opt.replicas == 0};

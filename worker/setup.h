@@ -30,6 +30,8 @@ enum { SETUP_N_OPTION = 13 };
 typedef struct setup {
     const char *program;
     setup_options opt;
+    bool fewer; /* ranks than the flags were for: a division by name, and more
+                   replicas than can be, are found anew */
     comm *comm;
     kernel_device *dev;
     kernel_info info;

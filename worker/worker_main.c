@@ -484,6 +484,7 @@ come_back(worker *w)
     put_away(w);
     setup_put_away(&w->s);
     TRY(comm_shrink(w->s.comm));
+    w->s.fewer = true;
     if (setup_is_lead(&w->s))
         log_warn("%u of %u ranks are left: they go on", comm_size(w->s.comm),
                  before);

@@ -35,12 +35,12 @@ class Survive(Reading):
         wait_for(f"a world of {n}", lambda: (self.world() or {"ranks": 0})
                  ["ranks"] == n)
 
-    def up_surviving(self, ranks, *flags):
-        """A daemon whose world is started by a command."""
+    def up_surviving(self, ranks, *flags, placement="segments", own=()):
+        """A daemon whose world is started by a command, `own` flags in it."""
         command = " ".join(["exec", *ULFM, "-n", str(ranks),
                             str(BIN / "longwave-worker"), "--model",
-                            str(self.model)])
-        daemon = self.start("--launch", command, "--placement", "segments",
+                            str(self.model), *own])
+        daemon = self.start("--launch", command, "--placement", placement,
                             *SOON, *flags, data=self.data)
         self.wait_ranks(ranks)
         return daemon
@@ -68,6 +68,16 @@ class Survive(Reading):
 
     def test_the_lead_dies(self):
         self.kill_each(self.up_surviving(3), [0])
+
+    def test_what_was_named_for_all_ranks(self):
+        """A division of layers, and replicas, cannot hold for fewer."""
+        self.kill_each(self.up_surviving(3, placement="layers:1,1,1"), [1])
+        daemon = self.up_surviving(4, own=("--replicas", "2"))
+        launcher = self.launchers()
+        os.kill(self.ranks()[3], signal.SIGKILL)
+        self.wait_ranks(3)
+        self.assertEqual(self.launchers(), launcher)
+        self.assertEqual(self.down(daemon), 0)
 
     def test_until_one_is_left(self):
         self.kill_each(self.up_surviving(3), [2, 0])

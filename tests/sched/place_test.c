@@ -75,6 +75,19 @@ replicas(void **state)
     EXPECT_ST(place_deal(&p, 0, 12, 0), ST_ARG);
 }
 
+/* Of four replicas, with ever fewer ranks. */
+static void
+replicas_that_are_left(void **state)
+{
+    static const uint32_t left[] = {0, 1, 2, 3, 4, 1, 3, 1, 4};
+    (void)state;
+    for (uint32_t n_rank = 1; n_rank <= 8; n_rank++) {
+        place p = {.n_layer = 5};
+        assert_int_equal(place_replicas_left(4, n_rank), left[n_rank]);
+        EXPECT_OK(place_deal(&p, left[n_rank], n_rank, 0));
+    }
+}
+
 /* Layers: runs in rank order, lengths differ by at most one, surplus ranks
  * are the last and hold nothing. */
 static void
@@ -410,6 +423,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names),
         cmocka_unit_test(replicas),
+        cmocka_unit_test(replicas_that_are_left),
         cmocka_unit_test(owners),
         cmocka_unit_test(divisions),
         cmocka_unit_test(divisions_with_limits),
