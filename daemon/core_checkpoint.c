@@ -33,6 +33,7 @@ core_checkpoint_drop_all(core *c, job *j)
         forget(c, j, j->n_checkpoint - 1);
 }
 
+/* A world makes one after the other, each of more segments. */
 static status
 check_part(core *c, const job *j, const world_message *m, size_t len,
            core_place *place)
@@ -40,6 +41,7 @@ check_part(core *c, const job *j, const world_message *m, size_t len,
     const core_world *w = core_world_find(c, j->incarnation);
 
     if (!w || j->kind != JOB_ADD || m->u.checkpoint.segment <= j->base ||
+        m->u.checkpoint.segment < j->checkpoint_at ||
         m->u.checkpoint.segment > j->n_write ||
         m->u.checkpoint.layer >= c->cfg.n_layer || w->memory.token_bytes > 0)
         return status_fail(ST_WIRE, "the world sent a part of a checkpoint "
@@ -61,10 +63,12 @@ core_checkpoint_part(core *c, job *j, const world_message *m,
         .kind = CORE_CHECKPOINT_PART, .job = j, .world = m, .raw = *raw};
     status st = check_part(c, j, m, raw->len, &a.place);
 
-    if (st != ST_OK)
+    if (st != ST_OK) {
         core_job_fail(c, j, st, status_text());
-    else
-        core_act(c, &a);
+        return;
+    }
+    j->checkpoint_at = m->u.checkpoint.segment;
+    core_act(c, &a);
 }
 
 /* Progress is made: the job is no longer under suspicion. */

@@ -153,7 +153,7 @@ assign(core *c, job *j, core_world *w)
     j->base = j->kind == JOB_ADD && j->n_checkpoint > 0
                   ? j->checkpoint[j->n_checkpoint - 1].segment
                   : 0;
-    j->segments_done = j->base;
+    j->segments_done = j->checkpoint_at = j->base;
     j->allowed = j->base + w->credit_segments;
     j->begun_ns = c->time.now_ns;
     memcpy(j->fingerprint, c->fingerprint, sizeof(j->fingerprint));

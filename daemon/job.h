@@ -113,9 +113,10 @@ typedef struct job {
     char device[96];         /* that it runs or ran on */
 
     /* the current attempt */
-    uint64_t base;        /* segments that its checkpoint has */
-    uint64_t incarnation; /* of the world that runs it */
-    uint64_t allowed;     /* segments that may have been sent */
+    uint64_t base;          /* segments that its checkpoint has */
+    uint64_t checkpoint_at; /* those of the latest one whose parts came */
+    uint64_t incarnation;   /* of the world that runs it */
+    uint64_t allowed;       /* segments that may have been sent */
     uint64_t segments_done;
     uint64_t snapshot_at; /* bytes of the snapshot that came */
     bool snapshot_done, world_done, storing;

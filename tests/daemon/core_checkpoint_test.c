@@ -143,6 +143,37 @@ part(uint64_t segment, uint32_t layer, uint64_t offset, uint64_t total,
     return w;
 }
 
+/* One that was made again would get the files of the first, which go when the
+ * third is kept. */
+static void
+no_checkpoint_is_made_twice(void **state)
+{
+    const harness_wrong row[] = {part(4, 0, 0, 32, 32), part(7, 1, 0, 32, 32)};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(row) / sizeof(*row); i++) {
+        harness box;
+        harness *h = &box;
+        const harness_action *begin;
+        world_message m;
+
+        harness_init(h, 8);
+        begin = harness_running_add(h, 2);
+        shard(h, 10, begin, 4);
+        checkpoint(h, 4, 1);
+        (void)EXPECT_WORLD(WORLD_KEPT);
+        shard(h, 10, begin, 8);
+        m = harness_reply(WORLD_CHECKPOINT, begin);
+        m.u = row[i].m.u;
+        harness_world_raw(h, 10, m, row[i].len);
+        (void)EXPECT_WORLD(WORLD_CANCEL);
+        (void)EXPECT_ACTION(CORE_CHECKPOINT_DROP);
+        (void)harness_end(h, 1, CLIENT_FAILED);
+        EXPECT_REFUSED("wire");
+        harness_fini(h);
+    }
+}
+
 static void
 wrong_checkpoints_end_the_job(void **state)
 {
@@ -166,6 +197,7 @@ main(void)
         cmocka_unit_test(readings_go_on_from_their_last_checkpoint),
         HARNESS_TEST(an_earlier_attempt_is_late),
         HARNESS_TEST(no_number_is_given_to_two_attempts),
+        cmocka_unit_test(no_checkpoint_is_made_twice),
         cmocka_unit_test(wrong_checkpoints_end_the_job),
     };
 
