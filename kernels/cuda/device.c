@@ -28,15 +28,31 @@ cuda_enter(const kernel_device *dev)
 
 /* ------------------------------------------------------------- opening --- */
 
+/* The runtime takes no driver for one that is too old. */
+static status
+say_no_driver(void)
+{
+    int has = 0, needs = 0;
+
+    (void)cudaGetLastError();
+    if (cudaDriverGetVersion(&has) != cudaSuccess || has == 0)
+        return status_fail(ST_DEVICE, "there is no GPU here: no driver");
+    (void)cudaRuntimeGetVersion(&needs);
+    return status_fail(ST_DEVICE,
+                       "the driver of the GPU is older than the CUDA runtime "
+                       "of this build: it goes up to CUDA %d.%d, and %d.%d is "
+                       "needed",
+                       has / 1000, has % 1000 / 10, needs / 1000,
+                       needs % 1000 / 10);
+}
+
 static status
 count_devices(int *n)
 {
     cudaError_t code = cudaGetDeviceCount(n);
 
     if (code == cudaErrorInsufficientDriver)
-        return status_fail(ST_DEVICE, "the driver of the GPU is older than "
-                                      "the CUDA runtime of this build, or "
-                                      "there is none");
+        return say_no_driver();
     if (code == cudaErrorNoDevice || (code == cudaSuccess && *n == 0))
         return status_fail(ST_DEVICE, "there is no GPU here");
     return cuda_status(code, "no GPU can be used");
