@@ -33,7 +33,8 @@ void jsonout_u64(jsonout *j, const char *key, uint64_t value);
 void jsonout_i64(jsonout *j, const char *key, int64_t value);
 void jsonout_f64(jsonout *j, const char *key, double value);
 void jsonout_bool(jsonout *j, const char *key, bool value);
-/* Writes the line and a newline to `file` and flushes it. */
+/* Writes the line and a newline to `file` and flushes it.  ST_IO; or the first
+ * failure of what was put in (ST_NOMEM). */
 status jsonout_print(jsonout *j, FILE *file) MUST_USE;
 
 #endif

@@ -29,13 +29,16 @@ typedef struct clients_caller {
 typedef void clients_fn(void *ctx, const clients_caller *from,
                         const client_message *m, uint8_t **raw, size_t raw_len);
 
+/* Binds; fails as zsocket_router().  Borrows z, l and d. */
 status clients_open(clients **out, zcontext *z, loop *l, const char *endpoint,
                     const door *d) MUST_USE;
 /* Gives what was told up to `timeout_ms` to leave. */
 void clients_close(clients *c, int timeout_ms);
+/* From now on `fn` is called, by the loop. */
 status clients_listen(clients *c, clients_fn *fn, void *ctx) MUST_USE;
 const char *clients_endpoint(const clients *c);
 
+/* Copies.  What cannot be told is refused in its place. */
 void clients_tell(clients *c, const zsocket_peer *client,
                   const client_message *m);
 /* The next client that left or does not read; false: none. */

@@ -2,7 +2,8 @@
 /* Files of the daemon, written in order on a helper thread.
  *
  * What somebody waits for comes back as a report, and is durable then.  The
- * functions are the loop thread's and never block. */
+ * functions are the loop thread's and never block; one that fails (ST_NOMEM)
+ * has asked for nothing, and what it would take stays the caller's. */
 #ifndef DAEMON_DISK_H
 #define DAEMON_DISK_H
 

@@ -55,9 +55,11 @@ typedef struct feed_failure {
 } feed_failure;
 typedef void feed_failed_fn(void *ctx, const feed_failure *f);
 
-/* `fn` and `setup->hashed` are called with `ctx`. */
+/* Begins to read at once.  `fn` and `setup->hashed` are called with `ctx`;
+ * reader and out are borrowed.  ST_NOMEM. */
 status feed_new(feed **out, const feed_setup *setup, feed_failed_fn *fn,
                 void *ctx) MUST_USE;
+/* Nothing is sent or called any more.  NULL is fine. */
 void feed_free(feed *f);
 const zsocket_peer *feed_peer(const feed *f);
 /* So many segments may be sent in all. */

@@ -3,7 +3,8 @@
  *
  * Requests are carried out in order; each that somebody waits for comes back
  * as a report, and what it says is durable then.  The functions are the loop
- * thread's and never block. */
+ * thread's and never block; one that fails (ST_NOMEM) has asked for nothing,
+ * and what it would take stays the caller's. */
 #ifndef DAEMON_JOURNAL_H
 #define DAEMON_JOURNAL_H
 

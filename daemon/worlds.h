@@ -22,15 +22,18 @@ typedef struct worlds worlds;
 typedef void worlds_fn(void *ctx, const zsocket_peer *world,
                        const world_message *m, uint8_t **raw, size_t raw_len);
 
+/* Binds; fails as zsocket_router().  Borrows z, l and d. */
 status worlds_open(worlds **out, zcontext *z, loop *l, const char *endpoint,
                    const door *d) MUST_USE;
 /* Gives what was told up to `timeout_ms` to leave. */
 void worlds_close(worlds *w, int timeout_ms);
+/* From now on `fn` is called, by the loop. */
 status worlds_listen(worlds *w, worlds_fn *fn, void *ctx) MUST_USE;
 const char *worlds_endpoint(const worlds *w);
 outbox *worlds_outbox(worlds *w); /* for feeds */
 
-/* `raw` NULL: one frame. */
+/* Copies.  `raw` NULL: one frame.  What cannot be told loses the world, which
+ * worlds_take_gone() tells then. */
 void worlds_tell(worlds *w, const zsocket_peer *world, const world_message *m,
                  const void *raw, size_t raw_len);
 /* The next world that left or does not read; false: none. */
