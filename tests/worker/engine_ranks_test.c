@@ -36,10 +36,12 @@ keep_logits(void *ctx, uint32_t stream, const engine_segment *s, uint32_t row0,
 static void
 move(rig *from, const engine_place *a, rig *to, const engine_place *b)
 {
-    char bytes[32 << 10];
-    assert_true(a->len == b->len && a->len <= sizeof bytes);
+    char *bytes = NULL;
+    assert_int_equal(a->len, b->len);
+    EXPECT_OK(mem_new(&bytes, a->len, 1));
     EXPECT_OK(engine_read(from->e, a, bytes));
     EXPECT_OK(engine_write(to->e, b, bytes));
+    mem_free(bytes);
 }
 
 static engine_segment
@@ -219,6 +221,96 @@ test_a_row_waits_for_states(void **state)
     rig_close(&r);
 }
 
+enum { N_PROMPT = 3, N_STEP = 40 };
+
+typedef struct steps {
+    int32_t drawn[N_STEP + 1];
+    uint32_t n;
+} steps;
+
+static void
+keep_step(void *ctx, uint32_t stream, const engine_segment *segment,
+          const engine_token *token)
+{
+    steps *t = ctx;
+    (void)stream;
+    (void)segment;
+    t->drawn[t->n++] = token->id;
+}
+
+/* One segment is read here and an answer given there, likeliest token by
+ * likeliest token; how many of its steps were ahead. */
+static uint64_t
+answer_there(steps *t, rig *here, rig *there)
+{
+    uint32_t size = here->cfg.segment_size, n = 0;
+    const engine_segment read = {.n_token = size};
+    const engine_sink sink = {.ctx = t, .token = keep_step};
+    const engine_done *done = NULL;
+    engine_counts counts;
+
+    EXPECT_OK(engine_feed(here->e, 0, &read, engine_rig_ids[0]));
+    while ((n = engine_rig_turn(here, &done)) > 0)
+        for (uint32_t i = 0; i < n && here != there; i++)
+            hand_over(here, there, &done[i]);
+    engine_sink_set(there->e, &sink);
+    t->n = 0;
+    for (uint32_t i = 0; i <= N_STEP; i++) {
+        const engine_segment s = {.seg = 1,
+                                  .past = {.n_token = size, .n_last = size},
+                                  .n_token = i == 0 ? N_PROMPT : 1,
+                                  .pos = i == 0 ? 0 : N_PROMPT + i - 1,
+                                  .frozen = 1,
+                                  .want = ENGINE_TOKEN,
+                                  .sample = {.top_p = 1.0F}};
+
+        EXPECT_OK(engine_feed(there->e, 0, &s,
+                              i == 0 ? engine_rig_ids[1] : &t->drawn[i - 1]));
+        rig_run_all(there->e);
+    }
+    assert_int_equal(t->n, N_STEP + 1);
+    engine_counts_get(there->e, &counts);
+    return counts.n_ahead;
+}
+
+/* A rank that has every second segment is one step ahead, too, of an answer
+ * whose states came from elsewhere, and gives the tokens of a rank alone. */
+static void
+check_steps_ahead(const model_config *shape)
+{
+    rig_config how = engine_rig_config(shape, 1);
+    steps there, alone;
+    uint64_t n_ahead;
+    rig r[2];
+
+    engine_rig_random(&seed);
+    open_rank(&r[0], shape, PLACE_SEGMENTS, 0);
+    open_rank(&r[1], shape, PLACE_SEGMENTS, 1);
+    n_ahead = answer_there(&there, &r[0], &r[1]);
+    rig_close(&r[0]);
+    rig_close(&r[1]);
+    assert_int_equal(n_ahead,
+                     strcmp(engine_rig.device[1], "cpu") != 0 ? N_STEP - 1 : 0);
+    rig_open(&r[0], &how);
+    EXPECT_OK(engine_open(r[0].e, 0, true, 0));
+    (void)answer_there(&alone, &r[0], &r[0]);
+    rig_close(&r[0]);
+    assert_memory_equal(there.drawn, alone.drawn, sizeof alone.drawn);
+}
+
+static void
+test_steps_ahead_on_a_rank(void **state)
+{
+    model_config shape = rig_shape();
+    (void)state;
+    seed = 27;
+    check_steps_ahead(&shape);
+    EXPECT_OK(config_preset(&shape, "s256")); /* of heads that launches take */
+    shape.segment_size = 40;
+    shape.n_mem = 8;
+    check_steps_ahead(&shape);
+}
+
 /* One segment at the lower layers: what was computed, and the states. */
 static double
 run_lower(const model_config *shape, uint32_t want, uint8_t *states,
@@ -279,6 +371,7 @@ run(void)
         cmocka_unit_test(test_rows_hop),
         cmocka_unit_test(test_frozen_states_stay),
         cmocka_unit_test(test_a_row_waits_for_states),
+        cmocka_unit_test(test_steps_ahead_on_a_rank),
         cmocka_unit_test(test_states_alone),
     };
 
