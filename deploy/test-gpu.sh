@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Everything that can be tested and measured on a host with a GPU, nvcc, CMake
-# and a C compiler: builds the engine alone, runs every test of operations and
+# Everything that can be tested and measured on a host with a GPU, nvcc (in PATH
+# or in /usr/local/cuda) with the C++ compiler that it needs, CMake and a C
+# compiler: builds the engine alone, runs every test of operations and
 # engine, the sanitizer, PyTorch's peer where python3 has PyTorch, and the table
 # of docs/benchmarks.md, whose rows it writes.
 #
