@@ -73,7 +73,7 @@ class Hosts:
             for name in self.names:
                 ip("netns", "add", name)
                 ip("-n", name, "link", "set", "lo", "up")
-            if self.delay > 0:
+            if self.delay > 0 and not self._can_delay():
                 self._link_by_relay()
             else:
                 self._link_by_veth()
@@ -110,11 +110,26 @@ class Hosts:
            "name", self.devices[1], "netns", b)
         self._up()
         for name, dev in zip(self.names, self.devices):
-            if self.rate:
-                subprocess.run(
-                    ["tc", "-n", name, "qdisc", "add", "dev", dev, "root",
-                     "tbf", "rate", f"{int(self.rate * 8)}bit", "burst",
-                     "256kb", "latency", "50ms"], check=True, timeout=20)
+            if self.rate or self.delay > 0:
+                subprocess.run(self._shaper(name, dev), check=True, timeout=20)
+
+    def _shaper(self, name, dev):
+        rate = ["rate", f"{int(self.rate * 8)}bit"] if self.rate else []
+        how = ["tbf", *rate, "burst", "256kb", "latency", "50ms"]
+        if self.delay > 0:
+            how = ["netem", "delay", f"{int(self.delay * 1e6)}us", *rate,
+                   "limit", "10000"]
+        return ["tc", "-n", name, "qdisc", "add", "dev", dev, "root", *how]
+
+    def _can_delay(self):
+        """Whether this kernel's shaper delays, which is tried on a device."""
+        name = self.names[0]
+        done = subprocess.run(self._shaper(name, "lo"), capture_output=True,
+                              timeout=20)
+        if done.returncode == 0:
+            subprocess.run(["tc", "-n", name, "qdisc", "del", "dev", "lo",
+                            "root"], check=True, timeout=20)
+        return done.returncode == 0
 
     def _link_by_relay(self):
         ends = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -19,6 +19,7 @@ import hosts
 SOURCE = sys.argv.pop()
 RUN = sys.argv.pop()
 CASE = os.path.join(SOURCE, "tests", "golden", "armt-llama-ragged")
+LAYERS = 4  # of the model whose hops are timed
 RAW = [RUN, "--threads", "1", "--json"]
 
 
@@ -63,6 +64,44 @@ class TwoHosts(unittest.TestCase):
         with hosts.Hosts(rate=125e6, delay=0.005) as net:
             self.assertGreater(net.round_trip(), 0.009)
             self.check_same(net)
+
+    def hop_of_groups(self, net, placement, model, text):
+        """How long a hop takes, as a part of a group of one cell; and the part
+        of hops that is behind groups."""
+        done = net.mpirun(self.work, [
+            *RAW, "--model", model, "--input", text, "--all-rows",
+            "--placement", placement])
+        self.assertEqual(done.returncode, 0, done.stderr)
+        got = json.loads(done.stdout.splitlines()[-1])
+        hops = got["segments"] - 1
+        if placement == "segments":
+            hops *= LAYERS
+        return (got["hop_seconds"] / hops / (2 * got["seconds"] /
+                                             got["cells"]),
+                got["hop_hidden_seconds"] / got["hop_seconds"])
+
+    def test_hops_travel_while_groups_run(self):
+        """A rank that did not look at its line while a group runs would have
+        what hops behind it: a group's time later, or three quarters."""
+        model = os.path.join(self.work, "model")
+        text = os.path.join(self.work, "text")
+        subprocess.run(
+            [sys.executable, "-B",
+             os.path.join(SOURCE, "model", "make_tiny.py"), "--out", model,
+             "--layers", str(LAYERS), "--d-model", "512", "--heads", "8",
+             "--kv-heads", "8", "--ffn", "1408", "--mem", "16"], check=True,
+            stdout=subprocess.DEVNULL)
+        with open(text, "w", encoding="utf-8") as f:
+            f.write("a ship " * 1500)
+        with hosts.Hosts(rate=250e6) as net:
+            for placement in ("layers", "segments"):
+                times, hidden = min(
+                    self.hop_of_groups(net, placement, model, text)
+                    for _ in range(3))
+                print(f"{placement}: a hop takes {times:.2f} of a group, "
+                      f"{hidden:.2f} of it behind groups", file=sys.stderr)
+                self.assertLess(times, 0.55, placement)
+                self.assertGreater(hidden, 0.5, placement)
 
     def test_a_link_is_measured(self):
         """No link is taken to be faster than it is, though its shaper lets

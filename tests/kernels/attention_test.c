@@ -334,6 +334,56 @@ long_cache_is_right(void **state)
     rig_close(&r);
 }
 
+static void
+count_call(void *ctx)
+{
+    ++*(uint32_t *)ctx;
+}
+
+/* Calls of the hook while 8 rows look at `n_past` keys and their own. */
+static uint32_t
+calls_behind(uint32_t n_past)
+{
+    const kernel_cell cell = {.n_row = 8, .n_past = n_past};
+    rig_tensor out, q, k, v;
+    uint32_t n_call = 0;
+    rig r;
+
+    rig_open(&r, &rig_ways[0]);
+    r.cells = &cell;
+    r.n_cell = 1;
+    rig_tensor_init(&out, &r, KERNEL_BY_SLOT, 8, 16, 1);
+    rig_tensor_init(&q, &r, KERNEL_BY_SLOT, 8, 16, 2);
+    rig_tensor_init(&k, &r, KERNEL_BY_KV, n_past + 8, 16, 3);
+    rig_tensor_init(&v, &r, KERNEL_BY_KV, n_past + 8, 16, 4);
+    kernel_queue_hook(r.q, count_call, &n_call);
+    rig_begin(&r);
+    EXPECT_OK(kernel_attention(r.q, &(kernel_attention_args){.out = out.view,
+                                                             .q = q.view,
+                                                             .k = k.view,
+                                                             .v = v.view,
+                                                             .n_head = 1,
+                                                             .n_kv = 1,
+                                                             .d_head = 16,
+                                                             .scale = 1}));
+    rig_end(&r);
+    kernel_queue_hook(r.q, NULL, NULL);
+    rig_tensor_fini(&v);
+    rig_tensor_fini(&k);
+    rig_tensor_fini(&q);
+    rig_tensor_fini(&out);
+    rig_close(&r);
+    return n_call;
+}
+
+/* Blocks of keys are what there is a turn behind, not only blocks of rows. */
+static void
+hook_is_called_between_keys(void **state)
+{
+    (void)state;
+    assert_true(calls_behind(4000) > calls_behind(0) + 4);
+}
+
 int
 main(void)
 {
@@ -342,6 +392,7 @@ main(void)
         cmocka_unit_test(window_is_right),
         cmocka_unit_test(cached_window_is_right),
         cmocka_unit_test(long_cache_is_right),
+        cmocka_unit_test(hook_is_called_between_keys),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

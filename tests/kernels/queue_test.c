@@ -185,6 +185,23 @@ hook_is_called(void **state)
     rig_every_way(hook_on_a_device);
 }
 
+/* A cell that threads share, which is none of the caller's own: between its
+ * pieces, and while it waits for those of others. */
+static void
+hook_is_called_in_shared_cells(void **state)
+{
+    rig r;
+
+    (void)state;
+    for (int way = 0; way < RIG_N_CPU; way++)
+        if (rig_ways[way].n_thread > 1) {
+            rig_open(&r, &rig_ways[way]);
+            r.n_cell = 1;
+            hook_on_a_device(&r);
+            rig_close(&r);
+        }
+}
+
 /* Nothing is done on return: what a copy reads is what is there later. */
 static void
 async_device_is_late(void **state)
@@ -287,6 +304,7 @@ main(void)
         cmocka_unit_test(host_memory_is_copied),
         cmocka_unit_test(events_are_reached_in_order),
         cmocka_unit_test(hook_is_called),
+        cmocka_unit_test(hook_is_called_in_shared_cells),
         cmocka_unit_test(async_device_is_late),
         cmocka_unit_test(async_device_spoils_scratch),
         cmocka_unit_test(free_waits),

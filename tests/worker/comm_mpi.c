@@ -172,6 +172,31 @@ fail:
     return st;
 }
 
+/* A long message is cut, so that no turn of MPI's takes long; a short one is
+ * not, and neither into more pieces than a request has room for. */
+static status
+test_pieces(comm *c)
+{
+    static char room[2 * COMM_MAX_PIECE << 20]; /* nothing comes */
+    static const struct {
+        size_t len;
+        uint32_t least, most;
+    } row[] = {{0, 1, 1},
+               {1000, 1, 1},
+               {3 << 20, 3, 3},
+               {sizeof room, 2, COMM_MAX_PIECE}};
+    status st = ST_OK;
+
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++) {
+        comm_request req = {0};
+        TRY(comm_irecv(c, &req, 0, 98, room, row[i].len));
+        CHECK(req.n_piece >= row[i].least && req.n_piece <= row[i].most);
+        comm_cancel(c, &req);
+    }
+fail:
+    return st;
+}
+
 static status
 all(comm *c)
 {
@@ -198,6 +223,7 @@ all(comm *c)
     TRY(test_ring(c, 4100, true));
     TRY(test_sync(c));
     TRY(test_limits(c));
+    TRY(test_pieces(c));
 fail:
     return st;
 }
