@@ -70,7 +70,7 @@ static void
 admit(core *c, job *j)
 {
     bool had_key = j->looking;
-    status st = core_client_admit(c, j);
+    status st = core_submit_admit(c, j);
 
     j->looking = false;
     if (st != ST_OK && had_key) {

@@ -117,8 +117,18 @@ void core_input_chunk(core *c, const job_watcher *from, const client_message *m,
 void core_input_whole(core *c, job *j, const core_raw *raw);
 
 /* ---- core_client.c ---- */
+/* His own first; an admin means somebody else's then.  NULL: *st says why. */
+document *core_client_document(const core *c, status *st,
+                               const job_watcher *who, const char *name);
+
+/* ---- core_submit.c ---- */
+/* Make a job of a request, or refuse it. */
+status core_submit_add(core *c, const job_watcher *from,
+                       const client_message *m, const core_raw *raw) MUST_USE;
+status core_submit_ask(core *c, const job_watcher *from,
+                       const client_message *m, const core_raw *raw) MUST_USE;
 /* What a submission needs of the moment; the job is there already. */
-status core_client_admit(core *c, job *j) MUST_USE;
+status core_submit_admit(core *c, job *j) MUST_USE;
 
 /* ---- core_job.c ---- */
 /* From now on it counts, until it has ended or is removed. */
@@ -195,6 +205,11 @@ void core_checkpoint_part(core *c, job *j, const world_message *m,
                           const core_raw *raw);
 /* All of them are of no use any more. */
 void core_checkpoint_drop_all(core *c, job *j);
+
+/* ---- core_work.c ---- */
+/* `j` runs on the world that says `m`; it may have failed on return. */
+void core_work_event(core *c, job *j, const world_message *m,
+                     const core_raw *raw);
 
 /* ---- core_world.c ---- */
 core_world *core_world_find(core *c, uint64_t incarnation);
