@@ -49,6 +49,7 @@ static void
 ended(launch *l, const char *why)
 {
     uint64_t now = clock_ns();
+    double wait_s;
 
     if (l->stopping)
         return;
@@ -58,13 +59,14 @@ ended(launch *l, const char *why)
     l->end_ns[0] = now;
     if (l->back_off_ms == 0)
         l->back_off_ms = FIRST_BACK_OFF_MS;
-    log_warn("%s; it is started again in %.1f s", why,
-             (double)l->back_off_ms / 1e3);
+    wait_s = (double)l->back_off_ms / 1e3;
     l->restart_ns = now + l->back_off_ms * 1000000;
     l->back_off_ms *= 2;
     if (l->back_off_ms > MAX_BACK_OFF_MS)
         l->back_off_ms = MAX_BACK_OFF_MS;
     l->fn(l->ctx, LAUNCH_ENDED, 0, why);
+    if (!l->stopping)
+        log_info("the world is started again in %.1f s", wait_s);
 }
 
 bool
