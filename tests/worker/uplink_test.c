@@ -102,6 +102,7 @@ daemon_say(rig *r, const world_message *m, const void *raw, size_t len)
     return st;
 }
 
+/* A wait is over when something comes, not when its time is. */
 static void
 world_get(rig *r, uplink_message *out)
 {
@@ -109,7 +110,7 @@ world_get(rig *r, uplink_message *out)
     while (clock_ns() < limit) {
         if (uplink_receive(r->line, out))
             return;
-        uplink_wait(r->line, 100000);
+        uplink_wait(r->line, 2 * WAIT_MS * 1000);
     }
     fail_msg("the world got no message");
 }
