@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,6 +26,7 @@ enum {
     HEARTBEAT_TTL_MS = 15000,
     RECONNECT_MS = 100,
     RECONNECT_MAX_MS = 1000,
+    SPARE_DESCRIPTORS = 16,
     /* ZMQ_ZAP_ENFORCE_DOMAIN, which only the draft header names: without a
      * handler nobody is let in.  Libraries that do not know it refuse it. */
     ENFORCE_DOMAIN = 93
@@ -44,12 +46,31 @@ zsocket_status(const char *what)
                        zmq_strerror(code));
 }
 
+/* ZeroMQ ends the process where its threads and first sockets get none. */
+static status
+check_descriptors(void)
+{
+    int fd[SPARE_DESCRIPTORS];
+    int n = 0;
+    status st = ST_OK;
+
+    while (n < SPARE_DESCRIPTORS && (fd[n] = eventfd(0, EFD_CLOEXEC)) >= 0)
+        n++;
+    if (n < SPARE_DESCRIPTORS)
+        st = status_fail(ST_NOMEM, "less than %d file descriptors are left: %s",
+                         SPARE_DESCRIPTORS, strerror(errno));
+    while (n > 0)
+        (void)close(fd[--n]);
+    return st;
+}
+
 status
 zcontext_new(zcontext **out)
 {
     zcontext *z = NULL;
     status st;
 
+    TRY(check_descriptors());
     TRY(mem_new(&z, 1, sizeof(*z)));
     z->zmq = zmq_ctx_new();
     if (!z->zmq)

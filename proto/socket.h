@@ -38,6 +38,7 @@ typedef struct zsocket_message {
 } zsocket_message;
 void zsocket_message_fini(zsocket_message *m); /* zeroed is fine */
 
+/* ST_NOMEM: also where descriptors are short. */
 status zcontext_new(zcontext **out) MUST_USE;
 void zcontext_free(zcontext *z); /* after all its sockets */
 

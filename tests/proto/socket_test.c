@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -309,6 +310,31 @@ descriptors_close_on_exec(void **state)
     }
 }
 
+/* The library would end the process. */
+static void
+without_descriptors_there_is_no_context(void **state)
+{
+    zcontext *z = NULL;
+    struct rlimit before, few;
+    int next = dup(STDERR_FILENO);
+
+    (void)state;
+    assert_true(next >= 0);
+    assert_int_equal(close(next), 0);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = (rlim_t)next + 4;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    EXPECT_ST(zcontext_new(&z), ST_NOMEM);
+    assert_null(z);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    assert_non_null(strstr(status_text(), "file descriptors"));
+    assert_int_equal(dup(STDERR_FILENO), next); /* none is left open */
+    assert_int_equal(close(next), 0);
+    EXPECT_OK(zcontext_new(&z));
+    zcontext_free(z);
+}
+
 int
 main(void)
 {
@@ -325,6 +351,7 @@ main(void)
         SOCKET_RIG_TEST(full_queues_are_told),
         SOCKET_RIG_TEST(closing_can_flush),
         SOCKET_RIG_TEST(descriptors_close_on_exec),
+        cmocka_unit_test(without_descriptors_there_is_no_context),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
