@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""deploy/cluster.sh without a cluster: what it starts, and what it refuses
-before anything starts; and what mpirun says by itself of too few slots.
+"""deploy/cluster.sh and slurm.sbatch without a cluster: what they start, and
+what they refuse before anything starts; and what mpirun says by itself of too
+few slots.
 
 usage: recipe_test.py RUN SOURCE
 """
@@ -15,6 +16,7 @@ SOURCE = sys.argv.pop()
 RUN = sys.argv.pop()
 MODEL = os.path.join(SOURCE, "tests", "golden", "armt-llama")
 RECIPE = os.path.join(SOURCE, "deploy", "cluster.sh")
+SBATCH = os.path.join(SOURCE, "deploy", "slurm.sbatch")
 
 
 class Recipe(unittest.TestCase):
@@ -74,6 +76,46 @@ class Recipe(unittest.TestCase):
         for ranks in ("x", "-1", "", "99999999999999999999"):
             self.refused(f'"{ranks}" is no number of ranks', MODEL, hosts,
                          "-n", ranks)
+
+    def slurm(self, kinds, *args, daemon="exit 3", **variables):
+        """The script in an allocation of four tasks, whose srun knows `kinds`
+        of MPI, and a daemon that does `daemon`."""
+        for name, text in (("srun", f"echo '{kinds}' >&2"), ("longwaved",
+                           f"printf '%s\\n' \"$@\"\n{daemon}")):
+            os.chmod(self.write(name, f"#!/bin/sh\n{text}\n"), 0o755)
+        return subprocess.Popen(
+            ["bash", SBATCH, *args], stdout=subprocess.PIPE, text=True,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "SLURM_NTASKS": "4", **variables,
+                 "PATH": self.work + ":" + os.environ["PATH"]})
+
+    def test_slurm_starts_a_world_of_all_tasks(self):
+        for kinds, start in (("none pmi2", "mpirun -n 4 --bind-to none"),
+                             ("none pmix pmix_v4", "srun --mpi=pmix")):
+            for variables, threads in (({}, 0),
+                                       ({"SLURM_CPUS_PER_TASK": "6"}, 6)):
+                script = self.slurm(kinds, MODEL, "/there", **variables)
+                out, err = script.communicate(timeout=20)
+                self.assertEqual((script.returncode, err), (3, ""))
+                self.assertEqual(out.splitlines(), [
+                    "--model", MODEL, "--data", "/there", "--launch",
+                    f"exec {start} longwave-worker --model '{MODEL}' "
+                    f"--threads {threads}"])
+        script = self.slurm("none", MODEL)
+        self.assertIn("usage: sbatch", script.communicate(timeout=20)[1])
+        self.assertEqual(script.returncode, 2)
+
+    def test_slurm_lets_the_daemon_end(self):
+        """The signal of an allocation's end is the daemon's, and its end the
+        script's."""
+        script = self.slurm("none", MODEL, "/there", daemon=(
+            "trap 'sleep 0.3; echo ended; exit 5' TERM\necho up\n"
+            "while :; do sleep 0.05; done"))
+        lines = iter(script.stdout.readline, "")
+        self.assertIn("up\n", lines)
+        script.terminate()
+        out, err = script.communicate(timeout=20)
+        self.assertEqual((script.returncode, out, err), (5, "ended\n", ""))
 
     def test_mpirun_starts_none_where_slots_are_missing(self):
         """It says so at length, and with a status of its own."""
