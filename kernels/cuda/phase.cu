@@ -202,7 +202,8 @@ cuda_program_run(const cuda_program_launch *at)
 
 bool
 cuda_phase_product(cuda_phase *out, cuda_weights *weights,
-                   const cuda_thin_product *a, const kernel_cell *cell)
+                   const cuda_thin_product *a, const kernel_cell *cell,
+                   uint32_t *first, uint32_t n_sm)
 {
     const bool gated = a->finish == CUDA_SWIGLU;
     const bool pairs = gated || a->n >= CUDA_THIN_WIDE;
@@ -223,6 +224,7 @@ cuda_phase_product(cuda_phase *out, cuda_weights *weights,
                  a->n,
                  a->k,
                  n_unit,
+                 *first,
                  a->eps,
                  a->finish,
                  wide,
@@ -232,10 +234,12 @@ cuda_phase_product(cuda_phase *out, cuda_weights *weights,
     brought.ld = static_cast<uint32_t>(a->w.ld);
     brought.n = a->n;
     brought.n_unit = n_unit;
+    brought.first = *first;
     brought.n_chunk = static_cast<uint16_t>(a->k / CHUNK);
     brought.pairs = pairs;
     brought.gated = gated;
     memcpy(weights->word, &brought, sizeof brought);
+    *first = (*first + n_unit) % n_sm;
     return true;
 }
 

@@ -29,7 +29,7 @@ enum Kind { PRODUCT, EMBED, READ, ATTEND, PICK };
 struct Product {
     void *out;
     const bf16 *x, *bias, *norm;
-    uint32_t n, k, n_unit;
+    uint32_t n, k, n_unit, first; /* the block that has unit 0 */
     float eps;
     int finish;
     bool wide; /* out is F32 */
@@ -93,7 +93,7 @@ struct Phase {
  * pair of these: neighbours, or where gated of the first and the second n. */
 struct Weights {
     const bf16 *w;
-    uint32_t ld, n, n_unit;
+    uint32_t ld, n, n_unit, first; /* the block that has unit 0 */
     uint16_t n_chunk;
     bool pairs, gated;
 };
@@ -156,6 +156,13 @@ me()
 
     asm volatile("mov.u32 %0, %%tid.x;" : "=r"(tid));
     return tid;
+}
+
+/* The block's first unit of those that are dealt out from block `first` on. */
+__device__ inline uint32_t
+unit_of(uint32_t first)
+{
+    return blockIdx.x + (blockIdx.x < first ? gridDim.x : 0) - first;
 }
 
 /* A barrier of the threads that compute. */

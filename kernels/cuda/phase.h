@@ -32,9 +32,11 @@ enum {
 };
 
 /* What the operation does to the cell, as a phase; false: no phase does it.
- * Operands are as thin.h wants them. */
+ * Operands are as thin.h wants them.  A product's units are dealt out to n_sm
+ * blocks from block *first on, and *first becomes the one behind the last. */
 bool cuda_phase_product(cuda_phase *out, cuda_weights *weights,
-                        const cuda_thin_product *p, const kernel_cell *cell);
+                        const cuda_thin_product *p, const kernel_cell *cell,
+                        uint32_t *first, uint32_t n_sm);
 bool cuda_phase_read(cuda_phase *out, const kernel_view *x,
                      const kernel_assoc *m, const kernel_dpfp_args *d,
                      const kernel_cell *cell);

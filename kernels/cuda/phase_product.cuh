@@ -227,11 +227,11 @@ multiply_all(const At &at, Goal goal, Ring ring)
     Sums &s = *reinterpret_cast<Sums *>(at.work);
     const uint32_t tid = me(), row = shared_at(at.work + sizeof(Sums));
     const Lane l = {tid / 32, tid % 32 / 4, tid % 4};
+    const uint32_t begin = unit_of(p.first);
 
 #pragma unroll 1
-    for (uint32_t first = blockIdx.x; first < p.n_unit;
-         first += UNITS * gridDim.x) {
-        if (first != blockIdx.x) {
+    for (uint32_t first = begin; first < p.n_unit; first += UNITS * gridDim.x) {
+        if (first != begin) {
             goal = goal_of(at, first);
             sync();
         }
@@ -254,7 +254,8 @@ product(const At &at, const Ring &ring)
 {
     const Product &p = at.phase->product;
     uint4 *row = reinterpret_cast<uint4 *>(at.work + sizeof(Sums));
-    bool mine = blockIdx.x < p.n_unit, deep = p.k >= CUDA_THIN_DEEP;
+    const uint32_t begin = unit_of(p.first);
+    bool mine = begin < p.n_unit, deep = p.k >= CUDA_THIN_DEEP;
     Part scale = {};
 
     if (mine && p.norm != nullptr)
@@ -262,7 +263,7 @@ product(const At &at, const Ring &ring)
     wait(at);
     if (!mine)
         return ring;
-    const Goal goal = goal_of(at, blockIdx.x);
+    const Goal goal = goal_of(at, begin);
 
     if (p.norm != nullptr)
         stage_normed(at, scale, reinterpret_cast<float *>(at.work), row);

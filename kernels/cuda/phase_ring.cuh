@@ -71,10 +71,10 @@ struct Walk {
     {
         for (; at < n_weights; at++) {
             w = weights[at];
-            if (blockIdx.x < w.n_unit)
+            unit = unit_of(w.first);
+            if (unit < w.n_unit)
                 break;
         }
-        unit = blockIdx.x;
         i = 0;
     }
 

@@ -139,6 +139,7 @@ cuda_program_begin(cuda_program *p, const kernel_cell *cell, bool *begun)
     p->cell = cell;
     p->kept_phase = p->n_phase;
     p->kept_weights = p->n_weights;
+    p->kept_first = p->first;
     p->kept_to = p->to;
     *begun = true;
 fail:
@@ -150,6 +151,7 @@ cuda_program_drop(cuda_program *p)
 {
     p->n_phase = p->kept_phase;
     p->n_weights = p->kept_weights;
+    p->first = p->kept_first;
     p->to = p->kept_to;
 }
 
@@ -172,8 +174,8 @@ count(cuda_program *p, bool written)
 bool
 cuda_program_product(cuda_program *p, const cuda_thin_product *a)
 {
-    bool written =
-        cuda_phase_product(next(p), &p->weights[p->n_weights], a, p->cell);
+    bool written = cuda_phase_product(next(p), &p->weights[p->n_weights], a,
+                                      p->cell, &p->first, p->dev->n_sm);
 
     p->n_weights += written ? 1 : 0;
     return count(p, written);

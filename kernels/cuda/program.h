@@ -17,9 +17,11 @@ typedef struct cuda_program {
     cuda_phase *phases;
     cuda_weights *weights;
     uint32_t n_phase, n_weights;
-    uint32_t kept_phase, kept_weights; /* before the group at hand */
-    const kernel_cell *cell;           /* of the group at hand */
-    char *pinned, *device;             /* [CUDA_PROGRAM_TURNS] */
+    uint32_t first; /* the block that the next product's units begin with */
+    /* Before the group at hand. */
+    uint32_t kept_phase, kept_weights, kept_first;
+    const kernel_cell *cell; /* of the group at hand */
+    char *pinned, *device;   /* [CUDA_PROGRAM_TURNS] */
     uint32_t turn;
     cudaStream_t uploads; /* which do not wait for what runs */
     cudaEvent_t copied[CUDA_PROGRAM_TURNS]; /* behind the upload of each, */
