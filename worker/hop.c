@@ -11,7 +11,9 @@ out_init(hop *h)
     status st = ST_OK;
     if (h->cfg.to < 0)
         return ST_OK;
-    TRY(mem_new(&h->parcel, h->cfg.n_queue, sizeof *h->parcel));
+    /* What is staged has given its place back, so it comes on top. */
+    h->n_parcel = (h->cfg.queue != NULL ? 2 : 1) * h->cfg.n_queue;
+    TRY(mem_new(&h->parcel, h->n_parcel, sizeof *h->parcel));
     if (h->cfg.queue != NULL)
         TRY(hop_stages_init(&h->out, h->cfg.queue, h->cfg.n_stage,
                             h->cfg.max_payload));
@@ -68,14 +70,14 @@ hop_address(const hop *h, const engine_place *at)
 static hop_parcel *
 parcel_at(hop *h, uint32_t i)
 {
-    return &h->parcel[(h->first + i) % h->cfg.n_queue];
+    return &h->parcel[(h->first + i) % h->n_parcel];
 }
 
 void
 hop_send(hop *h, const hop_header *head, const engine_place *from,
          uint64_t local_seg)
 {
-    ASSERT(h->n < h->cfg.n_queue && head->len <= h->cfg.max_payload);
+    ASSERT(h->n < h->n_parcel && head->len <= h->cfg.max_payload);
     hop_parcel *p = parcel_at(h, h->n++);
     *p = (hop_parcel){.head = *head, .local_seg = local_seg, .stage = -1};
     if (from != NULL)
@@ -90,6 +92,9 @@ stage(hop *h, bool *busy)
     status st = ST_OK;
     for (; h->n_staged < h->n; h->n_staged++) {
         hop_parcel *p = parcel_at(h, h->n_staged);
+        /* Behind one that nobody takes yet others go on, but not for ever. */
+        if (h->n_staged == h->cfg.n_queue)
+            break;
         if (h->cfg.queue != NULL && p->head.len > 0) {
             TRY(hop_stages_find(&h->out, &p->stage));
             if (p->stage < 0)
@@ -188,7 +193,7 @@ finish(hop *h, bool *busy)
             hop_stages_give(&h->out, p->stage);
         if (!p->sent)
             h->cfg.sent(h->cfg.ctx, &p->head, p->local_seg);
-        h->first = (h->first + 1) % h->cfg.n_queue;
+        h->first = (h->first + 1) % h->n_parcel;
         h->n--;
         h->n_staged--;
         h->n_started--;

@@ -41,8 +41,8 @@ typedef status hop_place_fn(void *ctx, const hop_header *head, engine_place *to,
 typedef struct hop_config {
     int from, to;        /* neighbours, -1: none */
     uint32_t n_stream;   /* whose hops come */
-    uint32_t n_queue;    /* hops not yet sent, at most; so many receives for
-                            headers are posted */
+    uint32_t n_queue;    /* hops whose places are not free again, at most; so
+                            many receives for headers are posted */
     size_t max_payload;  /* bytes */
     kernel_queue *queue; /* copies payloads to stages and back; NULL: MPI has
                             them where they lie */

@@ -44,6 +44,7 @@ struct hop {
     /* Out: a ring; the first n_started of its n parcels are with MPI, the first
      * n_staged are in a stage, are on their way there, or need none. */
     hop_parcel *parcel;
+    uint32_t n_parcel; /* room */
     uint32_t first, n, n_staged, n_started;
     hop_stages out; /* one direction's are never waited for by the other */
 

@@ -113,6 +113,41 @@ test_many_pass_few_stages(void **state)
     hop_rig_close(&r);
 }
 
+/* The first hop is taken last of all.  Its places free, the engine sends on. */
+static void
+test_behind_one_that_nobody_takes(void **state)
+{
+    enum { PASS = HOP_RIG_QUEUE - 1, MOST = PASS + 1 + HOP_RIG_QUEUE };
+    hop_rig r = {0};
+
+    (void)state;
+    EXPECT_OK(hop_rig_open(&r, 2));
+    for (uint32_t i = 0; i < MOST; i++) {
+        hop_rig_fill(&r, 0, (uint8_t)i);
+        hop_rig_send(&r, i > 0, 0);
+        push(&r);
+        hop_rig_copy(&r, 1);
+        hop_touch(r.h);
+        if (i > 0 && i <= PASS)
+            hop_rig_take(&r, 2 * i + 1, (uint8_t)i);
+    }
+    push(&r);
+    /* Some pass, then the others keep their places. */
+    assert_int_equal(r.n_back, PASS + 1);
+    assert_int_equal(r.mpi.n_sent, 2 * (PASS + 1));
+    hop_rig_take(&r, 1, 0);
+    for (uint32_t i = PASS + 1; i < MOST; i++) {
+        push(&r);
+        hop_rig_copy(&r, 1);
+        hop_touch(r.h);
+        assert_int_equal(r.mpi.n_sent, 2 * (i + 1));
+        r.mpi.sent[2 * i].done = r.mpi.sent[2 * i + 1].done = true;
+    }
+    push(&r);
+    assert_int_equal(r.n_back, MOST);
+    hop_rig_close(&r);
+}
+
 /* ------------------------------------------------------------------ in --- */
 
 static void
@@ -273,6 +308,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sent_once_in_its_stage),
         cmocka_unit_test(test_many_pass_few_stages),
+        cmocka_unit_test(test_behind_one_that_nobody_takes),
         cmocka_unit_test(test_received_once_a_stage_is_empty),
         cmocka_unit_test(test_changed_on_its_way),
         cmocka_unit_test(test_dropped_goes_nowhere),
