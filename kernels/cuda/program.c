@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "kernels/cuda/host.h"
+#include "kernels/cuda/thin_shared.h"
 
 enum { ALIGN = 256, GROUP = 32 }; /* phases of a group, at most */
 
@@ -187,13 +188,15 @@ cuda_program_read(cuda_program *p, const kernel_view *x, const kernel_assoc *m,
 {
     if (p->cell->fresh != 0 || p->cell->bare != 0)
         return true; /* nothing is read */
-    return count(p, cuda_phase_read(next(p), x, m, d, p->cell));
+    return cuda_program_read_fits(m->d_model, p->dev->n_sm) &&
+           count(p, cuda_phase_read(next(p), x, m, d, p->cell));
 }
 
 bool
 cuda_program_attend(cuda_program *p, const cuda_thin_attention *t)
 {
-    return count(p, cuda_phase_attend(next(p), t, p->cell));
+    return cuda_program_attend_fits(t->args->n_head, p->dev->n_sm) &&
+           count(p, cuda_phase_attend(next(p), t, p->cell));
 }
 
 bool

@@ -52,4 +52,19 @@ cuda_thin_norm_fits(size_t k, size_t limit)
                             k) <= limit;
 }
 
+/* In a program (program.h) a block, one a multiprocessor, has the read of some
+ * columns of a memory, and a head of attention, and none has two: a part of a
+ * GPU may have too few, and launches do the group. */
+static inline bool
+cuda_program_read_fits(size_t d_model, uint32_t n_sm)
+{
+    return d_model / CUDA_THIN_READ_COLS <= n_sm;
+}
+
+static inline bool
+cuda_program_attend_fits(size_t n_head, uint32_t n_sm)
+{
+    return n_head <= n_sm;
+}
+
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Which devices a norm fits on beside the product behind it: arithmetic, no
- * GPU needed. */
+/* Which devices a norm fits on beside the product behind it, and which have
+ * blocks enough for a program: arithmetic, no GPU needed. */
 #include "kernels/cuda/thin_shared.h"
 #include "tests/expect.h"
 
@@ -66,6 +66,22 @@ what_fits_fits_for_any_group(void **state)
     }
 }
 
+/* By hand, at the width and the heads of 1b: 64 blocks read, 32 attend. */
+static void
+programs_need_a_block_a_part(void **state)
+{
+    (void)state;
+    assert_true(cuda_program_read_fits(2048, 132));
+    assert_true(cuda_program_read_fits(2048, 64));
+    assert_false(cuda_program_read_fits(2048, 63));
+    assert_false(cuda_program_read_fits(2048, 16)); /* a seventh of a GPU */
+    assert_true(cuda_program_attend_fits(32, 32));
+    assert_false(cuda_program_attend_fits(32, 31));
+    /* a device that says nothing */
+    assert_false(cuda_program_read_fits(32, 0));
+    assert_false(cuda_program_attend_fits(1, 0));
+}
+
 int
 main(void)
 {
@@ -73,6 +89,7 @@ main(void)
         cmocka_unit_test(bytes_of_a_block),
         cmocka_unit_test(norms_fall_back_where_rows_do_not_fit),
         cmocka_unit_test(what_fits_fits_for_any_group),
+        cmocka_unit_test(programs_need_a_block_a_part),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
