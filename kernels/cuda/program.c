@@ -262,6 +262,18 @@ fail:
     return st;
 }
 
+/* Before numbers of phases come again, words that have them are forgotten. */
+static status
+renumber(cuda_program *p)
+{
+    if (p->number <= UINT32_MAX - CUDA_PROGRAM_PHASES)
+        return ST_OK;
+    p->number = 1;
+    return cuda_status(
+        cudaMemsetAsync(p->boxes, 0, CUDA_PROGRAM_BOXES, p->stream),
+        "a program");
+}
+
 /* Uploads and launches all. */
 static status
 launch(cuda_program *p)
@@ -272,6 +284,7 @@ launch(cuda_program *p)
 
     p->turn = (p->turn + 1) % CUDA_PROGRAM_TURNS;
     to = p->pinned + p->turn * most_bytes();
+    TRY(renumber(p));
     cuda_phase_link(p->phases, p->n_phase, p->boxes, p->number, p->dev->n_sm);
     p->number += p->n_phase;
     TRY(cuda_status(cudaEventSynchronize(p->copied[p->turn]),
