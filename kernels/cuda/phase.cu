@@ -243,6 +243,13 @@ cuda_phase_product(cuda_phase *out, cuda_weights *weights,
     return true;
 }
 
+/* Whether rows of bf16 begin at multiples of two numbers. */
+static bool
+is_paired(const kernel_view &v)
+{
+    return v.offset % 2 == 0 && v.stride % 2 == 0 && v.ld % 2 == 0;
+}
+
 bool
 cuda_phase_embed(cuda_phase *out, const kernel_embed_args *a,
                  const kernel_cell *cell)
@@ -250,7 +257,8 @@ cuda_phase_embed(cuda_phase *out, const kernel_embed_args *a,
     Phase p = {};
 
     if (a->x.type != KERNEL_BF16 || a->table.type != KERNEL_BF16 ||
-        a->position.buf != nullptr || cell->n_prefix > 0 || cell->n_mem > 0)
+        a->position.buf != nullptr || cell->n_prefix > 0 || cell->n_mem > 0 ||
+        a->d % 2 != 0 || !is_paired(a->x) || !is_paired(a->table))
         return false;
     p.kind = EMBED;
     p.embed = {row_of<bf16>(a->x, *cell),
@@ -300,7 +308,8 @@ cuda_phase_attend(cuda_phase *out, const cuda_thin_attention *t,
 
     if (a->d_head != D || a->span > 0 || cell->n_mem > 0 ||
         cell->n_past >= ROUNDS * SHARES * LANES || !is_behind(t->k_new, a->q) ||
-        !is_behind(t->v_new, a->q))
+        !is_behind(t->v_new, a->q) || !is_paired(a->q) ||
+        !is_paired(t->k_new) || !is_paired(t->v_new))
         return false;
     p.kind = ATTEND;
     p.attend = {row_of<bf16>(a->out, *cell),
