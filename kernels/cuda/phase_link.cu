@@ -38,37 +38,52 @@ written(const Phase &p, uint32_t *n)
     }
 }
 
+/* Numbers that a phase needs, as written() counts them; at NULL: none. */
+struct Need {
+    const void *at;
+    size_t n;
+};
+
 /* What it reads, and what it adds to. */
-const void *
-needed(const Phase &p, const void **old)
+Need
+needed(const Phase &p, Need *old)
 {
-    *old = p.kind == READ                                      ? p.read.x
-           : p.kind == PRODUCT && p.product.finish == CUDA_ADD ? p.product.out
-                                                               : nullptr;
-    return p.kind == PRODUCT  ? static_cast<const void *>(p.product.x)
-           : p.kind == READ   ? static_cast<const void *>(p.read.proj)
-           : p.kind == ATTEND ? static_cast<const void *>(p.attend.q)
-                              : nullptr;
+    *old = {nullptr, 0};
+    switch (p.kind) {
+    case PRODUCT:
+        if (p.product.finish == CUDA_ADD)
+            *old = {p.product.out, p.product.n};
+        return {p.product.x, p.product.k};
+    case READ:
+        *old = {p.read.x, p.read.d};
+        return {p.read.proj, size_t{2} * p.read.w};
+    case ATTEND:
+        return {p.attend.q,
+                size_t{p.attend.v_new} + p.attend.n_head / p.attend.group * D};
+    default:
+        return {nullptr, 0};
+    }
 }
 
 /* The box of the last of phases .. i - 1 that wrote there, `far` at most before
- * i; false: that one has none, is further away or wrote more before it, or none
- * was found. */
+ * i; false: that one has none, is further away, or wrote less or more before
+ * it, or none was found though there are more. */
 bool
-box_of(Phase *const *at, uint32_t i, const void *what, uint32_t far, Box *box)
+box_of(Phase *const *at, uint32_t i, const Need &what, uint32_t far, Box *box)
 {
     uint32_t n = 0;
 
     *box = {nullptr, 0};
-    for (uint32_t j = i; what != nullptr && j-- > 0;) {
+    for (uint32_t j = i; what.at != nullptr && j-- > 0;) {
         const char *out = static_cast<const char *>(written(*at[j], &n));
 
-        if (what >= out && what < out + n * sizeof(bf16)) {
+        if (what.at >= out && what.at < out + n * sizeof(bf16)) {
             *box = at[j]->out;
-            return what == out && i - j <= far && box->at != nullptr;
+            return what.at == out && what.n <= n && i - j <= far &&
+                   box->at != nullptr;
         }
     }
-    return what == nullptr || i < NEAR;
+    return what.at == nullptr || i < NEAR;
 }
 
 /* Whether plain memory must have what phase i writes: nobody in the launch
@@ -116,7 +131,8 @@ cuda_phase_link(cuda_phase *phases, uint32_t n_phase, char *boxes,
         Phase *at[NEAR + 1] = {};
         Phase &p = *reinterpret_cast<Phase *>(phases[i].word);
         uint32_t n = 0, n_near = min(i, uint32_t{NEAR});
-        const void *old, *in = needed(p, &old), *out = written(p, &n);
+        Need old, in = needed(p, &old);
+        const void *out = written(p, &n);
 
         for (uint32_t j = 0; j <= n_near; j++)
             at[j] = reinterpret_cast<Phase *>(phases[i - n_near + j].word);
@@ -126,8 +142,8 @@ cuda_phase_link(cuda_phase *phases, uint32_t n_phase, char *boxes,
                 boxes + (number + i) % BOXES * BOX_BYTES);
         bool near = box_of(at, n_near, in, 1, &p.in) &&
                     box_of(at, n_near, old, 3, &p.old);
-        p.waits = i > 0 && (!near || has_keys(phases, i) || in == nullptr ||
-                            i - full > 4);
+        p.waits = i > 0 && (!near || has_keys(phases, i) ||
+                            p.in.at == nullptr || i - full > 4);
         if (p.waits)
             p.in = p.old = {nullptr, 0};
         if (p.waits || (p.kind == PRODUCT && p.product.n_unit >= n_sm))
