@@ -109,6 +109,7 @@ try_launch(cuda_program *p)
 static status
 open_program(cuda_program *p)
 {
+    const cuda_program kept = {.dev = p->dev, .stream = p->stream};
     status st = ST_OK;
 
     if (p->weights != NULL || p->refused)
@@ -119,7 +120,11 @@ open_program(cuda_program *p)
         return ST_OK;
     TRY(mem_new(&p->phases, CUDA_PROGRAM_PHASES, sizeof(*p->phases)));
     TRY(mem_new(&p->weights, CUDA_PROGRAM_WEIGHTS, sizeof(*p->weights)));
+    return ST_OK;
 fail:
+    cuda_program_fini(p); /* the next group tries again */
+    p->dev = kept.dev;
+    p->stream = kept.stream;
     return st;
 }
 
