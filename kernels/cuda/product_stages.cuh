@@ -78,28 +78,37 @@ release(uint64_t *empty)
     }
 }
 
+/* The stage at hand, begun. */
+template <int COLS>
+__device__ inline void
+multiply_stage(Sums<COLS> &sums, uint32_t group, const Ring *ring, bool add)
+{
+    using S = Shape<COLS>;
+    char *xs = ring->stages + ring->stage * S::stage;
+    uint64_t x = matrix_at(xs + group * GROUP_ROWS * DEPTH * 2);
+    uint64_t ws = matrix_at(xs + ROWS * DEPTH * 2);
+
+    barrier_wait(&ring->full[ring->stage], ring->parity);
+    product_fence();
+#pragma unroll
+    for (int i = 0; i < DEPTH / 16; i++)
+        product_step(sums, x + 2 * i, ws + 2 * i, add || i > 0);
+    product_commit();
+}
+
 template <int COLS, int PAIR>
 __device__ inline void
 multiply_tile(const Work &w, Sums<COLS> &sums, uint32_t group, Ring *ring)
 {
     using S = Shape<COLS>;
-    uint32_t before = 0;
+    uint32_t before = ring->stage;
 
-    for (uint32_t k = 0; k < w.n_step; k++) {
-        char *xs = ring->stages + ring->stage * S::stage;
-        uint64_t x = matrix_at(xs + group * GROUP_ROWS * DEPTH * 2);
-        uint64_t ws = matrix_at(xs + ROWS * DEPTH * 2);
-
-        barrier_wait(&ring->full[ring->stage], ring->parity);
-        product_fence();
-#pragma unroll
-        for (int i = 0; i < DEPTH / 16; i++)
-            product_step(sums, x + 2 * i, ws + 2 * i, k > 0 || i > 0);
-        product_commit();
-        if (k > 0) {
-            product_wait<1>();
-            release<PAIR>(&ring->empty[before]);
-        }
+    multiply_stage<COLS>(sums, group, ring, false);
+    advance<S::n_stage>(ring);
+    for (uint32_t k = 1; k < w.n_step; k++) {
+        multiply_stage<COLS>(sums, group, ring, true);
+        product_wait<1>();
+        release<PAIR>(&ring->empty[before]);
         before = ring->stage;
         advance<S::n_stage>(ring);
     }
