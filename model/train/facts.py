@@ -396,21 +396,36 @@ def splice(prose, rng, total, sentences, bos=False, noise=0.0, segment=0,
     return np.concatenate(parts), ends
 
 
+BORDER = 3          # tokens by which a memory row may err about its part
+
+
 def gates(n, segment, mem, ends, sizes, numbers):
     """Which memory row of which segment should write: the one in whose part
-    of the segment a fact ends (the number of whom it tells, or ANY where two
-    facts end), and the last row where a fact goes on in the next segment
-    (ANY); the neighbours of the first may (-1); no other row (0)."""
+    of the segment a fact ends (the number of whom it tells), or the next one
+    where that has a fact already (ANY where it is the last); and the last row
+    where a fact goes on in the next segment (ANY).  A fact that another about
+    the same follows in its segment is not written: both would be.  Where a
+    fact ends within BORDER tokens of a row's border, the neighbour may (-1);
+    no other row (0)."""
     out = np.zeros((n, mem), np.int8)
-    for end, size, number in zip(ends, sizes, numbers):
+    last = {((end - 1) // segment, number): i
+            for i, (end, number) in enumerate(zip(ends, numbers))}
+    near = []
+    for i, (end, size, number) in enumerate(zip(ends, sizes, numbers)):
         seg, at = divmod(end - 1, segment)
-        row = at * mem // segment
-        for other in (row - 1, row + 1):
-            if 0 <= other < mem and not out[seg, other]:
-                out[seg, other] = -1
-        out[seg, row] = ANY if out[seg, row] > 0 else number
         if at + 1 < size and seg:
             out[seg - 1, -1] = ANY
+        if last[seg, number] != i:
+            continue
+        row, inside = divmod(at * mem, segment)
+        near += [(seg, row - 1)] * (inside < BORDER * mem)
+        near += [(seg, row + 1)] * (inside >= segment - BORDER * mem)
+        while out[seg, row] and row + 1 < mem:
+            row += 1
+        out[seg, row] = ANY if out[seg, row] else number
+    for seg, row in near:
+        if 0 <= row < mem and not out[seg, row]:
+            out[seg, row] = -1
     return out
 
 
@@ -572,8 +587,8 @@ class Lane:
         self.at += n
         self.left -= n
         return (ids.reshape(n, S), first,
-                gates(n, S, self.mem, ends, map(len, sentences),
-                      map(w.number, facts)))
+                gates(n, S, self.mem, ends, [len(s) for s in sentences],
+                      [w.number(f) for f in facts]))
 
 
 def prose_words(path, least=3):
