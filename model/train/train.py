@@ -36,7 +36,7 @@ from plans import PLANS
 AGES = (1, 3, 9, 33, 129, 513, 1 << 15)     # upper borders, in segments
 LIMIT = 1e5             # a state with a larger norm is thrown away
 SHUT = 12.0             # the argument of a gate that must not open
-NEAR, FAR = 0.15, 0.85  # cosines of keys: others' at most, one's at least
+NEAR, FAR = 0.15, 0.9  # cosines of keys: others' at most, one's at least
 SLOTS = 4               # batches on their way to the device
 
 
@@ -161,16 +161,19 @@ def teach(gates, target, ajar):
 
 def apart(keys, target):
     """The price of keys [B, layers, rows, d_key] of a window that are near
-    although their facts tell of different things, or far although they tell
-    of one.  A write takes away what lies on its key: at a million tokens the
-    prose alone has told more than a hundred things about others."""
+    although their facts tell of different things, and of those that are far
+    although they tell of one: what such a thing was before then stays beside
+    what it is now.  A write takes away what lies on its key: at a million
+    tokens the prose alone has told more than a hundred things about others."""
     near = torch.matmul(keys, keys.transpose(2, 3))
     whole = (target > 0) & (target < facts.ANY)
     pair = (whole.unsqueeze(1) & whole.unsqueeze(2)).float().triu(1)
     same = (target.unsqueeze(1) == target.unsqueeze(2)).float() * pair
-    wrong = (F.relu(near - NEAR).square() * (pair - same).unsqueeze(1)
-             + F.relu(FAR - near).square() * same.unsqueeze(1))
-    return wrong.sum() / (keys.shape[1] * pair.sum().clamp_min(1))
+    other = pair - same
+    wrong = (F.relu(near - NEAR).square() * other.unsqueeze(1)).sum()
+    loose = (F.relu(FAR - near).square() * same.unsqueeze(1)).sum()
+    return (wrong / other.sum().clamp_min(1)
+            + loose / same.sum().clamp_min(1)) / keys.shape[1]
 
 
 def steps_between(model, middle, at, hop):
