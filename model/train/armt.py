@@ -177,12 +177,6 @@ class Model(nn.Module):
         zero = torch.zeros(B, s.d_key, s.d, device=self.emb.device)
         return [None] * s.first + [zero] * (s.layers - s.first)
 
-    @torch.no_grad()
-    def lower_gates(self, by):
-        """Makes every write gate harder to open."""
-        for layer in self.layers[self.s.first:]:
-            layer.bb.sub_(by)
-
     def angles(self, rows):
         key = (rows, self.emb.device)
         if key not in self.tables:

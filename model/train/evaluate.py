@@ -251,7 +251,6 @@ def load(flags, device):
                            weights_only=True)
         model = Model(Shape(**saved["shape"]), flags.amp)
         model.load_state_dict({k: v.float() for k, v in saved["w"].items()})
-    model.lower_gates(flags.shift)
     return model.to(device)
 
 
@@ -281,8 +280,6 @@ def main():
     p.add_argument("--docs", type=int, default=20)
     p.add_argument("--side", choices=("eval", "dev", "train"),
                    default="eval")
-    p.add_argument("--shift", type=float, default=0.0,
-                   help="what the biases of all write gates are lowered by")
     p.add_argument("--seed", default="0")
     p.add_argument("--recent", type=int, default=0,
                    help="facts in the last so many segments only")

@@ -3,11 +3,10 @@
 """Writes a checkpoint as an HF directory that the engine loads (bf16).
 
 usage: export.py --checkpoint ema.pt --tokenizer tokenizer.json --out DIR
-                 [--log train.jsonl] [--shift X]
+                 [--log train.jsonl]
 
 With the log of the training the configuration says how large the states were
-within the trained length: the largest mean over the documents of a batch.
---shift lowers the biases of all write gates, as choose_shift.py says."""
+within the trained length: the largest mean over the documents of a batch."""
 import argparse
 import json
 
@@ -23,7 +22,6 @@ def main():
     p.add_argument("--tokenizer", required=True)
     p.add_argument("--out", required=True)
     p.add_argument("--log")
-    p.add_argument("--shift", type=float, default=0.0)
     flags = p.parse_args()
     norms = None
     if flags.log:
@@ -34,7 +32,6 @@ def main():
     saved = torch.load(flags.checkpoint, map_location="cpu", weights_only=True)
     model = Model(Shape(**saved["shape"]))
     model.load_state_dict({k: v.float() for k, v in saved["w"].items()})
-    model.lower_gates(flags.shift)
     hf.save(model, flags.out, flags.tokenizer, norms=norms)
 
 
