@@ -82,9 +82,9 @@ class TwoHosts(unittest.TestCase):
 
     def test_hops_travel_while_groups_run(self):
         """A rank that did not look at its line while a group runs would have
-        what hops behind it: a group's time later, or three quarters.  How much
-        of that is behind groups depends on how long they take; that none is
-        would mean that it is not counted."""
+        what hops behind it: a group's time later, or three quarters.  Where
+        groups are so slow that hops are next to nothing beside them (a
+        sanitizer), how much of them is hidden says little."""
         model = os.path.join(self.work, "model")
         text = os.path.join(self.work, "text")
         subprocess.run(
@@ -103,7 +103,8 @@ class TwoHosts(unittest.TestCase):
                 print(f"{placement}: a hop takes {times:.2f} of a group, "
                       f"{hidden:.2f} of it behind groups", file=sys.stderr)
                 self.assertLess(times, 0.55, placement)
-                self.assertGreater(hidden, 0.1, placement)
+                self.assertGreater(hidden, 0.5 if times > 0.1 else 0.1,
+                                   placement)
 
     def test_a_link_is_measured(self):
         """No link is taken to be faster than it is, though its shaper lets
