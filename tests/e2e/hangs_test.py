@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ranks that stand still where the rest of their world does not show it."""
+import contextlib
 import os
 import signal
+import threading
 import time
 
 import wire
@@ -9,6 +11,29 @@ from harness import BIN, MPIRUN, WAIT, main, wait_for
 from reading import DONE, LAYERS, RUNNING, SOON, Reading, crowd
 
 HANG = 2  # seconds without a step
+
+
+@contextlib.contextmanager
+def slowed(pid):
+    """A process that runs a twentieth of the time, and never rests as long as
+    one that hangs: however fast the machine, what it does takes long."""
+    enough = threading.Event()
+
+    def pulse():
+        with contextlib.suppress(ProcessLookupError):
+            while not enough.is_set():
+                os.kill(pid, signal.SIGSTOP)
+                enough.wait(HANG / 20)
+                os.kill(pid, signal.SIGCONT)
+                enough.wait(HANG / 400)
+
+    thread = threading.Thread(target=pulse)
+    thread.start()
+    try:
+        yield
+    finally:
+        enough.set()
+        thread.join()
 
 
 class Hangs(Reading):
@@ -31,12 +56,12 @@ class Hangs(Reading):
         far longer.  Both readings are suspects then: one waits for the
         other."""
         daemon = self.up_replicas(2)
-        texts = [self.read(name, 600) for name in "ab"]
+        texts = [self.read(name, 400) for name in "ab"]
         for name in "ab":
             self.wait_checkpoint(name)
         old = self.ranks()
         os.kill(old[1], signal.SIGSTOP)
-        with wire.Peer(self.endpoint) as peer:
+        with slowed(old[0]), wire.Peer(self.endpoint) as peer:
             wait_for("another attempt", lambda: any(
                 j["attempts"] > 1 and j["state"] == RUNNING
                 for j in peer.jobs()))
