@@ -65,6 +65,12 @@ bool file_sync_failed(void);
 status file_sync_entry(const char *path) MUST_USE;
 void file_sync_fail(void); /* it has, outside of this file */
 
+/* Whether both are one regular file, by whatever names and links, or would
+ * become one because neither is there yet.  Devices and pipes never are. */
+bool file_same(const char *a, const char *b);
+/* Whether `path` is one of the regular files in `dir`, or a link to it. */
+bool file_same_within(const char *path, const char *dir);
+
 bool file_exists(const char *path);
 status file_remove(const char *path) MUST_USE; /* absent is fine */
 /* Creates a directory (and parents) with mode 0700 if it is not there, durably.

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/option.h"
@@ -260,6 +261,15 @@ plan_row_make(planner *p, plan_job *job, uint32_t n_rank)
 }
 
 static status
+draw(const planner *p)
+{
+    if (p->model != NULL && file_same_within(p->svg, p->model))
+        return status_fail(ST_ARG, "--svg %s: that is a file of the model's",
+                           p->svg);
+    return plan_print_svg(p->svg, p->row, p->n_row);
+}
+
+static status
 show(planner *p, const plan_job *job)
 {
     bool any = false;
@@ -270,7 +280,7 @@ show(planner *p, const plan_job *job)
     if (!any) /* layers need the least: its sentence says what would do */
         return plan_best(&(plan){0}, job, PLACE_LAYERS);
     if (p->svg != NULL)
-        TRY(plan_print_svg(p->svg, p->row, p->n_row));
+        TRY(draw(p));
     if (p->json)
         return plan_print_json(job, p->row, p->n_row);
     plan_print_table(job, p->row, p->n_row);

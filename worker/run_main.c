@@ -40,6 +40,7 @@ prepare(run *r)
     FILE *live = r->opt.json ? NULL : stdout;
     status st = ST_OK;
 
+    TRY(run_options_outputs(&r->opt, r->setup.opt.model));
     TRY(open_tokenizer(r));
     TRY(template_open(&r->chat, r->opt.template, r->setup.opt.model, r->tok));
     TRY(run_input_init(&r->in, r->opt.input, r->opt.question, r->tok, r->chat,

@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "base/file.h"
+
 enum { MAX_GENERATE = 1 << 20 };
 
 static const char summary[] =
@@ -171,6 +173,55 @@ run_options_parse(run_options *o, setup *s, int argc, char **argv, bool *done)
     TRY(setup_parse(s, &set, argc, argv, done));
     if (!*done)
         TRY(setup_agree(s, check(o)));
+fail:
+    return st;
+}
+
+typedef struct output {
+    const char *flag, *path;
+} output;
+
+/* `in` NULL, or not what is read: fine. */
+static status
+check_input(const output *out, const char *flag, const char *in)
+{
+    if (in == NULL || !file_same(out->path, in))
+        return ST_OK;
+    return status_fail(ST_ARG, "--%s %s: that is the file of --%s", out->flag,
+                       out->path, flag);
+}
+
+static status
+check_place(const output *out, const run_options *o, const char *dir)
+{
+    /* What the standard input was opened with may be the file. */
+    const char *input = strcmp(o->input, "-") == 0 ? "/dev/stdin" : o->input;
+    status st = ST_OK;
+
+    TRY(check_input(out, "input", input));
+    TRY(check_input(out, "template", o->template));
+    if (file_same_within(out->path, dir))
+        TRY(status_fail(ST_ARG, "--%s %s: that is a file of the model's",
+                        out->flag, out->path));
+fail:
+    return st;
+}
+
+status
+run_options_outputs(const run_options *o, const char *dir)
+{
+    const output all[] = {{"logits", o->logits},
+                          {"state", o->state},
+                          {"generated-logits", o->generated_logits}};
+    status st = ST_OK;
+
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        if (all[i].path == NULL)
+            continue;
+        TRY(check_place(&all[i], o, dir));
+        for (size_t k = 0; k < i; k++)
+            TRY(check_input(&all[i], all[k].flag, all[k].path));
+    }
 fail:
     return st;
 }

@@ -22,6 +22,9 @@ status run_options_parse(run_options *o, setup *s, int argc, char **argv,
 /* What they change of the model: --alignment.  ST_UNSUPPORTED: not this model.
  */
 status run_options_model(const run_options *o, model_config *cfg) MUST_USE;
+/* Outputs in the place of the input, of a file in `dir`, which is the model's,
+ * or of each other: ST_ARG.  For the lead, which alone writes. */
+status run_options_outputs(const run_options *o, const char *dir) MUST_USE;
 /* Whether the whole input is to be scored, and not only answered. */
 bool run_options_score(const run_options *o);
 

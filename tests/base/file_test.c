@@ -307,6 +307,52 @@ a_write_follows_no_link(void **unused)
     assert_int_equal(count_names(), 2);
 }
 
+/* Each way by which two names can be one file. */
+static void
+one_file_has_several_names(void **unused)
+{
+    (void)unused;
+    put("f", "x");
+    put("g", "x");
+    assert_int_equal(mkdir("d", 0700), 0);
+    assert_int_equal(symlink("f", "link"), 0);
+    assert_int_equal(link("f", "hard"), 0);
+    assert_int_equal(symlink("d", "e"), 0);
+    assert_true(file_same("f", "f"));
+    assert_true(file_same("f", "./d/../f"));
+    assert_true(file_same("link", "f"));
+    assert_true(file_same("f", "hard"));
+    assert_false(file_same("f", "g"));
+    assert_false(file_same("f", "none"));
+    assert_false(file_same("d", "d"));
+    assert_false(file_same("/dev/null", "/dev/null"));
+    /* What is not there yet. */
+    assert_true(file_same("d/new", "e/new"));
+    assert_false(file_same("d/new", "new"));
+    assert_false(file_same("d/new", "d/newer"));
+    assert_false(file_same("no/new", "no/new"));
+}
+
+static void
+a_file_is_found_in_a_directory(void **unused)
+{
+    (void)unused;
+    put("f", "x");
+    put("outside", "x");
+    assert_int_equal(mkdir("d", 0700), 0);
+    assert_int_equal(symlink("../outside", "d/weights"), 0);
+    assert_int_equal(link("f", "d/hard"), 0);
+    assert_true(file_same_within("f", "d"));
+    assert_true(file_same_within("d/weights", "d"));
+    assert_true(file_same_within("outside", "d/"));
+    assert_false(file_same_within("d/new", "d"));
+    put("d/other", "x");
+    assert_true(file_same_within("d/other", "d"));
+    assert_false(file_same_within("f", "none"));
+    assert_false(file_same_within("d", "."));
+    assert_false(file_same_within("/dev/null", "/dev"));
+}
+
 static void
 descriptors_do_not_reach_children(void **unused)
 {
@@ -448,6 +494,8 @@ main(void)
         IN_SCRATCH(a_failed_write_leaves_nothing),
         IN_SCRATCH(a_write_replaces_files_alone),
         IN_SCRATCH(a_write_follows_no_link),
+        IN_SCRATCH(one_file_has_several_names),
+        IN_SCRATCH(a_file_is_found_in_a_directory),
         IN_SCRATCH(descriptors_do_not_reach_children),
         IN_SCRATCH(removing_the_absent_is_fine),
         IN_SCRATCH(directories_are_made_with_parents),

@@ -132,6 +132,27 @@ class Plan(unittest.TestCase):
             if more[:1] == ["--inner-gbs"]:
                 self.assertEqual(link["bytes_per_second"], 5e8)
 
+    def test_the_plot_replaces_no_model(self):
+        with tempfile.TemporaryDirectory() as model:
+            path = os.path.join(model, "config.json")
+            text = json.dumps({
+                "model_type": "llama", "vocab_size": 100, "hidden_size": 32,
+                "intermediate_size": 64, "num_hidden_layers": 3,
+                "num_attention_heads": 4, "num_key_value_heads": 2,
+                "rms_norm_eps": 1e-5, "segment_size": 64})
+            with open(path, "w", encoding="utf-8") as out:
+                out.write(text)
+            os.symlink(path, os.path.join(model, "link"))
+            for name in ("config.json", "link"):
+                done = subprocess.run(
+                    [PROGRAM, "--model", model, "--tokens", "6400",
+                     "--ranks", "1", "--svg", os.path.join(model, name)],
+                    capture_output=True, text=True, timeout=60)
+                self.assertEqual(done.returncode, 2)
+                self.assertIn("that is a file of the model's", done.stderr)
+            with open(path, encoding="utf-8") as got:
+                self.assertEqual(got.read(), text)
+
     def test_the_plot_is_svg(self):
         with tempfile.TemporaryDirectory() as folder:
             path = os.path.join(folder, "plan.svg")

@@ -6,6 +6,7 @@ import argparse
 import os
 import shutil
 import struct
+import subprocess
 
 import run_lib
 from run_lib import expect
@@ -95,6 +96,71 @@ def make_inputs(args, model):
     }
 
 
+def same_files(args, model, good):
+    """Outputs that would replace an input, or each other, by any name."""
+    def at(*names):
+        return os.path.join(args.work, *names)
+
+    new = at("never.safetensors")
+    os.symlink(good, at("link"))
+    os.link(good, at("hard"))
+    os.symlink(at("."), at("again"))
+    with open(at("form"), "w", encoding="utf-8") as f:
+        f.write("{document} {question}")
+    m = ["--model", model, "--input", good]
+    weights = os.path.join(model, "model.safetensors")
+    return {
+        "onto the input": (m + ["--logits", good], "the file of --input"),
+        "onto its link": (m + ["--state", at("link")], "the file of --input"),
+        "onto its name": (m + ["--state", at("hard")], "the file of --input"),
+        "a link is read": (["--model", model, "--input", at("link"),
+                            "--logits", good], "the file of --input"),
+        "onto the form": (m + ["--template", at("form"), "--logits",
+                               at("form")], "the file of --template"),
+        "onto the weights": (m + ["--logits", weights], "the model's"),
+        "onto the tokenizer": (
+            m + ["--generate", "1", "--generated-logits",
+                 os.path.join(model, "tokenizer.json")], "the model's"),
+        "twice": (m + ["--logits", new, "--state", new],
+                  "--state " + new + ": that is the file of --logits"),
+        "twice by two names": (
+            m + ["--logits", new, "--state",
+                 at("again", "never.safetensors")], "the file of --logits"),
+    }
+
+
+def contents(folder):
+    """{path: bytes} of everything in it."""
+    found = {}
+    for root, _, names in os.walk(folder):
+        for name in names:
+            with open(os.path.join(root, name), "rb") as f:
+                found[os.path.join(root, name)] = f.read()
+    return found
+
+
+def check_same_files(args, model, good):
+    cases = same_files(args, model, good)
+    before = contents(args.work)
+    for name, (flags, word) in cases.items():
+        check(args, name, 0, flags, word)
+    check(args, "onto the input, on ranks", 2, *cases["onto the input"])
+    with open(good, "rb") as f:
+        done = subprocess.run(
+            [args.run, "--model", model, "--input", "-", "--logits", good],
+            stdin=f, capture_output=True, timeout=60)
+    text = done.stderr.decode(errors="replace")
+    expect(done.returncode == 2 and "the file of --input" in text, text)
+    # A device is no file to lose: told as before.
+    done = run_lib.start(args, 0, ["--model", model, "--input", good,
+                                   "--logits", "/dev/null", "--state",
+                                   "/dev/null"])
+    expect(done.returncode == 1, "devices: " + done.stderr.decode())
+    expect(contents(args.work) == before, "something was written")
+    for name in ("link", "hard", "again", "form"):
+        os.remove(os.path.join(args.work, name))
+
+
 def check(args, name, ranks, flags, word):
     done = run_lib.start(args, ranks, flags)
     text = done.stderr.decode(errors="replace")
@@ -181,6 +247,7 @@ def main():
     for name in ("no such model", "not UTF-8", "alignment", "too large an id"):
         check(args, name, 3, *cases[name])
     check(args, "replicas", 3, good + ["--replicas", "2"], "2 replicas")
+    check_same_files(args, model, os.path.join(args.work, "good.txt"))
     check_other_model(args, good)
     check_other_version(args, good)
     check_other_build(args, good)
