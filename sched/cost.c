@@ -2,6 +2,7 @@
 /* Seconds and bytes of cells and hops. */
 #include "sched/cost.h"
 
+#include <math.h>
 #include <string.h>
 
 static double
@@ -10,26 +11,38 @@ last_flops(const cost_model *m)
     return m->last_flops > 0 ? m->last_flops : m->cell_flops;
 }
 
+/* What a FLOP of the last layer takes on a rank, beside one of another. */
+static double
+last_times(const cost_model *m, const cost_rank *r)
+{
+    bool has_less = m->last_flops > 0 && m->last_flops < m->cell_flops;
+
+    return r->last_times > 0 && has_less && !r->all_rows ? r->last_times : 1;
+}
+
 double
 cost_group(const cost_model *m, const cost_rank *r, uint32_t n_cell,
            uint32_t n_last)
 {
     double rows = (double)n_cell * m->n_row;
     double rate = r->flops * rows / (rows + r->half_rows);
-    double times =
-        r->last_times > 0 && m->last_flops > 0 && m->last_flops < m->cell_flops
-            ? r->last_times
-            : 1;
-    double last = r->all_rows ? m->cell_flops : times * last_flops(m);
+    double last =
+        r->all_rows ? m->cell_flops : last_times(m, r) * last_flops(m);
 
     return r->group_s +
            ((n_cell - n_last) * m->cell_flops + n_last * last) / rate;
 }
 
 double
-cost_useful(const cost_model *m, uint64_t n_seg)
+cost_useful(const cost_model *m, const cost_cluster *c, uint32_t n,
+            uint64_t n_seg)
 {
-    return (double)n_seg * ((m->n_layer - 1) * m->cell_flops + last_flops(m));
+    double times = last_times(m, cost_rank_of(c, 0));
+
+    for (uint32_t rank = 1; rank < n; rank++)
+        times = fmin(times, last_times(m, cost_rank_of(c, rank)));
+    return (double)n_seg *
+           ((m->n_layer - 1) * m->cell_flops + times * last_flops(m));
 }
 
 void

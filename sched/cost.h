@@ -75,8 +75,11 @@ double cost_flops(const cost_cluster *c, uint32_t n);
 double cost_group(const cost_model *m, const cost_rank *r, uint32_t n_cell,
                   uint32_t n_last);
 
-/* FLOPs that a document of n_seg segments needs, whoever computes more. */
-double cost_useful(const cost_model *m, uint64_t n_seg);
+/* FLOPs that a document of n_seg segments needs, whoever computes more; one of
+ * the last layer counts as so many others as take its time, on that of the
+ * first n ranks where they are the fewest.  So cost_flops() is never passed. */
+double cost_useful(const cost_model *m, const cost_cluster *c, uint32_t n,
+                   uint64_t n_seg);
 
 /* The group time's law through two measured points: `seconds1` a group of
  * rows1 rows and flops1 FLOPs, `seconds2` of more rows.  A rate that does not

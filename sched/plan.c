@@ -27,8 +27,10 @@ widen(plan *p, const plan_job *job, uint32_t n_doc)
     r->busy *= all * p->n_rank / job->n_rank;
     r->bytes *= all;
     r->n_cell = (uint64_t)job->n_doc * job->n_seg * job->model->n_layer;
-    r->efficiency = job->n_doc * cost_useful(job->model, job->n_seg) /
-                    (r->seconds * cost_flops(job->cluster, job->n_rank));
+    double useful = job->n_doc * cost_useful(job->model, job->cluster,
+                                             job->n_rank, job->n_seg);
+    r->efficiency =
+        useful / (r->seconds * cost_flops(job->cluster, job->n_rank));
 }
 
 /* Layers that a rank has room for, beside the ends that it may have. */

@@ -163,8 +163,9 @@ sum_up(const simulate *s, simulate_result *out)
     }
     out->n_group_first = s->rank[0].n_group;
     out->busy = busy / (cfg->n_rank * s->now);
-    out->efficiency = cfg->n_doc * cost_useful(cfg->model, cfg->n_seg) /
-                      (cost_flops(cfg->cluster, cfg->n_rank) * s->now);
+    double useful = cfg->n_doc * cost_useful(cfg->model, cfg->cluster,
+                                             cfg->n_rank, cfg->n_seg);
+    out->efficiency = useful / (cost_flops(cfg->cluster, cfg->n_rank) * s->now);
     out->path = slowest->path;
 }
 

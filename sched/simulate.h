@@ -41,7 +41,7 @@ typedef struct simulate_result {
     uint64_t n_group_all, n_cell; /* of all ranks */
     double bytes;                 /* moved between ranks */
     double busy;       /* of rank-seconds, the part in which groups ran */
-    double efficiency; /* useful FLOPs / (ranks x flops x seconds) */
+    double efficiency; /* cost_useful() / (cost_flops() x seconds), at most 1 */
     double memory;     /* bytes of the fullest rank */
     simulate_path path;
 } simulate_result;

@@ -51,7 +51,8 @@ static const char footer[] =
     "  seconds of a group = group time + FLOPs of its cells / rate\n"
     "  rate = peak x rows / (rows + half rows), rows of the whole group\n"
     "  seconds of a hop = bytes / bandwidth, and latency behind it\n"
-    "efficiency = useful FLOPs / (ranks x peak x seconds), ramps included.";
+    "efficiency = useful FLOPs / (ranks x peak x seconds), ramps included;\n"
+    "of the last layer, as many as would take the time of those it has.";
 
 /* ------------------------------------------------------------- options --- */
 

@@ -188,6 +188,39 @@ the_last_layer_is_another(void **state)
     assert_true(fabs(r.seconds - 12) < 1e-9);
 }
 
+/* A last layer whose FLOPs take less or more time than others': who is never
+ * idle and has no small groups has 100 %, and nobody has more. */
+static void
+efficiency_is_at_most_one(void **state)
+{
+    static const double times[] = {0.2, 1, 1.7};
+    cost_model m = model;
+    simulate_result r = {0};
+    (void)state;
+    m.last_flops = 9e8;
+    for (size_t i = 0; i < 3; i++) {
+        cost_rank ranks[] = {{.flops = 1e9, .last_times = times[i]},
+                             {.flops = 3e9, .last_times = 0.5}};
+        cost_cluster c = free_links(2);
+        simulate_config cfg = {.model = &m,
+                               .cluster = &c,
+                               .n_rank = 1,
+                               .n_doc = 3,
+                               .n_stream = 2,
+                               .n_seg = 40};
+        c.rank = ranks[0];
+        c.ranks = ranks;
+        EXPECT_OK(simulate_run(&r, &cfg));
+        assert_true(fabs(r.efficiency - 1) < 1e-9);
+        for (uint32_t kind = 0; kind < 2; kind++) {
+            cfg.n_rank = 2;
+            cfg.placement = (place_kind)kind;
+            EXPECT_OK(simulate_run(&r, &cfg));
+            assert_true(r.efficiency > 0 && r.efficiency <= 1 + 1e-9);
+        }
+    }
+}
+
 /* Long states of two ranks share a connection: the word that one of them may go
  * waits behind what comes, and the word that one has left behind what goes with
  * it, so that the ranks take turns nearly all the time, as ranks that were
@@ -380,6 +413,7 @@ main(void)
         cmocka_unit_test(a_slow_link_shows),
         cmocka_unit_test(copies_cost_time),
         cmocka_unit_test(the_last_layer_is_another),
+        cmocka_unit_test(efficiency_is_at_most_one),
         cmocka_unit_test(two_ranks_share_a_line),
         cmocka_unit_test(a_long_state_is_asked_for),
         cmocka_unit_test(one_at_a_time),
