@@ -22,7 +22,8 @@ enum {
     GOOD_MS = 60000, /* who ran so long starts anew */
     WINDOW_MS = 600000,
     MAX_END = 5, /* in the window, without progress: it cannot be kept up */
-    KILL_AFTER_MS = 3000
+    KILL_AFTER_MS = 3000,
+    UNUSABLE = 2 /* exit status for bad usage and bad input */
 };
 
 struct launch {
@@ -40,6 +41,8 @@ struct launch {
     uint64_t back_off_ms;      /* before the next start */
     uint64_t end_ns[MAX_END];  /* when the latest starts ended */
     bool stopping, joined;
+    bool proven;   /* some start has joined */
+    bool unusable; /* none has, and the latest cannot */
 };
 
 /* --------------------------------------------------------------- its life ---
@@ -74,7 +77,8 @@ launch_is_hopeless(const launch *l)
 {
     uint64_t oldest = l->end_ns[MAX_END - 1];
 
-    return oldest != 0 && l->end_ns[0] - oldest < (uint64_t)WINDOW_MS * 1000000;
+    return l->unusable || (oldest != 0 && l->end_ns[0] - oldest <
+                                              (uint64_t)WINDOW_MS * 1000000);
 }
 
 void
@@ -87,7 +91,9 @@ launch_progress(launch *l)
 void
 launch_joined(launch *l, uint64_t token)
 {
-    l->joined |= token != 0 && token == l->token;
+    if (token == 0 || token != l->token)
+        return;
+    l->joined = l->proven = true;
 }
 
 void
@@ -146,6 +152,15 @@ exec_error(launch *l)
     return e;
 }
 
+/* No start has been of use yet, and this one's status says that the next ends
+ * like it: somebody has to mend something first. */
+static bool
+is_unusable(const launch *l, const siginfo_t *info)
+{
+    return !l->proven && info->si_code == CLD_EXITED &&
+           info->si_status == UNUSABLE;
+}
+
 /* mpirun ends with 128 + n when signal n ended a rank. */
 static void
 describe(launch *l, char *out, size_t size, const siginfo_t *info)
@@ -167,6 +182,11 @@ describe(launch *l, char *out, size_t size, const siginfo_t *info)
                        "the world ended with status %d: a rank was ended by "
                        "signal %d (%s)",
                        code, code - 128, strsignal(code - 128));
+    else if (is_unusable(l, info))
+        (void)snprintf(out, size,
+                       "the world ended with status %d before it joined: its "
+                       "command line or its model cannot be used",
+                       code);
     else
         (void)snprintf(out, size, "the world ended with status %d", code);
 }
@@ -189,6 +209,9 @@ launch_reap(launch *l)
     if (l->place)
         launch_place_clear(l->place);
     describe(l, why, sizeof(why), &info);
+    l->unusable = is_unusable(l, &info);
+    if (l->unusable)
+        l->back_off_ms = MAX_BACK_OFF_MS;
     ended(l, why);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The local world's process: started, watched, restarted with growing pauses,
- * ended.
+/* The local world's process: started, watched, restarted with growing pauses
+ * (at once with the longest, of half a minute, where no start has joined and
+ * the exit status says that its command line or model cannot be used), ended.
  *
  * It runs in a process group of its own, inherits no descriptor but stderr,
  * and is told to end when the daemon dies.  Loop thread; nothing blocks
@@ -63,7 +64,7 @@ void launch_joined(launch *l, uint64_t token);
 /* Something was achieved: earlier ends do not count any more, and the next
  * start but the one that is due waits as long as the first did. */
 void launch_progress(launch *l);
-/* It ended 5 times in 10 minutes without any progress. */
+/* It ended 5 times in 10 minutes without any progress, or cannot be used. */
 bool launch_is_hopeless(const launch *l);
 
 #endif

@@ -123,7 +123,7 @@ static const struct {
      "time for running work to be put away at the end (default 30)", 0, 86400},
     {"exit-without-world", OPTION_FLAG, AT(exit_without_world), NULL,
      "exit with status 1 when the world cannot be kept up (5 ends in "
-     "10 minutes without progress)",
+     "10 minutes without progress) or not be used at all",
      0, 0},
 };
 enum { N_FLAG = sizeof(FLAG) / sizeof(*FLAG) };

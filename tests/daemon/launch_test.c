@@ -98,6 +98,38 @@ a_world_that_dies_is_started_again(void **state)
     launch_free(l);
 }
 
+static void
+sees_for_a_second(launch *l, const record *r, size_t n)
+{
+    for (int i = 0; i < 200; i++) {
+        launch_tick(l);
+        clock_sleep_us(5000);
+    }
+    assert_int_equal(r->n, n);
+}
+
+/* Status 2 is bad usage or bad input: no start behind another mends that. */
+static void
+a_world_that_cannot_work_waits_long(void **state)
+{
+    record r = {0}, joined = {0};
+    launch *l = start(&r, "exit 2");
+
+    (void)state;
+    wait_events(l, &r, 2);
+    assert_non_null(strstr(r.why[1], "cannot be used"));
+    assert_true(launch_is_hopeless(l));
+    sees_for_a_second(l, &r, 2);
+    launch_free(l);
+    /* One that was there has had a command line that can be used. */
+    l = start(&joined, "sleep 0.1; exit 2");
+    launch_joined(l, joined.token[0]);
+    wait_events(l, &joined, 3);
+    assert_string_equal(joined.why[1], "the world ended with status 2");
+    assert_false(launch_is_hopeless(l));
+    launch_free(l);
+}
+
 /* A world that never joins is ended, one that has joined is left alone. */
 static void
 joining_has_a_deadline(void **state)
@@ -378,6 +410,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_world_that_dies_is_started_again),
+        cmocka_unit_test(a_world_that_cannot_work_waits_long),
         cmocka_unit_test(joining_has_a_deadline),
         cmocka_unit_test(a_world_that_was_left_is_awaited),
         cmocka_unit_test(a_world_that_left_may_end_by_itself),

@@ -92,6 +92,17 @@ class Deaths(FreshPlace):
                  lambda: "status 5" in self.status()["last_error"])
         self.assertEqual(self.stop(daemon), 0)
 
+    def test_a_command_that_no_worker_takes(self):
+        """It is not started again and again: nothing else would come of it."""
+        daemon = self.start("--launch", f"echo start >>{self.dir}/starts; exec "
+                            f"{BIN}/longwave-worker --threads abc",
+                            data="usage")
+        wait_for("the sentence", lambda: "cannot be used"
+                 in self.status()["last_error"])
+        time.sleep(1)
+        self.assertEqual((self.dir / "starts").read_text(), "start\n")
+        self.assertEqual(self.stop(daemon), 0)
+
     def test_launched_by_a_command(self):
         command = " ".join(["exec", "mpirun", "--oversubscribe",
                             "--allow-run-as-root" if os.geteuid() == 0 else "",
