@@ -10,7 +10,8 @@
 #
 # MODEL is read by every rank from the same path.  Ranks of other hosts are
 # started through ssh, as mpirun does it.  Ends with the daemon; exit status 2
-# and one sentence when the hosts have not room for the ranks.
+# and one sentence when the hosts have not room for the ranks, or a flag of
+# these cannot be used.
 set -eu
 
 refuse() {
@@ -18,6 +19,12 @@ refuse() {
     exit 2
 }
 
+case ${1-} in
+-h | --help)
+    sed -n '3,14s/^# \{0,1\}//p' "$0"
+    exit 0
+    ;;
+esac
 [ $# -ge 2 ] || refuse "usage: cluster.sh MODEL HOSTFILE [-n RANKS] [-t THREADS] [-i NETWORK] [FLAGS]"
 model=$1
 hosts=$2
@@ -25,20 +32,36 @@ shift 2
 ranks=0
 threads=
 network=
-while [ $# -gt 1 ]; do
+while [ $# -gt 0 ]; do
+    case $1 in
+    -n | -t | -i) [ $# -gt 1 ] || refuse "$1 needs a value" ;;
+    esac
     case $1 in
     -n) ranks=$2 ;;
-    -t) threads="--threads $2" ;;
+    -t) threads=$2 ;;
     -i) network=$2 ;;
     *) break ;; # the rest is the daemon's
     esac
+    [ -n "$2" ] || refuse "$1 needs a value"
     shift 2
 done
 
+# All of it stands on a command line of the shell: what a worker or mpirun would
+# not take is refused here, where nothing has started.
 case $ranks in
-*[!0-9]* | '' | ???????*) refuse "\"$ranks\" is no number of ranks" ;;
+*[!0-9]* | ???????*) refuse "\"$ranks\" is no number of ranks" ;;
 esac
-[ -r "$hosts" ] || refuse "there is no hostfile $hosts"
+case $threads in
+*[!0-9]* | ?????*) refuse "\"$threads\" is no number of threads" ;;
+esac
+[ "${threads:-0}" -le 1024 ] || refuse "a rank has at most 1024 threads"
+case $network in
+*[!A-Za-z0-9.:/,_-]* | -*) refuse "\"$network\" is no network" ;;
+esac
+case $model$hosts in
+*"'"*) refuse "a path with ' in it cannot be handed on" ;;
+esac
+[ -r "$hosts" ] && [ ! -d "$hosts" ] || refuse "there is no hostfile $hosts"
 [ -r "$model/config.json" ] || refuse "there is no model in $model"
 # A host without slots= has one.
 slots=$(sed 's/#.*//; s/ *= */=/g' "$hosts" | awk 'NF {
@@ -55,4 +78,4 @@ if [ -n "$network" ]; then
     mpi="$mpi --mca btl_tcp_if_include $network --mca oob_tcp_if_include $network"
 fi
 exec longwaved --model "$model" \
-    --launch "exec mpirun $mpi longwave-worker --model '$model' $threads" "$@"
+    --launch "exec mpirun $mpi longwave-worker --model '$model' ${threads:+--threads $threads}" "$@"

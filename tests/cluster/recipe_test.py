@@ -73,9 +73,33 @@ class Recipe(unittest.TestCase):
         self.refused(f"{none} names no host", MODEL, none, "-n", "1")
         self.refused(f"there is no hostfile {hosts}.no", MODEL, hosts + ".no")
         self.refused(f"there is no model in {self.work}", self.work, hosts)
-        for ranks in ("x", "-1", "", "99999999999999999999"):
+        for ranks in ("x", "-1", "99999999999999999999"):
             self.refused(f'"{ranks}" is no number of ranks', MODEL, hosts,
                          "-n", ranks)
+        self.refused(f"there is no hostfile {self.work}", MODEL, self.work)
+
+    def test_flags_that_no_world_takes_are_refused(self):
+        """A world with such a command line would end each time it starts."""
+        hosts = self.write("hosts", "head slots=2\nnode1\n")
+        for threads in ("abc", "-1", "1.5", "2 --fast", "99999999"):
+            self.refused(f'"{threads}" is no number of threads', MODEL, hosts,
+                         "-t", threads)
+        self.refused("a rank has at most 1024 threads", MODEL, hosts, "-t",
+                     "1025")
+        for network in ("10.0.0.0/24 -n 9", "$(id)", "--mca", "a;b"):
+            self.refused(f'"{network}" is no network', MODEL, hosts, "-i",
+                         network)
+        for flag in ("-n", "-t", "-i"):
+            self.refused(f"{flag} needs a value", MODEL, hosts, flag)
+            self.refused(f"{flag} needs a value", MODEL, hosts, flag, "")
+        odd = self.write("o'dd", "head\n")
+        self.refused("a path with ' in it cannot be handed on", MODEL, odd)
+        for network in ("10.0.0.0/24", "fd00::/8", "eth0,ib_1"):
+            self.assertIn(f" --mca btl_tcp_if_include {network} ",
+                          self.started(hosts, "-i", network, "-t", "0")[0])
+        shown = self.start("--help")
+        self.assertEqual((shown.returncode, shown.stderr), (0, ""))
+        self.assertIn("usage: cluster.sh MODEL", shown.stdout)
 
     def slurm(self, kinds, *args, daemon="exit 3", **variables):
         """The script in an allocation of four tasks, whose srun knows `kinds`
