@@ -143,6 +143,44 @@ class Usage(unittest.TestCase):
         self.refuses("100 sentences", "--seed", "1", prose=b"Short.")
         self.refuses("cannot open", "--seed", "1", "--prose", "/no/such/file")
 
+    def test_outputs_replace_no_input_and_no_other_output(self):
+        with tempfile.TemporaryDirectory() as d:
+            def at(name):
+                return os.path.join(d, name)
+
+            for name in ("prose", "config.json"):
+                with open(at(name), "w", encoding="utf-8") as f:
+                    f.write(PROSE.text)
+            os.symlink("prose", at("link"))
+            model = at("model")
+            os.mkdir(model)
+            os.rename(at("config.json"), os.path.join(model, "config.json"))
+            seed = ["--seed", "1", "--prose", at("prose")]
+            self.refuses("that is a file of --prose", *seed, "--json",
+                         at("link"))
+            self.refuses("that is a file of the model", *seed, "--model",
+                         model, "--plot", os.path.join(model, "config.json"))
+            self.refuses("that is a file of --json", *seed, "--json",
+                         at("new"), "--answers", os.path.join(d, ".", "new"))
+            with open(at("prose"), encoding="utf-8") as f:
+                self.assertEqual(f.read(), PROSE.text)
+            self.assertFalse(os.path.exists(at("new")))
+
+    def test_ctrl_c_is_no_failure_to_explain(self):
+        program = os.path.join(SOURCE, "client", "eval", "longwave-eval")
+        with tempfile.TemporaryDirectory() as d:
+            for name, text in (("prose", PROSE.text), ("slow", (
+                    "#!/bin/sh\necho up\nkill -INT $PPID\nsleep 5\n"))):
+                with open(os.path.join(d, name), "w", encoding="utf-8") as f:
+                    f.write(text)
+            os.chmod(os.path.join(d, "slow"), 0o755)
+            run = subprocess.run(
+                [sys.executable, "-B", program, "--seed", "1", "--longwave",
+                 os.path.join(d, "slow"), "--prose", os.path.join(d, "prose")],
+                capture_output=True, text=True, check=False, timeout=30)
+        self.assertEqual((run.returncode, run.stdout, run.stderr),
+                         (130, "", ""))
+
 
 if __name__ == "__main__":
     unittest.main()
