@@ -17,7 +17,9 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path.insert(0, os.path.join(HERE, "..", "client", "eval"))
+sys.path[:0] = [os.path.join(HERE, "..", "client", "eval"),
+                os.path.join(HERE, "..", "model")]
+import command  # noqa: E402
 import tasks    # noqa: E402
 
 
@@ -35,9 +37,12 @@ def facts_of(rng):
 
 def hide(flags):
     rng = random.Random(flags.seed)
-    with open(flags.book, encoding="utf-8") as f:
-        book = f.read(flags.bytes)
-    prose = tasks.Prose(book)
+    try:
+        with open(flags.book, encoding="utf-8") as f:
+            book = f.read(flags.bytes)
+        prose = tasks.Prose(book)
+    except ValueError as e:     # no UTF-8, or too few sentences
+        raise command.Refused(f"{flags.book}: {e}") from None
     facts, keys, unsaid = facts_of(rng)
     # The end stays free: what is in sight there needs no memory.
     ends = [e for e in prose.ends if e < 0.9 * len(book)]
@@ -70,7 +75,9 @@ def ask(flags):
     for question, want in asked:
         run = subprocess.run(["longwave", "ask", flags.name, " " + question,
                               "--generate", "16", "--json"],
-                             stdout=subprocess.PIPE, text=True, check=True)
+                             stdout=subprocess.PIPE, text=True, check=False)
+        if run.returncode:      # it has said why
+            sys.exit(run.returncode)
         got = json.loads(run.stdout.splitlines()[-1])["text"].strip()
         right += got == want
         got = "".join(c if c.isprintable() else "." for c in got)

@@ -18,7 +18,9 @@ import json
 import os
 import re
 import shutil
-import sys
+
+import command
+from command import Refused
 
 BASES = ("llama", "mistral", "qwen2", "qwen3", "gpt2", "gpt_neox")
 TYPES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
@@ -27,10 +29,6 @@ BESIDE = ("tokenizer.json", "tokenizer_config.json", "generation_config.json",
           "adapter_config.json")
 BUFFERS = re.compile(r"(rotary_emb\.inv_freq|\.attn\.(masked_)?bias|"
                      r"\.attention\.(masked_)?bias)$")
-
-
-class Refused(Exception):
-    """One sentence for the user."""
 
 
 # ---------------------------------------------------------------- reading ---
@@ -48,16 +46,40 @@ class Tensor:
         return n
 
 
+def object_of(text, path):
+    """The JSON object that a file has."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise Refused(f"{path} has no JSON object where one is wanted")
+    return value
+
+
+def is_tensor(field):
+    def numbers(name):
+        value = field.get(name)
+        return isinstance(value, list) and all(
+            isinstance(n, int) and n >= 0 for n in value)
+
+    return (isinstance(field, dict) and isinstance(field.get("dtype"), str)
+            and numbers("shape") and numbers("data_offsets")
+            and len(field["data_offsets"]) == 2)
+
+
 def read_safetensors(path):
     """{name: Tensor} and the aliases {name: name} of one file."""
     with open(path, "rb") as file:
         size = int.from_bytes(file.read(8), "little")
         if size > 1 << 24:
             raise Refused(f"{path}: its header is too long")
-        header = json.loads(file.read(size))
+        header = object_of(file.read(size), path)
     aliases = header.pop("__metadata__", {})
     tensors = {}
     for name, field in header.items():
+        if not is_tensor(field):
+            raise Refused(f"{path}: {name} is no tensor")
         first, last = field["data_offsets"]
 
         def data(first=first, last=last):
@@ -128,8 +150,11 @@ def read_pickles(paths):
 
 
 def index_of(folder, name):
-    with open(os.path.join(folder, name), encoding="utf-8") as file:
-        shards = sorted(set(json.load(file)["weight_map"].values()))
+    index = read_json(os.path.join(folder, name)).get("weight_map")
+    if not isinstance(index, dict) or not index or not all(
+            isinstance(shard, str) for shard in index.values()):
+        raise Refused(f"{name} has no weight_map")
+    shards = sorted(set(index.values()))
     for shard in shards:
         if os.path.basename(shard) != shard:
             raise Refused(f"{name} names {shard}, which is no plain file name")
@@ -210,11 +235,8 @@ def first_of(config, *names):
 # ------------------------------------------------------------ configuration ---
 
 def read_json(path):
-    with open(path, encoding="utf-8") as file:
-        value = json.load(file)
-    if not isinstance(value, dict):
-        raise Refused(f"{path} is no object")
-    return value
+    with open(path, "rb") as file:
+        return object_of(file.read(), path)
 
 
 def given_config(flags):
@@ -430,7 +452,7 @@ def parse_flags():
                    help="config.json of the base model")
     p.add_argument("--tokenizer", metavar="DIR",
                    help="where tokenizer.json is, if not beside the checkpoint")
-    p.add_argument("--segment-size", metavar="N",
+    p.add_argument("--segment-size", metavar="N", type=command.count,
                    help="tokens of a segment, without memory tokens")
     p.add_argument("--key-norm", choices=("none", "l2"),
                    help="none: the wrapper of 2024's first half; l2: later")
@@ -438,29 +460,32 @@ def parse_flags():
         p.add_argument("--" + name, choices=("true", "false"))
     p.add_argument("--alignment", choices=("left", "right", "center"))
     p.add_argument("--generation", choices=("frozen", "rollover"))
-    p.add_argument("--memory-heads", metavar="H",
+    p.add_argument("--memory-heads", metavar="H", type=command.count,
                    help="of a memory with gating")
-    p.add_argument("--lora-alpha", metavar="X",
+    p.add_argument("--lora-alpha", metavar="X", type=float,
                    help="of LoRA parts that were not merged")
     return p.parse_args()
+
+
+def convert(flags):
+    if not os.path.exists(flags.input):
+        raise Refused(f"{flags.input} is not there")
+    tensors, aliases = read_checkpoint(flags.input)
+    tensors = {n: t for n, t in tensors.items() if not BUFFERS.search(n)}
+    for name, tensor in tensors.items():
+        if tensor.kind not in WIDTHS:
+            raise Refused(f"tensor {name} is of type {tensor.kind}")
+    write_model(flags, make_config(flags, tensors), tensors, aliases)
 
 
 def main():
     flags = parse_flags()
     try:
-        if not os.path.exists(flags.input):
-            raise Refused(f"{flags.input} is not there")
-        tensors, aliases = read_checkpoint(flags.input)
-        tensors = {n: t for n, t in tensors.items() if not BUFFERS.search(n)}
-        for name, tensor in tensors.items():
-            if tensor.kind not in WIDTHS:
-                raise Refused(f"tensor {name} is of type {tensor.kind}")
-        write_model(flags, make_config(flags, tensors), tensors, aliases)
-    except (Refused, OSError, ValueError, KeyError) as error:
-        print(f"convert.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+        convert(flags)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise Refused(f"{flags.input}: its configuration or its tensors are "
+                      f"of no known model: {error!r}") from None
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

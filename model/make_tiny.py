@@ -16,6 +16,8 @@ import os
 import random
 import sys
 
+import command  # noqa: F401 (how it ends)
+
 SPECIAL = ["<|begin_of_text|>", "<|end_of_text|>"]
 LLAMA3_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|"

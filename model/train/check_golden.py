@@ -7,6 +7,8 @@ usage: check_golden.py tests/golden/armt-llama-nodenom
 import os
 import sys
 
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import command  # noqa: E402 (before what may be missing: how it ends)
 import torch
 from safetensors.torch import load_file
 

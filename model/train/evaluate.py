@@ -17,9 +17,13 @@ usage: evaluate.py (--checkpoint FILE | --model DIR) --data DIR
 """
 import argparse
 import json
+import os
 import random
+import sys
 import time
 
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import command  # noqa: E402 (before what may be missing: how it ends)
 import numpy as np
 import torch
 from tokenizers import Tokenizer
@@ -269,15 +273,26 @@ def language(flags):
     return lang, prose
 
 
+def counts(text):
+    return [command.count(part) for part in text.split(",")]
+
+
+def task_names(text):
+    names = text.split(",")
+    if not set(names) <= set(TASKS):
+        raise ValueError
+    return names
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--checkpoint")
     p.add_argument("--model")
     p.add_argument("--data", required=True)
-    p.add_argument("--tokens", default="1024,16384,131072")
-    p.add_argument("--tasks", default=",".join(TASKS))
-    p.add_argument("--questions", type=int, default=400)
-    p.add_argument("--docs", type=int, default=20)
+    p.add_argument("--tokens", type=counts, default="1024,16384,131072")
+    p.add_argument("--tasks", type=task_names, default=",".join(TASKS))
+    p.add_argument("--questions", type=command.count, default=400)
+    p.add_argument("--docs", type=command.count, default=20)
     p.add_argument("--side", choices=("eval", "dev", "train"),
                    default="eval")
     p.add_argument("--seed", default="0")
@@ -286,14 +301,16 @@ def main():
     p.add_argument("--amp", action="store_true", help="products in bf16")
     p.add_argument("--json")
     flags = p.parse_args()
+    if not flags.model and not flags.checkpoint:
+        p.error("--model or --checkpoint is needed")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     facts.check_lists()
     model = load(flags, device)
     lang, prose = language(flags)
     table = []
     with torch.no_grad():
-        for tokens in map(int, flags.tokens.split(",")):
-            for task in flags.tasks.split(","):
+        for tokens in flags.tokens:
+            for task in flags.tasks:
                 began = time.time()
                 out = cell(model, task, tokens, lang, prose, flags, device)
                 out["seconds"] = round(time.time() - began, 1)

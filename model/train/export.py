@@ -9,7 +9,11 @@ With the log of the training the configuration says how large the states were
 within the trained length: the largest mean over the documents of a batch."""
 import argparse
 import json
+import os
+import sys
 
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import command  # noqa: E402 (before what may be missing: how it ends)
 import torch
 
 import hf

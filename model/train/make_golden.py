@@ -8,8 +8,12 @@ logits of a few rows, the answer's among them.
 usage: make_golden.py --model DIR --data DIR --out FILE
 """
 import argparse
+import os
 import random
+import sys
 
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import command  # noqa: E402 (before what may be missing: how it ends)
 import numpy as np
 import torch
 from safetensors.torch import save_file

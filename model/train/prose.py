@@ -33,8 +33,11 @@ import random
 import re
 import struct
 import subprocess
+import sys
 import zlib
 
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import command  # noqa: E402 (before what may be missing: how it ends)
 import numpy as np
 from tokenizers import (Regex, Tokenizer, decoders, models, pre_tokenizers,
                         processors, trainers)
@@ -268,7 +271,7 @@ def main():
     p.add_argument("--out", required=True)
     p.add_argument("--debs", help="where the packages are or go "
                    "(default OUT/debs)")
-    p.add_argument("--entries", type=int, default=4096)
+    p.add_argument("--entries", type=command.count, default=4096)
     flags = p.parse_args()
     os.makedirs(flags.out, exist_ok=True)
     root = os.path.join(flags.out, "root")

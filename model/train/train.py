@@ -19,9 +19,12 @@ import math
 import multiprocessing as mp
 import os
 import queue
+import sys
 import threading
 import time
 
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import command  # noqa: E402 (before what may be missing: how it ends)
 import numpy as np
 import torch
 import torch.distributed as dist
@@ -546,14 +549,15 @@ def main():
                    help="take the plan up at this step")
     p.add_argument("--minutes", type=float, default=math.inf)
     p.add_argument("--seed", type=int, default=1)
-    p.add_argument("--lanes", type=int, help="documents side by side on each "
-                   "card (default: the plan's, for four cards)")
+    p.add_argument("--lanes", type=command.count,
+                   help="documents side by side on each card (default: the "
+                   "plan's, for four cards)")
     p.add_argument("--ajar", type=float,
                    help="the price on gates that open without a fact "
                    "(default: the plan's)")
-    p.add_argument("--workers", type=int, default=16)
-    p.add_argument("--every", type=int, default=50)
-    p.add_argument("--keep", type=int, default=20,
+    p.add_argument("--workers", type=command.count, default=16)
+    p.add_argument("--every", type=command.count, default=50)
+    p.add_argument("--keep", type=command.count, default=20,
                    help="save every so many reports")
     p.add_argument("--compile", action="store_true")
     p.add_argument("--no-graph", action="store_true",

@@ -305,7 +305,11 @@ def report(checker, most=10):
 
 
 def main():
-    checker = Checker(history.read(sys.argv[1:]))
+    try:
+        checker = Checker(history.read(sys.argv[1:]))
+    except OSError as e:
+        print(f"check.py: {e.filename}: {e.strerror}", file=sys.stderr)
+        return 2
     report(checker)
     return 1 if checker.found else 0
 

@@ -205,7 +205,8 @@ def main():
     parts = {"restarts": restarts, "asks": asks, "checkpoints": checkpoints}
     p = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--bin", type=pathlib.Path, default=soak.ROOT / "build/bin")
+    p.add_argument("--bin", type=soak.programs,
+                   default=str(soak.ROOT / "build/bin"))
     p.add_argument("parts", nargs="*", metavar="PART",
                    help=", ".join(parts) + "; all where none is named")
     flags = p.parse_args()
@@ -213,7 +214,7 @@ def main():
         if part not in parts:
             p.error(f"there is no part '{part}'")
     for part in flags.parts or parts:
-        parts[part](flags.bin.resolve())
+        parts[part](flags.bin)
 
 
 if __name__ == "__main__":

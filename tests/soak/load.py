@@ -13,7 +13,6 @@ long the loop was ready meanwhile and had no CPU."""
 import argparse
 import json
 import multiprocessing
-import pathlib
 import selectors
 import subprocess
 import sys
@@ -213,7 +212,8 @@ def flood(here):
 def main():
     p = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("--bin", type=pathlib.Path, default=soak.ROOT / "build/bin")
+    p.add_argument("--bin", type=soak.programs,
+                   default=str(soak.ROOT / "build/bin"))
     with place.Place(p.parse_args().bin) as here:
         errors = load(here) + flood(here)
     for error in errors[:20]:

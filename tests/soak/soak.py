@@ -17,13 +17,16 @@ import subprocess
 import sys
 import tempfile
 
-import chaos
-import check
-import content
-import history
-
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.append(str(ROOT / "model"))
+import command  # noqa: E402 (how it ends)
+
+import chaos    # noqa: E402
+import check    # noqa: E402
+import content  # noqa: E402
+import history  # noqa: E402
+
 LAYERS = 3
 # Long beside a write and beside a look at the readings: what runs meanwhile
 # is then much less than another one.
@@ -36,12 +39,20 @@ DAEMON = ["--workers", "2", "--threads", "1", "--checkpoint-segments",
           "--checkpoint-seconds", "0", "--hang-seconds", "2"]
 
 
+def programs(text):
+    """The directory of a build's programs, for a flag."""
+    path = pathlib.Path(text).resolve()
+    if not (path / "longwaved").is_file():
+        raise argparse.ArgumentTypeError(f"there is no longwaved in {text}")
+    return path
+
+
 def arguments():
     p = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
-    p.add_argument("--seconds", type=float, default=600)
-    p.add_argument("--clients", type=int, default=8)
+    p.add_argument("--seconds", type=command.count, default=600)
+    p.add_argument("--clients", type=command.count, default=8)
     p.add_argument("--seed", type=int, default=None)
-    p.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/bin")
+    p.add_argument("--bin", type=programs, default=str(ROOT / "build/bin"))
     p.add_argument("--keep", action="store_true",
                    help="leave the directory with histories and logs")
     return p.parse_args()
@@ -101,7 +112,6 @@ def run(args, place):
 
 def main():
     args = arguments()
-    args.bin = args.bin.resolve()
     if args.seed is None:
         args.seed = random.randrange(1 << 32)
     place = pathlib.Path(tempfile.mkdtemp(prefix="longwave-soak-"))

@@ -11,7 +11,6 @@ event loop computed between a question and its answer is held to 50 ms, too,
 and with --lax, for busy machines, that alone."""
 import argparse
 import json
-import pathlib
 import shutil
 import sys
 import time
@@ -33,11 +32,16 @@ MIB = 1 << 20
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
-    p.add_argument("--mib", type=int, default=16)
+    p.add_argument("--mib", type=soak.command.count, default=16)
     p.add_argument("--lax", action="store_true")
-    p.add_argument("--bin", type=pathlib.Path, default=soak.ROOT / "build/bin")
+    p.add_argument("--bin", type=soak.programs,
+                   default=str(soak.ROOT / "build/bin"))
     p.add_argument("families", nargs="*", default=FAMILIES)
-    return p.parse_args()
+    args = p.parse_args()
+    for family in args.families:
+        if family not in FAMILIES:
+            p.error(f"there is no family '{family}'")
+    return args
 
 
 def text_of(kind, size):
