@@ -18,11 +18,6 @@ def is_five():
 
 
 class Deaths(FreshPlace):
-    def ranks(self):
-        worker = str(BIN / "longwave-worker")
-        return [pid for pid, line in processes_of(self.dir).items()
-                if line.startswith(worker)]
-
     def kill_rank(self):
         os.kill(max(self.ranks()), signal.SIGKILL)
 

@@ -4,6 +4,7 @@ ends with the very bytes of a run that nothing happened to.
 
 The promises are in docs/operations.md; numbers in the names of tests are those
 of the fault plan."""
+import contextlib
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ import wire
 from harness import ANSWER, BIN, WAIT, main, processes_of, \
     shared_memory_of, text_of, wait_for
 from reading import EVERY, LAYERS, QUESTION, RUNNING, SLOW, SOON, Reading, \
-    crowd
+    Slowed, crowd
 
 HANG = 2  # seconds without a step
 
@@ -34,9 +35,10 @@ class Durable(Reading):
             models.remake(self.model, kind)
             daemon = self.start("--workers", "2", "--placement", "segments",
                                 *SOON, data="of-" + kind)
-            text, client = self.read(kind)
-            with wire.Peer(self.endpoint) as peer:
-                kept = self.halt(peer, kind,
+            self.wait_worlds(1)
+            with self.slowed() as slowed, wire.Peer(self.endpoint) as peer:
+                text, client = self.read(kind, 24)
+                kept = self.halt(slowed, peer, kind,
                                  lambda j: j["checkpoint_segments"] > 0)
             os.kill(self.ranks()[1], signal.SIGKILL)
             job = self.finish(kind, text, client)
@@ -48,15 +50,28 @@ class Durable(Reading):
             self.assertEqual(self.down(daemon), 0)
         type(self).model = tiny
 
-    def hang(self, checkpoint):
+    @contextlib.contextmanager
+    def begun(self, kilobytes=24, segments=1):
+        """Meanwhile a reading, "d", that has a checkpoint goes on slowly; its
+        text, and the client."""
+        self.wait_worlds(1)
+        with self.slowed():
+            text, client = self.read("d", kilobytes)
+            self.wait_checkpoint("d", segments)
+            yield text, client
+
+    def hang(self, checkpoint, reading=None):
         """A rank stands still after a checkpoint; seconds until the reading
-        goes on without it, and the checkpoint from which it does."""
+        goes on without it, the checkpoint from which it does, and the
+        reading, which begins here if there is none."""
         with wire.Peer(self.endpoint) as peer:
-            before = self.wait_reading(
-                peer, "d", lambda j: j["checkpoint_segments"] > checkpoint)
-            n_blame = sum("hangs" in text for text in self.incidents())
+            with self.slowed() as slowed:
+                reading = reading or self.read("d")
+                before = self.wait_reading(
+                    peer, "d", lambda j: j["checkpoint_segments"] > checkpoint)
+                n_blame = sum("hangs" in text for text in self.incidents())
+                slowed.halt(self.ranks()[1])
             start = time.monotonic()
-            os.kill(self.ranks()[1], signal.SIGSTOP)
             after = self.wait_reading(
                 peer, "d", lambda j: j["attempts"] > before["attempts"]
                 and j["state"] == RUNNING)
@@ -66,22 +81,22 @@ class Durable(Reading):
                            n_blame)
         self.assertGreaterEqual(after["checkpoint_segments"],
                                 before["checkpoint_segments"])
-        return seconds, after["checkpoint_segments"]
+        return seconds, after["checkpoint_segments"], reading
 
     def test_t13_a_rank_hangs(self):
         """By its own deadline, not the 10 s of others, and a second more.  A
         step that took long, as on a busy machine, makes the deadline later:
         one of three has to be in time."""
         daemon = self.up(2, "--hang-seconds", str(HANG))
-        text, client = self.read("d")
+        self.wait_worlds(1)
         taken = []
-        checkpoint = 0
+        checkpoint, reading = 0, None
         while len(taken) < 3 and min(taken, default=WAIT) >= HANG + 1:
-            seconds, checkpoint = self.hang(checkpoint)
+            seconds, checkpoint, reading = self.hang(checkpoint, reading)
             taken.append(seconds / crowd())
         if not SLOW:
             self.assertLess(min(taken), HANG + 1, taken)
-        self.finish("d", text, client)
+        self.finish("d", *reading)
         self.assertEqual(self.down(daemon), 0)
 
     def test_t15_a_poisonous_job(self):
@@ -115,10 +130,12 @@ class Durable(Reading):
         daemon = self.start(*SOON, "--hang-seconds", "2", data=self.data)
         worlds = [self.start_world(1), self.start_world(1)]
         self.wait_worlds(2)
-        texts = [self.read("a"), self.read("b")]
-        self.wait_checkpoint("a")
-        self.wait_checkpoint("b")
-        os.kill(self.ranks()[0], signal.SIGSTOP)
+        ranks = self.ranks()
+        with Slowed(ranks) as slowed:
+            texts = [self.read("a", 40), self.read("b", 40)]
+            self.wait_checkpoint("a")
+            self.wait_checkpoint("b")
+            slowed.halt(ranks[0])
         for name, (text, client) in zip("ab", texts):
             self.finish(name, text, client)
         attempts = sorted(self.job(n)["attempts"] for n in "ab")
@@ -130,10 +147,9 @@ class Durable(Reading):
     # ------------------------------------------------------------ the daemon
     def test_t02_the_daemon_is_killed(self):
         daemon = self.up()
-        text, client = self.read("d")
-        self.wait_checkpoint("d")
-        daemon.kill()
-        daemon.wait(WAIT)
+        with self.begun() as (text, client):
+            daemon.kill()
+            daemon.wait(WAIT)
         daemon.stdout.close()
         wait_for("the end of its world", lambda: not self.ranks())
         daemon = self.up()
@@ -142,15 +158,12 @@ class Durable(Reading):
 
     def test_t03_all_are_killed(self):
         self.up()
-        text, client = self.read("d")
-        self.wait_checkpoint("d")
-        ours = [pid for pid, line in processes_of(self.dir).items()
-                if "longwave add" not in line and pid != client.pid]
-        for pid in ours:
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
+        with self.begun() as (text, client):
+            ours = [pid for pid, line in processes_of(self.dir).items()
+                    if "longwave add" not in line and pid != client.pid]
+            for pid in ours:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         wait_for("their end", lambda: not self.ranks())
         daemon = self.up()
         job = self.finish("d", text, client)
@@ -159,14 +172,13 @@ class Durable(Reading):
 
     def test_t04_mpirun_is_killed(self):
         daemon = self.up()
-        text, client = self.read("d")
-        self.wait_checkpoint("d")
-        before = shared_memory_of(self.dir)
-        self.assertEqual(len(before), 1)
-        mpirun = [pid for pid, line in processes_of(self.dir).items()
-                  if line.startswith("mpirun")]
-        os.kill(mpirun[0], signal.SIGKILL)
-        self.finish("d", text, client)
+        with self.begun() as (text, client):
+            before = shared_memory_of(self.dir)
+            self.assertEqual(len(before), 1)
+            mpirun = [pid for pid, line in processes_of(self.dir).items()
+                      if line.startswith("mpirun")]
+            os.kill(mpirun[0], signal.SIGKILL)
+        self.assertGreater(self.finish("d", text, client)["attempts"], 1)
         self.assertIsNone(daemon.poll())
         after = shared_memory_of(self.dir)
         self.assertEqual(len(after), 1)
@@ -254,15 +266,15 @@ class Durable(Reading):
         self.assertEqual(self.down(daemon), 0)
 
     # ------------------------------------------------------------ the end
-    def drained(self, kilobytes=150):
+    def drained(self):
         """A reading that was put away: its text and checkpoints."""
         daemon = self.up()
-        text, client = self.read("d", kilobytes)
-        self.wait_checkpoint("d", 2 * EVERY)
-        client.kill()  # the job needs it no more
-        client.communicate(timeout=WAIT)
-        start = time.monotonic()
-        self.assertEqual(self.down(daemon), 0)
+        with self.begun(24, 2 * EVERY) as (text, client):
+            client.kill()  # the job needs it no more
+            client.communicate(timeout=WAIT)
+            start = time.monotonic()
+            self.term(daemon)
+        self.assertEqual(self.ended(daemon), 0)
         self.assertLess(time.monotonic() - start, 30 if SLOW else 5 * crowd())
         files = sorted((self.dir / self.data / "checkpoints").iterdir(),
                        key=lambda p: int(p.name.split(".")[1]))
@@ -337,11 +349,11 @@ class Durable(Reading):
     def test_t10_forty_ways(self):
         data, self.data = self.data, "t10-undisturbed"
         daemon = self.up(1)
-        self.add("d", text_of(60 << 10))
+        self.add("d", text_of(24 << 10))
         golden = self.files("d")
         self.assertEqual(self.down(daemon), 0)
         self.data = data
-        text, files = self.drained(60)
+        text, files = self.drained()
         expected = self.run_alone(text, QUESTION)
         whole = self.dir / "t10-whole"
         (self.dir / self.data).rename(whole)
@@ -376,27 +388,29 @@ class Durable(Reading):
 
     def test_t09_answers_go_on_with_their_tokens(self):
         daemon = self.up(1)
-        client, expected = self.long_answer()
-        self.wait_asked(2)
-        os.kill(self.ranks()[0], signal.SIGKILL)
+        expected = self.long_answer()
+        with self.slowed():
+            client, _ = self.asked()
+            os.kill(self.ranks()[0], signal.SIGKILL)
         self.same_answer(client, expected)
         self.assertEqual(self.down(daemon), 0)
 
-    def long_answer(self):
-        """A question that is being answered, and what its answer is."""
-        self.add("d", text_of(300))
-        flags = ("--generate", "900", "--repetition-penalty", "1.2",
-                 "--logprobs")
-        expected = self.ask("d", "who", *flags)
-        return self.start_client("ask", "d", "who", *ANSWER, *flags), expected
+    LONG = (*ANSWER, "--generate", "900", "--repetition-penalty", "1.2",
+            "--logprobs")
 
-    def wait_asked(self, n):
-        """The n-th question is there, and most likely being answered."""
-        def asked():
-            jobs = [j for j in self.call("jobs")["jobs"]
-                    if j["kind"] == "ask" and j["state"] != "receiving"]
-            return jobs[-1]["job"] if len(jobs) == n else None
-        return wait_for("the question", asked)
+    def long_answer(self):
+        """What is answered at length."""
+        self.add("d", text_of(300))
+        return self.call("ask", "d", "who", *self.LONG)
+
+    def asked(self):
+        """That question again, which is being answered; and its job."""
+        client = self.start_client("ask", "d", "who", *self.LONG)
+        with wire.Peer(self.endpoint) as peer:
+            job = wait_for("the question", lambda: next(
+                (j["job"] for j in peer.jobs()
+                 if j["kind"] == b"ask" and j["state"] == RUNNING), None))
+        return client, job
 
     def same_answer(self, client, expected):
         out, err = client.communicate(timeout=WAIT)
@@ -409,10 +423,11 @@ class Durable(Reading):
         """Their tokens with their log-probabilities are in the journal, and a
         client that was never connected before gets them, too."""
         daemon = self.up(1)
-        client, expected = self.long_answer()
-        job = self.wait_asked(2)
-        daemon.kill()
-        daemon.wait(WAIT)
+        expected = self.long_answer()
+        with self.slowed():
+            client, job = self.asked()
+            daemon.kill()
+            daemon.wait(WAIT)
         daemon.stdout.close()
         wait_for("the end of its world", lambda: not self.ranks())
         daemon = self.up(1)

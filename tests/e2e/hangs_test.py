@@ -1,39 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ranks that stand still where the rest of their world does not show it."""
-import contextlib
 import os
 import signal
-import threading
 import time
 
 import wire
 from harness import BIN, MPIRUN, WAIT, main, wait_for
-from reading import DONE, LAYERS, RUNNING, SOON, Reading, crowd
+from reading import DONE, LAYERS, RUNNING, SOON, Reading, Slowed, crowd
 
 HANG = 2  # seconds without a step
-
-
-@contextlib.contextmanager
-def slowed(pid):
-    """A process that runs a twentieth of the time, and never rests as long as
-    one that hangs: however fast the machine, what it does takes long."""
-    enough = threading.Event()
-
-    def pulse():
-        with contextlib.suppress(ProcessLookupError):
-            while not enough.is_set():
-                os.kill(pid, signal.SIGSTOP)
-                enough.wait(HANG / 20)
-                os.kill(pid, signal.SIGCONT)
-                enough.wait(HANG / 400)
-
-    thread = threading.Thread(target=pulse)
-    thread.start()
-    try:
-        yield
-    finally:
-        enough.set()
-        thread.join()
 
 
 class Hangs(Reading):
@@ -52,16 +27,16 @@ class Hangs(Reading):
                    for text in self.incidents())
 
     def test_t13_one_of_two_replicas_hangs(self):
-        """It is found out while the other one reads on, which would do so for
-        far longer.  Both readings are suspects then: one waits for the
+        """It is found out while the other one reads on, however slowly.  Both readings are suspects then: one waits for the
         other."""
         daemon = self.up_replicas(2)
-        texts = [self.read(name, 400) for name in "ab"]
-        for name in "ab":
-            self.wait_checkpoint(name)
         old = self.ranks()
-        os.kill(old[1], signal.SIGSTOP)
-        with slowed(old[0]), wire.Peer(self.endpoint) as peer:
+        with Slowed(old, HANG / 10) as slowed, \
+                wire.Peer(self.endpoint) as peer:
+            texts = [self.read(name, 400) for name in "ab"]
+            for name in "ab":
+                self.wait_checkpoint(name)
+            slowed.halt(old[1])
             wait_for("another attempt", lambda: any(
                 j["attempts"] > 1 and j["state"] == RUNNING
                 for j in peer.jobs()))

@@ -149,6 +149,13 @@ class Place(unittest.TestCase):
         return process
 
     @classmethod
+    def ranks(cls):
+        """Processes of worlds, in the order of their numbers."""
+        worker = str(BIN / "longwave-worker")
+        return sorted(pid for pid, line in processes_of(cls.dir).items()
+                      if line.startswith(worker))
+
+    @classmethod
     def wait_worlds(cls, n):
         def ready():
             worlds = cls.status()["worlds"]

@@ -8,6 +8,14 @@ import time
 
 import run_lib
 from harness import BIN, SEGMENT, WAIT, Place, main, text_of, wait_for
+from reading import Slowed
+
+
+def catches(process, number):
+    """Whether it has its own way with a signal by now."""
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as lines:
+        caught = next(line for line in lines if line.startswith("SigCgt:"))
+    return int(caught.split()[1], 16) >> (number - 1) & 1
 
 
 class Jobs(Place):
@@ -22,11 +30,12 @@ class Jobs(Place):
         """A document that takes a while; the process and its job."""
         path = self.dir / f"{name}.txt"
         path.write_text(text_of(kilobytes << 10))
-        process = self.start_client("add", path, "--name", name)
-        job = wait_for("a running job", lambda: next(
-            (j for j in self.call("jobs")["jobs"]
-             if j["document"] == name and j["state"] == "running"
-             and j["segments_done"] > 0), None))
+        with Slowed(self.ranks()):
+            process = self.start_client("add", path, "--name", name)
+            job = wait_for("a running job", lambda: next(
+                (j for j in self.call("jobs")["jobs"]
+                 if j["document"] == name and j["state"] == "running"
+                 and j["segments_done"] > 0), None))
         return process, job["job"]
 
     def test_list_show_remove(self):
@@ -174,7 +183,7 @@ class Jobs(Place):
         self.assertEqual(self.call("watch", job)["tokens"], read["tokens"])
         process, job = self.slow_add("left")
         watcher = self.start_client("watch", job)
-        time.sleep(0.2)
+        wait_for("its readiness", lambda: catches(watcher, signal.SIGINT))
         watcher.send_signal(signal.SIGINT)
         _, err = watcher.communicate(timeout=WAIT)
         self.assertEqual(watcher.returncode, 1, err)
@@ -221,8 +230,7 @@ class Jobs(Place):
         self.daemon.send_signal(signal.SIGKILL)  # no chance to tidy up
         self.daemon.wait(WAIT)
         self.daemon.stdout.close()
-        wait_for("the end of its world",
-                 lambda: not self.workers())
+        wait_for("the end of its world", lambda: not self.ranks())
         Jobs.daemon = self.start("--workers", "1")
         # The client finds the daemon and its job again by itself.
         out, err = process.communicate(timeout=WAIT)
@@ -240,12 +248,6 @@ class Jobs(Place):
         self.assertEqual(self.ended(self.daemon), 0)
         left = sorted(os.listdir(self.dir / "data/tmp"))
         self.assertEqual(left, [])
-
-    @classmethod
-    def workers(cls):
-        done = subprocess.run(["pgrep", "-f", f"{BIN}/longwave-worker.*"
-                               f"{cls.dir}"], capture_output=True)
-        return done.stdout.split()
 
 
 if __name__ == "__main__":

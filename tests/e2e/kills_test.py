@@ -12,7 +12,8 @@ import time
 import wire
 from harness import ANSWER, WAIT, main, processes_of, shared_memory_of, \
     text_of, wait_for
-from reading import DONE, EVERY, LAYERS, RUNNING, SLOW, SOON, Reading, crowd
+from reading import DONE, EVERY, LAYERS, RUNNING, SLOW, SOON, Reading, \
+    Slowed, crowd
 
 
 class Sweep(Reading):
@@ -20,18 +21,19 @@ class Sweep(Reading):
 
     RANKS = 2
     KILLS = 12
-    KILOBYTES = 96
+    KILOBYTES = 48
 
     def kill(self, peer, rank, check, halted):
         """What one kill cost: segments that are read again, and seconds until
         a world goes on; the reading before and after it."""
         pid = self.ranks()[rank]
-        if halted:
-            before = self.halt(peer, "killed", check)
-        else:
-            before = self.wait_reading(peer, "killed", check)
-        start = time.monotonic()
-        os.kill(pid, signal.SIGKILL)
+        with self.slowed(0.01) as slowed:
+            if halted:
+                before = self.halt(slowed, peer, "killed", check)
+            else:
+                before = self.wait_reading(peer, "killed", check)
+            start = time.monotonic()
+            os.kill(pid, signal.SIGKILL)
         after = self.wait_reading(
             peer, "killed", lambda j: j["attempts"] > before["attempts"]
             and j["state"] == RUNNING)
@@ -53,9 +55,9 @@ class Sweep(Reading):
         daemon = self.up(self.RANKS)
         text = text_of(self.KILOBYTES << 10)
         self.add("golden", text)
-        (self.dir / "killed.txt").write_text(text)
-        client = self.start_client("add", self.dir / "killed.txt", "--name",
-                                   "killed")
+        with self.slowed():
+            _, client = self.read("killed", self.KILOBYTES)
+            self.wait_read("killed", 1)
         # A third is left to read after the last kill: what the reading does
         # between a look at it and the kill must not be its end.
         last = len(text) // 16 * 2 // 3
@@ -254,6 +256,12 @@ class Fencing(Reading):
         """After the other one has finished."""
         self.comes_back("done")
 
+    def wait_second(self, state):
+        """The second attempt is in this state."""
+        wait_for("the other world", lambda: (
+            lambda j: j["attempts"] == 2 and j["state"] == state)(
+                self.job("d")))
+
     def comes_back(self, state):
         daemon = self.start(*SOON, data=self.data)
         worlds = {}  # by number: the only rank, and its mpirun
@@ -266,19 +274,22 @@ class Fencing(Reading):
                 - set(worlds)
             worlds[number] = rank, mpirun
         golden = self.golden()
-        client = self.begin()
-        self.wait_checkpoint("d")
-        # Not by what goes on and what does not: either may take a while.
-        rank, mpirun = worlds[next(
-            w["incarnation"] for w in self.status()["worlds"]
-            if w["streams_busy"] > 0)]
-        os.kill(rank, signal.SIGSTOP)
-        # It is silent, the other one goes on: now the first one comes back
-        # with what it still had to say.
-        wait_for("the other world", lambda: (
-            lambda j: j["attempts"] == 2 and j["state"] == state)(
-                self.job("d")))
-        os.kill(rank, signal.SIGCONT)
+        with Slowed(self.ranks()) as slowed:
+            client = self.begin()
+            self.wait_checkpoint("d")
+            # Not by what goes on and what does not: either may take a while.
+            rank, mpirun = worlds[next(
+                w["incarnation"] for w in self.status()["worlds"]
+                if w["streams_busy"] > 0)]
+            slowed.halt(rank)
+            # It is silent, the other one goes on: now the first one comes back
+            # with what it still had to say.
+            self.wait_second("running")
+            if state == "running":
+                slowed.go_on()
+        if state == "done":
+            self.wait_second("done")
+            slowed.go_on()
         self.assertNotEqual(mpirun.wait(WAIT), 0)  # it had to go
         self.assertEqual(client.wait(WAIT), 0)
         self.assertEqual(self.files("d"), golden)

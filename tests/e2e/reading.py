@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Documents that are being read while something happens to those who read."""
+import contextlib
 import json
 import os
 import signal
 import sqlite3
+import threading
 import time
 
 import wire
-from harness import BIN, WAIT, FreshPlace, processes_of, text_of, wait_for
+from harness import BIN, WAIT, FreshPlace, text_of, wait_for
 
 FAULTY = BIN.parent / "tests/faults"  # programs with fault points
 EVERY = 64  # segments between two checkpoints
@@ -20,9 +22,65 @@ SLOW = os.environ.get("LONGWAVE_SANITIZED")
 
 
 def crowd():
-    """How many processes want to run on each core: what should take a second
-    may take so many."""
-    return max(1, os.getloadavg()[0] / os.cpu_count())
+    """How many processes want to run on each core that is ours, for a minute
+    or right now: what should take a second may take so many."""
+    cpu, start = time.thread_time(), time.monotonic()
+    while time.thread_time() - cpu < 0.05:
+        pass
+    now = (time.monotonic() - start) / 0.05
+    return max(1, os.getloadavg()[0] / len(os.sched_getaffinity(0)), now)
+
+
+class Slowed:
+    """with Slowed(pids) as slowed: ...; processes that run 2 ms at a time and
+    rest for longer, but not as long as one that hangs.  What they do takes
+    long on the fastest machine, and there is time to look at it."""
+
+    RUN = 0.002
+
+    def __init__(self, pids, rest=0.04):
+        self.rest = rest
+        self.pids = set(pids)
+        self.still = set()
+        self.guard = threading.Lock()
+        self.enough = threading.Event()
+        self.thread = threading.Thread(target=self.pulse)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.enough.set()
+        self.thread.join()
+
+    @staticmethod
+    def send(pids, number):
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def beat(self, number, seconds):
+        with self.guard:
+            self.send(self.pids - self.still, number)
+        self.enough.wait(seconds)
+
+    def pulse(self):
+        while not self.enough.is_set():
+            self.beat(signal.SIGSTOP, self.rest)
+            self.beat(signal.SIGCONT, self.RUN)
+
+    def halt(self, *pids):
+        """These stand still from now on, also when all is over."""
+        with self.guard:
+            self.still.update(pids)
+            self.send(pids, signal.SIGSTOP)
+
+    def go_on(self):
+        """Those that stood still are as before."""
+        with self.guard:
+            self.send(self.still, signal.SIGCONT)
+            self.still.clear()
 
 
 class Reading(FreshPlace):
@@ -32,21 +90,30 @@ class Reading(FreshPlace):
         return self.start("--workers", str(ranks), "--placement", "segments",
                           *SOON, *flags, data=self.data)
 
+    @staticmethod
+    def term(daemon):
+        """It is told to end, and has heard of it."""
+        said = b"shutting down"
+        before = daemon.log.read_bytes().count(said)
+        daemon.send_signal(signal.SIGTERM)
+        wait_for("its beginning to end",
+                 lambda: daemon.log.read_bytes().count(said) > before)
+
     def down(self, daemon):
         daemon.send_signal(signal.SIGTERM)
         return self.ended(daemon)
 
-    def ranks(self):
-        worker = str(BIN / "longwave-worker")
-        return sorted(pid for pid, line in processes_of(self.dir).items()
-                      if line.startswith(worker))
+    def slowed(self, rest=0.04):
+        """All that is read or answered from here on takes a while: one rank of
+        a world keeps the others waiting."""
+        return Slowed(self.ranks()[:1], rest)
 
     def job(self, name):
         return next((j for j in self.call("jobs")["jobs"]
                      if j["document"] == name), None)
 
     def read(self, name, kilobytes=100):
-        """A document that takes a while; its text, and the client."""
+        """Its text, and the client."""
         text = text_of(kilobytes << 10)
         path = self.dir / f"{name}.txt"
         path.write_text(text)
@@ -79,15 +146,13 @@ class Reading(FreshPlace):
             time.sleep(0.001)
         raise AssertionError("the reading did not get there")
 
-    def halt(self, peer, name, check):
+    def halt(self, slowed, peer, name, check):
         """Stops all ranks at a moment that check() likes at which no checkpoint
         is under way any more; the reading as it is then, once nothing comes
         any more that they had said before."""
         before = self.wait_reading(peer, name, check)
         for _ in range(3):
-            ranks = self.ranks()
-            for pid in ranks:
-                os.kill(pid, signal.SIGSTOP)
+            slowed.halt(*self.ranks())
             end = time.monotonic() + SETTLE
             still = 0
             while time.monotonic() < end:
@@ -101,8 +166,7 @@ class Reading(FreshPlace):
                 before = job
                 time.sleep(0.05)
             # A part of it is in a rank that stands still: another moment.
-            for pid in ranks:
-                os.kill(pid, signal.SIGCONT)
+            slowed.go_on()
             before = self.wait_reading(
                 peer, name, lambda j: j["checkpoint_segments"] >
                 before["checkpoint_segments"])

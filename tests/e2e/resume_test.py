@@ -46,19 +46,20 @@ class OtherModel(Reading):
         text, and the client who waits for the answer."""
         daemon = self.up(2)
         self.add("s", text_of(300))
-        text = text_of(48 << 10)
+        text = text_of(24 << 10)
         flags = (*ANSWER, "--generate", "900")
         self.expected = self.call("ask", "s", QUESTION, *flags)
-        with wire.Peer(self.endpoint) as peer:
-            kind, found = self.submit(peer, text)
-            self.assertEqual(kind, "accepted")
-            self.number = found[1]
-        self.wait_checkpoint("d")
-        client = self.start_client("ask", "s", QUESTION, *flags)
-        self.asked = wait_for("the question", lambda: next(
-            (j["job"] for j in self.call("jobs")["jobs"]
-             if j["kind"] == "ask" and j["state"] == "running"), None))
-        daemon.terminate()
+        with self.slowed():
+            with wire.Peer(self.endpoint) as peer:
+                kind, found = self.submit(peer, text)
+                self.assertEqual(kind, "accepted")
+                self.number = found[1]
+            self.wait_checkpoint("d")
+            client = self.start_client("ask", "s", QUESTION, *flags)
+            self.asked = wait_for("the question", lambda: next(
+                (j["job"] for j in self.call("jobs")["jobs"]
+                 if j["kind"] == "ask" and j["state"] == "running"), None))
+            self.term(daemon)
         self.assertEqual(daemon.wait(WAIT), 0)
         return text, client
 

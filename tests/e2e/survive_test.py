@@ -48,16 +48,18 @@ class Survive(Reading):
     def kill_each(self, daemon, victims):
         """Ranks, which are numbered as their processes are, die in turn."""
         launcher = self.launchers()
-        text, client = self.read("d", 60)
         left = self.ranks()
+        reading = None
         for n, victim in enumerate(victims):
-            self.wait_checkpoint("d", 1 + n * 64)
-            start = time.monotonic()
-            os.kill(left.pop(victim), signal.SIGKILL)
+            with self.slowed():
+                reading = reading or self.read("d", 60)
+                self.wait_checkpoint("d", 1 + n * 64)
+                start = time.monotonic()
+                os.kill(left.pop(victim), signal.SIGKILL)
             self.wait_ranks(len(left))
             print(f"{len(left)} ranks were back after "
                   f"{time.monotonic() - start:.2f} s", file=sys.stderr)
-        job = self.finish("d", text, client)
+        job = self.finish("d", *reading)
         self.assertGreater(job["attempts"], len(victims))
         self.assertEqual(self.launchers(), launcher)
         self.assertEqual(self.ranks(), left)
