@@ -395,7 +395,7 @@ test_gone(void **ctx)
     rig r;
     world_message m = {0};
     (void)ctx;
-    rig_open(&r, 10000, 700);
+    rig_open(&r, 10000, 1500);
     join(&r, INCARNATION);
     daemon_get(&r, WORLD_HELLO, &m, NULL, NULL);
     assert_int_equal(m.incarnation, 0);
@@ -499,7 +499,7 @@ test_full_in(void **ctx)
     int n_sent = 0;
     (void)ctx;
     EXPECT_OK(mem_new(&part, 1 << 20, 1));
-    rig_open(&r, 10000, 600);
+    rig_open(&r, 10000, 1500);
     join(&r, INCARNATION);
     m.u.snapshot.total = (uint64_t)N << 20;
     for (int i = 0; i < N;) {
@@ -510,7 +510,7 @@ test_full_in(void **ctx)
             n_sent++;
         }
         if (i == 0)
-            clock_sleep_us(800000); /* longer than gone_ms: it is no silence */
+            clock_sleep_us(1700000); /* longer than gone_ms: it is no silence */
         world_get(&r, &got);
         assert_int_equal(got.m.kind, WORLD_SNAPSHOT);
         assert_int_equal(got.m.u.snapshot.offset, (uint64_t)i << 20);
