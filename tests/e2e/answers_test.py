@@ -5,7 +5,7 @@ import concurrent.futures
 import subprocess
 import unittest
 
-from harness import BIN, SEGMENT, Place, main, text_of, wait_for
+from harness import BIN, SEGMENT, WAIT, Place, main, text_of, wait_for
 
 # The begin-of-text token is one token of the document.
 LENGTHS = [1, SEGMENT - 2, SEGMENT - 1, SEGMENT, 3 * SEGMENT - 1, 3 * SEGMENT,
@@ -106,7 +106,7 @@ class TwoRanks(OneRank):
         self.assertLessEqual(world["hop_hidden_seconds"], world["hop_seconds"])
         said = subprocess.run(
             [BIN / "longwave", "status", "--connect", self.endpoint],
-            capture_output=True, text=True, timeout=20, check=True).stdout
+            capture_output=True, text=True, timeout=WAIT, check=True).stdout
         self.assertRegex(said, r"hops: \d+\.\d+ s under way between ranks, \d+ % of")
 
 
@@ -143,7 +143,7 @@ class WorldsOfTheirOwn(Answers, Place):
                                  most_lost(chosen, other, used))
         said = subprocess.run(
             [BIN / "longwave", "status", "--connect", self.endpoint],
-            capture_output=True, text=True, timeout=20, check=True).stdout
+            capture_output=True, text=True, timeout=WAIT, check=True).stdout
         self.assertEqual(said.count("measured: "), 2)
         self.assertEqual(said.count("in each stream would take"), 1)
         self.assertEqual(said.count("if its ranks were equally fast"),
@@ -151,8 +151,8 @@ class WorldsOfTheirOwn(Answers, Place):
 
     def test_z_orderly_end(self):
         self.assertEqual(self.stop(self.daemon), 0)
-        self.assertEqual(self.world.wait(10), 0)
-        self.assertEqual(self.other.wait(10), 0)
+        self.assertEqual(self.world.wait(WAIT), 0)
+        self.assertEqual(self.other.wait(WAIT), 0)
 
 
 class Replicas(Answers, Place):
@@ -172,7 +172,7 @@ class Replicas(Answers, Place):
 
     def test_z_orderly_end(self):
         self.assertEqual(self.stop(self.daemon), 0)
-        self.assertEqual(self.world.wait(10), 0)
+        self.assertEqual(self.world.wait(WAIT), 0)
 
 
 class WithTemplate(Place):

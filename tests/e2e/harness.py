@@ -117,7 +117,8 @@ class Place(unittest.TestCase):
     @classmethod
     def start(cls, *flags, data="data", log="daemon.log", program=BIN,
               **environment):
-        """Starts a longwaved and waits until it serves."""
+        """Starts a longwaved and waits until it serves; it says where, if a
+        port was left to it."""
         command = [program / "longwaved", "--model", cls.model, "--listen",
                    cls.endpoint, "--listen-worlds", cls.worlds, "--data",
                    cls.dir / data, "--threads", "1", "--json", *flags]
@@ -131,7 +132,8 @@ class Place(unittest.TestCase):
         if not line:
             process.wait(WAIT)
             raise AssertionError((cls.dir / log).read_text())
-        assert json.loads(line)["listen"] == cls.endpoint
+        told = json.loads(line)
+        cls.endpoint, cls.worlds = told["listen"], told["listen_worlds"]
         return process
 
     @classmethod

@@ -6,7 +6,6 @@ import math
 import os
 import select
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -124,9 +123,7 @@ class Endless(Memory):
     @classmethod
     def setUpClass(cls):
         Place.setUpClass.__func__(cls)
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            cls.endpoint = f"tcp://127.0.0.1:{s.getsockname()[1]}"
+        cls.endpoint = "tcp://127.0.0.1:*"
         cls.daemon = cls.start("--allow-local-users")
         cls.status()
 
@@ -138,8 +135,10 @@ class Endless(Memory):
                     peer.send(wire.client_message("list", b""))
                     peer.reply(1)
                 with self.assertRaises(OSError):
+                    # Not faster than a daemon on a busy machine looks.
                     for _ in range(2048):
                         peer.part(bytes(MIB))
+                        time.sleep(0.001)
             self.answers_within(1)
         # 64 MiB, and what comes until that is seen.
         self.assertLess(memory(self.daemon.pid, "VmHWM") - before, 512 * MIB)

@@ -4,7 +4,7 @@ over document and question together, under both rules of generation."""
 import unittest
 
 import models
-from harness import SEGMENT, Place, main, text_of
+from harness import SEGMENT, WAIT, Place, main, text_of
 
 LENGTHS = [1, SEGMENT - 1, 3 * SEGMENT - 1, 3 * SEGMENT, 10 * SEGMENT + 5]
 QUESTIONS = ["?", "a question that is longer than a segment, so it is cut too"]
@@ -111,10 +111,10 @@ class Given(Place):
         self.assertEqual(self.ask("d", QUESTIONS[1])["generated_ids"],
                          expected)
         self.assertNotEqual(self.run_alone(text, QUESTIONS[1]), expected)
-        self.assertEqual(self.start_world(1).wait(60), 2)
+        self.assertEqual(self.start_world(1).wait(WAIT), 2)
         self.assertIn("another model",
                       (self.dir / "world.log").read_text())
-        self.assertEqual(self.start_world(1, "--segment", "8").wait(60), 2)
+        self.assertEqual(self.start_world(1, "--segment", "8").wait(WAIT), 2)
         self.assertIn("another checkpoint",
                       (self.dir / "world.log").read_text())
         self.assertEqual(self.stop(daemon), 0)

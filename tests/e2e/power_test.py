@@ -19,6 +19,7 @@ import unittest
 import wire
 from harness import BIN, WAIT, FreshPlace, main, processes_of, text_of, \
     wait_for
+from reading import Slowed
 
 SHIM = BIN.parent / "tests/faults/libshim.so"
 WRITE, SYNC, TRUNCATE, RENAME, UNLINK, SENT, FAILED = range(1, 8)
@@ -266,11 +267,13 @@ class Power(Shimmed):
         daemon = self.up("--workers", "1")
         self.wait_worlds(1)
         acked = {}
-        client = self.big("book", 120)
-        self.submit(12, "early", acked)
-        wait_for("a checkpoint", lambda: any(
-            j["checkpoint_segments"] > 128 for j in self.call("jobs")["jobs"]))
-        self.submit(12, "late", acked)
+        with Slowed(self.ranks()):
+            client = self.big("book", 48)
+            self.submit(12, "early", acked)
+            wait_for("a checkpoint", lambda: any(
+                j["checkpoint_segments"] > 128
+                for j in self.call("jobs")["jobs"]))
+            self.submit(12, "late", acked)
         self.ask("early-000", QUESTION)
         client.communicate(timeout=WAIT)
         self.assertEqual(client.returncode, 0)
