@@ -479,6 +479,23 @@ client_status(client *c, client_message *daemon_status)
 }
 
 status
+client_max_input(client *c, uint64_t *bytes)
+{
+    client_message m = {.request = 0};
+    status st = client_status(c, &m);
+
+    *bytes = UINT64_MAX;
+    if (st == ST_STATE && c->conn.restarted)
+        return ST_OK; /* what follows is asked again, and this is not */
+    if (st != ST_OK)
+        return st;
+    if (m.u.status.max_input > 0)
+        *bytes = m.u.status.max_input;
+    client_message_fini(&m);
+    return ST_OK;
+}
+
+status
 client_shutdown(client *c)
 {
     client_message m = {.kind = CLIENT_SHUTDOWN};

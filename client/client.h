@@ -62,6 +62,9 @@ status client_remove(client *c, const char *name) MUST_USE;
 status client_jobs(client *c, client_message *jobs) MUST_USE;
 status client_cancel(client *c, uint64_t job) MUST_USE;
 status client_status(client *c, client_message *daemon_status) MUST_USE;
+/* Bytes that the daemon takes as an input, so that longer ones need not be
+ * read; UINT64_MAX: it does not tell. */
+status client_max_input(client *c, uint64_t *bytes) MUST_USE;
 status client_shutdown(client *c) MUST_USE;
 
 #endif

@@ -141,6 +141,20 @@ print_add(const client_message *m, bool json)
     return ST_OK;
 }
 
+/* Its key is a hash of all of it: what the daemon will not take is not read. */
+static status
+open_input(upload *out, command *c, const char *path, bool ids)
+{
+    uint64_t most = 0;
+    status st;
+
+    TRY(client_max_input(c->c, &most));
+    TRY(ids ? upload_open_ids(out, path, most)
+            : upload_open_file(out, path, most));
+fail:
+    return st;
+}
+
 status
 command_add(int argc, char **argv)
 {
@@ -175,9 +189,8 @@ command_add(int argc, char **argv)
     if (!name)
         TRY(status_fail(ST_ARG, "--name is missing: what is the document "
                                 "called?"));
-    TRY(ids ? upload_open_ids(&input, c.argument[0])
-            : upload_open_file(&input, c.argument[0]));
     TRY(command_open(&c));
+    TRY(open_input(&input, &c, c.argument[0], ids));
     events = display_init(&d, &c, name);
     TRY(client_add(c.c, &m, name, &input, &events));
     bar_finish(&d.bar);
@@ -299,11 +312,11 @@ run_ask(command *c, const question *q)
 
     for (size_t i = 0; i < q->stop.n; i++)
         sampling.stop[i] = (char *)(uintptr_t)q->stop.item[i];
+    TRY(command_open(c));
     if (q->ids)
-        TRY(upload_open_ids(&text, q->ids));
+        TRY(open_input(&text, c, q->ids, true));
     else
         upload_init_text(&text, c->argument[1]);
-    TRY(command_open(c));
     events = display_init(&d, c, c->argument[0]);
     st = client_ask(c->c, &m, c->argument[0], &text, &sampling, &events);
     bar_clear(&d.bar);

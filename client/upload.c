@@ -36,32 +36,47 @@ io_failed(const char *path)
 }
 
 static status
-copy(int to, int from, const char *path)
+write_all(int to, const char *block, ssize_t n)
+{
+    for (ssize_t done = 0; done < n;) {
+        ssize_t m = write(to, block + done, (size_t)(n - done));
+
+        if (m < 0 && errno != EINTR)
+            return io_failed("a temporary file");
+        done += m > 0 ? m : 0;
+    }
+    return ST_OK;
+}
+
+static status
+copy(int to, int from, const char *path, uint64_t most)
 {
     char block[BLOCK];
+    status st = ST_OK;
 
-    for (;;) {
+    for (uint64_t sum = 0;;) {
         ssize_t n = read(from, block, sizeof(block));
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return io_failed(path);
+            TRY(io_failed(path));
         if (n == 0)
             return ST_OK;
-        for (ssize_t done = 0; done < n;) {
-            ssize_t m = write(to, block + done, (size_t)(n - done));
-
-            if (m < 0 && errno != EINTR)
-                return io_failed("a temporary file");
-            done += m > 0 ? m : 0;
-        }
+        sum += (uint64_t)n;
+        if (sum > most)
+            TRY(status_fail(ST_LIMIT,
+                            "%s has more bytes than the limit of %llu", path,
+                            (unsigned long long)most));
+        TRY(write_all(to, block, n));
     }
+fail:
+    return st;
 }
 
 /* A file without a name that holds what `from` had. */
 static status
-spool(int *out, int from, const char *path)
+spool(int *out, int from, const char *path, uint64_t most)
 {
     FILE *file = tmpfile();
     int fd = -1;
@@ -72,7 +87,7 @@ spool(int *out, int from, const char *path)
     fd = fcntl(fileno(file), F_DUPFD_CLOEXEC, 3);
     if (fd < 0)
         TRY(io_failed("a temporary file"));
-    TRY(copy(fd, from, path));
+    TRY(copy(fd, from, path, most));
     *out = fd;
     fclose(file);
     return ST_OK;
@@ -83,8 +98,19 @@ fail:
     return st;
 }
 
-status
-upload_open_file(upload *u, const char *path)
+static status
+check_size(uint64_t bytes, const char *path, uint64_t most)
+{
+    if (bytes <= most)
+        return ST_OK;
+    return status_fail(ST_LIMIT, "%s has %llu bytes, and the limit is %llu",
+                       path, (unsigned long long)bytes,
+                       (unsigned long long)most);
+}
+
+/* `most` of the bytes in the file. */
+static status
+open_file(upload *u, const char *path, uint64_t most)
 {
     bool standard = strcmp(path, "-") == 0;
     int fd = -1, spooled = -1;
@@ -99,7 +125,7 @@ upload_open_file(upload *u, const char *path)
         TRY(status_fail(ST_ARG, "%s is a directory", path));
     /* Files of /proc have something, and a size of 0. */
     if (standard || !S_ISREG(found.st_mode) || found.st_size == 0) {
-        TRY(spool(&spooled, fd, path));
+        TRY(spool(&spooled, fd, path, most));
         if (!standard)
             close(fd);
         fd = spooled;
@@ -116,17 +142,32 @@ fail:
 }
 
 status
-upload_open_ids(upload *u, const char *path)
+upload_open_file(upload *u, const char *path, uint64_t most)
+{
+    status st;
+
+    TRY(open_file(u, path, most));
+    TRY(check_size(u->bytes, path, most));
+    return ST_OK;
+fail:
+    upload_close(u);
+    return st;
+}
+
+status
+upload_open_ids(upload *u, const char *path, uint64_t most)
 {
     ids_place place;
     status st;
 
-    TRY(upload_open_file(u, path));
+    /* There is more in it than ids: how much is not known before. */
+    TRY(open_file(u, path, UINT64_MAX));
     TRY(ids_find(&place, u->fd, u->bytes));
     u->kind = CLIENT_IDS;
     u->start = place.start;
     u->wide = place.wide;
     u->bytes = place.n * sizeof(int32_t);
+    TRY(check_size(u->bytes, path, most));
     return ST_OK;
 fail:
     upload_close(u);

@@ -19,12 +19,13 @@ typedef struct upload {
 
 /* `text` lives as long as the upload. */
 void upload_init_text(upload *u, const char *text);
-/* A file of text.  "-" is stdin; what is no regular file is copied to a
- * temporary one first, since its length must be known.  ST_NOTFOUND, ST_IO,
- * ST_ARG (a directory). */
-status upload_open_file(upload *u, const char *path) MUST_USE;
-/* The tensor `input_ids` of a safetensors file; also ids_find()'s codes. */
-status upload_open_ids(upload *u, const char *path) MUST_USE;
+/* A file of text of at most `most` bytes.  "-" is stdin; what is no regular
+ * file is copied to a temporary one first, since its length must be known, but
+ * no further than that.  ST_NOTFOUND, ST_IO, ST_ARG (a directory), ST_LIMIT. */
+status upload_open_file(upload *u, const char *path, uint64_t most) MUST_USE;
+/* The tensor `input_ids` of a safetensors file, of at most `most` bytes as it
+ * is sent; also ids_find()'s codes. */
+status upload_open_ids(upload *u, const char *path, uint64_t most) MUST_USE;
 void upload_close(upload *u); /* fine for all of these, and for a failed open */
 
 /* Fills out[len], which must lie inside the upload, from byte `offset`; for ids

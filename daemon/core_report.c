@@ -206,6 +206,7 @@ core_report_status(core *c, const job_watcher *to)
     m.u.status.last_error = c->last_error;
     m.u.status.uptime_seconds = (double)(c->time.now_ns - c->started_ns) * 1e-9;
     m.u.status.epoch = c->cfg.epoch;
+    m.u.status.max_input = c->cfg.max_input;
     m.u.status.longest_turn_ms = c->time.longest_turn_ms;
     m.u.status.documents = (uint32_t)catalog_count(c->docs);
     m.u.status.world = world;

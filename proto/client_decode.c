@@ -286,6 +286,7 @@ daemon_status(client_message *m, const Longwave__Client__Status *p)
     m->u.status.documents = p->documents;
     m->u.status.longest_turn_ms = p->longest_turn_ms;
     m->u.status.epoch = p->epoch;
+    m->u.status.max_input = p->max_input;
     TRY(mem_strdup(&m->u.status.version, p->version));
     TRY(wiretext_sentence(&m->u.status.last_error, p->last_error));
     TRY(mem_new(&m->u.status.world, p->n_world, sizeof(*m->u.status.world)));

@@ -371,6 +371,7 @@ daemon_status(building *b, const client_message *m)
     p->documents = m->u.status.documents;
     p->longest_turn_ms = m->u.status.longest_turn_ms;
     p->epoch = m->u.status.epoch;
+    p->max_input = m->u.status.max_input;
     TRY(sentence(b, &p->last_error, m->u.status.last_error));
     p->n_world = m->u.status.n_world;
     p->world = (Longwave__Client__World **)b->pointer;

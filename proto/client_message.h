@@ -193,7 +193,7 @@ typedef struct client_message {
             char *version, *last_error;
             double uptime_seconds, longest_turn_ms;
             uint32_t jobs_queued, jobs_running, documents;
-            uint64_t epoch;
+            uint64_t epoch, max_input;
             client_world *world;
             size_t n_world;
         } status;

@@ -61,7 +61,7 @@ files_are_read(void **state)
 
     (void)state;
     write_file("abcdef", 6);
-    EXPECT_OK(upload_open_file(&f, path));
+    EXPECT_OK(upload_open_file(&f, path, UINT64_MAX));
     assert_int_equal(f.bytes, 6);
     EXPECT_OK(upload_read(&f, out, 3, 3));
     assert_string_equal(out, "def");
@@ -69,9 +69,9 @@ files_are_read(void **state)
     EXPECT_ST(upload_read(&f, out, 3, 3), ST_IO);
     upload_close(&f);
     upload_close(&f);
-    EXPECT_ST(upload_open_file(&f, "/no/such/file"), ST_NOTFOUND);
+    EXPECT_ST(upload_open_file(&f, "/no/such/file", UINT64_MAX), ST_NOTFOUND);
     upload_close(&f);
-    EXPECT_ST(upload_open_file(&f, "/tmp"), ST_ARG);
+    EXPECT_ST(upload_open_file(&f, "/tmp", UINT64_MAX), ST_ARG);
     upload_close(&f);
 }
 
@@ -88,13 +88,57 @@ stdin_is_spooled(void **state)
     assert_int_equal(write(end[1], "piped", 5), 5);
     close(end[1]);
     dup2(end[0], STDIN_FILENO);
-    EXPECT_OK(upload_open_file(&f, "-"));
+    EXPECT_OK(upload_open_file(&f, "-", UINT64_MAX));
     dup2(saved, STDIN_FILENO);
     close(saved);
     close(end[0]);
     assert_int_equal(f.bytes, 5);
     EXPECT_OK(upload_read(&f, out, 5, 0));
     assert_string_equal(out, "piped");
+    upload_close(&f);
+}
+
+/* The longest that is taken, and one byte more: a file by its size, a pipe when
+ * so much has come, though its end has not. */
+static void
+what_is_too_long_is_refused(void **state)
+{
+    const int32_t ids[] = {1, 2, 3};
+    char some[100] = "", out[100];
+    int end[2], saved = dup(STDIN_FILENO);
+    upload f;
+
+    (void)state;
+    write_file(some, 100);
+    EXPECT_OK(upload_open_file(&f, path, 100));
+    upload_close(&f);
+    assert_int_equal(truncate(path, INT64_C(1) << 40), 0);
+    EXPECT_ST(upload_open_file(&f, path, 100), ST_LIMIT);
+    assert_non_null(strstr(status_text(), "1099511627776 bytes"));
+    upload_close(&f);
+    for (int more = 0; more < 2; more++) {
+        assert_int_equal(pipe(end), 0);
+        assert_int_equal(write(end[1], some, 100), 100);
+        dup2(end[0], STDIN_FILENO);
+        if (more == 0) {
+            close(end[1]);
+            EXPECT_OK(upload_open_file(&f, "-", 100));
+            EXPECT_OK(upload_read(&f, out, 100, 0));
+        } else {
+            EXPECT_ST(upload_open_file(&f, "-", 99), ST_LIMIT);
+            close(end[1]);
+        }
+        upload_close(&f);
+        close(end[0]);
+    }
+    dup2(saved, STDIN_FILENO);
+    close(saved);
+    write_tensors("{\"input_ids\":{\"dtype\":\"I32\",\"shape\":[3],"
+                  "\"data_offsets\":[0,12]}}",
+                  ids, sizeof(ids));
+    EXPECT_OK(upload_open_ids(&f, path, 12));
+    upload_close(&f);
+    EXPECT_ST(upload_open_ids(&f, path, 11), ST_LIMIT);
     upload_close(&f);
 }
 
@@ -110,7 +154,7 @@ ids_are_read(void **state)
     write_tensors("{\"input_ids\":{\"dtype\":\"I32\",\"shape\":[3],"
                   "\"data_offsets\":[0,12]}}",
                   narrow, sizeof(narrow));
-    EXPECT_OK(upload_open_ids(&f, path));
+    EXPECT_OK(upload_open_ids(&f, path, UINT64_MAX));
     assert_int_equal(f.kind, CLIENT_IDS);
     assert_int_equal(f.bytes, 12);
     EXPECT_OK(upload_read(&f, out, 12, 0));
@@ -120,7 +164,7 @@ ids_are_read(void **state)
     write_tensors("{\"__metadata__\":{\"a\":\"b\"},\"input_ids\":{\"dtype\":"
                   "\"I64\",\"shape\":[4],\"data_offsets\":[0,32]}}",
                   wide, sizeof(wide));
-    EXPECT_OK(upload_open_ids(&f, path));
+    EXPECT_OK(upload_open_ids(&f, path, UINT64_MAX));
     assert_int_equal(f.bytes, 16);
     EXPECT_OK(upload_read(&f, out, 8, 4));
     assert_int_equal(out[0], 2);
@@ -165,15 +209,15 @@ wrong_ids_are_refused(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(*bad); i++) {
         write_tensors(bad[i], "12345678", 8);
-        EXPECT_ST(upload_open_ids(&f, path), ST_ARG);
+        EXPECT_ST(upload_open_ids(&f, path, UINT64_MAX), ST_ARG);
         upload_close(&f);
     }
     write_file("\0\0\0\0\0\0\0\1", 8);
-    EXPECT_ST(upload_open_ids(&f, path), ST_ARG);
+    EXPECT_ST(upload_open_ids(&f, path, UINT64_MAX), ST_ARG);
     write_file("abc", 3);
-    EXPECT_ST(upload_open_ids(&f, path), ST_ARG);
+    EXPECT_ST(upload_open_ids(&f, path, UINT64_MAX), ST_ARG);
     write_file("", 0);
-    EXPECT_ST(upload_open_ids(&f, path), ST_ARG);
+    EXPECT_ST(upload_open_ids(&f, path, UINT64_MAX), ST_ARG);
 }
 
 /* A header that nobody means is not even read: here, of nothing but holes. */
@@ -186,7 +230,7 @@ a_huge_header_is_refused(void **state)
     (void)state;
     write_file(head, sizeof(head));
     assert_int_equal(truncate(path, 8 + (17 << 20)), 0);
-    EXPECT_ST(upload_open_ids(&f, path), ST_LIMIT);
+    EXPECT_ST(upload_open_ids(&f, path, UINT64_MAX), ST_LIMIT);
 }
 
 /* More of them than are turned at once. */
@@ -208,7 +252,7 @@ many_wide_ids_are_read(void **state)
     fd = open(path, O_WRONLY | O_APPEND);
     assert_int_equal(write(fd, wide, sizeof(wide)), sizeof(wide));
     close(fd);
-    EXPECT_OK(upload_open_ids(&f, path));
+    EXPECT_OK(upload_open_ids(&f, path, UINT64_MAX));
     assert_int_equal(f.bytes, sizeof(out));
     EXPECT_OK(upload_read(&f, out, sizeof(out), 0));
     for (int32_t i = 0; i < N; i++)
@@ -231,7 +275,7 @@ cut_files_of_ids_are_refused(void **state)
     assert_int_equal(stat(path, &found), 0);
     for (off_t len = found.st_size - 1; len >= 0; len--) {
         assert_int_equal(truncate(path, len), 0);
-        EXPECT_ST(upload_open_ids(&f, path), ST_ARG);
+        EXPECT_ST(upload_open_ids(&f, path, UINT64_MAX), ST_ARG);
     }
 }
 
@@ -261,6 +305,7 @@ main(void)
         cmocka_unit_test(texts_are_read),
         cmocka_unit_test(files_are_read),
         cmocka_unit_test(stdin_is_spooled),
+        cmocka_unit_test(what_is_too_long_is_refused),
         cmocka_unit_test(ids_are_read),
         cmocka_unit_test(wrong_ids_are_refused),
         cmocka_unit_test(a_huge_header_is_refused),

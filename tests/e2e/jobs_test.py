@@ -59,6 +59,24 @@ class Jobs(Place):
         self.assertEqual(
             json.loads(self.client("show", "b").stdout)["tokens"], 6)
 
+    def check_long_inputs(self):
+        """What nobody would want to read to its end: a pipe that has none,
+        and a file of which the size is enough."""
+        with subprocess.Popen(["yes"], stdout=subprocess.PIPE) as pipe:
+            done = subprocess.run(
+                [BIN / "longwave", "add", "-", "--name", "endless",
+                 "--connect", self.endpoint], stdin=pipe.stdout,
+                capture_output=True, timeout=WAIT, check=False)
+            pipe.kill()
+        self.assertEqual(done.returncode, 2)
+        self.assertIn(b"- has more bytes than the limit of 8388608",
+                      done.stderr)
+        sparse = self.dir / "sparse"
+        with open(sparse, "wb") as out:
+            out.truncate(1 << 40)
+        self.refused("add", sparse, "--name", "sparse",
+                     says="1099511627776 bytes, and the limit is 8388608")
+
     def test_refusals(self):
         self.add("doc", text_of(40))
         before = self.call("list")
@@ -72,6 +90,7 @@ class Jobs(Place):
                 says="byte 7000")
         refused("add", "-", "--name", "big", input=b"x" * (9 << 20),
                 says="limit")
+        self.check_long_inputs()
         refused("add", "-", "--name", "a/b", input=b"x", says="'/'")
         refused("ask", "nobody", "who?", says="no document named 'nobody'")
         refused("ask", "doc", "", says="empty")

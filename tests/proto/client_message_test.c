@@ -282,6 +282,7 @@ status_goes_round(void **state)
                           .hop_hidden_s = 13};
     client_message m = {.kind = CLIENT_STATUS,
                         .u.status = {.version = "0.1.0",
+                                     .max_input = UINT64_C(16) << 30,
                                      .last_error = "rank 1\nis gone",
                                      .uptime_seconds = 1,
                                      .longest_turn_ms = 2,
@@ -301,6 +302,7 @@ status_goes_round(void **state)
     assert_int_equal(got.u.status.jobs_queued, 3);
     assert_int_equal(got.u.status.jobs_running, 4);
     assert_int_equal(got.u.status.documents, 5);
+    assert_true(got.u.status.max_input == UINT64_C(16) << 30);
     assert_int_equal(got.u.status.n_world, 1);
     assert_int_equal(w->incarnation, 9);
     assert_string_equal(w->model, "m");
