@@ -37,7 +37,7 @@ static const struct {
     {"model", OPTION_TEXT, AT(model), "DIR",
      "model directory: config.json, *.safetensors, tokenizer.json", 0, 0},
     {"workers", OPTION_U64, AT(workers), "N",
-     "start and watch a local world of N ranks with mpirun", 0, 4096},
+     "start and watch a local world of N ranks with mpirun; 0: none", 0, 4096},
     {"launch", OPTION_TEXT, AT(launch), "COMMAND",
      "start and watch a world with this shell command", 0, 0},
     {"data", OPTION_TEXT, AT(data), "DIR",

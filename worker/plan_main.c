@@ -17,6 +17,8 @@
 enum {
     MAX_RANK = 1024,
     N_SWEEP = 11,
+    FIRST_RANK_FLAG = 12, /* of all flags and heads */
+    N_RANK_FLAG = 12,
     MANY_CELLS = 1 << 24, /* simulated, a matter of seconds */
     MOST_CELLS = 1 << 27, /* of half a minute, where there is no way round */
     LEAST_SEG = 1024      /* simulated of a document before the straight line */
@@ -56,6 +58,38 @@ static const char footer[] =
 
 /* ------------------------------------------------------------- options --- */
 
+/* What the ranks of a cluster are, where it is not as the cluster has it. */
+static void
+rank_entries(planner *p, option_entry out[N_RANK_FLAG])
+{
+    const option_entry entry[N_RANK_FLAG] = {
+        {"ranks", OPTION_U64, &p->ranks, "N", "0: all of the cluster", 0,
+         MAX_RANK},
+        {"sweep", OPTION_FLAG, &p->sweep, NULL,
+         "1, 2, 4 ... 1024 ranks like these", 0, 0},
+        {"node", OPTION_U64, &p->node, "N", "ranks of a node; 0: the cluster's",
+         0, MAX_RANK},
+        {"threads", OPTION_U64, &p->threads, "N",
+         "of a rank, with --cluster here; 0: its share of the cores", 0, 1024},
+        {"tflops", OPTION_F64, &p->tflops, "X",
+         "peak of a rank; 0: the cluster's", 0, 1e6},
+        {"half-rows", OPTION_F64, &p->half_rows, "X",
+         "rows of a group that reach half of it; 0: the cluster's", 0, 1e6},
+        {"group-us", OPTION_F64, &p->group_us, "X",
+         "of any group; 0: the cluster's", 0, 1e6},
+        {"memory-gb", OPTION_F64, &p->memory_gb, "X",
+         "of a rank; 0: the cluster's", 0, 1e6},
+        {"inner-us", OPTION_F64, &p->inner_us, "X",
+         "latency between ranks of a node; 0: the cluster's", 0, 1e6},
+        {"inner-gbs", OPTION_F64, &p->inner_gbs, "X",
+         "bandwidth between them, GB/s; 0: the cluster's", 0, 1e6},
+        {"outer-us", OPTION_F64, &p->outer_us, "X",
+         "between nodes; 0: the cluster's", 0, 1e6},
+        {"outer-gbs", OPTION_F64, &p->outer_gbs, "X",
+         "between nodes; 0: the cluster's", 0, 1e6}};
+    memcpy(out, entry, sizeof entry);
+}
+
 static status
 parse(planner *p, int argc, char **argv, bool *done)
 {
@@ -67,14 +101,14 @@ parse(planner *p, int argc, char **argv, bool *done)
                    .tokens = 1 << 20,
                    .documents = 1,
                    .streams = 1};
-    const option_entry entry[] = {
+    option_entry entry[] = {
         {"The model", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
         {"preset", OPTION_TEXT, &p->preset, "NAME",
          "tiny, s256, s512, armt-llama-160m, -1b, -3b, -8b", 0, 0},
         {"model", OPTION_TEXT, &p->model, "DIR", "instead of a preset", 0, 0},
-        {"segment", OPTION_U64, &p->segment, "S", "instead of the model's", 0,
-         CONFIG_MAX_SEGMENT},
-        {"mem", OPTION_U64, &p->mem, "M", "instead of the model's", 0,
+        {"segment", OPTION_U64, &p->segment, "S",
+         "tokens of a segment; 0: the model's", 0, CONFIG_MAX_SEGMENT},
+        {"mem", OPTION_U64, &p->mem, "M", "memory tokens; 0: the model's", 0,
          CONFIG_MAX_MEM_TOKENS},
         {"type", OPTION_TEXT, &p->type, "T",
          "of weights and hidden states: f32 or bf16", 0, 0},
@@ -88,25 +122,8 @@ parse(planner *p, int argc, char **argv, bool *done)
          "8xh200, 128xh200, 64xcpu, or here: this machine, measured; under "
          "mpirun its ranks and their links",
          0, 0},
-        {"ranks", OPTION_U64, &p->ranks, "N", "0: all of the cluster", 0,
-         MAX_RANK},
-        {"sweep", OPTION_FLAG, &p->sweep, NULL,
-         "1, 2, 4 ... 1024 ranks like these", 0, 0},
-        {"node", OPTION_U64, &p->node, "N", "ranks of a node", 0, MAX_RANK},
-        {"threads", OPTION_U64, &p->threads, "N",
-         "of a rank, with --cluster here", 0, 1024},
-        {"tflops", OPTION_F64, &p->tflops, "X", "peak of a rank", 0, 1e6},
-        {"half-rows", OPTION_F64, &p->half_rows, "X",
-         "rows of a group that reach half of it", 0, 1e6},
-        {"group-us", OPTION_F64, &p->group_us, "X", "of any group", 0, 1e6},
-        {"memory-gb", OPTION_F64, &p->memory_gb, "X", "of a rank", 0, 1e6},
-        {"inner-us", OPTION_F64, &p->inner_us, "X",
-         "latency between ranks of a node", 0, 1e6},
-        {"inner-gbs", OPTION_F64, &p->inner_gbs, "X",
-         "bandwidth between them, GB/s", 0, 1e6},
-        {"outer-us", OPTION_F64, &p->outer_us, "X", "between nodes", 0, 1e6},
-        {"outer-gbs", OPTION_F64, &p->outer_gbs, "X", "between nodes", 0, 1e6},
-        {"Output", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
+        [FIRST_RANK_FLAG +
+            N_RANK_FLAG] = {"Output", OPTION_HEAD, NULL, NULL, NULL, 0, 0},
         {"svg", OPTION_TEXT, &p->svg, "FILE", "a plot of the efficiency", 0, 0},
         {"json", OPTION_FLAG, &p->json, NULL, "one line of JSON", 0, 0}};
     const option_set set = {.program = "longwave-plan",
@@ -114,6 +131,8 @@ parse(planner *p, int argc, char **argv, bool *done)
                             .footer = footer,
                             .entry = entry,
                             .n_entry = sizeof entry / sizeof *entry};
+
+    rank_entries(p, entry + FIRST_RANK_FLAG);
     return option_parse(&set, argc, argv, NULL, &n_argument, done);
 }
 

@@ -74,7 +74,7 @@ given_entries(config_given *g, option_entry out[N_GIVEN])
          .kind = OPTION_F64,
          .value = &g->lora_alpha,
          .argument = "X",
-         .help = "of LoRA parts, in place of the files'",
+         .help = "of LoRA parts, in place of the files'; 0: as they say",
          .max = 1e6},
         {.name = "state-type",
          .kind = OPTION_TEXT,

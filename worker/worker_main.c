@@ -108,7 +108,7 @@ own_entries(worker *w, option_entry out[N_OWN])
          .kind = OPTION_U64,
          .value = &w->launch_token,
          .argument = "N",
-         .help = "set by a daemon that starts its own world"}};
+         .help = "set by a daemon that starts its own world; 0: none"}};
     memcpy(out, own, sizeof own);
 }
 
