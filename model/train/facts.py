@@ -42,13 +42,27 @@ def words_of(side, *names):
 HELD = words_of(EVAL) | words_of(DEV)
 
 
-def invented(rng, words):
-    """A word of two or three syllables that nobody has read, or two words in
-    one."""
-    if rng.random() < 0.35:
-        w = "".join(rng.choice(words)[:6] for _ in range(2))
-        if w not in HELD:
-            return w
+# What the second half of a compound is more often than chance would have it.
+ENDS = """bed berry board bridge building door field ford gate ground hall hill
+    hold hole house keep land line loft mill park piece place port room shed
+    shelf shop side stair stead stone town tree wall water way well wood work
+    works yard""".split()
+
+
+def invented(rng, words, pieces):
+    """A word that nobody has read: of two or three syllables, or two words in
+    one, or of any of the tokenizer's `pieces` (of those that begin a word, and
+    of those that go on with one): a piece that follows one other alone is
+    known by that one, and not looked up."""
+    draw, w = rng.random(), ""
+    if draw < 0.35:
+        w = rng.choice(words)[:6] + (rng.choice(ENDS) if rng.random() < 0.5
+                                     else rng.choice(words)[:6])
+    elif draw < 0.6:
+        w = rng.choice(pieces[0]) + "".join(
+            rng.choice(pieces[1]) for _ in range(rng.randrange(1, 4)))
+    if w and w not in HELD:
+        return w
     w = ""
     for i in range(rng.randrange(2, 4)):
         w += rng.choice(SOUNDS[0]) + rng.choice(SOUNDS[1])
@@ -65,6 +79,10 @@ class Language:
         self.prose_words = [w for w in prose_words if w.islower()]
         self.prose_names = [w for w in prose_words if not w.islower()]
         self.silent = self.ids(SILENT)
+        parts = re.findall(r"^(\u0120?)([a-z]{2,})$",
+                           "\n".join(sorted(tokenizer.get_vocab())), re.M)
+        self.pieces = [[w for s, w in parts if s], [w for s, w in parts
+                                                     if not s]]
         self.forms = {name: [re.split(r"( ?\{\w\})", t)
                              for t in self.lists[name]]
                       for name in ("kv", "ask_kv", "go", "ask_person", "take",
@@ -89,7 +107,8 @@ class Language:
             if m:
                 word = slots.get(m.group(1)) or (
                     self.thing(rng) if m.group(1) == "n"
-                    else rng.choice(self.prose_words))
+                    else rng.choice(self.lists.get(m.group(1))
+                                    or self.prose_words))
                 out += self.ids(" " + (word if out else
                                        word[0].upper() + word[1:]))
                 continue
@@ -123,7 +142,7 @@ class Language:
             if name == "names" and rng.random() < 0.6:
                 return rng.choice(self.prose_names)
             w = (rng.choice(self.prose_words) if rng.random() < 0.6
-                 else invented(rng, self.prose_words))
+                 else invented(rng, self.prose_words, self.pieces))
             return w.capitalize() if name == "names" else w
         return rng.choice(self.lists[name])
 
@@ -634,3 +653,5 @@ def check_lists():
                     for x in (one, two))
             both = set(a) & set(b)
             assert not both, (name, both)
+    both = set(TRAIN["m"]) & HELD
+    assert not both, both

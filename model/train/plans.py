@@ -19,6 +19,9 @@ LEVEL = {**EVEN, "cut": 0.05, "silent": 0.06, "wild": 0.95, "clump": 0.2,
 # border cuts, and persons who move on at once.
 NEXT = {**LEVEL, "wild": 0.75, "cut": 0.25, "again": 0.15}
 
+# Nearly all words free, now that they are put together from more pieces.
+WIDE = {**NEXT, "wild": 0.9}
+
 STAGES = [
     # A: recall inside a segment.
     Stage(2800, n=0, local=1.0, facts=6),
@@ -54,6 +57,10 @@ STAGES = [
     Stage(8000, local=0.15, longest=64, rate=4.0, **NEXT, busy=0.6),
     Stage(12000, longest=1024, **NEXT, busy=0.6),
     Stage(20000, longest=8192, **NEXT, busy=0.5),
+    # I: moves in any words, words of any pieces.
+    Stage(8000, local=0.15, longest=64, rate=4.0, **WIDE, busy=0.6),
+    Stage(12000, longest=1024, **WIDE, busy=0.6),
+    Stage(20000, longest=8192, **WIDE, busy=0.5),
 ]
 
 FULL = {"shape": Shape(), "lanes": 32, "lr": 2e-3, "decay": 0.05,
@@ -82,4 +89,6 @@ PLANS = {
     "fifth": {**upto(22), "teach": 2.0},
     # Layer 2 grew most and is not missed without its memory.
     "eighth": {**upto(25), "shape": Shape(first=3), "teach": 2.0, "ajar": 2.0},
+    # Taken up from the eighth at step 114,100.
+    "ninth": {**upto(28), "shape": Shape(first=3), "teach": 2.0, "ajar": 2.0},
 }

@@ -140,6 +140,45 @@ WENT = ["went to", "walked to", "moved to", "travelled to", "returned to",
         "took refuge in", "was taken to", "was invited to", "dined in",
         "spent the day in", "is resting in", "called at", "came down to",
         "was shown into", "returned from the road to", "is asleep in"]
+# Half of the moves are put together when they are said: somebody did {m} and
+# is {i} a place.  A model whose moves have few prepositions leaves one with
+# another ("was inside the") unwritten, or writes it on another key.
+MOVED = """advanced alighted ambled appeared arrived ascended ate bathed bent
+    bowed breakfasted burst called camped charged circled clambered climbed
+    concealed crawled crept crossed cycled danced darted dashed descended
+    dined dived dozed dragged drank drifted dropped emerged escaped fainted
+    fell fled flew floated galloped glided halted hastened hid hiked hobbled
+    hurried idled jogged jumped knelt laboured laid landed lay leaned
+    leapt limped lingered lodged loitered lunched marched met moved napped
+    paced paused perched played plodded plunged prayed pushed raced
+    ran rested retired retreated returned roamed rode rolled rowed rushed
+    sailed sang sank sat scrambled scurried settled sheltered shuffled skated
+    skipped slept slid slipped sneaked sped spoke sprang squeezed staggered
+    stayed stepped stole stood stopped strayed strode strolled studied
+    stumbled swam swept swung talked tarried tiptoed toiled trotted tumbled
+    turned vanished ventured waded waited walked wandered watched wept
+    withdrew woke worked""".split()
+PLACED = ["in", "in", "in", "into", "at", "to", "to", "within", "outside",
+          "behind", "beside", "beneath", "under", "underneath", "below",
+          "above", "on", "on", "onto", "upon", "near", "by", "past",
+          "through", "across", "along", "around", "round", "among", "off",
+          "towards", "against", "before", "beyond", "about",
+          "up to", "down to", "up in", "down in", "out in", "out on",
+          "up on", "up at", "down at", "far from", "not far from", "close to",
+          "next to", "opposite", "in front of", "at the back of",
+          "at the end of", "at the door of", "on top of", "in the middle of",
+          "deep in", "halfway to", "alone in", "right by", "somewhere in",
+          "upstairs in", "as far as"]
+SOMEHOW = ["{m} {i}", "{m} {i}", "{m} {i}", "{m} {y} {i}", "{y} {i}",
+           "{m} and {m} {i}", "had {m} {i}", "has {m} {i}", "is {i}",
+           "is {i}", "was {i}", "was {i}", "was {i}", "has been {i}",
+           "had been {i}", "is still {i}", "is {y} {i}", "was {y} {i}",
+           "was seen {i}", "was last seen {i}", "can be found {i}",
+           "could be {m} {i}", "may be found {i}", "was {m} {i}",
+           "must be {i}", "will be {i}", "{y} a {y} {i}", "took a {y} {i}",
+           "had a {y} {i}", "found a {y} {i}", "spent the {y} {i}",
+           "made a {y} {i}", "is busy {i}", "{m} {y} the {y} {i}",
+           "took the {y} {i}", "has a {y} {i}"]
 THEN = ["Just then", "Today", "So", "But", "Here", "Next",
         "Yesterday", "Finally", "Again", "Then", "After that", "Soon", "Later", "By now", "Once more",
         "Meanwhile", "That day", "At night", "In the end", "A little later",
@@ -206,7 +245,8 @@ def led(sentences, leads):
         f"{lead} {s}" for lead in leads for s in sentences]
 
 
-moves = product(["{p} {w} the {l}{a}."], w=WENT, a=AFTER)
+moves = product(["{p} {w} the {l}{a}."],
+                w=WENT + SOMEHOW * 3, a=AFTER)
 TRAIN.update(
     kv=led(TELL, LEADS), ask_kv=product(ASK, t=TIMES),
     go=led(moves, THEN + LEADS[-6:]),
@@ -217,3 +257,4 @@ TRAIN.update(
     ask_holder=product(HOLD, t=TIMES))
 TRAIN["things"] = THINGS
 TRAIN["nobody"] = NOBODY
+TRAIN["m"], TRAIN["i"] = MOVED, PLACED
