@@ -95,7 +95,9 @@ probe_pace_next(probe_pace *p, probe_round *out)
 }
 
 /* The middle one of those of a length counts, where there are any: the first
- * one of it may have found memory fresh, or been let through at once. */
+ * one of it may have found memory fresh, or been let through at once.  One that
+ * took less than the pings did, for which the cores may have had no time, was
+ * not slower than its bytes. */
 static void
 tell_long(probe_pace *p, uint64_t len, double last)
 {
@@ -108,9 +110,11 @@ tell_long(probe_pace *p, uint64_t len, double last)
     }
     p->len = len;
     p->last = last;
-    double own = last - 2 * p->latency;
+    double own = last - 2 * p->latency, least = (double)len / last;
     if (own > 0)
         p->link.bytes_per_s = (double)len / own;
+    else if (p->link.bytes_per_s < least)
+        p->link.bytes_per_s = least;
 }
 
 void
