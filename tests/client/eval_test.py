@@ -118,7 +118,7 @@ class Usage(unittest.TestCase):
             run = subprocess.run(
                 [sys.executable, "-B", program, "--longwave", "false",
                  "--prose", path, *flags],
-                capture_output=True, text=True, check=False, timeout=30)
+                capture_output=True, text=True, check=False, timeout=120)
         self.assertEqual((run.returncode, run.stdout), (2, ""), run.stderr)
         self.assertRegex(run.stderr, "^longwave-eval: .*" + told)
         self.assertEqual(run.stderr.count("\n"), 1, run.stderr)

@@ -35,6 +35,7 @@ SHARED = pathlib.Path("/dev/shm")
 FOREIGN = set(SHARED.glob("longwave-*"))
 if os.geteuid() == 0:
     MPIRUN.append("--allow-run-as-root")
+os.umask(0o022)  # what others may write is refused, whoever runs this
 
 
 def wait_for(what, check, seconds=WAIT):
