@@ -352,7 +352,7 @@ take_apart(cuda_group *g)
         kernel_cell *none = tall->n_row == 1 ? tall : thin;
 
         *thin = *tall;
-        none->n_row = none->n_mem = none->n_prefix = 0;
+        none->n_row = none->n_mem = none->n_prefix = none->n_skip = 0;
     }
 }
 

@@ -128,16 +128,20 @@ layer_close(layer *l)
     gpu_rig_close(l->dev, l->q);
 }
 
+/* What goes back into x is a residual, of the rows that are needed. */
 static void
 project(layer *l, kernel_view out, kernel_view in, kernel_view w, size_t n,
         size_t k)
 {
+    bool back = out.buf == l->x.buf;
     const kernel_linear_args a = {.out = out,
                                   .x = in,
                                   .w = w,
                                   .n = n,
                                   .k = k,
-                                  .accumulate = out.buf == l->x.buf};
+                                  .rows =
+                                      back ? KERNEL_ROWS_LATE : KERNEL_ROWS_ALL,
+                                  .accumulate = back};
 
     EXPECT_OK(kernel_linear(l->q, &a));
 }
@@ -425,6 +429,35 @@ steps_follow_each_other(void **state)
     layer_close(&alone);
 }
 
+/* A row that nobody needs, beside cells of many rows: what is behind it in its
+ * slot stays. */
+static void
+a_row_that_nobody_needs_leaves_others(void **state)
+{
+    layer l;
+    kernel_cell cells[3];
+    float *before, *after;
+
+    (void)state;
+    layer_open(&l, &shapes[0], false);
+    make_cells(cells, 3);
+    for (uint32_t c = 0; c < 3; c++) {
+        cells[c].n_row = 70;
+        cells[c].n_past = 0;
+    }
+    step(&l, cells, 3); /* so that scratch has numbers */
+    cells[0].n_row = cells[0].n_skip = 1;
+    size_t first = cells[0].slot * l.x.stride + l.x.ld;
+    size_t n = l.x.stride - l.x.ld;
+    before = gpu_rig_take(l.q, &l.x, first, n);
+    step(&l, cells, 3);
+    after = gpu_rig_take(l.q, &l.x, first, n);
+    assert_memory_equal(before, after, n * sizeof(float));
+    mem_free(before);
+    mem_free(after);
+    layer_close(&l);
+}
+
 int
 main(void)
 {
@@ -432,6 +465,7 @@ main(void)
         cmocka_unit_test(steps_agree_with_plain_kernels),
         cmocka_unit_test(steps_do_not_see_each_other),
         cmocka_unit_test(steps_follow_each_other),
+        cmocka_unit_test(a_row_that_nobody_needs_leaves_others),
     };
 
     if (gpu_rig_skips())
