@@ -261,11 +261,24 @@ fail:
     return st;
 }
 
+/* Whether rows are behind the table of turns, which the launches then chosen
+ * do not look into. */
+static bool
+is_far(const cuda_group *g, const cuda_launch at[2])
+{
+    uint32_t end = at[0].max_pos;
+
+    if (g->n_thin > 0)
+        end = larger(end, at[1].max_pos);
+    return end > g->plan.n_position;
+}
+
 /* The graph of such a group; a new one in the place of the least used. */
 static cuda_graph *
-graph_of(cuda_group *g, const cuda_launch *at)
+graph_of(cuda_group *g, const cuda_launch at[2])
 {
     cuda_graph *oldest = &g->graphs[0];
+    bool far = is_far(g, at);
 
     for (uint32_t i = 0; i < CUDA_GROUP_GRAPHS; i++) {
         cuda_graph *x = &g->graphs[i];
@@ -273,7 +286,7 @@ graph_of(cuda_group *g, const cuda_launch *at)
         if (x->n_op == g->n_op && x->n_cell == at->n_cell &&
             (x->n_thin > 0) == (g->n_thin > 0) && x->min_row == at->min_row &&
             x->max_row == at->max_row && x->max_mem == at->max_mem &&
-            x->max_end == at->max_end &&
+            x->max_end == at->max_end && x->is_far == far &&
             memcmp(x->ops, g->ops, g->n_op * sizeof(*g->ops)) == 0)
             return x;
         if (x->used < oldest->used)
@@ -287,7 +300,8 @@ graph_of(cuda_group *g, const cuda_launch *at)
                            .min_row = at->min_row,
                            .max_row = at->max_row,
                            .max_mem = at->max_mem,
-                           .max_end = at->max_end};
+                           .max_end = at->max_end,
+                           .is_far = far};
     memcpy(oldest->ops, g->ops, g->n_op * sizeof(*g->ops));
     return oldest;
 }

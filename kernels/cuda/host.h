@@ -72,6 +72,7 @@ typedef struct cuda_graph {
     cudaGraphExec_t exec; /* NULL: seen once */
     uint64_t used;        /* when last */
     uint32_t n_op, n_cell, n_thin, min_row, max_row, max_mem, max_end;
+    bool is_far; /* some rows are behind the table of turns */
     device_op ops[CUDA_GROUP_OPS];
     cuda_ran ran;
 } cuda_graph;

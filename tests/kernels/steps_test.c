@@ -458,6 +458,41 @@ a_row_that_nobody_needs_leaves_others(void **state)
     layer_close(&l);
 }
 
+/* Positions behind those that turns are tabulated for: a group that was
+ * replayed before, and one that never was. */
+static void
+far_steps_are_those_of_new_groups(void **state)
+{
+    enum { NEAR = 100, FAR = 300000, STEPS = 3 };
+    layer again, anew;
+    left a, b;
+
+    (void)state;
+    layer_open(&again, &shapes[0], false);
+    layer_open(&anew, &shapes[0], false);
+    for (uint32_t i = 0; i < STEPS; i++) {
+        kernel_cell cells[2 + STEPS];
+
+        make_cells(cells, 2 + STEPS);
+        for (uint32_t c = 0; c < 2 + STEPS; c++) {
+            cells[c].n_past = NEAR + i;
+            cells[c].pos = i + 1 < STEPS ? NEAR + i : FAR;
+        }
+        step(&again, cells, 2);
+        step(&anew, cells, 2 + i);
+        if (i + 1 < STEPS)
+            continue;
+        left_of(&a, &again, &cells[0]);
+        left_of(&b, &anew, &cells[0]);
+        assert_memory_equal(a.x, b.x, a.n_x * sizeof(float));
+        assert_memory_equal(a.kv, b.kv, a.n_kv * sizeof(float));
+        left_fini(&a);
+        left_fini(&b);
+    }
+    layer_close(&again);
+    layer_close(&anew);
+}
+
 int
 main(void)
 {
@@ -466,6 +501,7 @@ main(void)
         cmocka_unit_test(steps_do_not_see_each_other),
         cmocka_unit_test(steps_follow_each_other),
         cmocka_unit_test(a_row_that_nobody_needs_leaves_others),
+        cmocka_unit_test(far_steps_are_those_of_new_groups),
     };
 
     if (gpu_rig_skips())
