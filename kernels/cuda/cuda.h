@@ -55,6 +55,14 @@ size_t cuda_room(const cuda_launch *at, const device_op *op);
 /* Enqueue one operation with kernels for any shape, type and alignment. */
 cudaError_t cuda_embed(const cuda_launch *at, const kernel_embed_args *a);
 cudaError_t cuda_linear(const cuda_launch *at, const kernel_linear_args *a);
+/* The same in bf16 with what is behind it, rounded once: SwiGLU into `out`; or
+ * rotations of the first n_rot columns, pieces of 2 half, by a table of
+ * cuda_rope_table(). */
+cudaError_t cuda_pairs_swiglu(const cuda_launch *at,
+                              const kernel_linear_args *a,
+                              const kernel_view *out);
+cudaError_t cuda_pairs_rope(const cuda_launch *at, const kernel_linear_args *a,
+                            const float *turns, size_t half, size_t n_rot);
 cudaError_t cuda_norm(const cuda_launch *at, const kernel_norm_args *a,
                       bool centred);
 cudaError_t cuda_rope(const cuda_launch *at, const kernel_rope_args *a);

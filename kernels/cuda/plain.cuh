@@ -20,12 +20,13 @@ template <class TX, class TW> struct PlainOperands {
     uint32_t m, n, k;
 };
 
-/* Sums of the tile at (row0, col0): thread t has rows row0 + (t / 16) +
- * 16 i and columns col0 + (t % 16) + 16 j. */
-template <class TX, class TW>
+/* Sums of the tile of rows row0 .. and columns column(0) .. column(TILE - 1)
+ * of w, in any order (n or more: none): thread t has rows row0 + (t / 16) +
+ * 16 i and columns column((t % 16) + 16 j). */
+template <class TX, class TW, class C>
 __device__ inline void
-plain_tile(const PlainOperands<TX, TW> &o, uint32_t row0, uint32_t col0,
-           float (&sum)[PLAIN_PART][PLAIN_PART])
+plain_columns(const PlainOperands<TX, TW> &o, uint32_t row0, C column,
+              float (&sum)[PLAIN_PART][PLAIN_PART])
 {
     __shared__ float xs[PLAIN_DEPTH][PLAIN_TILE + 1];
     __shared__ float ws[PLAIN_DEPTH][PLAIN_TILE + 1];
@@ -47,10 +48,10 @@ plain_tile(const PlainOperands<TX, TW> &o, uint32_t row0, uint32_t col0,
                 row0 + xr < o.m && k0 + xk < o.k
                     ? to_float(o.x[(row0 + xr) * o.x_row + (k0 + xk) * o.x_k])
                     : 0.0F;
-            ws[wk][wc] =
-                col0 + wc < o.n && k0 + wk < o.k
-                    ? to_float(o.w[(col0 + wc) * o.w_col + (k0 + wk) * o.w_k])
-                    : 0.0F;
+            uint32_t col = column(wc);
+            ws[wk][wc] = col < o.n && k0 + wk < o.k
+                             ? to_float(o.w[col * o.w_col + (k0 + wk) * o.w_k])
+                             : 0.0F;
         }
         __syncthreads();
 #pragma unroll
@@ -70,6 +71,16 @@ plain_tile(const PlainOperands<TX, TW> &o, uint32_t row0, uint32_t col0,
         }
         __syncthreads();
     }
+}
+
+/* Columns as they come, from col0 on. */
+template <class TX, class TW>
+__device__ inline void
+plain_tile(const PlainOperands<TX, TW> &o, uint32_t row0, uint32_t col0,
+           float (&sum)[PLAIN_PART][PLAIN_PART])
+{
+    plain_columns(
+        o, row0, [=](uint32_t c) { return col0 + c; }, sum);
 }
 
 /* f(row, column, sum) for every sum of this thread inside the product. */

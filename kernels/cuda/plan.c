@@ -190,56 +190,78 @@ cuda_plan_is_kind(const cuda_step *s, uint32_t i, device_op_kind kind)
     return i < s->n_op && s->ops[i].kind == kind;
 }
 
+/* A product of gates and values that SwiGLU alone reads. */
+static bool
+has_swiglu(const cuda_step *s)
+{
+    const kernel_linear_args *a = &s->ops[0].u.linear;
+
+    return cuda_plan_is_kind(s, 1, DEVICE_SWIGLU) && !a->accumulate &&
+           a->bias.buf == NULL &&
+           cuda_plan_same_view(&a->out, &s->ops[1].u.swiglu.gate_up) &&
+           2 * s->ops[1].u.swiglu.d == a->n &&
+           cuda_plan_is_dead(s, 2, &a->out) &&
+           s->ops[1].u.swiglu.out.type == KERNEL_BF16;
+}
+
 static uint32_t
 swiglu(cuda_step *s)
 {
-    const kernel_linear_args *a = &s->ops[0].u.linear;
     cuda_product p;
 
-    if (!cuda_plan_is_kind(s, 1, DEVICE_SWIGLU) || a->accumulate ||
-        a->bias.buf != NULL ||
-        !cuda_plan_same_view(&a->out, &s->ops[1].u.swiglu.gate_up) ||
-        2 * s->ops[1].u.swiglu.d != a->n || !cuda_plan_is_dead(s, 2, &a->out) ||
-        s->ops[1].u.swiglu.out.type != KERNEL_BF16 ||
-        !cuda_plan_product(s, a, CUDA_SWIGLU, &p))
+    if (!has_swiglu(s) ||
+        !cuda_plan_product(s, &s->ops[0].u.linear, CUDA_SWIGLU, &p))
         return 0;
     p.out = s->ops[1].u.swiglu.out;
     return cuda_plan_enqueue(s, &p) ? 2 : 0;
 }
 
-/* Heads of whole 64 or 128 numbers from the columns' first on; the second
- * rotation goes on where the first one ends. */
+/* How many rotations are behind a product, and of how many of its columns:
+ * whole heads from the first on; the second rotation goes on where the first
+ * one ends. */
 static uint32_t
-rope(cuda_step *s)
+count_turns(const cuda_step *s, uint32_t *n_rot)
 {
     const kernel_linear_args *a = &s->ops[0].u.linear;
     const kernel_rope_args *of = &s->plan->turns_of;
-    uint32_t n = 1, n_rot = 0;
-    cuda_product p;
+    uint32_t n = 1;
 
+    *n_rot = 0;
     for (; cuda_plan_is_kind(s, n, DEVICE_ROPE) && n <= 2; n++) {
         const kernel_rope_args *r = &s->ops[n].u.rope;
         kernel_view x = r->x;
 
-        if (x.offset != a->out.offset + n_rot)
+        if (x.offset != a->out.offset + *n_rot)
             break;
         x.offset = a->out.offset;
         if (!cuda_plan_same_view(&a->out, &x) || r->d_rot != r->d_head ||
-            (r->d_head != 64 && r->d_head != 128) || s->plan->turns == NULL ||
-            r->freq.buf != of->freq.buf || r->freq.offset != of->freq.offset ||
-            r->d_rot != of->d_rot || r->scale != of->scale)
+            s->plan->turns == NULL || r->freq.buf != of->freq.buf ||
+            r->freq.offset != of->freq.offset || r->d_rot != of->d_rot ||
+            r->scale != of->scale || *n_rot + r->n_head * r->d_head > a->n)
             break;
-        n_rot += (uint32_t)(r->n_head * r->d_head);
+        *n_rot += (uint32_t)(r->n_head * r->d_head);
     }
-    if (n == 1 || a->accumulate || a->rows != KERNEL_ROWS_ALL ||
-        a->out.type != KERNEL_BF16 || a->n <= 128 ||
-        s->plan->n_position < s->at->max_pos ||
+    if (a->accumulate || a->rows != KERNEL_ROWS_ALL ||
+        a->out.type != KERNEL_BF16 || s->plan->n_position < s->at->max_pos)
+        return 0;
+    return n - 1;
+}
+
+static uint32_t
+rope(cuda_step *s)
+{
+    const kernel_linear_args *a = &s->ops[0].u.linear;
+    const size_t d_head = s->plan->turns_of.d_rot;
+    uint32_t n_rot, n = count_turns(s, &n_rot);
+    cuda_product p;
+
+    if (n == 0 || (d_head != 64 && d_head != 128) || a->n <= 128 ||
         !cuda_plan_product(s, a, CUDA_ROPE, &p))
         return 0;
     p.turns = s->plan->turns;
-    p.half = (uint32_t)of->d_rot / 2;
+    p.half = (uint32_t)d_head / 2;
     p.n_rot = n_rot;
-    return cuda_plan_enqueue(s, &p) ? n : 0;
+    return cuda_plan_enqueue(s, &p) ? 1 + n : 0;
 }
 
 static uint32_t
@@ -285,9 +307,9 @@ attention(cuda_step *s)
     return s->st == ST_OK ? 1 : 0;
 }
 
-status
-cuda_plan_run(cuda_plan *plan, const cuda_launch *at, const device_op *ops,
-              uint32_t n_op, uint32_t i, uint32_t *n_done)
+/* Launches that are Hopper's. */
+static uint32_t
+fast(cuda_step *s)
 {
     static const struct {
         uint32_t (*run)(cuda_step *);
@@ -297,6 +319,50 @@ cuda_plan_run(cuda_plan *plan, const cuda_launch *at, const device_op *ops,
                 {cuda_plan_read_memory, "memory read"},
                 {cuda_plan_write_memory, "memory write"},
                 {alone, "product"}};
+    uint32_t n = 0;
+
+    if (s->ops[0].kind == DEVICE_ATTENTION) {
+        n = attention(s);
+        s->plan->ran = "flash attention";
+    }
+    for (size_t w = 0; s->ops[0].kind == DEVICE_LINEAR && s->st == ST_OK &&
+                       n == 0 && w < sizeof ways / sizeof *ways;
+         w++) {
+        n = ways[w].run(s);
+        s->plan->ran = ways[w].name;
+    }
+    return n;
+}
+
+/* A product for any shape, and what is rounded with it. */
+static uint32_t
+pairs(cuda_step *s)
+{
+    const kernel_linear_args *a = &s->ops[0].u.linear;
+    uint32_t n_rot, n = 0;
+
+    if (s->ops[0].kind != DEVICE_LINEAR || a->x.type != KERNEL_BF16 ||
+        a->w.type != KERNEL_BF16 || a->scale.buf != NULL ||
+        (a->bias.buf != NULL && a->bias.type != KERNEL_BF16) ||
+        a->rows == KERNEL_ROWS_MEM)
+        return 0;
+    s->plan->ran = "any shape";
+    if (has_swiglu(s)) {
+        n = 1;
+        s->st = cuda_status(
+            cuda_pairs_swiglu(s->at, a, &s->ops[1].u.swiglu.out), "a product");
+    } else if ((n = count_turns(s, &n_rot)) > 0) {
+        s->st = cuda_status(cuda_pairs_rope(s->at, a, s->plan->turns,
+                                            s->plan->turns_of.d_rot / 2, n_rot),
+                            "a product");
+    }
+    return n > 0 && s->st == ST_OK ? 1 + n : 0;
+}
+
+status
+cuda_plan_run(cuda_plan *plan, const cuda_launch *at, const device_op *ops,
+              uint32_t n_op, uint32_t i, uint32_t *n_done)
+{
     cuda_step s = {plan, at, ops + i, n_op - i, ST_OK, NULL};
 
     *n_done = 0;
@@ -304,17 +370,9 @@ cuda_plan_run(cuda_plan *plan, const cuda_launch *at, const device_op *ops,
         *n_done = cuda_plan_thin_run(&s);
     plan->chained = *n_done > 0;
     plan->ran = "single rows";
-    if (s.st != ST_OK || *n_done > 0 || !cuda_plan_is_fast(plan))
-        return s.st;
-    if (ops[i].kind == DEVICE_ATTENTION) {
-        *n_done = attention(&s);
-        plan->ran = "flash attention";
-    }
-    for (size_t w = 0; ops[i].kind == DEVICE_LINEAR && s.st == ST_OK &&
-                       *n_done == 0 && w < sizeof ways / sizeof *ways;
-         w++) {
-        *n_done = ways[w].run(&s);
-        plan->ran = ways[w].name;
-    }
+    if (s.st == ST_OK && *n_done == 0 && cuda_plan_is_fast(plan))
+        *n_done = fast(&s);
+    if (s.st == ST_OK && *n_done == 0)
+        *n_done = pairs(&s);
     return s.st;
 }

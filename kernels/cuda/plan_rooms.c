@@ -105,11 +105,13 @@ cuda_plan_ready(cuda_plan *p, const cuda_launch *at, const device_op *ops,
     bool moved = false;
 
     p->split_of = (kernel_view){0};
-    for (uint32_t i = 0; cuda_plan_is_fast(p) && i < n_op; i++) {
+    for (uint32_t i = 0; i < n_op; i++) {
         const device_op *op = &ops[i];
 
-        if (op->kind == DEVICE_ROPE)
+        if (op->kind == DEVICE_ROPE && p->dev->compute == KERNEL_BF16)
             moved |= turns_grow(p, at, &op->u.rope, st);
+        if (!cuda_plan_is_fast(p))
+            continue;
         if (op->kind == DEVICE_ASSOC_READ &&
             cuda_plan_memory_fits(&op->u.read.mem)) {
             const kernel_assoc *m = &op->u.read.mem;

@@ -83,13 +83,14 @@ cell_of(const exact_case *c, uint32_t i, uint32_t n_row)
 }
 
 static void
-check_case(const exact_case *c, const char *device)
+check_case(const exact_case *c, const char *device, bool plain)
 {
     exact e = {.c = c};
     kernel_device *dev = NULL;
     kernel_queue *q = NULL;
 
-    EXPECT_OK(kernel_open(&dev, &(kernel_config){.device = device}));
+    EXPECT_OK(
+        kernel_open(&dev, &(kernel_config){.device = device, .plain = plain}));
     EXPECT_OK(kernel_queue_new(&q, dev));
     layer_init(&e.l, dev, q, &c->shape, c->n_cell, LAYER_KEEP_RESULTS);
     for (uint32_t i = 0, n_row = 0; i < c->n_cell; i++) {
@@ -99,8 +100,8 @@ check_case(const exact_case *c, const char *device)
     exact_read(&e);
     exact_block(&e);
     exact_write(&e);
-    printf("  %s, %s: largest error %.2f units\n", device, c->shape.name,
-           e.worst);
+    printf("  %s%s, %s: largest error %.2f units\n", device,
+           plain ? ", any shape" : "", c->shape.name, e.worst);
     layer_fini(&e.l);
     kernel_queue_free(q);
     kernel_close(dev);
@@ -109,7 +110,7 @@ check_case(const exact_case *c, const char *device)
 static void
 test_cpu(void **state)
 {
-    check_case(*state, "cpu");
+    check_case(*state, "cpu", false);
 }
 
 static bool
@@ -127,7 +128,17 @@ static void
 test_gpu(void **state)
 {
     if (has_gpu())
-        check_case(*state, "cuda");
+        check_case(*state, "cuda", false);
+    else
+        printf("  not run: %s\n", status_text());
+}
+
+/* What a card that has no launches of its own does, on any. */
+static void
+test_any_shape(void **state)
+{
+    if (has_gpu())
+        check_case(*state, "cuda", true);
     else
         printf("  not run: %s\n", status_text());
 }
@@ -142,6 +153,9 @@ main(int argc, char **argv)
         cmocka_unit_test_prestate(test_gpu, &small),
         cmocka_unit_test_prestate(test_gpu, &small_narrow),
         cmocka_unit_test_prestate(test_gpu, &small_window),
+        cmocka_unit_test_prestate(test_any_shape, &small),
+        cmocka_unit_test_prestate(test_any_shape, &small_narrow),
+        cmocka_unit_test_prestate(test_any_shape, &small_window),
     };
     const struct CMUnitTest others[] = {
         cmocka_unit_test_prestate(test_gpu, &large[0]),
@@ -153,6 +167,10 @@ main(int argc, char **argv)
         cmocka_unit_test_prestate(test_gpu, &large[6]),
         cmocka_unit_test_prestate(test_gpu, &large[7]),
         cmocka_unit_test_prestate(test_gpu, &large[8]),
+        cmocka_unit_test_prestate(test_any_shape, &large[1]),
+        cmocka_unit_test_prestate(test_any_shape, &large[3]),
+        cmocka_unit_test_prestate(test_any_shape, &large[5]),
+        cmocka_unit_test_prestate(test_any_shape, &large[7]),
     };
     int n_bad = cmocka_run_group_tests(first, NULL, NULL);
 
