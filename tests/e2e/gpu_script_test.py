@@ -103,6 +103,8 @@ class Script(unittest.TestCase):
         says = "build-gpu/tests/test_worker_engine.says"
         self.put(says, "ok  a\n  not run: the GPU is gone\n")
         self.put("build-gpu/tests/test_worker_answer.exits", "77")
+        self.put("build-gpu/tests/test_worker_engine_need.says",
+                 "ok  rows_that_are_skipped\nok  what_is_not_run\n")
         code, steps, out = self.run_script("--only", "right", "--quick")
         self.assertEqual(code, 1, out)
         for name in ("worker_engine", "answers"):
