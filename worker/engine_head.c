@@ -242,11 +242,30 @@ hand_out_tokens(engine *e)
     }
 }
 
+/* Rows of a tile on the host: where they lie, or a copy. */
+static status
+see_tile(engine *e, const float **out, uint32_t n_row)
+{
+    const engine_buffers *b = &e->buf;
+    const float *here = kernel_buf_host(b->logits.buf, 0);
+    status st = ST_OK;
+
+    if (here == NULL)
+        TRY(kernel_copy_out(e->q, b->host_logits, b->logits.buf, 0,
+                            (size_t)n_row * b->shape.n_vocab *
+                                sizeof *b->host_logits));
+    TRY(kernel_sync(e->q));
+    *out = here != NULL ? here : b->host_logits;
+fail:
+    return st;
+}
+
 /* All token rows of one cell, tile by tile. */
 static status
 hand_out_segment(engine *e, const kernel_cell *cell, const engine_done *d)
 {
     const engine_buffers *b = &e->buf;
+    const float *tile = NULL;
     kernel_cell c;
     status st = ST_OK;
 
@@ -255,13 +274,10 @@ hand_out_segment(engine *e, const kernel_cell *cell, const engine_done *d)
         c = rows_of(cell, cell->n_prefix + row,
                     left < ENGINE_BUFFERS_TILE ? left : ENGINE_BUFFERS_TILE);
         TRY(model_head(e->m, e->q, &b->model, &c, 1, b->logits, NULL));
-        TRY(kernel_copy_out(e->q, b->host_logits, b->logits.buf, 0,
-                            (size_t)c.n_row * b->shape.n_vocab *
-                                sizeof *b->host_logits));
-        TRY(kernel_sync(e->q));
+        TRY(see_tile(e, &tile, c.n_row));
         if (e->sink.logits != NULL)
             e->sink.logits(e->sink.ctx, d->stream, &d->segment, row, c.n_row,
-                           b->host_logits);
+                           tile);
     }
 fail:
     return st;

@@ -9,8 +9,6 @@
 #include "worker/idle.h"
 #include "worker/lead_impl.h"
 
-enum { LOGITS_BYTES = 1 << 20 }; /* of one report, about */
-
 /* -------------------------------------------------------------- set-up --- */
 
 size_t
@@ -18,7 +16,7 @@ lead_report_bytes(const engine *e)
 {
     const model_config *cfg = model_config_of(engine_model(e));
     size_t row = (size_t)cfg->n_vocab * sizeof(float);
-    size_t logits = row > LOGITS_BYTES ? row : LOGITS_BYTES / row * row;
+    size_t logits = member_logit_rows(e) * row;
     size_t state = engine_state_room(e);
     return state > logits ? state : logits;
 }

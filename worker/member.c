@@ -14,6 +14,8 @@
 
 enum { TOUCH_NS = 200 * 1000, TELL_NS = 50 * 1000 * 1000 };
 
+enum { LOGITS_BYTES = 256 << 10 }; /* of a piece, about */
+
 /* Stages of hops, each way. */
 enum { STAGE_BYTES = 64 << 20, MIN_STAGE = 4, MAX_STAGE = 32 };
 
@@ -30,22 +32,47 @@ member_max_hop(const engine *e)
 
 /* -------------------------------------------------------------- set-up --- */
 
+uint32_t
+member_logit_rows(const engine *e)
+{
+    size_t row = model_config_of(engine_model(e))->n_vocab * sizeof(float);
+    return row < LOGITS_BYTES ? (uint32_t)(LOGITS_BYTES / row) : 1;
+}
+
+/* Pieces of work are often much shorter than what hops need. */
+static void
+on_hook(void *ctx)
+{
+    member *m = ctx;
+    uint64_t now = clock_ns();
+    if (m->hop == NULL || now - m->touched_ns < TOUCH_NS)
+        return;
+    m->touched_ns = now;
+    hop_touch(m->hop);
+}
+
+/* A report of logits is a copy, and on the lead a write to a file: hops have a
+ * turn between two pieces. */
 static void
 on_logits(void *ctx, uint32_t id, const engine_segment *seg, uint32_t row0,
           uint32_t n_row, const float *logits)
 {
     member *m = ctx;
     size_t n_vocab = model_config_of(engine_model(m->e))->n_vocab;
+    uint32_t n_each = member_logit_rows(m->e);
     report r = {.kind = REPORT_LOGITS,
                 .stream = id,
-                .len = n_row * n_vocab * sizeof *logits,
                 .seg = seg->seg,
-                .row0 = row0,
-                .n_row = n_row,
                 .frozen = seg->frozen,
                 .rank = m->place.rank};
-    if (m->failed == ST_OK)
-        m->failed = m->report(m->ctx, &r, logits);
+
+    for (uint32_t i = 0; i < n_row && m->failed == ST_OK; i += n_each) {
+        r.row0 = row0 + i;
+        r.n_row = n_row - i < n_each ? n_row - i : n_each;
+        r.len = r.n_row * n_vocab * sizeof *logits;
+        m->failed = m->report(m->ctx, &r, logits + i * n_vocab);
+        on_hook(m);
+    }
 }
 
 static void
@@ -61,18 +88,6 @@ on_token(void *ctx, uint32_t id, const engine_segment *seg,
                 .rank = m->place.rank};
     if (m->failed == ST_OK)
         m->failed = m->report(m->ctx, &r, NULL);
-}
-
-/* Pieces of work are often much shorter than what hops need. */
-static void
-on_hook(void *ctx)
-{
-    member *m = ctx;
-    uint64_t now = clock_ns();
-    if (now - m->touched_ns < TOUCH_NS)
-        return;
-    m->touched_ns = now;
-    hop_touch(m->hop);
 }
 
 /* Enough for what a group leaves and what the one before it has left, where

@@ -12,7 +12,8 @@
 
 typedef struct member member;
 
-/* `data`: r->len bytes, for LOGITS r->n_row rows of any number. */
+/* `data`: r->len bytes, for LOGITS r->n_row rows, member_logit_rows() at
+ * most. */
 typedef status member_report_fn(void *ctx, const report *r, const void *data);
 
 /* Sets the engine's sink and hook. */
@@ -34,6 +35,8 @@ void member_hop_ns(const member *m, uint64_t *total, uint64_t *hidden);
  * what is missing others have taken, or a device computed. */
 void member_work(const member *m, double *seconds, double *cpu_seconds);
 
+/* Rows of logits that are reported at once, 1 or more. */
+uint32_t member_logit_rows(const engine *e);
 /* Bytes of the largest hop. */
 size_t member_max_hop(const engine *e);
 

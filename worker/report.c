@@ -160,9 +160,10 @@ report_in_free(report_in *in)
     mem_free(in);
 }
 
-/* One step with one rank; *more: another may be possible at once. */
+/* One step with one rank; *busy: something came; *more: another step may be
+ * possible at once. */
 static status
-advance(report_in *in, uint32_t rank, bool *more)
+advance(report_in *in, uint32_t rank, bool *busy, bool *more)
 {
     status st = ST_OK;
     source *s = &in->source[rank];
@@ -185,13 +186,14 @@ advance(report_in *in, uint32_t rank, bool *more)
         if (s->head.len > 0) {
             TRY(comm_irecv(in->c, &s->req, rank, TAG_REPORT_DATA, s->data,
                            (size_t)s->head.len));
-            *more = true;
+            *busy = *more = true;
             return ST_OK;
         }
     }
+    *more = s->head.len == 0;
+    *busy = true;
     TRY(in->cfg.take(in->cfg.ctx, &s->head, s->data));
     TRY(await_head(in, rank));
-    *more = true;
 fail:
     return st;
 }
@@ -203,8 +205,7 @@ report_in_poll(report_in *in, bool *busy)
     for (uint32_t rank = 1; rank < in->cfg.n_rank; rank++) {
         bool more = true;
         while (more) {
-            TRY(advance(in, rank, &more));
-            *busy |= more;
+            TRY(advance(in, rank, busy, &more));
         }
     }
 fail:

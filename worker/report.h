@@ -34,7 +34,8 @@ typedef struct report_in_config {
 status report_in_new(report_in **out, comm *c,
                      const report_in_config *cfg) MUST_USE;
 void report_in_free(report_in *in);
-/* Takes what has come and whose turn it is. */
+/* Takes what has come and whose turn it is, of each rank at most one report
+ * with data: what is done with that may take a while. */
 status report_in_poll(report_in *in, bool *busy) MUST_USE;
 
 #endif

@@ -18,33 +18,21 @@ struct world {
     member *member;
     report_out *out;
     order_in *in;
-    size_t report_bytes;
     uint32_t first_stream; /* of this rank, among those of the world */
     uint32_t rank;         /* in its replica */
 };
 
-/* A report of this rank; logits in pieces of whole rows. */
+/* A report of this rank. */
 static status
 send_report(void *ctx, const report *r, const void *data)
 {
     world *w = ctx;
-    status st = ST_OK;
-    report piece = *r;
-    piece.stream += w->first_stream;
+    report out = *r;
+
+    out.stream += w->first_stream;
     /* None is sent before there is a member. */
-    member_hop_ns(w->member, &piece.hop_ns, &piece.hop_hidden_ns);
-    if (r->kind != REPORT_LOGITS || r->len <= w->report_bytes)
-        return report_send(w->out, &piece, data);
-    size_t row = (size_t)r->len / r->n_row;
-    uint32_t n_each = (uint32_t)(w->report_bytes / row);
-    for (uint32_t i = 0; i < r->n_row; i += n_each) {
-        piece.row0 = r->row0 + i;
-        piece.n_row = r->n_row - i < n_each ? r->n_row - i : n_each;
-        piece.len = piece.n_row * row;
-        TRY(report_send(w->out, &piece, (const char *)data + i * row));
-    }
-fail:
-    return st;
+    member_hop_ns(w->member, &out.hop_ns, &out.hop_hidden_ns);
+    return report_send(w->out, &out, data);
 }
 
 static status
@@ -61,8 +49,7 @@ join(world *w)
         max_data = max_data > ids ? max_data : ids;
         const engine_config *ec = engine_config_of(w->e);
         w->first_stream = ec->place.replica * ec->n_stream;
-        w->report_bytes = lead_report_bytes(w->e);
-        TRY(report_out_new(&w->out, w->c, w->report_bytes));
+        TRY(report_out_new(&w->out, w->c, lead_report_bytes(w->e)));
         TRY(member_new(&w->member, w->c, w->e, send_report, w));
     } else {
         TRY(report_out_new(&w->out, w->c, 0));

@@ -8,14 +8,18 @@
 #include "tests/expect.h"
 #include "tests/worker/world_case.h"
 
-enum { MAX_TURN = 1000 };
+enum {
+    MAX_TURN = 1000,
+    MANY_WORDS = 40000, /* a row of logits is 160 kB */
+    PIECE = 256 << 10   /* bytes of logits that are reported at once */
+};
 
 typedef struct rig {
     world_case *t;
     comm *c;
     world_case_rank rank;
     world *w;
-    uint32_t n_segment, n_token, n_closed, n_snapshot;
+    uint32_t n_segment, n_token, n_closed, n_snapshot, n_row;
 } rig;
 
 static void
@@ -28,11 +32,18 @@ on_event(void *ctx, const world_event *ev)
     r->n_token += ev->kind == WORLD_EVENT_TOKEN;
     r->n_closed += ev->kind == WORLD_EVENT_CLOSED;
     r->n_snapshot += ev->kind == WORLD_EVENT_SNAPSHOT;
+    if (ev->kind == WORLD_EVENT_LOGITS) {
+        size_t row = r->t->model.n_vocab * sizeof(float);
+        assert_int_equal(ev->u.logits.row0, r->n_row);
+        assert_true(ev->u.logits.n_row * row <= PIECE);
+        r->n_row += ev->u.logits.n_row;
+    }
     EXPECT_ST(world_open(r->w, &id, &s), ST_STATE); /* in a callback */
 }
 
+/* `n_vocab` 0: a small one. */
 static void
-rig_open(rig *r)
+rig_open_with(rig *r, uint32_t n_vocab)
 {
     static char name[] = "test";
     char *arg[] = {name, NULL};
@@ -40,6 +51,8 @@ rig_open(rig *r)
     int argc = 1;
     *r = (rig){0};
     EXPECT_OK(world_case_new(&r->t, 5, 0, 1));
+    if (n_vocab > 0)
+        r->t->model.n_vocab = n_vocab;
     r->t->n_stream = 2;
     r->t->n_slot = 3;
     EXPECT_OK(comm_open(&r->c, &argc, &argv));
@@ -47,6 +60,12 @@ rig_open(rig *r)
     EXPECT_OK(world_case_open(&r->rank, r->t, false));
     EXPECT_OK(world_new(&r->w, r->c, r->rank.engine, &r->t->place));
     world_on_event(r->w, on_event, r);
+}
+
+static void
+rig_open(rig *r)
+{
+    rig_open_with(r, 0);
 }
 
 static void
@@ -150,6 +169,24 @@ test_feed(void **ctx)
     rig_close(&r);
 }
 
+/* What is done with them, a copy or a write to a file, is soon over: hops wait
+ * for no more. */
+static void
+test_logits_come_in_pieces(void **ctx)
+{
+    rig r;
+    uint32_t id = 0;
+    int32_t ids[16] = {1, MANY_WORDS - 1, 3};
+    engine_segment seg = {.n_token = 3, .want = ENGINE_LOGITS};
+    (void)ctx;
+    rig_open_with(&r, MANY_WORDS);
+    EXPECT_OK(world_open(r.w, &id, &(world_stream){.n_write = 1}));
+    EXPECT_OK(world_feed(r.w, id, &seg, ids));
+    settle(&r);
+    assert_int_equal(r.n_row, 3);
+    rig_close(&r);
+}
+
 static void
 test_answer(void **ctx)
 {
@@ -205,6 +242,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_open),
         cmocka_unit_test(test_feed),
+        cmocka_unit_test(test_logits_come_in_pieces),
         cmocka_unit_test(test_answer),
         cmocka_unit_test(test_snapshot),
     };
