@@ -59,6 +59,8 @@ typedef struct scene {
     bool has_failed; /* the daemon's allocation, before it ended */
 } scene;
 
+static const char *self; /* argv[0] */
+
 /* ------------------------------------------------------------ the daemon ---
  */
 
@@ -97,12 +99,21 @@ fork_that_follows(void)
     return pid;
 }
 
+/* A program of its own: a fork alone has what threads of ZeroMQ's held at that
+ * moment, such as an allocator's lock, which nobody gives back there. */
 static void
 start(scene *s, nomem_kind kind, unsigned n, bool at_work)
 {
+    char number[16];
+
+    (void)snprintf(number, sizeof(number), "%u", n);
     s->pid = fork_that_follows();
-    if (s->pid == 0)
-        exit(serve(s, kind, n, at_work)); /* leaks are looked for */
+    if (s->pid == 0) {
+        (void)execl("/proc/self/exe", self, "serve", s->box.dir,
+                    kind == NOMEM_OURS ? "ours" : "any", number,
+                    at_work ? "work" : "start", (char *)NULL);
+        _exit(127);
+    }
     s->incarnation = s->heard_ns = s->asked_ns = 0;
     s->patience_ns = PATIENCE_MS * 1000000ULL;
 }
@@ -120,14 +131,10 @@ check_end(int how, nomem_kind kind)
                  WIFSIGNALED(how) ? WTERMSIG(how) : code);
 }
 
+/* What the daemon is to know, from the directory. */
 static void
-init(scene *s)
+init_settings(scene *s)
 {
-    size_t states;
-    snapshot_info info = {.n_segment = 1};
-
-    *s = (scene){0};
-    scratch_init(&s->box);
     (void)snprintf(s->client_at, sizeof(s->client_at), "ipc://%s/c",
                    s->box.dir);
     (void)snprintf(s->world_at, sizeof(s->world_at), "ipc://%s/w", s->box.dir);
@@ -143,6 +150,17 @@ init(scene *s)
                         .keep = 7,
                         .hang_seconds = 60,
                         .drain_seconds = 1};
+}
+
+static void
+init(scene *s)
+{
+    size_t states;
+    snapshot_info info = {.n_segment = 1};
+
+    *s = (scene){0};
+    scratch_init(&s->box);
+    init_settings(s);
     EXPECT_OK(config_load(&s->model, MODEL));
     EXPECT_OK(fingerprint_read(s->fingerprint, NULL, MODEL, FINGERPRINT_STORED,
                                NULL));
@@ -457,8 +475,6 @@ life(nomem_kind kind, unsigned n, bool at_work)
 /* -------------------------------------------------------------- in lanes ---
  * A life is mostly waiting: several go on at once, each lane a program. */
 
-static const char *self;
-
 static pid_t
 start_lane(const char *way, int first)
 {
@@ -529,8 +545,21 @@ lives(void **state)
     } while (step > 0 && n <= LAST);
 }
 
+/* serve DIRECTORY KIND N WHEN, as start() has it; leaks are looked for. */
+static int
+serve_as_told(char **argv)
+{
+    static scene s;
+
+    (void)snprintf(s.box.dir, sizeof(s.box.dir), "%s", argv[2]);
+    init_settings(&s);
+    return serve(&s, strcmp(argv[3], "ours") == 0 ? NOMEM_OURS : NOMEM_ANY,
+                 (unsigned)strtoul(argv[4], NULL, 10),
+                 strcmp(argv[5], "work") == 0);
+}
+
 /* With arguments a lane: ours, any or start, the first number, and how many
- * numbers on the next one is (0: there is none). */
+ * numbers on the next one is (0: there is none); or a daemon of one. */
 int
 main(int argc, char **argv)
 {
@@ -547,6 +576,8 @@ main(int argc, char **argv)
     self = argv[0];
     arg = argv;
     log_init("test", alone ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
+    if (argc == 6)
+        return serve_as_told(argv);
     if (argc == 4)
         return cmocka_run_group_tests(lane, NULL, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
