@@ -21,13 +21,13 @@ class Sweep(Reading):
 
     RANKS = 2
     KILLS = 12
-    KILOBYTES = 48
+    KILOBYTES = 96
 
     def kill(self, peer, rank, check, halted):
         """What one kill cost: segments that are read again, and seconds until
         a world goes on; the reading before and after it."""
         pid = self.ranks()[rank]
-        with self.slowed(0.01) as slowed:
+        with self.slowed() as slowed:
             if halted:
                 before = self.halt(slowed, peer, "killed", check)
             else:

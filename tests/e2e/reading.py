@@ -103,10 +103,10 @@ class Reading(FreshPlace):
         daemon.send_signal(signal.SIGTERM)
         return self.ended(daemon)
 
-    def slowed(self, rest=0.04):
+    def slowed(self):
         """All that is read or answered from here on takes a while: one rank of
         a world keeps the others waiting."""
-        return Slowed(self.ranks()[:1], rest)
+        return Slowed(self.ranks()[:1])
 
     def job(self, name):
         return next((j for j in self.call("jobs")["jobs"]
