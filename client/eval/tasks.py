@@ -19,7 +19,9 @@ class Prose:
 
     def __init__(self, text):
         self.text = text
-        self.ends = [m.end() for m in re.finditer(r"[.!?](?=\s)|\n", text)]
+        # A space follows, as between sentences anywhere: what stands right
+        # behind a fact (`."`) would be part of its last token.
+        self.ends = [m.end() for m in re.finditer(r"[.!?](?=\s)", text)]
         if len(self.ends) < 100:
             raise ValueError("the prose has less than 100 sentences")
 
@@ -102,11 +104,14 @@ def tell_moves(rng, objects):
     for o in rng.sample(words("objects"), objects):
         for _ in range(3):
             events.insert(rng.randrange(PERSONS, len(events) + 1), (o, True))
-    now, facts = {}, []
+    now, had, facts = {}, {}, []
     for who, thing in events:
         was = now.get(who)
+        # A thing goes through the hands of three.
+        before = had.setdefault(who, []) if thing else [was]
         value = rng.choice([x for x in (persons if thing else places)
-                            if x != was])
+                            if x not in before])
+        before.append(value)
         now[who] = value
         text = (say(rng, "go", p=who, l=value) if not thing else
                 say(rng, "take", p=value, o=who) if was is None else

@@ -44,12 +44,54 @@ class Documents(unittest.TestCase):
                     self.assertIn(q.answer, told)
                     self.assertAlmostEqual(q.place, q.needs / len(doc.text))
 
+    def test_facts_stand_between_sentences(self):
+        """With a space on both sides, whatever the paragraphs begin with."""
+        prose = tasks.Prose("\n".join(
+            f'"Is this line {i}?" she said. It was.' for i in range(500)))
+        for task in tasks.TASKS:
+            for seed in range(20):
+                doc = tasks.document(task, random.Random(seed), prose, 8000)
+                for q in doc.questions:
+                    if q.told:
+                        self.assertRegex(doc.text[q.needs:q.needs + 1],
+                                         r"^\s?$")
+
+    def test_places_are_uniform_over_the_text(self):
+        """Of 1,600 facts a tenth of the text has 160; six deviations off
+        would be 72."""
+        places = [q.place for seed in range(200)
+                  for q in one("key", seed, 20000).questions]
+        for i in range(10):
+            here = sum(int(p * 10) == i for p in places)
+            self.assertAlmostEqual(here, len(places) / 10, delta=72)
+
     def test_numbers_of_the_tasks(self):
         self.assertEqual(len(one("key").questions), 8)
         self.assertEqual(len(one("person").questions), 7)
         self.assertEqual(len(one("object").questions), 3)
         mixed = [q.told for q in one("silent").questions]
         self.assertEqual((mixed.count(True), mixed.count(False)), (8, 8))
+
+    def test_moves_and_carriers(self):
+        """Eight persons of five moves each between ten places; three things
+        that three persons have one after another."""
+        persons, things = tasks.words("names"), tasks.words("objects")
+        for seed in range(50):
+            facts = tasks.tell_moves(random.Random(seed), 3)
+            who = {}
+            for _, subject, value in facts:
+                who.setdefault(subject, []).append(value)
+            self.assertEqual([len(who[p]) for p in who if p in persons],
+                             [5] * 8)
+            carriers = [who[o] for o in who if o in things]
+            self.assertEqual([len(set(c)) for c in carriers], [3] * 3)
+            self.assertEqual([len(c) for c in carriers], [3] * 3)
+            places = {x for p in who if p in persons for x in who[p]}
+            self.assertLessEqual(len(places), 10)
+            doc = one("person", seed)
+            last = max(doc.text.rfind(p) for p in persons)
+            self.assertFalse([q for q in doc.questions if doc.text[
+                last:].split()[0].strip(".") in q.text.split()])
 
     def test_a_person_who_moved_is_where_he_went_last(self):
         doc = one("person", 5)
@@ -71,6 +113,13 @@ class Documents(unittest.TestCase):
             if isinstance(mine, str):
                 mine, theirs = mine.split(), theirs.split()
             self.assertFalse(set(mine) & set(theirs), name)
+        # As another kind of word training may have one.
+        kinds = ("names", "adjectives", "nouns", "places", "objects")
+        mine, theirs = ({w for kind in kinds for w in side[kind].split()}
+                        for side in (words.EVAL, words.TRAIN))
+        self.assertEqual(sorted(mine & theirs), [
+            "attic", "cellar", "chapel", "laboratory", "ladder", "lantern",
+            "museum", "square"])
 
 
 def row(right, told=True, document=0, said="x", place=0.5, age=200):
