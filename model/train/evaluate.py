@@ -49,14 +49,16 @@ def tell_moves(world, rng, moves, objects):
         for _ in range(3):
             events.insert(rng.randrange(len(world.persons),
                                         len(events) + 1), (HOLDER, o))
-    out, lang = [], world.lang
+    out, had, lang = [], {}, world.lang
     for kind, who in events:
         was = world.told[kind].get(who, (None,))[0]
         if kind == PERSON:
             value = rng.choice([x for x in world.places if x != was])
             ids = lang.say(rng, "go", p=who, l=value)
         else:
-            value = rng.choice([x for x in world.persons if x != was])
+            before = had.setdefault(who, [])
+            value = rng.choice([x for x in world.persons if x not in before])
+            before.append(value)
             ids = (lang.say(rng, "take", p=value, o=who) if was is None else
                    lang.say(rng, "give", p=was, o=who, q=value))
         world.learn((kind, who, value), 0)
@@ -90,9 +92,9 @@ def document(task, lang, prose, rng, n, S, recent):
     if task in ("key", "silent"):
         asked = [("ask_kv", "k", k, v[0]) for k, v in world.told[KV].items()]
         if task == "silent":
-            asked += [("ask_kv", "k", k, None)
-                      for k in lang.keys(rng, 8, WILD)
+            absent = [k for k in lang.keys(rng, 16, WILD)
                       if k not in world.told[KV]]
+            asked += [("ask_kv", "k", k, None) for k in absent[:8]]
     elif task == "person":
         asked = [("ask_person", "p", p, v[0])
                  for p, v in world.told[PERSON].items() if p != last[1]]
