@@ -48,8 +48,10 @@ def cell(task, tokens, rows, documents, seed):
            "accuracy": accuracy(rows), "interval": interval(rows, seed)}
     answers = collections.Counter(r["answer"] for r in rows)
     out["memory_off"] = accuracy([{**r, "right": r["off"]} for r in rows])
-    out["last_value"] = mean([{"right": r["last"]} for r in rows])
-    out["most_frequent"] = answers.most_common(1)[0][1] / len(rows)
+    out["last_value"] = accuracy([{**r, "right": r["last"]} for r in rows])
+    often = answers.most_common(1)[0][0]
+    out["most_frequent"] = accuracy([{**r, "right": r["answer"] == often}
+                                     for r in rows])
     told = [r for r in rows if r["told"]]
     out["told"] = mean(told)
     out["told_called_silent"] = (

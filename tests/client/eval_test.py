@@ -3,12 +3,16 @@
 """The documents and the counting of longwave-eval.
 
 usage: eval_test.py SOURCE"""
+import argparse
+import hashlib
+import importlib.util
 import os
 import random
 import subprocess
 import sys
 import tempfile
 import unittest
+from importlib.machinery import SourceFileLoader
 
 SOURCE = os.path.abspath(sys.argv.pop(1))
 sys.path[:0] = [os.path.join(SOURCE, "client", "eval"),
@@ -16,6 +20,12 @@ sys.path[:0] = [os.path.join(SOURCE, "client", "eval"),
 import report   # noqa: E402
 import tasks    # noqa: E402
 import words    # noqa: E402
+
+PROGRAM = os.path.join(SOURCE, "client", "eval", "longwave-eval")
+SPEC = importlib.util.spec_from_loader(
+    "longwave_eval", SourceFileLoader("longwave_eval", PROGRAM))
+longwave_eval = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(longwave_eval)
 
 PROSE = tasks.Prose(" ".join(f"Here is sentence number {i} of the prose."
                              for i in range(2000)))
@@ -143,6 +153,14 @@ class Counting(unittest.TestCase):
         self.assertLess(low, 0.2)
         self.assertGreater(high, 0.8)
 
+    def test_baselines_count_by_halves_too(self):
+        """Who always says that it was not mentioned has one half right."""
+        rows = [{**row(True, told=False), "answer": "not mentioned"}] * 9 + [
+            {**row(True), "last": True}] * 3
+        cell = report.cell("silent", 1000, rows, self.about, 1)
+        self.assertEqual(cell["most_frequent"], 0.5)
+        self.assertEqual(cell["last_value"], 0.5)
+
     def test_places_and_silence(self):
         rows = [row(True, place=0.1), row(False, place=0.99,
                                           said="not mentioned")]
@@ -154,18 +172,76 @@ class Counting(unittest.TestCase):
         self.assertTrue(report.plot([cell]).endswith("</svg>\n"))
 
 
+class Plan(unittest.TestCase):
+    def test_ten_millions_of_the_first_task_alone(self):
+        def cells(tokens, names):
+            return longwave_eval.cells_of(
+                argparse.Namespace(tokens=tokens, tasks=names))
+        self.assertEqual(len(cells(None, list(tasks.TASKS))), 4 * 4 + 1)
+        self.assertEqual(cells(None, ["key"])[-1], (10000000, "key"))
+        self.assertEqual(cells(None, ["person"])[-1], (1000000, "person"))
+        self.assertEqual(cells([64], ["key"]), [(64, "key")])
+
+    def test_a_seed_is_of_all_parts_of_the_weights(self):
+        with tempfile.TemporaryDirectory() as d:
+            for name in ("b.safetensors", "a.safetensors", "config.json"):
+                with open(os.path.join(d, name), "w", encoding="utf-8") as f:
+                    f.write(name)
+            self.assertEqual(longwave_eval.seed_of(d), hashlib.sha256(
+                b"a.safetensorsb.safetensors").hexdigest()[:8])
+            with open(os.path.join(d, "model.safetensors"), "wb") as f:
+                f.write(b"one")
+            self.assertEqual(longwave_eval.seed_of(d),
+                             hashlib.sha256(b"one").hexdigest()[:8])
+
+
+class Played:
+    """A daemon in which a word is a token and a segment has a hundred."""
+
+    def __init__(self):
+        self.added = []
+
+    def add(self, name, text):
+        self.added.append(name)
+        return {"tokens": 1 + len(text.split())}
+
+    def remove(self, name):
+        self.added.remove(name)
+
+    def ask(self, *_):
+        return "42"
+
+
+class Sight(unittest.TestCase):
+    def test_only_what_is_outside_the_last_two_segments_is_scored(self):
+        """Long words first, shorter ones at the end: places in the text are not
+        those in tokens."""
+        eval_ = object.__new__(longwave_eval.Eval)
+        eval_.daemon, eval_.tag = Played(), "t"
+        eval_.flags = argparse.Namespace(generate=4)
+        text = " ".join(["abcde"] * 400 + ["abcd"] * 240)
+        shown = {"tokens": 641, "segments": 7, "pending_tokens": 41}
+        for behind, scored in ((140, 0), (141, 1), (200, 1), (400, 1),
+                               (1, 0)):
+            at = len(" ".join(text.split()[:640 - behind]))
+            q = tasks.Question("?", "42", at, at / len(text), True)
+            rows = eval_.question(tasks.Document(text, [q], ""), q, "d",
+                                  shown, 0)
+            self.assertEqual(len(rows), scored, behind)
+        self.assertEqual(eval_.daemon.added, [])
+
+
 class Usage(unittest.TestCase):
     """What cannot be used costs one sentence and status 2, before anything
     is asked of a daemon."""
 
     def refuses(self, told, *flags, prose=PROSE.text.encode()):
-        program = os.path.join(SOURCE, "client", "eval", "longwave-eval")
         with tempfile.TemporaryDirectory() as d:
             path = os.path.join(d, "prose.txt")
             with open(path, "wb") as f:
                 f.write(prose)
             run = subprocess.run(
-                [sys.executable, "-B", program, "--longwave", "false",
+                [sys.executable, "-B", PROGRAM, "--longwave", "false",
                  "--prose", path, *flags],
                 capture_output=True, text=True, check=False, timeout=120)
         self.assertEqual((run.returncode, run.stdout), (2, ""), run.stderr)
@@ -216,7 +292,6 @@ class Usage(unittest.TestCase):
             self.assertFalse(os.path.exists(at("new")))
 
     def test_ctrl_c_is_no_failure_to_explain(self):
-        program = os.path.join(SOURCE, "client", "eval", "longwave-eval")
         with tempfile.TemporaryDirectory() as d:
             for name, text in (("prose", PROSE.text), ("slow", (
                     "#!/bin/sh\necho up\nkill -INT $PPID\nsleep 5\n"))):
@@ -224,7 +299,7 @@ class Usage(unittest.TestCase):
                     f.write(text)
             os.chmod(os.path.join(d, "slow"), 0o755)
             run = subprocess.run(
-                [sys.executable, "-B", program, "--seed", "1", "--longwave",
+                [sys.executable, "-B", PROGRAM, "--seed", "1", "--longwave",
                  os.path.join(d, "slow"), "--prose", os.path.join(d, "prose")],
                 capture_output=True, text=True, check=False, timeout=30)
         self.assertEqual((run.returncode, run.stdout, run.stderr),
