@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every memory through a daemon: read, ask, and the answer is that of one run
-over document and question together, under both rules of generation."""
+over document and question together, under both rules of generation; and what
+is said of one that leaves the range of its training."""
+import array
+import subprocess
 import unittest
 
 import models
-from harness import SEGMENT, WAIT, Place, main, text_of
+from harness import BIN, SEGMENT, WAIT, Place, main, text_of
 
 LENGTHS = [1, SEGMENT - 1, 3 * SEGMENT - 1, 3 * SEGMENT, 10 * SEGMENT + 5]
 QUESTIONS = ["?", "a question that is longer than a segment, so it is cut too"]
@@ -117,6 +120,59 @@ class Given(Place):
         self.assertEqual(self.start_world(1, "--segment", "8").wait(WAIT), 2)
         self.assertIn("another checkpoint",
                       (self.dir / "world.log").read_text())
+        self.assertEqual(self.stop(daemon), 0)
+
+
+class Strained(Place):
+    """What is written is larger from segment to segment."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.made = models.read(cls.model)
+
+    def grow(self, times, trained):
+        """A model whose writes are so many times as large."""
+        tensors, config = self.made
+        tensors = dict(tensors)
+        for name, (shape, data) in self.made[0].items():
+            if name.endswith("W_mv.weight"):
+                values = array.array("f", data)
+                tensors[name] = shape, array.array(
+                    "f", (times * x for x in values)).tobytes()
+        models.write(self.model, tensors,
+                     {**config, "trained_state_norms": trained})
+
+    def test_out_of_range(self):
+        """Said with every answer, and by show; once, for people too."""
+        self.grow(1000, [500.0] * 3)
+        daemon = self.start("--workers", "1")
+        self.assertNotIn("warning", self.add("calm", text_of(SEGMENT)))
+        self.assertNotIn("warning", self.ask("calm", "who"))
+        self.assertRegex(self.add("wild", text_of(30 * SEGMENT))["warning"],
+                         "^the memory of layer [012] has a norm of .*e\\+.* "
+                         "times the largest that training knew \\(500\\): "
+                         "answers may mean nothing$")
+        said = self.ask("wild", "who")["warning"]
+        shown = self.call("show", "wild")
+        self.assertEqual(shown["warning"], said)
+        self.assertGreater(max(shown["state_norms"]), 1000)
+        plain = subprocess.run(
+            [BIN / "longwave", "ask", "wild", "who", "--generate", "4",
+             "--connect", self.endpoint], capture_output=True, timeout=WAIT,
+            check=True)
+        self.assertEqual(plain.stderr.decode(),
+                         f"longwave: warning: {said}\n")
+        self.assertEqual(self.stop(daemon), 0)
+
+    def test_no_numbers(self):
+        """Nothing is kept of a memory that has run away."""
+        self.grow(1e33, None)
+        daemon = self.start("--workers", "1", data="lost")
+        self.refused("add", "-", "--name", "lost", code=1,
+                     input=text_of(30 * SEGMENT).encode(),
+                     says="numbers that are not finite")
+        self.assertEqual(self.call("list")["documents"], [])
         self.assertEqual(self.stop(daemon), 0)
 
 
