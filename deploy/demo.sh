@@ -11,6 +11,7 @@
 # then all of it, asks the same kinds of questions about both, prints what is
 # right and what is wrong, and stops everything.
 set -euo pipefail
+from=$PWD
 cd "$(dirname "$0")/.."
 
 book="the King James Bible (Debian package bible-kjv)"
@@ -35,6 +36,15 @@ while [ $# -gt 0 ]; do
     esac
     shift
 done
+case $text in
+"" | /*) ;;
+*) text=$from/$text ;;
+esac
+# Known after minutes of building, else.
+if [ -n "$text" ] && ! { [ -f "$text" ] && [ -r "$text" ]; }; then
+    echo "demo.sh: --text $text: not a file that can be read" >&2
+    exit 2
+fi
 
 step() { printf '\n== %s\n' "$*"; }
 
@@ -61,10 +71,17 @@ cleanup() {
         kill "$pid" 2>/dev/null || true
     done
     wait 2>/dev/null || true
-    if [ $status != 0 ]; then
-        echo "demo.sh: failed; the last lines of the logs:" >&2
-        tail -n 5 "$dir"/*.log >&2 2>/dev/null || true
-    fi
+    # What was refused has been told, and who stopped it knows.
+    case $status in
+    0 | 2 | 130) ;;
+    *)
+        if ls "$dir"/*.log >/dev/null 2>&1; then
+            echo "demo.sh: failed; the last lines of the logs:" >&2
+            tail -n 5 "$dir"/*.log >&2 || true
+        fi
+        status=1
+        ;;
+    esac
     rm -rf "$dir"
     exit $status
 }
@@ -98,7 +115,9 @@ mpi=(mpirun -n 2 --bind-to none --mca btl vader,self)
 [ "$(id -u)" = 0 ] && mpi+=(--allow-run-as-root)
 [ "$(nproc)" -lt 2 ] && mpi+=(--oversubscribe)
 threads=$(($(nproc) / 2))
-"${mpi[@]}" longwave-worker --model "$model" --daemon "$worlds" \
+# One document at a time: both ranks are to read it, whatever other programs
+# make of the links that are measured.
+"${mpi[@]}" longwave-worker --model "$model" --daemon "$worlds" --replicas 1 \
     --threads $((threads > 0 ? threads : 1)) 2>"$dir/workers.log" &
 world=$!
 for _ in $(seq 300); do

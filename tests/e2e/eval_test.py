@@ -109,5 +109,18 @@ class Evaluation(Place):
             type(self).daemon = self.start("--workers", "1")
 
 
+class Demo(unittest.TestCase):
+    def test_a_book_that_cannot_be_read_is_told_before_anything_is_built(self):
+        for text in ("/no/such/book", str(ROOT), "no such book"):
+            run = subprocess.run(
+                [ROOT / "deploy/demo.sh", "--text", text], timeout=WAIT,
+                capture_output=True, text=True, check=False, cwd="/")
+            path = os.path.join("/", text)
+            self.assertEqual(
+                (run.returncode, run.stdout, run.stderr),
+                (2, "", f"demo.sh: --text {path}: "
+                        "not a file that can be read\n"))
+
+
 if __name__ == "__main__":
     main()
