@@ -213,6 +213,18 @@ class Played:
 
 
 class Sight(unittest.TestCase):
+    def test_a_length_is_of_the_whole_prose(self):
+        """Half of it has three times as many tokens: as many as there are on
+        average are reckoned with, within a fifth."""
+        eval_ = object.__new__(longwave_eval.Eval)
+        eval_.daemon, eval_.tag = Played(), "t"
+        eval_.daemon.show = lambda name: {"snapshot_bytes": 0}
+        eval_.prose = tasks.Prose("a b c d e. " * 20000
+                                  + "abcdef ghij. " * 17000)
+        for seed in range(5):
+            eval_.flags = argparse.Namespace(seed=seed)
+            self.assertAlmostEqual(eval_.probe(), 3.2, delta=0.6)
+
     def test_only_what_is_outside_the_last_two_segments_is_scored(self):
         """Long words first, shorter ones at the end: places in the text are not
         those in tokens."""
