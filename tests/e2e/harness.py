@@ -154,9 +154,8 @@ class Place(unittest.TestCase):
     @classmethod
     def ranks(cls):
         """Processes of worlds, in the order of their numbers."""
-        worker = str(BIN / "longwave-worker")
         return sorted(pid for pid, line in processes_of(cls.dir).items()
-                      if line.startswith(worker))
+                      if line.split()[0].endswith("/longwave-worker"))
 
     @classmethod
     def wait_worlds(cls, n):

@@ -84,11 +84,11 @@ class Slowed:
 
 
 class Reading(FreshPlace):
-    def up(self, ranks=2, *flags):
+    def up(self, ranks=2, *flags, **options):
         """A daemon with a world of its own, all of whose ranks work: auto may
         leave a reading as small as these to the lead."""
         return self.start("--workers", str(ranks), "--placement", "segments",
-                          *SOON, *flags, data=self.data)
+                          *SOON, *flags, data=self.data, **options)
 
     @staticmethod
     def term(daemon):
