@@ -61,8 +61,12 @@ esac
 case $within in
 *[!0-9]*) usage ;;
 esac
+[ $# -le 1 ] || usage
 build=${1:-build-gpu}
-mkdir -p "$build/test-gpu"
+mkdir -p "$build/test-gpu" 2>/dev/null || {
+    echo "test-gpu.sh: $build is no folder to build in" >&2
+    exit 2
+}
 build=$(cd "$build" && pwd)
 logs=$build/test-gpu
 table=$logs/table

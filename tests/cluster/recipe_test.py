@@ -129,6 +129,15 @@ class Recipe(unittest.TestCase):
         self.assertIn("usage: sbatch", script.communicate(timeout=20)[1])
         self.assertEqual(script.returncode, 2)
 
+    def test_slurm_refuses_what_cannot_start(self):
+        for flags, variables, says in (
+                (["a 'model'", "/there"], {}, "a path with ' in it"),
+                ([MODEL, "/there"], {"SLURM_NTASKS": ""}, "no allocation")):
+            script = self.slurm("none", *flags, **variables)
+            out, err = script.communicate(timeout=20)
+            self.assertEqual((script.returncode, out), (2, ""))
+            self.assertRegex(err, f"^slurm.sbatch: .*{says}.*\n$")
+
     def test_slurm_lets_the_daemon_end(self):
         """The signal of an allocation's end is the daemon's, and its end the
         script's."""

@@ -100,6 +100,14 @@ class Commands(unittest.TestCase):
         refused("utf-8", "hide", self.at("bytes"), self.at("new"))
         refused("No such file", "ask", self.none, "name")
         self.assertFalse(os.path.exists(self.at("new")))
+        for text in (self.none, self.folder):
+            done = subprocess.run(
+                ["bash", os.path.join(ROOT, "deploy/demo.sh"), "--text",
+                 text], capture_output=True, text=True, timeout=60,
+                check=False)
+            self.assertEqual((done.returncode, done.stdout, done.stderr),
+                             (2, "", f"demo.sh: --text {text}: not a file "
+                              "that can be read\n"))
 
     def test_the_soak(self):
         for name in ("soak", "load", "costs", "texts"):

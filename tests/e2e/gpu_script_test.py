@@ -67,6 +67,14 @@ class Script(unittest.TestCase):
         steps = dict(re.findall(r"^(\S+) +\d+ s  (.*)$", table, re.MULTILINE))
         return p.returncode, steps, p.stdout
 
+    def test_a_file_is_no_folder(self):
+        self.put("file", "")
+        code, _, out = self.run_script(os.path.join(self.root, "file"))
+        self.assertEqual(code, 2, out)
+        self.assertRegex(out, "^test-gpu.sh: .*file is no folder to build in\n$")
+        code, _, out = self.run_script("one", "two")
+        self.assertEqual((code, out[:6]), (2, "usage:"), out)
+
     def test_without_a_gpu_each_step_says_so(self):
         self.put("build-gpu/tests/test_kernels_steps.exits", "77")
         self.put("build-gpu/tests/test_kernels_steps.says",
