@@ -296,7 +296,7 @@ class Stage:
     def __init__(self, steps, n=4, forks=4, local=0.1, longest=64, rate=3.0,
                  silent=0.15, wild=0.85, facts=4, cut=0.0, decoys=0.0,
                  busy=0.0, crowd=0.0, kinds=KIND_SETS, clump=0.0, lengths=(),
-                 again=0.0):
+                 again=0.0, begun=0.0):
         self.steps, self.n, self.forks, self.local = steps, n, forks, local
         self.longest, self.rate, self.silent = longest, rate, silent
         self.wild, self.facts = wild, facts
@@ -313,6 +313,9 @@ class Stage:
         self.clump, self.lengths = clump, lengths
         # The share of moves that are of who moved last.
         self.again = again
+        # The share of question segments whose first question begins in the
+        # segment before, as it does behind a text that ends anywhere.
+        self.begun = begun
 
     def most(self, lane):
         """How long documents of the lane numbered `lane` are at most.  Where
@@ -511,11 +514,13 @@ class Lane:
         return sentences, inner.questions(3 if outside else SLOTS,
                                           stage.silent, 0)
 
-    def question_segment(self, world, stage, recent, out, row):
-        """Fills row `row` of the Questions `out`."""
+    def question_segment(self, world, stage, recent, out, row, room=0):
+        """Fills row `row` of the Questions `out`.  Returns the ids, `room` at
+        most, with which its first question begins in the segment before."""
         rng, size = self.rng, self.segment
-        sentences, asked = [], []
-        if world is None or rng.random() < stage.local:
+        sentences, asked, begun = [], [], []
+        begins = stage.begun and room and rng.random() < stage.begun
+        if world is None or (not begins and rng.random() < stage.local):
             sentences, inner = self.inner_facts(stage, world is not None)
             asked = [(q, 1) for q in inner]
         if world is not None:
@@ -531,6 +536,12 @@ class Lane:
             asked.pop()
         text = sum(len(q[1]) + len(q[2]) for q, _ in asked)
         lead = need + rng.randrange(size - need - text)
+        if begins and asked:
+            what, q, *rest = asked[0][0]
+            n = rng.randrange(1, len(q))
+            if n <= room:
+                begun, lead = q[:n], 0
+                asked[0] = (what, q[n:], *rest), 0
         ids, _ = splice(self.prose, rng, lead, sentences, noise=self.noise())
         out.ids[row, :lead] = ids
         n = lead
@@ -546,6 +557,7 @@ class Lane:
                                        16 if at is None else 0)
             out.age[row, i] = 0 if at is None or inside else self.now - at
             out.hop[row, i] = hop
+        return begun
 
     def mixed(self, stage, sentences, first):
         """A window's ids, with decoys between its facts, and where the facts
@@ -593,21 +605,31 @@ class Lane:
             facts.append(fact)
         w.told = before
         ids, ends = self.mixed(stage, sentences, first)
+        sizes = [len(x) for x in sentences]
+        write = gates(n, S, self.mem, ends, sizes,
+                      [w.number(f) for f in facts])
         done = 0
         for i, s in enumerate(forks):
-            while done < count and ends[done] <= (s + 1) * S:
+            end = (s + 1) * S
+            while done < count and ends[done] <= end:
                 w.learn(facts[done], self.at + (ends[done] - 1) // S)
                 done += 1
             self.now = self.at + s + 1
-            self.question_segment(w, stage, self.at, out, row + i)
+            room = S // self.mem
+            if done and end - ends[done - 1] < room or \
+                    done < count and ends[done] - sizes[done] < end:
+                room = 0
+            begun = self.question_segment(w, stage, self.at, out, row + i,
+                                          room)
+            if begun:
+                ids[end - len(begun):end] = begun
+                write[s, -1] = ANY
         while done < count:
             w.learn(facts[done], self.at + (ends[done] - 1) // S)
             done += 1
         self.at += n
         self.left -= n
-        return (ids.reshape(n, S), first,
-                gates(n, S, self.mem, ends, [len(s) for s in sentences],
-                      [w.number(f) for f in facts]))
+        return ids.reshape(n, S), first, write
 
 
 def prose_words(path, least=3):

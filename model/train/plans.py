@@ -19,8 +19,9 @@ LEVEL = {**EVEN, "cut": 0.05, "silent": 0.06, "wild": 0.95, "clump": 0.2,
 # border cuts, and persons who move on at once.
 NEXT = {**LEVEL, "wild": 0.75, "cut": 0.25, "again": 0.15}
 
-# Nearly all words free, now that they are put together from more pieces.
-WIDE = {**NEXT, "wild": 0.9}
+# Nearly all words free, now that they are put together from more pieces; and
+# questions that begin in the segment before.
+WIDE = {**NEXT, "wild": 0.9, "begun": 0.06}
 
 STAGES = [
     # A: recall inside a segment.
