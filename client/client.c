@@ -369,14 +369,17 @@ client_watch(client *c, client_message *done, uint64_t id,
     return run(c, &j, &m);
 }
 
-/* A request with one answer, of kind `expected`. */
+/* A request with one answer, of kind `expected`.  `wary`: a daemon that is
+ * about as old as the call is taken for another one. */
 static status
-call(client *c, client_message *out, client_message *m, client_kind expected)
+call_as(client *c, client_message *out, client_message *m, client_kind expected,
+        bool wary)
 {
     client_message got;
     status st;
 
     m->request = connection_begin(&c->conn);
+    c->conn.wary = wary;
     TRY(connection_send(&c->conn, m, NULL, 0));
     for (;;) {
         st = connection_receive(&c->conn, &got, WAIT_MS);
@@ -399,6 +402,12 @@ call(client *c, client_message *out, client_message *m, client_kind expected)
     client_message_fini(&got);
 fail:
     return st;
+}
+
+static status
+call(client *c, client_message *out, client_message *m, client_kind expected)
+{
+    return call_as(c, out, m, expected, false);
 }
 
 /* A request that is answered by DONE alone. */
@@ -481,12 +490,12 @@ client_status(client *c, client_message *daemon_status)
 status
 client_max_input(client *c, uint64_t *bytes)
 {
-    client_message m = {.request = 0};
-    status st = client_status(c, &m);
+    client_message ask = {.kind = CLIENT_GET_STATUS}, m = {.request = 0};
+    status st = call_as(c, &m, &ask, CLIENT_STATUS, true);
 
     *bytes = UINT64_MAX;
     if (st == ST_STATE && c->conn.restarted)
-        return ST_OK; /* what follows is asked again, and this is not */
+        return ST_OK; /* what follows is asked again, and this need not be */
     if (st != ST_OK)
         return st;
     if (m.u.status.max_input > 0)

@@ -493,6 +493,35 @@ who_was_hung_up_on_comes_back(void **state)
     assert_int_equal(atomic_load(&f.count[CLIENT_WATCH]), 1);
 }
 
+/* Comes when the first request is gone with the daemon before it. */
+static void
+heir(fake *f, const client_message *m, const uint8_t *raw, size_t len)
+{
+    (void)raw;
+    (void)len;
+    assert_int_equal(m->kind, CLIENT_GET_STATUS);
+    /* About as old as the call, of which it is asked each second. */
+    f->uptime = atomic_load(&f->count[CLIENT_GET_STATUS]) - 0.2;
+    if (f->uptime > 0)
+        fake_status(f, m->request);
+}
+
+static void
+a_limit_is_not_waited_for_over_a_restart(void **state)
+{
+    fake f;
+    uint64_t most = 0;
+    client *c;
+
+    (void)state;
+    fake_start(&f, heir);
+    c = connect_to(&f, NULL, 2000);
+    EXPECT_OK(client_max_input(c, &most));
+    assert_true(most == UINT64_MAX);
+    client_close(c);
+    fake_stop(&f);
+}
+
 /* Hangs up again and again, and never says a word: that is a silence. */
 static void
 mute(fake *f, const client_message *m, const uint8_t *raw, size_t len)
@@ -592,6 +621,7 @@ main(void)
         cmocka_unit_test(an_interruption_comes_before_the_job),
         cmocka_unit_test(a_daemon_that_vanished_is_noticed),
         cmocka_unit_test(a_job_is_followed_over_a_restart),
+        cmocka_unit_test(a_limit_is_not_waited_for_over_a_restart),
         cmocka_unit_test(who_was_hung_up_on_comes_back),
         cmocka_unit_test(who_never_answers_is_not_asked_for_ever),
         cmocka_unit_test(what_was_not_acknowledged_is_submitted_again),
