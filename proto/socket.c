@@ -223,9 +223,11 @@ fail:
 static status
 watch(zsocket *s, zcontext *z)
 {
+    const int failed = ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                       ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                       ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
     const int events =
-        ZMQ_EVENT_DISCONNECTED |
-        (s->router ? ZMQ_EVENT_ACCEPTED : ZMQ_EVENT_HANDSHAKE_FAILED_AUTH);
+        ZMQ_EVENT_DISCONNECTED | (s->router ? ZMQ_EVENT_ACCEPTED : failed);
     const int none = 0; /* to linger; and no limit: who tells would wait for
                            room, and all connections for it */
     char name[64];

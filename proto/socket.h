@@ -90,8 +90,10 @@ void zsocket_close(zsocket *s);
 bool zsocket_is_refused(zsocket *s);
 /* From here on the connections of a DEALER that go are counted. */
 status zsocket_count_cuts(zsocket *s, zcontext *z) MUST_USE;
-/* How many have gone.  ZeroMQ connects again by itself, but the peer takes us
- * for somebody else then: what it was to tell is lost. */
+/* How many have gone on which the peer had let us in, before it did nothing is
+ * sent.  ZeroMQ connects again by itself, but the peer takes us for somebody
+ * else then: what was asked there and what it was to tell is lost.  That one
+ * has gone is known before anything can be received on the next. */
 unsigned zsocket_cuts(zsocket *s);
 
 /* ST_NOTFOUND when it is certain that nobody listens at `endpoint` now (known

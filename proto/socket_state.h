@@ -24,6 +24,7 @@ struct zsocket {
     bool guarded;  /* every peer has proved a key */
     void *monitor; /* PAIR that hears of connections; NULL: nobody listens */
     bool refused;  /* DEALER */
+    bool outside;  /* DEALER: not let in by the connection that is */
     unsigned cuts; /* DEALER: connections that have gone */
     links links;   /* ROUTER */
     zmq_msg_t

@@ -16,14 +16,17 @@ hear_event(zsocket *s, const uint8_t *event)
 
     memcpy(&kind, event, sizeof(kind));
     memcpy(&value, event + sizeof(kind), sizeof(value));
-    if (kind == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-        s->refused = true;
-    else if (kind == ZMQ_EVENT_ACCEPTED)
+    if (kind == ZMQ_EVENT_ACCEPTED) {
         links_come(&s->links, value, clock_ns());
-    else if (kind == ZMQ_EVENT_DISCONNECTED && s->router)
+    } else if (kind != ZMQ_EVENT_DISCONNECTED) {
+        s->refused = s->refused || kind == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+        s->outside = true;
+    } else if (s->router) {
         links_go(&s->links, value);
-    else if (kind == ZMQ_EVENT_DISCONNECTED)
-        s->cuts++;
+    } else {
+        s->cuts += !s->outside;
+        s->outside = false;
+    }
 }
 
 static void

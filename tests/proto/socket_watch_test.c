@@ -203,6 +203,49 @@ lost_peers_are_told(void **state)
     assert_int_equal(st, ST_NOTFOUND);
 }
 
+/* It has told of the connection before by then. */
+static int
+await_dealer(int listener)
+{
+    const struct timeval patience = {.tv_sec = SOCKET_RIG_MS / 1000};
+    int fd;
+
+    setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    fd = accept(listener, NULL, NULL);
+    assert_true(fd >= 0);
+    return fd;
+}
+
+/* Nothing was sent on one that came to nothing, so nothing is lost. */
+static void
+a_cut_is_of_a_peer_that_let_us_in(void **state)
+{
+    static const uint8_t hi[] = {0x00, 2, 'h', 'i'};
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    socket_rig *r = *state;
+    int listener = socket(AF_UNIX, SOCK_STREAM, 0), fd;
+    zsocket *dealer;
+
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", r->path);
+    assert_int_equal(
+        bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(listener, 1), 0);
+    dealer = socket_rig_dealer(r, r->endpoint);
+    EXPECT_OK(zsocket_count_cuts(dealer, r->z));
+    for (int i = 0; i < 3; i++)
+        close(await_dealer(listener));
+    fd = await_dealer(listener);
+    assert_int_equal(zsocket_cuts(dealer), 0);
+    socket_rig_greet_on(fd, hi, sizeof(hi));
+    (void)socket_rig_sender(dealer);
+    close(fd);
+    fd = await_dealer(listener);
+    assert_int_equal(zsocket_cuts(dealer), 1);
+    close(fd);
+    close(listener);
+    unlink(r->path);
+}
+
 int
 main(void)
 {
@@ -213,6 +256,7 @@ main(void)
         SOCKET_RIG_TEST(who_never_ends_is_hung_up_on),
         SOCKET_RIG_TEST(closing_while_peers_leave),
         SOCKET_RIG_TEST(lost_peers_are_told),
+        SOCKET_RIG_TEST(a_cut_is_of_a_peer_that_let_us_in),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
