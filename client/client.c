@@ -12,6 +12,7 @@
 
 enum {
     CHUNK = 1 << 20,   /* bytes sent at once */
+    TIMES = 3,         /* that a call is made, if daemons end of it */
     WAIT_MS = 1000,    /* any time will do: connection_receive() slices it */
     FULL_MS = 5,       /* the queue is full: look again after this */
     GOODBYE_MS = 2000, /* for the answer to a cancellation */
@@ -183,8 +184,8 @@ cancel(client *c, job *j)
             sent = connection_try(&c->conn, &m, NULL, 0) == ST_OK;
         }
         if (connection_receive(&c->conn, &got, GOODBYE_STEP_MS) != ST_OK) {
-            sent = sent && !c->conn.restarted;
-            if (c->conn.restarted)
+            sent = sent && !c->conn.lost;
+            if (c->conn.lost)
                 (void)connection_begin(&c->conn);
             continue;
         }
@@ -206,7 +207,6 @@ submit(client *c, job *j)
 
     j->sent = j->credit = 0;
     j->request = j->message->request = connection_begin(&c->conn);
-    c->conn.wary = !j->watched; /* it has a key */
     if (whole)
         TRY(upload_read(j->input, c->chunk, n, 0));
     TRY(connection_send(&c->conn, j->message, n > 0 ? c->chunk : NULL, n));
@@ -217,8 +217,8 @@ fail:
     return st;
 }
 
-/* The daemon is another one than before, or has hung up: a job that it
- * acknowledged is there, any other is asked for again, by the same key. */
+/* Nothing comes of the request any more: a job that was acknowledged is there,
+ * any other is asked for again, by the same key. */
 static status
 resume(client *c, job *j)
 {
@@ -227,7 +227,6 @@ resume(client *c, job *j)
     if (j->id == 0)
         return submit(c, j);
     j->request = watch.request = connection_begin(&c->conn);
-    c->conn.wary = true;
     return connection_send(&c->conn, &watch, NULL, 0);
 }
 
@@ -247,15 +246,13 @@ step(client *c, job *j)
                                              : 0);
     if (st == ST_TIMEOUT)
         return ST_OK;
-    if (st == ST_STATE && c->conn.restarted)
+    if (st == ST_STATE && c->conn.lost)
         return resume(c, j);
     if (st != ST_OK)
         return st;
     if (m.request == j->request) {
-        if (m.kind == CLIENT_ACCEPTED) {
+        if (m.kind == CLIENT_ACCEPTED)
             c->conn.epoch = m.u.accepted.epoch;
-            c->conn.wary = false;
-        }
         st = event(j, &m);
         j->over = st != ST_OK;
     }
@@ -369,17 +366,15 @@ client_watch(client *c, client_message *done, uint64_t id,
     return run(c, &j, &m);
 }
 
-/* A request with one answer, of kind `expected`.  `wary`: a daemon that is
- * about as old as the call is taken for another one. */
+/* A request with one answer, of kind `expected`. */
 static status
-call_as(client *c, client_message *out, client_message *m, client_kind expected,
-        bool wary)
+call_once(client *c, client_message *out, client_message *m,
+          client_kind expected)
 {
     client_message got;
     status st;
 
     m->request = connection_begin(&c->conn);
-    c->conn.wary = wary;
     TRY(connection_send(&c->conn, m, NULL, 0));
     for (;;) {
         st = connection_receive(&c->conn, &got, WAIT_MS);
@@ -404,18 +399,26 @@ fail:
     return st;
 }
 
+/* The same for one that does no harm when it is carried out twice: it is made
+ * again if it is lost. */
 static status
 call(client *c, client_message *out, client_message *m, client_kind expected)
 {
-    return call_as(c, out, m, expected, false);
+    status st = call_once(c, out, m, expected);
+
+    for (int i = 1; i < TIMES && st == ST_STATE && c->conn.lost; i++)
+        st = call_once(c, out, m, expected);
+    return st;
 }
 
-/* A request that is answered by DONE alone. */
+/* A request that is answered by DONE alone, made once: what has the name of a
+ * document that was removed is another one, and a daemon that comes after one
+ * that was shut down was started on purpose. */
 static status
 order(client *c, client_message *m)
 {
     client_message done = {.request = 0};
-    status st = call(c, &done, m, CLIENT_DONE);
+    status st = call_once(c, &done, m, CLIENT_DONE);
 
     if (st == ST_OK)
         client_message_fini(&done);
@@ -474,9 +477,12 @@ client_jobs(client *c, client_message *jobs)
 status
 client_cancel(client *c, uint64_t id)
 {
-    client_message m = {.kind = CLIENT_CANCEL, .u.job.job = id};
+    client_message m = {.kind = CLIENT_CANCEL, .u.job.job = id}, done;
+    status st = call(c, &done, &m, CLIENT_DONE); /* a job ends once */
 
-    return order(c, &m);
+    if (st == ST_OK)
+        client_message_fini(&done);
+    return st;
 }
 
 status
@@ -490,16 +496,12 @@ client_status(client *c, client_message *daemon_status)
 status
 client_max_input(client *c, uint64_t *bytes)
 {
-    client_message ask = {.kind = CLIENT_GET_STATUS}, m = {.request = 0};
-    status st = call_as(c, &m, &ask, CLIENT_STATUS, true);
+    client_message m = {.request = 0};
+    status st = client_status(c, &m);
 
-    *bytes = UINT64_MAX;
-    if (st == ST_STATE && c->conn.restarted)
-        return ST_OK; /* what follows is asked again, and this need not be */
     if (st != ST_OK)
         return st;
-    if (m.u.status.max_input > 0)
-        *bytes = m.u.status.max_input;
+    *bytes = m.u.status.max_input > 0 ? m.u.status.max_input : UINT64_MAX;
     client_message_fini(&m);
     return ST_OK;
 }

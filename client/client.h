@@ -4,7 +4,9 @@
  * A client belongs to one thread.  A call returns when the daemon has answered
  * it, refused it (with the daemon's code and sentence), or has been silent for
  * config.timeout_ms (ST_STATE); a job may take as long as it takes, so long as
- * the daemon lives.  Results are client_messages, client_message_fini(). */
+ * the daemon lives.  A daemon that was restarted is asked again; with ST_STATE
+ * client_remove() and client_shutdown() are not, and may have been carried out.
+ * Results are client_messages, client_message_fini(). */
 #ifndef CLIENT_CLIENT_H
 #define CLIENT_CLIENT_H
 

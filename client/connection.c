@@ -81,27 +81,14 @@ connection_close(connection *c)
     *c = (connection){.socket = NULL};
 }
 
-/* Whether the connection has gone on which the daemon has spoken.  One that
- * came to nothing is no answer: who never lets us in is silent, and nobody asks
- * again and again without hearing a word. */
-static bool
-is_cut(connection *c)
-{
-    unsigned cuts = zsocket_cuts(c->socket);
-
-    if (!c->spoken)
-        c->cuts = cuts;
-    return cuts != c->cuts;
-}
-
 uint64_t
 connection_begin(connection *c)
 {
     c->heard_ns = c->begun_ns = clock_ns();
-    c->restarted = c->wary = false;
+    c->cuts = c->ping_cuts = zsocket_cuts(c->socket);
+    c->lost = false;
     c->epoch = 0;
     c->ping = 0;
-    c->spoken = c->spoken && !is_cut(c);
     return ++c->last_request;
 }
 
@@ -141,18 +128,8 @@ connection_send(connection *c, const client_message *m, const void *raw,
     return st == ST_TIMEOUT ? silent(c) : st;
 }
 
-/* ZeroMQ has connected again, or tries to; the daemon knows nothing of us. */
-static status
-hung_up(connection *c)
-{
-    c->restarted = true;
-    return status_fail(ST_STATE,
-                       "the daemon at %s has hung up before it answered",
-                       c->endpoint);
-}
-
-/* Asks for a sign of life long before the verdict, and again: what was sent
- * while nobody listened may be lost. */
+/* Asks for a sign of life long before the verdict, and again; at once when the
+ * connection has gone, for the last ping may have gone with it. */
 static status
 check_silence(connection *c)
 {
@@ -160,6 +137,7 @@ check_silence(connection *c)
     uint64_t silence = now - c->heard_ns;
     uint64_t patience =
         c->config.timeout_ms / 2 < PING_MS ? c->config.timeout_ms / 2 : PING_MS;
+    unsigned cuts = zsocket_cuts(c->socket);
     client_message m = {.kind = CLIENT_GET_STATUS};
 
     if (zsocket_is_refused(c->socket))
@@ -169,42 +147,43 @@ check_silence(connection *c)
                            c->endpoint, c->config.key->public_key);
     if (silence >= c->config.timeout_ms * MS)
         return silent(c);
-    if (silence < patience * MS ||
-        (c->ping && now - c->ping_ns < patience * MS))
+    if (c->ping_cuts == cuts && (silence < patience * MS ||
+                                 (c->ping && now - c->ping_ns < patience * MS)))
         return ST_OK;
     m.request = ++c->last_request;
     if (connection_try(c, &m, NULL, 0) == ST_OK) {
         c->ping = m.request;
         c->ping_ns = now;
+        c->ping_cuts = cuts;
     }
     return ST_OK; /* if it was not sent, then the verdict follows */
 }
 
-/* Whether the daemon that answers is the one that the call began with.  One
- * that is about as old as the call may be either. */
+/* Whether the daemon is another one than the call began with.  That ends the
+ * connection too, but for who comes through a proxy: its own one stays. */
 static bool
 is_another(const connection *c, const client_message *m)
 {
     double age = (double)(c->heard_ns - c->begun_ns) / 1e9;
-    double slack = c->wary ? UPTIME_SLACK_S : -UPTIME_SLACK_S;
 
     if (m->kind != CLIENT_STATUS)
         return false;
     if (c->epoch && m->u.status.epoch)
         return m->u.status.epoch != c->epoch;
-    return m->u.status.uptime_seconds < age + slack;
+    return m->u.status.uptime_seconds < age - UPTIME_SLACK_S;
 }
 
 static status
 check_pong(connection *c, const client_message *m)
 {
     c->ping = 0;
-    if (!is_another(c, m))
+    if (c->ping_cuts == c->cuts && !is_another(c, m))
         return ST_OK;
-    c->restarted = true;
+    c->lost = true;
     return status_fail(ST_STATE,
-                       "the daemon was restarted meanwhile: 'longwave jobs' "
-                       "and 'longwave watch' show what became of the job");
+                       "the daemon at %s was restarted or has hung up before "
+                       "it answered: what was asked may have been done or not",
+                       c->endpoint);
 }
 
 /* One message that is already here or comes within `ms`. */
@@ -219,9 +198,6 @@ receive(connection *c, client_message *out, int ms)
     TRY(client_message_decode(out, &request, frames.control,
                               frames.control_len));
     c->heard_ns = clock_ns();
-    if (!c->spoken)
-        c->cuts = zsocket_cuts(c->socket);
-    c->spoken = true;
 fail:
     zsocket_message_fini(&frames);
     return st;
@@ -232,11 +208,10 @@ connection_receive(connection *c, client_message *out, uint32_t wait_ms)
 {
     uint64_t deadline = clock_ns() + wait_ms * MS;
     client_message m;
-    bool cut = false;
 
     for (;;) {
         uint64_t now = clock_ns();
-        uint64_t left = now < deadline && !cut ? (deadline - now) / MS + 1 : 0;
+        uint64_t left = now < deadline ? (deadline - now) / MS + 1 : 0;
         status st = receive(c, &m, (int)(left < SLICE_MS ? left : SLICE_MS));
 
         if (st == ST_OK && (c->ping == 0 || m.request != c->ping)) {
@@ -250,14 +225,9 @@ connection_receive(connection *c, client_message *out, uint32_t wait_ms)
                 return st;
         } else if (st != ST_TIMEOUT) {
             return st;
-        } else if (cut) {
-            return hung_up(c);
         }
         if (connection_interrupted(c))
             return status_fail(ST_CANCELED, "interrupted");
-        cut = is_cut(c);
-        if (cut)
-            continue; /* what came before it is still to be read */
         st = check_silence(c);
         if (st != ST_OK)
             return st;
