@@ -20,6 +20,10 @@ enum {
 const char pattern_gpt2[] =
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|"
     "\\s+(?!\\S)|\\s+";
+/* GPT-2's with pairs of digits: the sample model's. */
+static const char pairs[] =
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}{1,2}| ?[^\\s\\p{L}\\p{N}]+|"
+    "\\s+(?!\\S)|\\s+";
 static const char llama3[] =
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}|"
     " ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+";
@@ -116,8 +120,8 @@ pattern_new(pattern **out, const char *regex, size_t len)
                            "the pre-tokenizer's pattern has over %d bytes",
                            MAX_PATTERN);
     TRY(mem_new(&p, 1, sizeof(*p)));
-    p->known = equals(regex, len, pattern_gpt2) || equals(regex, len, llama3) ||
-               equals(regex, len, one_digit);
+    p->known = equals(regex, len, pattern_gpt2) || equals(regex, len, pairs) ||
+               equals(regex, len, llama3) || equals(regex, len, one_digit);
     TRY(compile(p, regex, len));
     *out = p;
     return ST_OK;

@@ -13,10 +13,10 @@
 #include "model/tokenizer.h"
 #include "tests/expect.h"
 
-static const char *const families[] = {"llama3",  "gpt2",     "qwen2",
-                                       "smollm",  "neox",     "llama2",
-                                       "mistral", "metaspace"};
-enum { N_FAMILY = 8 };
+static const char *const families[] = {"llama3",  "gpt2",      "qwen2",
+                                       "smollm",  "neox",      "llama2",
+                                       "mistral", "metaspace", "pairs"};
+enum { N_FAMILY = 9 };
 
 static inline char *
 slurp(const char *family, const char *suffix, size_t *len)

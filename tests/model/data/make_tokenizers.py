@@ -27,6 +27,8 @@ TAIL = (r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 HEAD = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|"
 LLAMA3 = HEAD + r"\p{N}{1,3}" + TAIL
 QWEN2 = HEAD + r"\p{N}" + TAIL
+PAIRS = (r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|"
+         r"\s+(?!\S)|\s+")
 SAMPLES = [
     "", " ", "\n", "a", "Hello, world! It's 2024, isn't it? I'LL say: yes.",
     "The memory of a segment is what the next one reads.",
@@ -126,6 +128,16 @@ class Maker:
         t.post_processor = processors.ByteLevel(trim_offsets=False)
         return older(t)
 
+    def pairs(self):
+        """As GPT-2, but numbers are cut into pairs of digits."""
+        t = Tokenizer(models.BPE())
+        t.pre_tokenizer = pre_tokenizers.Sequence([
+            pre_tokenizers.Split(Regex(PAIRS), "isolated", False),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        self.train(t, 600, ["<|end_of_text|>"])
+        t.post_processor = processors.TemplateProcessing(single="$A")
+        return t
+
     def qwen2(self):
         t = Tokenizer(models.BPE())
         t.normalizer = normalizers.NFC()
@@ -216,7 +228,7 @@ class Maker:
 
 
 FAMILIES = ("llama3", "gpt2", "qwen2", "smollm", "neox", "llama2", "mistral",
-            "metaspace")
+            "metaspace", "pairs")
 
 
 def older(t):
