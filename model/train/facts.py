@@ -49,11 +49,17 @@ ENDS = """bed berry board bridge building door field ford gate ground hall hill
     works yard""".split()
 
 
+def pieces_of(tokenizer):
+    """Entries of letters alone: that begin a word, and that go on with one."""
+    parts = re.findall(r"^(\u0120?)([a-z]{2,})$",
+                       "\n".join(sorted(tokenizer.get_vocab())), re.M)
+    return [[w for s, w in parts if s], [w for s, w in parts if not s]]
+
+
 def invented(rng, words, pieces):
     """A word that nobody has read: of two or three syllables, or two words in
-    one, or of any of the tokenizer's `pieces` (of those that begin a word, and
-    of those that go on with one): a piece that follows one other alone is
-    known by that one, and not looked up."""
+    one, or of any of the tokenizer's `pieces`: one that follows one other alone
+    is known by that one, and not looked up."""
     draw, w = rng.random(), ""
     if draw < 0.35:
         w = rng.choice(words)[:6] + (rng.choice(ENDS) if rng.random() < 0.5
@@ -79,10 +85,7 @@ class Language:
         self.prose_words = [w for w in prose_words if w.islower()]
         self.prose_names = [w for w in prose_words if not w.islower()]
         self.silent = self.ids(SILENT)
-        parts = re.findall(r"^(\u0120?)([a-z]{2,})$",
-                           "\n".join(sorted(tokenizer.get_vocab())), re.M)
-        self.pieces = [[w for s, w in parts if s], [w for s, w in parts
-                                                     if not s]]
+        self.pieces = pieces_of(tokenizer)
         self.forms = {name: [re.split(r"( ?\{\w\})", t)
                              for t in self.lists[name]]
                       for name in ("kv", "ask_kv", "go", "ask_person", "take",

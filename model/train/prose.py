@@ -4,7 +4,8 @@
 
 Fetches the packages below with apt-get, takes the books out of them, and
 writes to --out: train.txt and eval.txt (no book is in both), tokenizer.json
-(byte-level BPE, made from the first books of train.txt), train.bin and
+(byte-level BPE, made from the first books of train.txt, without what training
+never shows), train.bin and
 eval.bin (ids, little-endian uint16), and words.txt (words of train.txt that
 may stand for any name).  train.bin holds the text four times, thrice with other names.
 
@@ -28,6 +29,7 @@ usage: prose.py --out DIR [--debs DIR] [--entries 4096]
 """
 import argparse
 import gzip
+import json
 import os
 import random
 import re
@@ -212,7 +214,29 @@ def make_tokenizer(text, entries):
     return tok
 
 
-def renamed(text, words, rng):
+def spoken(tok, ids, words):
+    """The tokenizer without the merges whose result training never shows, in
+    `ids` of its prose or in the words of its facts: such an entry stays as it
+    was drawn, and a word that is one cannot be read.  Spelled of others it
+    can.  Entries keep their numbers."""
+    seen = set(np.unique(np.asarray(ids)).tolist())
+    told = [t for n in facts.TRAIN.values()
+            for t in (n.split() if isinstance(n, str) else n)]
+    for w in words + told:
+        for text in (w, " " + w, w.capitalize(), " " + w.capitalize()):
+            seen.update(tok.encode(text, add_special_tokens=False).ids)
+    spec = json.loads(tok.to_str())
+    vocab, merges, kept = spec["model"]["vocab"], spec["model"]["merges"], []
+    needed = {entry for entry, i in vocab.items() if i in seen}
+    for one, two in reversed(merges):   # a merge follows those of its parts
+        if one + two in needed:
+            needed |= {one, two}
+            kept.append([one, two])
+    spec["model"]["merges"] = kept[::-1]
+    return Tokenizer.from_str(json.dumps(spec))
+
+
+def renamed(text, words, rng, pieces):
     """The text with other names, that its own are not known by heart; new
     ones after every hundred paragraphs."""
     lower = [w for w in words if w.islower()]
@@ -225,7 +249,7 @@ def renamed(text, words, rng):
     def other(_):
         if rng.random() < 0.8:
             return rng.choice(known)
-        return facts.invented(rng, lower).capitalize()
+        return facts.invented(rng, lower, pieces).capitalize()
 
     for i in range(0, len(paragraphs), 100):
         new = {w: other(w) for w in sorted(old)}
@@ -279,7 +303,6 @@ def main():
     first, more, held = books(root)
     texts = {"train": first + "\n" + more, "eval": held}
     tok = make_tokenizer(first, flags.entries)
-    tok.save(os.path.join(flags.out, "tokenizer.json"))
     rng = random.Random("names")
     for side, text in texts.items():
         with open(os.path.join(flags.out, side + ".txt"), "w",
@@ -289,11 +312,15 @@ def main():
             words = facts.prose_words(os.path.join(flags.out, "train.txt"))
             words = sorted(set(words + proper_names(root)))
             text = unheld(text, words, rng)
-            text = "\n".join([text] + [renamed(text, words, rng)
+            pieces = facts.pieces_of(tok)
+            text = "\n".join([text] + [renamed(text, words, rng, pieces)
                                        for _ in range(3)])
         ids = [i for e in tok.encode_batch(text.splitlines(True),
                                            add_special_tokens=False)
                for i in e.ids]
+        if side == "train":
+            tok = spoken(tok, ids, words)
+            tok.save(os.path.join(flags.out, "tokenizer.json"))
         np.asarray(ids, "<u2").tofile(os.path.join(flags.out, side + ".bin"))
         print(f"{side}: {len(text)} characters, {len(ids)} tokens")
     with open(os.path.join(flags.out, "words.txt"), "w",

@@ -492,12 +492,13 @@ def loop(t, feed, flags, log, began):
     ends += 1 - ends[-1]
     tokens, mark = 0, time.time()
     ranks = dist.get_world_size() if t.many else 1
-    while t.place < 1 - 1e-9:
+    last = t.plan["until"] / t.plan["total"] - 1e-9
+    while t.place < last:
         number, batch = feed.take(t.copied)
         stage = feed.stages[number]
         t.train_step(stage, batch)
         tokens += ranks * (batch[0].numel() + batch[3].numel())
-        if t.steps % flags.every == 0 or t.place >= 1 - 1e-9:
+        if t.steps % flags.every == 0 or t.place >= last:
             report(t, stage, tokens, time.time() - mark, log)
             tokens, mark = 0, time.time()
             t.place = max(t.place, clock.place())
@@ -511,11 +512,12 @@ def run(plan, flags, rank, device):
     torch.manual_seed(flags.seed)
     torch.set_float32_matmul_precision("high")
     began = time.time()
-    plan = {**plan, "total": sum(s.steps for s in plan["stages"])}
+    total = sum(s.steps for s in plan["stages"])
+    plan = {"until": total, **plan, "total": total}
     t = Trainer(plan, flags, device)
+    if t.step >= plan["until"]:
+        raise SystemExit(f"all {plan['until']} steps of the plan are done")
     stages = remaining(plan["stages"], t.step)
-    if not stages:
-        raise SystemExit(f"all {plan['total']} steps of the plan are done")
     flags.start = t.step
     feed = Feed(plan, flags, rank, stages, t.on_gpu)
     for stage in stages:
