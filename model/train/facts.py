@@ -6,6 +6,7 @@ window to window (n segments each) until its length is reached; then another
 begins.  After chosen segments of a window questions are forked: a question
 segment holds some prose, perhaps facts of its own, and questions with their
 answers.  Facts may be told again with another value: the later one holds."""
+import copy
 import math
 import random
 import re
@@ -239,6 +240,12 @@ class World:
                         l=lang.word(rng, "places", self.wild),
                         o=lang.word(rng, "objects", self.wild))
 
+    def fork(self):
+        """The same, for facts that only a question segment has."""
+        other = copy.copy(self)
+        other.told = {kind: dict(told) for kind, told in self.told.items()}
+        return other
+
     def learn(self, fact, segment):
         kind, key, value = fact
         self.told[kind][key] = (value, segment)
@@ -299,7 +306,7 @@ class Stage:
     def __init__(self, steps, n=4, forks=4, local=0.1, longest=64, rate=3.0,
                  silent=0.15, wild=0.85, facts=4, cut=0.0, decoys=0.0,
                  busy=0.0, crowd=0.0, kinds=KIND_SETS, clump=0.0, lengths=(),
-                 again=0.0, begun=0.0):
+                 again=0.0, begun=0.0, alike=0.4, sight=0.0):
         self.steps, self.n, self.forks, self.local = steps, n, forks, local
         self.longest, self.rate, self.silent = longest, rate, silent
         self.wild, self.facts = wild, facts
@@ -316,9 +323,13 @@ class Stage:
         self.clump, self.lengths = clump, lengths
         # The share of moves that are of who moved last.
         self.again = again
+        # The share of keys that have a word in common with another one.
+        self.alike = alike
         # The share of question segments whose first question begins in the
-        # segment before, as it does behind a text that ends anywhere.
-        self.begun = begun
+        # segment before, as it does behind a text that ends anywhere; and of
+        # those that go on with the document's facts: what is in sight with a
+        # question is seldom what it asks for.
+        self.begun, self.sight = begun, sight
 
     def most(self, lane):
         """How long documents of the lane numbered `lane` are at most.  Where
@@ -487,11 +498,11 @@ class Lane:
         rng = self.rng
         kinds = rng.choices([k for k, _ in stage.kinds],
                             [w for _, w in stage.kinds])[0]
-        sizes, shared = (8, 8, 10, 4), 0.4
+        sizes, shared = (8, 8, 10, 4), stage.alike
         if rng.random() < stage.crowd:
             sizes = (rng.randrange(12, 40), rng.randrange(10, 32),
                      rng.randrange(8, 20), rng.randrange(4, 12))
-            shared = 0.8
+            shared = max(shared, 0.8)
         self.world = World(self.lang, rng, kinds, stage.wild, sizes, shared,
                            stage.again)
         top = stage.most(self.number)
@@ -509,7 +520,8 @@ class Lane:
         rng, sentences = self.rng, []
         kinds = rng.choices([k for k, _ in stage.kinds],
                             [w for _, w in stage.kinds])[0]
-        inner = World(self.lang, rng, kinds, stage.wild, sizes=(6, 4, 6, 2))
+        inner = World(self.lang, rng, kinds, stage.wild, sizes=(6, 4, 6, 2),
+                      shared=stage.alike)
         for _ in range(rng.randrange(1, stage.facts + 1)):
             ids, fact = inner.next_fact()
             inner.learn(fact, 0)
@@ -526,8 +538,14 @@ class Lane:
         if world is None or (not begins and rng.random() < stage.local):
             sentences, inner = self.inner_facts(stage, world is not None)
             asked = [(q, 1) for q in inner]
+        elif not begins and rng.random() < stage.sight:
+            world = world.fork()
+            for _ in range(rng.randrange(1, stage.facts + 1)):
+                ids, fact = world.next_fact()
+                world.learn(fact, self.now)
+                sentences.append(ids)
         if world is not None:
-            asked += [(q, 0) for q in world.questions(
+            asked += [(q, int(q[3] == self.now)) for q in world.questions(
                 SLOTS - len(asked), stage.silent, recent)]
             rng.shuffle(asked)
         del asked[SLOTS:]

@@ -23,6 +23,10 @@ NEXT = {**LEVEL, "wild": 0.75, "cut": 0.25, "again": 0.15}
 # questions that begin in the segment before.
 WIDE = {**NEXT, "wild": 0.9, "begun": 0.06}
 
+# Two thirds of the keys share a word with another one, and a third of the
+# question segments tell of some of them.
+ALIKE = {**WIDE, "alike": 0.65, "sight": 0.35}
+
 STAGES = [
     # A: recall inside a segment.
     Stage(2800, n=0, local=1.0, facts=6),
@@ -63,6 +67,12 @@ STAGES = [
     Stage(12000, longest=1024, **WIDE, busy=0.6),
     Stage(20000, longest=8192, **WIDE, busy=0.5),
 ]
+# J: in the place of what was left of I.
+KEYS = [
+    Stage(8000, local=0.15, longest=64, rate=4.0, **ALIKE, busy=0.6),
+    Stage(16000, longest=1024, **ALIKE, busy=0.6),
+    Stage(16000, longest=8192, **ALIKE, busy=0.5),
+]
 
 FULL = {"shape": Shape(), "lanes": 32, "lr": 2e-3, "decay": 0.05,
         "teach": 1.0, "ajar": 1.0, "loop": 0.5, "apart": 0.5, "hop": 0.1,
@@ -95,4 +105,8 @@ PLANS = {
     # to its end it lost persons and things in words held out.
     "ninth": {**upto(28), "until": 133350, "shape": Shape(first=3),
               "teach": 2.0, "ajar": 2.0},
+    # Taken up from there.
+    "tenth": {**FULL, "shape": Shape(first=3), "teach": 2.0, "stages":
+              STAGES[:26] + [Stage(11250, longest=1024, **WIDE, busy=0.6)]
+              + KEYS},
 }

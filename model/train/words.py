@@ -183,6 +183,9 @@ THEN = ["Just then", "Today", "So", "But", "Here", "Next",
         "Yesterday", "Finally", "Again", "Then", "After that", "Soon", "Later", "By now", "Once more",
         "Meanwhile", "That day", "At night", "In the end", "A little later",
         "Before long", "Without a word", "In great haste", "At noon"]
+# What prose begins a sentence with, too ("Now David was ..."), tells nothing
+# there: a lead that is any word says that what comes behind it decides.
+ANYHOW = ["{y}"] * 6 + ["{y},"] * 3 + ["{y} {y}"] * 3
 AFTER = ["", "", "", "", " again", " at once", " in a hurry", " alone",
          " with the others", " that evening", " on foot", " after dinner",
          " in the morning", " without delay", " with a smile", " at last"]
@@ -249,7 +252,7 @@ moves = product(["{p} {w} the {l}{a}."],
                 w=WENT + SOMEHOW * 3, a=AFTER)
 TRAIN.update(
     kv=led(TELL, LEADS), ask_kv=product(ASK, t=TIMES),
-    go=led(moves, THEN + LEADS[-6:]),
+    go=led(moves, THEN + LEADS[-6:] + ANYHOW),
     ask_person=product([t.replace("{x}", "{p}") for t in WHERE], t=TIMES),
     take=led(product(["{p} {w} the {o}{a}."], w=TAKE, a=AFTER), THEN),
     give=led(product(GIVE, a=AFTER), THEN),
