@@ -190,7 +190,7 @@ tick_job(core *c, job *j)
         return true;
     }
     if (due)
-        core_job_progress(c, j);
+        core_watch_progress(c, j);
     core_job_again(c, j);
     return due;
 }

@@ -140,7 +140,7 @@ watch(core *c, const job_watcher *from, uint64_t id)
         TRY(core_model_resumes(c, j));
         TRY(job_table_watch(c->jobs, j, &from->client, from->request));
     }
-    core_job_report(c, j, from);
+    core_watch_report(c, j, from);
 fail:
     return st;
 }

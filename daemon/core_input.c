@@ -269,7 +269,7 @@ join(core *c, job *j, const store_job *row)
     }
     core_tell(c, &from, &m);
     if (found && !found->is_row)
-        core_job_report(c, found, &from);
+        core_watch_report(c, found, &from);
     else
         core_act(c, &fetch);
 }

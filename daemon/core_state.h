@@ -141,16 +141,26 @@ status core_job_answer(core *c, job *j) MUST_USE;
 /* Sets the state; keeps the counts. */
 void core_job_state(core *c, job *j, client_state state);
 void core_job_stage(core *c, job *j, job_stage stage);
-void core_job_progress(core *c, job *j);
-void core_job_report(core *c, const job *j, const job_watcher *to);
 void core_job_done(core *c, job *j);
+void core_job_stored(core *c, job *j); /* done, durably */
 void core_job_fail(core *c, job *j, status st, const char *text);
 /* Once more, later; `strike`: the world ended while the job ran on it. */
 void core_job_retry(core *c, job *j, bool strike, const char *why);
-void core_job_complete(core *c, job *j); /* add: store once all is there */
-/* New tokens go to the journal, those that are there to the watchers. */
-void core_job_tokens(core *c, job *j);
 void core_job_again(core *c, job *j); /* what the journal did not take */
+
+/* ---- core_watch.c ---- */
+void core_watch_progress(core *c, job *j);
+/* One who asks: how far the job is, or how it ended. */
+void core_watch_report(core *c, const job *j, const job_watcher *to);
+/* New tokens go to the journal, those that are there to the watchers. */
+void core_watch_tokens(core *c, job *j);
+/* The end, which is durable, or of a job that never was; then nobody watches
+ * it any more. */
+void core_watch_end(core *c, job *j);
+
+/* ---- core_store.c ---- */
+/* A document goes into the journal once all of it is there. */
+void core_store_if_whole(core *c, job *j);
 
 /* ---- core_report.c ---- */
 status core_report_documents(core *c, const job_watcher *to,

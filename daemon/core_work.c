@@ -47,7 +47,7 @@ token(core *c, job *j, const world_message *m)
         finish(j, "stop");
         core_job_done(c, j);
     } else {
-        core_job_tokens(c, j);
+        core_watch_tokens(c, j);
     }
 fail:
     return st;
@@ -86,7 +86,7 @@ snapshot(core *c, job *j, const world_message *m, const core_raw *raw)
     if (m->u.snapshot.last) {
         j->snapshot_done = true;
         j->snapshot_bytes = j->snapshot_at;
-        core_job_complete(c, j);
+        core_store_if_whole(c, j);
     }
 fail:
     return st;
@@ -100,7 +100,7 @@ job_done(core *c, job *j, const world_message *m)
     j->world_done = true;
     j->segments_done = j->n_write;
     if (j->kind == JOB_ADD) {
-        core_job_complete(c, j);
+        core_store_if_whole(c, j);
         return ST_OK;
     }
     TRY(answer_finish(j->answer));
