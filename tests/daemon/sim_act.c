@@ -15,7 +15,7 @@ sim_push(sim *s, sim_work_kind kind, uint64_t job)
     return w;
 }
 
-/* The shell's row, as daemon/journal.c writes it. */
+/* The shell's row, as daemon/journal_job.c writes it. */
 static void
 fill_row(store_job *r, const job *j)
 {
