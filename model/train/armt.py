@@ -8,41 +8,11 @@ states, norms, feature maps and sums stay fp32.
 Layers below `first` keep an empty memory: their W_mv is zero, so that reading
 and writing there changes nothing and is left out here.
 """
-from dataclasses import asdict, dataclass
-
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 CROWD = 1.3     # gates of rows with one key may add up to this for nothing
-
-
-@dataclass
-class Shape:
-    vocab: int = 6144
-    d: int = 256
-    layers: int = 6
-    heads: int = 8
-    kv_heads: int = 8
-    ffn: int = 448
-    segment: int = 256
-    mem: int = 16
-    d_mem: int = 64
-    first: int = 2
-    theta: float = 10000.0
-    eps: float = 1e-5
-    tied: bool = True
-
-    @property
-    def head_dim(self):
-        return self.d // self.heads
-
-    @property
-    def d_key(self):
-        return 6 * self.d_mem
-
-    def as_dict(self):
-        return asdict(self)
 
 
 def feature_map(x):

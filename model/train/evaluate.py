@@ -30,8 +30,9 @@ from tokenizers import Tokenizer
 
 import facts
 import hf
-from armt import Model, Shape
+from armt import Model
 from facts import HOLDER, KV, OBJECT, PERSON
+from shape import Shape
 from words import DEV, EVAL, TRAIN
 
 TASKS = ("key", "person", "object", "silent")

@@ -17,7 +17,8 @@ import command  # noqa: E402 (before what may be missing: how it ends)
 import torch
 
 import hf
-from armt import Model, Shape
+from armt import Model
+from shape import Shape
 
 
 def main():

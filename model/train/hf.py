@@ -7,7 +7,8 @@ import shutil
 import torch
 from safetensors.torch import load_file, save_file
 
-from armt import Model, Shape
+from armt import Model
+from shape import Shape
 
 ROOT = "memory_cell.model."
 BASE = {"n1": "input_layernorm.weight",

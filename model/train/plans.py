@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is trained, and in which order."""
-from armt import Shape
 from facts import KV, OBJECT, PERSON, Stage
+from shape import Shape
 
 
 HARD = {"cut": 0.15, "decoys": 0.6}

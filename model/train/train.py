@@ -545,7 +545,8 @@ def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     p.add_argument("--data", required=True)
     p.add_argument("--out", required=True)
-    p.add_argument("--plan", choices=sorted(PLANS), default="eighth")
+    p.add_argument("--plan", choices=sorted(PLANS), default=[*PLANS][-1],
+                   help="default: %(default)s, the last of plans.py")
     p.add_argument("--resume")
     p.add_argument("--from", dest="start", type=int,
                    help="take the plan up at this step")
