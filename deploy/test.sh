@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Installs what is missing, builds, and runs every test: the release build
-# with warnings as errors (with Python's tokenizers, if pip can get them, to
-# compare with), the engine alone, the same tests
+# with warnings as errors (with Python's tokenizers and numpy, if pip can get
+# them, for the tests that need them), the engine alone, the same tests
 # under AddressSanitizer and UndefinedBehaviorSanitizer, and each fuzz target
 # for 20 seconds, where clang is there or can be installed.
 #
@@ -36,7 +36,7 @@ fi
 
 step() { printf '\n== %s\n' "$*"; }
 
-step "packages that tests compare with"
+step "packages that tests need"
 if tests/packages.sh build/venv; then
     export PATH=$PWD/build/venv/bin:$PATH
 else

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Makes a Python that has the packages which tests compare with, by pip.
+# Makes a Python that has the packages which tests need, by pip.
 #
 #   tests/packages.sh DIR    a virtual environment in DIR, unless it is there
 #
@@ -9,9 +9,10 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# One version: what is compared with must not change by itself.
-packages=(tokenizers==0.23.3)
-modules=tokenizers
+# One version: what is compared with must not change by itself, nor what a seed
+# draws.
+packages=(tokenizers==0.23.3 numpy==2.2.6)
+modules=numpy,tokenizers
 
 case ${1-} in
 '' | -*)
