@@ -285,7 +285,7 @@ def find(ids, sentence, start=0):
     """Where the sentence is in the ids, from `start` on, or -1."""
     hay, needle = ids.tobytes(), np.array(sentence, np.int16).tobytes()
     at = hay.find(needle, 2 * start)
-    while at % 2 == 1:
+    while at > 0 and at % 2:    # between two ids
         at = hay.find(needle, at + 1)
     return at // 2
 
