@@ -68,12 +68,11 @@ def invented(rng, words, pieces):
     elif draw < 0.6:
         w = rng.choice(pieces[0]) + "".join(
             rng.choice(pieces[1]) for _ in range(rng.randrange(1, 4)))
-    if w and w not in HELD:
-        return w
-    w = ""
-    for i in range(rng.randrange(2, 4)):
-        w += rng.choice(SOUNDS[0]) + rng.choice(SOUNDS[1])
-    return w + (rng.choice(SOUNDS[2]) if rng.random() < 0.7 else "")
+    while not w or w in HELD:
+        w = "".join(rng.choice(SOUNDS[0]) + rng.choice(SOUNDS[1])
+                    for _ in range(rng.randrange(2, 4)))
+        w += rng.choice(SOUNDS[2]) if rng.random() < 0.7 else ""
+    return w
 
 
 class Language:
@@ -150,15 +149,16 @@ class Language:
             return w.capitalize() if name == "names" else w
         return rng.choice(self.lists[name])
 
-    def distinct(self, rng, name, n, wild):
+    def distinct(self, rng, name, n, wild, taken=()):
+        """Words of one kind, none of them among the names `taken`."""
         got = []
         while len(got) < n:
             w = self.word(rng, name, wild)
-            if w not in got:
+            if w not in got and w not in taken:
                 got.append(w)
         return got
 
-    def keys(self, rng, n, wild, shared=0.4):
+    def keys(self, rng, n, wild, shared=0.4, taken=()):
         """Keys, a share of which has a word in common with another one."""
         got = []
         while len(got) < n:
@@ -168,7 +168,7 @@ class Language:
                 side = rng.randrange(2)
                 k[side] = rng.choice(got).split()[side]
             k = " ".join(k)
-            if k not in got:
+            if k not in got and k not in taken:
                 got.append(k)
         return got
 
@@ -179,22 +179,24 @@ class Language:
 
 
 class World:
-    """What a document has told so far: facts as (value, segment)."""
+    """What a document has told so far: facts as (value, segment).  Its names
+    are none of those `taken` by another text in sight."""
 
     def __init__(self, lang, rng, kinds, wild, sizes=(8, 8, 10, 4),
-                 shared=0.4, again=0.0):
+                 shared=0.4, again=0.0, taken=()):
         self.lang, self.rng, self.kinds = lang, rng, kinds
         self.wild = wild
         n_key, n_person, n_place, n_object = sizes
-        self.keys = lang.keys(rng, n_key + 4, wild, shared)
+        self.keys = lang.keys(rng, n_key + 4, wild, shared, taken)
         self.unsaid = {KV: self.keys[n_key:]}
         self.keys = self.keys[:n_key]
-        names = lang.distinct(rng, "names", n_person + 3, wild)
+        names = lang.distinct(rng, "names", n_person + 3, wild, taken)
         self.persons, self.unsaid[PERSON] = names[:n_person], names[n_person:]
         self.places = lang.distinct(rng, "places", n_place, wild)
-        things = lang.distinct(rng, "objects", n_object + 2, wild)
+        things = lang.distinct(rng, "objects", n_object + 2, wild, taken)
         self.objects = things[:n_object]
         self.unsaid[OBJECT] = self.unsaid[HOLDER] = things[n_object:]
+        self.taken = {*self.keys, *self.unsaid[KV], *names, *things}
         self.told = {KV: {}, PERSON: {}, HOLDER: {}}
         self.numbers = {}
         self.again, self.mover = again, None
@@ -233,12 +235,15 @@ class World:
         return self.lang.say(rng, "go", p=p, l=place), (PERSON, p, place)
 
     def decoy(self):
-        """A sentence that looks like a fact and names nobody."""
+        """A sentence that looks like a fact and names nobody, and nothing
+        that is asked for."""
         rng, lang = self.rng, self.lang
         form = rng.choice(("go", "go", "take", "give"))
-        return lang.say(rng, form, p=lang.nobody(rng), q=lang.nobody(rng),
-                        l=lang.word(rng, "places", self.wild),
-                        o=lang.word(rng, "objects", self.wild))
+        p, q = lang.nobody(rng), lang.nobody(rng)
+        place = lang.word(rng, "places", self.wild)
+        o, = lang.distinct(rng, "objects", 1, self.wild, self.taken)
+        self.taken.add(o)
+        return lang.say(rng, form, p=p, q=q, l=place, o=o)
 
     def fork(self):
         """The same, for facts that only a question segment has."""
@@ -516,12 +521,14 @@ class Lane:
 
     def inner_facts(self, stage, outside):
         """Sentences of a question segment of its own, and questions about
-        them, and kinds that only such a segment can ask about."""
+        them, and kinds that only such a segment can ask about.  `outside`:
+        the document's World, or None."""
         rng, sentences = self.rng, []
         kinds = rng.choices([k for k, _ in stage.kinds],
                             [w for _, w in stage.kinds])[0]
         inner = World(self.lang, rng, kinds, stage.wild, sizes=(6, 4, 6, 2),
-                      shared=stage.alike)
+                      shared=stage.alike,
+                      taken=outside.taken if outside else ())
         for _ in range(rng.randrange(1, stage.facts + 1)):
             ids, fact = inner.next_fact()
             inner.learn(fact, 0)
@@ -536,7 +543,7 @@ class Lane:
         sentences, asked, begun = [], [], []
         begins = stage.begun and room and rng.random() < stage.begun
         if world is None or (not begins and rng.random() < stage.local):
-            sentences, inner = self.inner_facts(stage, world is not None)
+            sentences, inner = self.inner_facts(stage, world)
             asked = [(q, 1) for q in inner]
         elif not begins and rng.random() < stage.sight:
             world = world.fork()
