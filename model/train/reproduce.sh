@@ -36,10 +36,12 @@ else
     run third --resume "$out/model" --from 34100
     run fourth --resume "$out/model" --from 46100
     run fifth --resume "$out/model" --from 64100
-    # Up to here the prose had all of its words.  The last two were trained on
+    # Up to here the prose had all of its words.  The last four were trained on
     # two cards, 64 documents a step; the eighth once taken up again (--seed 9).
     run eighth --resume "$out/model" --from 74100 --seed 8
     run ninth --resume "$out/model" --from 114100 --seed 10
+    run tenth --resume "$out/model" --from 133350 --seed 20
+    run eleventh --resume "$out/model" --from 154600 --seed 22
 fi
 seed=$(sha256sum "$out/model/model.safetensors" | cut -c1-8)
 # shellcheck disable=SC2086 # several words
