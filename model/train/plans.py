@@ -67,6 +67,8 @@ STAGES = [
     Stage(12000, longest=1024, **WIDE, busy=0.6),
     Stage(20000, longest=8192, **WIDE, busy=0.5),
 ]
+# What was run up to the ninth's end.
+DONE = STAGES[:26] + [Stage(11250, longest=1024, **WIDE, busy=0.6)]
 # J: in the place of what was left of I.
 KEYS = [
     Stage(8000, local=0.15, longest=64, rate=4.0, **ALIKE, busy=0.6),
@@ -109,11 +111,9 @@ PLANS = {
     "ninth": {**upto(28), "until": 133350, "shape": Shape(first=3),
               "teach": 2.0, "ajar": 2.0},
     # Taken up from there; ended before its longest documents.
-    "tenth": {**FULL, "until": 154600, "shape": Shape(first=3), "teach": 2.0, "stages":
-              STAGES[:26] + [Stage(11250, longest=1024, **WIDE, busy=0.6)]
-              + KEYS},
+    "tenth": {**FULL, "until": 154600, "shape": Shape(first=3), "teach": 2.0,
+              "stages": DONE + KEYS},
     # Taken up from there.
-    "eleventh": {**FULL, "until": 170600, "shape": Shape(first=3), "teach": 2.0, "stages":
-                 STAGES[:26] + [Stage(11250, longest=1024, **WIDE, busy=0.6)]
-                 + REST},
+    "eleventh": {**FULL, "until": 170600, "shape": Shape(first=3),
+                 "teach": 2.0, "stages": DONE + REST},
 }
